@@ -1,0 +1,47 @@
+# Everything sets itself up in .venv on first use; CI calls the same targets.
+#   make run                              the default workload, profiled on this machine's CPU
+#   make run ARGS="profiler=level1 workload=mlp"
+#   make run TORCH="torch==2.13.0 --index-url URL"   another build of torch
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+ARGS ?=
+BIN := $(VENV)/bin
+
+.PHONY: run test lint bench docs clean
+
+run: $(VENV)/.run
+	$(BIN)/python -m harness $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	for file in benchmarks/*.py; do $(BIN)/python "$$file" || exit 1; done
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/write_settings.py
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+
+# torch goes first, so that its build is the one chosen here.
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	touch $@
+
+$(VENV)/.run: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev,npu]'
+	touch $@ $(VENV)/.run

@@ -1,0 +1,270 @@
+"""The command line: verbs, exit codes, and Hydra for everything else. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import hydra
+import msgspec
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from msgspec import Struct
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from harness import checking, jobs, report
+from harness.compose import CONF, Composition, compose_jobs, identity, request_of
+from harness.errors import ExitCode, HarnessError, Problem, RefusedError, worst
+from harness.pipeline import check_machine, finished, run_job
+from harness.records import RunRecord
+from harness.screen import Screen
+from harness.validate import problems
+
+_PIPE_WIDTH = 120
+OUT = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+ERR = Console(stderr=True, width=None if sys.stderr.isatty() else _PIPE_WIDTH)
+
+
+class Command(Struct, frozen=True):
+    """A command line, taken apart."""
+
+    flags: Namespace
+    """Hydra's own flags, and the overrides."""
+    options: tuple[str, ...]
+    """The words of the flags, to be handed on."""
+    overrides: tuple[str, ...]
+    """The settings."""
+
+
+def main() -> None:
+    """Run the command line; always ends in ``sys.exit`` with one of `ExitCode`."""
+    try:
+        code = _main(sys.argv[1:])
+    except HarnessError as error:
+        code = _explain(error)
+    except KeyboardInterrupt:
+        ERR.print("interrupted")
+        code = ExitCode.INTERRUPTED
+    sys.exit(int(code))
+
+
+def _main(words: Sequence[str]) -> ExitCode:
+    command, verb = _parse(words)
+    if verb:
+        return VERBS[verb](command)
+    flags = command.flags
+    if flags.help or flags.hydra_help or flags.shell_completion:
+        return _hydra(command, command.overrides)
+    composition = _composed(command)
+    if flags.cfg or flags.info:
+        _refuse(
+            [
+                *composition.problems,
+                *(item for job in composition.jobs for item in job.problems if item.given != "???"),
+            ]
+        )
+        return _hydra(command, command.overrides)
+    _refuse(_all_problems(composition))
+    return _sweep(command, composition) if composition.multirun else _single(command, composition)
+
+
+def _parse(words: Sequence[str]) -> tuple[Command, str]:
+    """Tell flags, settings and the verb apart, wherever they stand."""
+    flags = get_args_parser().parse_intermixed_args(list(words))
+    positional = list(flags.overrides)
+    bare = [word for word in positional if "=" not in word and word[:1] not in "+~"]
+    unknown = [word for word in bare if word not in VERBS]
+    if unknown or len(bare) > 1:
+        word = (unknown or bare)[-1]
+        raise RefusedError(
+            [
+                Problem(
+                    setting=word,
+                    given="",
+                    allowed="a bare word is a command, and "
+                    + ("there is no such one" if unknown else "only one can be given"),
+                    fix=f"one of: {', '.join(VERBS)}; a setting is written name=value",
+                )
+            ]
+        )
+    overrides = tuple(word for word in positional if word not in bare)
+    options = list(words)
+    for word in positional:
+        options.remove(word)
+    for flag, given in (
+        ("--config-path", flags.config_path),
+        ("--experimental-rerun", flags.experimental_rerun),
+    ):
+        if given:
+            raise RefusedError(
+                [
+                    Problem(
+                        setting=flag,
+                        given=given,
+                        allowed="the harness needs its own configuration below yours",
+                        fix="--config-dir FOLDER adds yours; settings are repeated as overrides",
+                    )
+                ]
+            )
+    return Command(flags, tuple(options), overrides), (bare[0] if bare else "")
+
+
+def _composed(command: Command) -> Composition:
+    return compose_jobs(
+        command.overrides,
+        multirun=bool(command.flags.multirun),
+        config_dir=command.flags.config_dir,
+        config_name=command.flags.config_name or "config",
+    )
+
+
+def _all_problems(composition: Composition) -> list[Problem]:
+    """Return what is wrong with any job, each problem once, with the job where not all have it."""
+    found = list(composition.problems)
+    seen: dict[Problem, list[str]] = {}
+    for job in composition.jobs:
+        own = [*job.problems, *(problems(job.request) if job.request else ())]
+        for problem in own:
+            seen.setdefault(problem, []).append(" ".join(job.overrides))
+    for problem, where in seen.items():
+        some = len(where) < len(composition.jobs)
+        note = f" (in {len(where)} of {len(composition.jobs)} jobs, first: {where[0]})"
+        allowed = problem.allowed + (note if some else "")
+        found.append(msgspec.structs.replace(problem, allowed=allowed))
+    return found
+
+
+def _refuse(found: Sequence[Problem]) -> None:
+    if found:
+        raise RefusedError(found)
+
+
+def _explain(error: HarnessError) -> ExitCode:
+    """Print an error for a person, and return its exit code."""
+    if isinstance(error, RefusedError):
+        count = len(error.problems)
+        ERR.print(
+            f"refused, nothing was run: {count} problem{'s' if count > 1 else ''}",
+            style="bold red",
+            highlight=False,
+        )
+        for problem in error.problems:
+            ERR.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
+    else:
+        ERR.print(str(error), style="bold red", markup=False, highlight=False, soft_wrap=True)
+    return error.exit_code
+
+
+def _check(command: Command) -> ExitCode:
+    """Show what would be done, job by job, and do nothing."""
+    composition = _composed(command)
+    _refuse(_all_problems(composition))
+    for number, job in enumerate(composition.jobs):
+        assert job.request is not None
+        if composition.multirun:
+            jobs.headline(OUT, number, len(composition.jobs), job.overrides)
+        checking.show(job.request, OUT)
+    return ExitCode.OK
+
+
+VERBS: dict[str, Callable[[Command], ExitCode]] = {"check": _check}
+"""The verbs; a new one is a line here, and a line in conf/hydra/help/harness.yaml."""
+
+
+def _single(command: Command, composition: Composition) -> ExitCode:
+    (job,) = composition.jobs
+    assert job.request is not None
+    check_machine(job.request)
+    _done.clear()
+    code = _hydra(command, command.overrides)
+    return ExitCode(_done[-1].exit_code or 0) if _done else code
+
+
+def _sweep(command: Command, composition: Composition) -> ExitCode:
+    folder = jobs.sweep_folder(command.overrides, composition, identity(composition))
+    fixed = jobs.fixed_keys(composition)
+    overrides = [
+        *command.overrides,
+        f"hydra.sweep.dir={folder}",
+        f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(repr, fixed))}]",
+    ]
+    _state.total, _state.interrupted = len(composition.jobs), False
+    jobs.link_latest(folder)
+    code = _hydra(command, overrides)
+    if code:
+        return code
+    records = jobs.records(folder, composition)
+    jobs.show(OUT, records, folder)
+    return worst(
+        record.exit_code if record and record.exit_code is not None else ExitCode.FAILED
+        for _, record in records
+    )
+
+
+class _State:
+    """What the jobs of a sweep in this process share."""
+
+    total = 1
+    interrupted = False
+
+
+_state = _State()
+_done: list[RunRecord] = []
+
+
+def job(config: DictConfig) -> None:
+    """Run one job that Hydra composed. Never raises, never exits: the record has the code."""
+    run = HydraConfig.get()
+    folder = Path(run.runtime.output_dir)
+    overrides = tuple(str(text) for text in run.overrides.task)
+    choices = OmegaConf.to_container(run.runtime.choices)
+    assert isinstance(choices, dict)
+    request, found = request_of(config, {str(key): choices[key] for key in choices})
+    if request is None:
+        raise RefusedError(found)
+    sweeping = str(run.mode) == "RunMode.MULTIRUN"
+    if sweeping:
+        jobs.headline(ERR, run.job.num, _state.total, overrides)
+        if _state.interrupted:
+            ERR.print("not run: the sweep was interrupted")
+            return
+        if request.sweep.resume and finished(request, folder):
+            ERR.print("kept from before; sweep.resume=false runs it again")
+            return
+    else:
+        jobs.link_latest(folder)
+    with Screen(ERR) as screen:
+        done = run_job(request, folder, overrides=overrides, watch=screen)
+    _state.interrupted |= done.record.status == "interrupted"
+    _done.append(done.record)
+    if done.traceback:
+        OUT.print(f"\n{done.traceback.rstrip()}", highlight=False, markup=False)
+    report.show(done.summary, OUT)
+
+
+def _hydra(command: Command, overrides: Sequence[str]) -> ExitCode:
+    """Hand over to Hydra: its flags, composition, output folders, launchers."""
+    # Without it Hydra prints a traceback of its own choice and exits with 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = ["harness", *command.options, *overrides]
+    run = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
+    try:
+        run()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise RefusedError(
+            [
+                Problem(
+                    setting="configuration",
+                    given="",
+                    allowed="Hydra refuses it: " + " ".join(str(error).split()),
+                    fix="see --info defaults",
+                )
+            ]
+        ) from error
+    return ExitCode.OK

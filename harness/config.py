@@ -1,0 +1,150 @@
+"""The request: every setting, typed, with its meaning. Plain data; no OmegaConf, no torch.
+
+A docstring below each field says what it is, its unit, and who reads it; the default is the
+field's own. ``conf/`` holds the same defaults for people to read and override.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from harness.devices import AnyExperimental
+from harness.workloads import AnyWorkload
+
+Steps = Annotated[int, Meta(ge=0)]
+Activity = Literal["host", "device"]
+DeviceName = Literal["cpu", "cuda", "npu"]
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of all groups of settings: frozen, typed, closed to unknown names."""
+
+
+class Device(Settings, frozen=True, kw_only=True):
+    """Where the workload runs, and what the portable profiles mean there."""
+
+    name: DeviceName
+    """Which device file is used. Read by: validate, plan, run."""
+    index: Annotated[int, Meta(ge=0)] = 0
+    """Which of several devices, numbered from 0. Read by: run."""
+    activities: tuple[Activity, ...]
+    """What profiles record here unless they say otherwise. Read by: the profiles."""
+    with_flops: bool
+    """Whether profiles that want flops ask this device for them. Read by: the profiles."""
+    with_modules: bool
+    """Whether profiles that want modules ask this device for them. Read by: the profiles."""
+    environment: dict[str, str | int] = {}
+    """Environment variables to set before torch loads, e.g. OMP_NUM_THREADS. Read by: plan."""
+
+
+class Schedule(Settings, frozen=True, kw_only=True):
+    """Which steps are recorded: skip_first, then cycles of wait, warmup, active. Unit: steps."""
+
+    skip_first: Steps = 0
+    """Steps before the first cycle. Read by: plan, the profiler."""
+    skip_first_wait: Annotated[int, Meta(ge=0, le=1)] = 0
+    """1: the first cycle has no wait. Read by: plan, the profiler."""
+    wait: Steps = 0
+    """Steps at the start of a cycle with the profiler off. Read by: plan, the profiler."""
+    warmup: Steps = 1
+    """Steps with the profiler on and its data thrown away. Read by: plan, the profiler."""
+    active: Annotated[int, Meta(ge=1)] = 3
+    """Recorded steps at the end of a cycle. Read by: plan, the profiler."""
+    repeat: Steps = 1
+    """Cycles; 0: as many whole ones as workload.steps holds. Read by: plan, the profiler."""
+
+
+class Baseline(Settings, frozen=True, kw_only=True):
+    """Steps timed without the profiler, to see what it costs."""
+
+    steps: Steps = 5
+    """How many, after the warm-up and before the profiled steps; 0: none. Read by: run."""
+
+
+class Profiler(Settings, frozen=True, kw_only=True):
+    """What is asked of the profiler, in the same words on every device."""
+
+    activities: Annotated[tuple[Activity, ...], Meta(min_length=1)]
+    """What is recorded: host operators, device kernels. Read by: the profiler, verify."""
+    record_shapes: bool = False
+    """Input shapes and dtypes of operators. Read by: the profiler, verify."""
+    with_stack: bool = False
+    """The Python call stack of operators. Read by: the profiler, verify."""
+    profile_memory: bool = False
+    """Allocations and frees, with the operator. Read by: the profiler, verify."""
+    with_modules: bool = False
+    """The module hierarchy of operators. Read by: the profiler, verify."""
+    with_flops: bool = False
+    """An estimate of floating-point operations for some operators; needs record_shapes.
+    Read by: the profiler, verify."""
+    memory_timeline: bool = False
+    """Write torch's memory timeline to raw/; needs record_shapes, profile_memory and with_stack.
+    cpu and cuda. Read by: run, verify."""
+    schedule: Schedule
+    """Which steps are recorded. Read by: plan, the profiler."""
+    baseline: Baseline
+    """Unprofiled steps timed beside the profiled ones. Read by: run."""
+    experimental: AnyExperimental
+    """The profiler's own settings on this device. Read by: plan, the profiler."""
+
+
+Acceptable = Literal[
+    "profiler.activities",
+    "profiler.record_shapes",
+    "profiler.with_stack",
+    "profiler.profile_memory",
+    "profiler.with_modules",
+    "profiler.with_flops",
+    "profiler.memory_timeline",
+    "profiler.schedule",
+]
+
+
+class Delivery(Settings, frozen=True, kw_only=True):
+    """How strictly the delivery is judged."""
+
+    accept: tuple[Acceptable, ...] = ()
+    """Settings whose partial delivery is fine. Read by: verify."""
+
+
+class Execution(Settings, frozen=True, kw_only=True):
+    """How the workload's process is run."""
+
+    kind: Literal["isolated", "inline"]
+    """isolated: in a child process; inline: in this one, for debuggers. Read by: run."""
+    timeout_s: Annotated[float, Meta(gt=0)] | None = None
+    """Wall-clock limit of the child process, in seconds; null: none. Read by: run."""
+    grace_s: Annotated[float, Meta(ge=0)] = 20
+    """How long a child that was asked to stop may take to write down what it recorded, in
+    seconds, before it is killed. Read by: run."""
+
+
+class Sweep(Settings, frozen=True, kw_only=True):
+    """How a sweep finds its earlier results."""
+
+    resume: bool = True
+    """Keep finished jobs of the same sweep and run the others; false: start over.
+    Read by: pipeline."""
+
+
+class Request(Settings, frozen=True, kw_only=True):
+    """All that a run is asked to be."""
+
+    name: Annotated[str, Meta(pattern=r"^[\w.-]{1,40}$")] = "harness"
+    """Names the folder of a sweep; letters, digits, '_', '.', '-'. Read by: cli."""
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    """Seeds parameters and inputs. Read by: run."""
+    device: Device
+    """Where the workload runs. Read by: every stage."""
+    profiler: Profiler
+    """What is asked of the profiler. Read by: every stage."""
+    delivery: Delivery
+    """How strictly the delivery is judged. Read by: verify."""
+    workload: AnyWorkload
+    """What runs. Read by: validate, plan, run."""
+    execution: Execution
+    """How it runs. Read by: run."""
+    sweep: Sweep
+    """How a sweep finds its earlier results. Read by: pipeline."""

@@ -1,0 +1,132 @@
+"""What a device is to the harness. Imports no torch: the parent process asks it, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from harness.errors import Problem
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.config import Request
+
+
+class Experimental(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="device"
+):
+    """``profiler.experimental``: settings in the profiler's own names, a subclass a device."""
+
+    def lowered(self) -> dict[str, Any]:
+        """Return the keyword arguments for the profiler's ``_ExperimentalConfig``, as JSON."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    def changed(self) -> tuple[str, ...]:
+        """Return the names of the settings that differ from their defaults."""
+        defaults = type(self)()
+        return tuple(
+            name for name, value in asdict(self).items() if value != getattr(defaults, name)
+        )
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+class Profiler(Protocol):
+    """What the run needs of a profiler: torch.profiler's and torch_npu's both have it."""
+
+    def step(self) -> None:
+        """Tell the profiler that a step has ended."""
+
+
+class OpenDevice(Struct, frozen=True, kw_only=True):
+    """A device that has been found and can be used."""
+
+    torch_device: torch.device
+    """For tensors and parameters."""
+    name: str
+    """The model, as the system or the driver calls it."""
+    versions: dict[str, str] = {}
+    """Of what stands between torch and the device: its toolkit, its driver."""
+
+
+class Cannot(Struct, frozen=True):
+    """Something that a device never delivers."""
+
+    reason: str
+    """Why, as the end of "device=… cannot deliver it: "."""
+    fix: str
+    """What to write instead."""
+
+
+class Target(Protocol):
+    """What can be composed, validated and planned for; needs neither torch nor the device."""
+
+    @property
+    def name(self) -> str:
+        """As in ``device=cpu``."""
+
+    @property
+    def experimental(self) -> type[Experimental]:
+        """Its ``profiler.experimental`` settings."""
+
+    @property
+    def cannot(self) -> Mapping[str, Cannot]:
+        """The capability list: what it never delivers.
+
+        A key is a setting, or ``setting=value`` for one value of it; what is not listed can be
+        asked for.
+        """
+
+    def problems(self, request: Request) -> Iterator[Problem]:
+        """Yield the device's own objections to a request; touches no device."""
+
+    def environment(self, request: Request) -> dict[str, str]:
+        """Return the variables that must be set before torch is imported."""
+
+
+class Device(Target, Protocol):
+    """A target that can be run; these three are called in the child process only."""
+
+    def open(self, index: int) -> OpenDevice:
+        """Return the device; raise `MachineError` saying what this machine lacks."""
+
+    def synchronise(self, device: torch.device) -> None:
+        """Wait until all work queued on the device is done."""
+
+    def profiler(
+        self, lowered: LoweredProfiler, on_ready: Callable[[Any], None]
+    ) -> AbstractContextManager[Profiler]:
+        """Build the profiler; `on_ready` is called with it once for each finished cycle."""
+
+
+class LoweredSchedule(Struct, frozen=True, kw_only=True):
+    """The schedule's numbers, as both profilers take them. Unit: steps."""
+
+    skip_first: int
+    skip_first_wait: int
+    wait: int
+    warmup: int
+    active: int
+    repeat: int
+
+
+class LoweredProfiler(Struct, frozen=True, kw_only=True):
+    """What will be handed to the profiler, in plain values: the effective settings."""
+
+    activities: tuple[str, ...]
+    record_shapes: bool
+    with_stack: bool
+    profile_memory: bool
+    with_modules: bool
+    with_flops: bool
+    memory_timeline: bool
+    schedule: LoweredSchedule
+    experimental: dict[str, Any]
+    """The keyword arguments of the device's ``_ExperimentalConfig``."""

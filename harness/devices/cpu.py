@@ -1,0 +1,95 @@
+"""The CPU: torch.profiler with host activity."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness.devices.base import Cannot, LoweredProfiler, OpenDevice, Profiler
+from harness.devices.torch_profiler import (
+    AUTOLOAD,
+    TorchExperimental,
+    build_profiler,
+    torch_problems,
+)
+from harness.errors import Problem
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.config import Request
+
+
+class CpuExperimental(
+    TorchExperimental, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="cpu"
+):
+    """torch's experimental settings under ``device=cpu``."""
+
+
+class Cpu:
+    """The host itself."""
+
+    name = "cpu"
+    experimental = CpuExperimental
+    cannot: ClassVar[Mapping[str, Cannot]] = {
+        "profiler.activities=device": Cannot(
+            "there is no device beside the host", "profiler.activities=[host]"
+        ),
+        "profiler.experimental.profiler_metrics": Cannot(
+            "CUPTI counters exist on CUDA only",
+            "profiler.experimental.profiler_metrics=[], or performance_events=[cycles]",
+        ),
+        "profiler.experimental.enable_cuda_sync_events": Cannot(
+            "the CPU has no CUDA synchronisation",
+            "profiler.experimental.enable_cuda_sync_events=false",
+        ),
+        "profiler.experimental.disable_external_correlation": Cannot(
+            "there are no kernels to link",
+            "profiler.experimental.disable_external_correlation=false",
+        ),
+    }
+
+    def problems(self, request: Request) -> Iterator[Problem]:
+        """Yield torch's traps; and only index 0 exists."""
+        experimental = request.profiler.experimental
+        assert isinstance(experimental, CpuExperimental)
+        yield from torch_problems(request, experimental)
+        if request.device.index != 0:
+            yield Problem(
+                setting="device.index",
+                given=str(request.device.index),
+                allowed="torch knows one CPU device, with index 0",
+                fix="device.index=0",
+            )
+
+    def environment(self, request: Request) -> dict[str, str]:  # noqa: ARG002 - the protocol's
+        """Keep torch from loading accelerator backends that a CPU run does not need."""
+        return dict(AUTOLOAD)
+
+    def open(self, index: int) -> OpenDevice:
+        """Return the CPU, with the processor's model name where the system tells it."""
+        import torch
+
+        return OpenDevice(torch_device=torch.device("cpu", index), name=_model_name())
+
+    def synchronise(self, device: torch.device) -> None:
+        """Return at once: operators on the CPU are done when they return."""
+
+    def profiler(
+        self, lowered: LoweredProfiler, on_ready: Callable[[Any], None]
+    ) -> AbstractContextManager[Profiler]:
+        """Build torch's profiler."""
+        return build_profiler(lowered, on_ready, {"host": "CPU"})
+
+
+def _model_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()

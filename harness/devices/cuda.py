@@ -1,0 +1,94 @@
+"""NVIDIA GPUs: torch.profiler with host and CUDA activity (CUPTI)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from harness.devices.base import Cannot, LoweredProfiler, OpenDevice, Profiler
+from harness.devices.torch_profiler import (
+    AUTOLOAD,
+    TorchExperimental,
+    build_profiler,
+    torch_problems,
+)
+from harness.errors import MachineError, Problem
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.config import Request
+
+
+class CudaExperimental(
+    TorchExperimental, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="cuda"
+):
+    """torch's experimental settings under ``device=cuda``."""
+
+
+class Cuda:
+    """One NVIDIA GPU."""
+
+    name = "cuda"
+    experimental = CudaExperimental
+    cannot: ClassVar[Mapping[str, Cannot]] = {}
+
+    def problems(self, request: Request) -> Iterator[Problem]:
+        """Yield torch's traps."""
+        experimental = request.profiler.experimental
+        assert isinstance(experimental, CudaExperimental)
+        yield from torch_problems(request, experimental)
+
+    def environment(self, request: Request) -> dict[str, str]:  # noqa: ARG002 - the protocol's
+        """Keep torch from loading other accelerators' backends."""
+        return dict(AUTOLOAD)
+
+    def open(self, index: int) -> OpenDevice:
+        """Return the GPU; raise `MachineError` saying what is missing."""
+        import torch
+
+        if torch.version.cuda is None:
+            raise MachineError(
+                f"device=cuda: torch {torch.__version__} was built without CUDA. Install a CUDA"
+                " build of torch, or run with device=cpu."
+            )
+        if not torch.cuda.is_available():
+            raise MachineError(
+                f"device=cuda: torch {torch.__version__} finds no usable NVIDIA driver or GPU."
+                " See what nvidia-smi says, or run with device=cpu."
+            )
+        count = torch.cuda.device_count()
+        if index >= count:
+            raise MachineError(
+                f"device.index={index}: this machine has {count} GPU(s), numbered from 0."
+                f" Write device.index={count - 1}."
+            )
+        supported = torch.profiler.supported_activities()  # type: ignore[no-untyped-call]
+        if torch.profiler.ProfilerActivity.CUDA not in supported:
+            raise MachineError(
+                "device=cuda: this torch was built without CUPTI, and CUDA activity would be"
+                " dropped with a warning. Install a build with CUPTI."
+            )
+        torch.cuda.set_device(index)
+        device = torch.device("cuda", index)
+        driver = Path("/proc/driver/nvidia/version")
+        versions = {"cuda": str(torch.version.cuda)}
+        if driver.exists():
+            versions["driver"] = driver.read_text(encoding="utf-8").splitlines()[0]
+        return OpenDevice(
+            torch_device=device, name=torch.cuda.get_device_name(device), versions=versions
+        )
+
+    def synchronise(self, device: torch.device) -> None:
+        """Wait for all streams of the GPU."""
+        import torch
+
+        torch.cuda.synchronize(device)
+
+    def profiler(
+        self, lowered: LoweredProfiler, on_ready: Callable[[Any], None]
+    ) -> AbstractContextManager[Profiler]:
+        """Build torch's profiler."""
+        return build_profiler(lowered, on_ready, {"host": "CPU", "device": "CUDA"})

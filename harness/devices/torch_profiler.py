@@ -1,0 +1,119 @@
+"""torch.profiler, as the devices cpu and cuda use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from harness.devices.base import Experimental, LoweredProfiler, Profiler
+from harness.errors import Problem
+
+if TYPE_CHECKING:
+    from harness.config import Request
+
+AUTOLOAD = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
+"""Without it, ``import torch`` fails where torch_npu is installed and CANN is not."""
+
+
+class TorchExperimental(Experimental, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every field of torch 2.13's ``torch._C._profiler._ExperimentalConfig``, by its own name.
+
+    The defaults are torch's, but for `verbose`, which the profiles tie to ``with_stack``.
+    """
+
+    profiler_metrics: tuple[str, ...] = ()
+    """CUPTI range-profiler counters; CUDA only. Read by: the profiler."""
+    profiler_measure_per_kernel: bool = False
+    """Read those counters for each kernel, not for the window; needs profiler_metrics.
+    Read by: the profiler."""
+    verbose: bool = False
+    """Hand out stacks and module names with each event; without it they are recorded and
+    stay empty. Profiles set it to ``${profiler.with_stack}``. Read by: the profiler."""
+    performance_events: tuple[str, ...] = ()
+    """Linux perf events counted for each operator, e.g. ``cycles``. Read by: the profiler."""
+    enable_cuda_sync_events: bool = False
+    """Record stream, event and device synchronisation; CUDA only. Read by: the profiler."""
+    adjust_profiler_step: bool = False
+    """Stretch ProfilerStep ranges over the kernels that they launched. Read by: the profiler."""
+    disable_external_correlation: bool = False
+    """Do not link kernels to operators, for a leaner trace; CUDA only. Read by: the profiler."""
+    profile_all_threads: bool = False
+    """Record operators of threads that were running before the profiler started.
+    Read by: the profiler."""
+    capture_overload_names: bool = False
+    """Record which overload of an operator ran. Read by: the profiler."""
+    record_python_gc_info: bool = False
+    """Record Python's garbage collections. Read by: the profiler."""
+    expose_kineto_event_metadata: bool = False
+    """Keep Kineto's metadata with each event. Read by: the profiler."""
+    custom_profiler_config: str = ""
+    """A name or a JSON object for another profiler backend. Read by: the profiler."""
+    adjust_timestamps: bool = False
+    """Shift children that end after their parent. Read by: the profiler."""
+    trace_only: bool = False
+    """Write the trace and build no events; the harness needs the events. Read by: the profiler."""
+
+
+def torch_problems(request: Request, experimental: TorchExperimental) -> Iterator[Problem]:
+    """Yield what torch 2.13 would drop, ignore or die of, on any of its devices."""
+    prefix = "profiler.experimental"
+    profiler = request.profiler
+    if profiler.with_stack and not experimental.verbose:
+        yield Problem(
+            setting=f"{prefix}.verbose",
+            given="false",
+            allowed="with_stack=true delivers empty stacks unless torch is told to be verbose",
+            fix=f"{prefix}.verbose=true, or profiler.with_stack=false",
+        )
+    if experimental.trace_only:
+        yield Problem(
+            setting=f"{prefix}.trace_only",
+            given="true",
+            allowed="torch then builds no events, and the tables are made from them",
+            fix=f"{prefix}.trace_only=false",
+        )
+    if experimental.profile_all_threads and profiler.profile_memory:
+        yield Problem(
+            setting=f"{prefix}.profile_all_threads",
+            given="true",
+            allowed="torch loses the memory events of profile_memory=true with it",
+            fix=f"{prefix}.profile_all_threads=false, or profiler.profile_memory=false",
+        )
+    if experimental.profiler_measure_per_kernel and not experimental.profiler_metrics:
+        yield Problem(
+            setting=f"{prefix}.profiler_measure_per_kernel",
+            given="true",
+            allowed="there is nothing to measure for each kernel without profiler_metrics",
+            fix=f"{prefix}.profiler_metrics=[sm__inst_executed.sum]",
+        )
+    # Kineto reads the text as one line of KEY=VALUE; a second "=" makes it reject its whole
+    # configuration, and stopping then dereferences a session that never started.
+    if any(mark in experimental.custom_profiler_config for mark in "=\n"):
+        yield Problem(
+            setting=f"{prefix}.custom_profiler_config",
+            given=repr(experimental.custom_profiler_config),
+            allowed="a text with '=' or a line break crashes torch's profiler (SIGSEGV)",
+            fix=f"{prefix}.custom_profiler_config='' or a JSON object without '='",
+        )
+
+
+def build_profiler(
+    lowered: LoweredProfiler, on_ready: Callable[[Any], None], activities: dict[str, str]
+) -> AbstractContextManager[Profiler]:
+    """Build ``torch.profiler.profile``; `activities` maps our names to ProfilerActivity's."""
+    from msgspec.structs import asdict
+    from torch._C._profiler import _ExperimentalConfig
+    from torch.profiler import ProfilerActivity, profile, schedule
+
+    return profile(
+        activities=[getattr(ProfilerActivity, activities[name]) for name in lowered.activities],
+        schedule=schedule(**asdict(lowered.schedule)),
+        on_trace_ready=on_ready,
+        record_shapes=lowered.record_shapes,
+        profile_memory=lowered.profile_memory,
+        with_stack=lowered.with_stack,
+        with_flops=lowered.with_flops,
+        with_modules=lowered.with_modules,
+        experimental_config=_ExperimentalConfig(**lowered.experimental),
+    )

@@ -1,0 +1,471 @@
+"""torch.profiler's events become tables, in one pass. Runs in the child that was profiled.
+
+torch's own way to read them (`prof.events()`, `key_averages()`) makes an object of 50 fields per
+event and walks them several times. Here each event is visited once and asked only for what its
+kind can have, and columns are built from their few distinct values.
+
+What is a row, and what self time means, is torch's own: what torch leaves out of its averages is
+left out, and events nest as `EventList._populate_cpu_children` nests them (Python frames and the
+driver's calls are children too, where they were recorded), so that the sums per name equal
+torch's to the nanosecond. Three differences, on purpose:
+
+- The marks of steps and stages are no rows, and self times are what they were without them.
+- torch merges an only child into a parent of the same name (`_remove_dup_nodes`); here both
+  stay, as they ran. Their self times add up to the same, their durations and counts do not.
+- The stack of a backward operator is its own; torch shows that of its forward operator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from operator import ge
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+
+import polars as pl
+from msgspec import Struct
+from torch._C._autograd import DeviceType
+from torch._C._profiler import _EventType
+from torch.autograd.profiler_util import MEMORY_EVENT_NAME, _filter_name, _filter_stack_entry
+
+from harness import tables
+
+STEP_MARK: Final = "harness.step#"
+"""``record_function(f"{STEP_MARK}{n}")`` around a step gives its host range the number `n`."""
+STAGE_MARK: Final = "harness.stage#"
+"""``record_function(f"{STAGE_MARK}{name}")`` around a part of a step gives it a name."""
+_TORCH_MARK: Final = "ProfilerStep#"
+
+_KERNEL: Final = (
+    *("name", "type", "device", "stream", "start_ns", "duration_ns"),
+    *("link", "correlation"),
+)
+_NOT_KERNELS: Final = frozenset({"cuda_sync", "gpu_user_annotation", "overhead"})
+_LAUNCHES: Final = ("_driver", "_runtime")
+_NONE: Final = -1
+_NULL: Final = 0  # where null stands among distinct values
+
+T = TypeVar("T")
+
+
+class _Event(Protocol):
+    """What is asked of an event: the part of `torch._C._autograd._KinetoEvent` in use."""
+
+    def activity_type(self) -> str: ...
+    def correlation_id(self) -> int: ...  # torch's (operators) or the driver's (all others)
+    def device_index(self) -> int: ...
+    def device_resource_id(self) -> int: ...  # the stream of a kernel
+    def device_type(self) -> DeviceType: ...
+    def dtypes(self) -> list[str]: ...  # "" for an argument without one
+    def end_ns(self) -> int: ...
+    def end_thread_id(self) -> int: ...
+    def flops(self) -> int: ...  # 0 for none
+    def is_async(self) -> bool: ...
+    def is_hidden_event(self) -> bool: ...
+    def linked_correlation_id(self) -> int: ...  # of the operator behind it, 0 for none
+    def name(self) -> str: ...
+    def shapes(self) -> list[list[int]]: ...
+    def stack(self) -> list[str]: ...
+    def start_ns(self) -> int: ...
+    def start_thread_id(self) -> int: ...
+
+
+class _Result(Protocol):
+    """What is asked of a profile: the part of `torch._C._autograd._ProfilerResult` in use."""
+
+    def events(self) -> Sequence[_Event]: ...
+    def experimental_event_tree(self) -> Sequence[Any]: ...
+
+
+class HostRange(NamedTuple):
+    """When the host was in a step, or in a stage of it, as the caller measured it."""
+
+    step: int
+    start_ns: int
+    """Unix nanoseconds, as in the profile."""
+    end_ns: int
+    stage: str | None = None
+    """Null for the step itself; its stages are ranges beside it."""
+
+
+class Coverage(Struct, frozen=True, kw_only=True):
+    """What became of the events of one kind.
+
+    `seen` exceeds the sum of the others by what the tables have no place for: Python frames,
+    the driver's calls, synchronisation, the profiler's own overhead.
+    """
+
+    seen: int
+    """Events in the profile."""
+    rows: int
+    """Those that became rows."""
+    marks: int
+    """Those that became the columns `step` and `stage`, and torch's own marks of steps."""
+    hidden: int
+    """Those that torch, too, leaves out."""
+
+
+class Converted(NamedTuple):
+    """The tables of one profile, and the account of its events."""
+
+    frames: dict[str, pl.DataFrame]
+    """operators, kernels, memory and stacks, with the columns of `tables.SCHEMAS`."""
+    coverage: dict[str, Coverage]
+    """By activity type, in order of appearance."""
+
+
+def tables_of(  # noqa: PLR0913 (keywords, each a choice of its own)
+    result: _Result,
+    *,
+    rank: int,
+    first_id: int,
+    memory: bool,
+    stacks: bool = False,
+    host_ranges: Sequence[HostRange] = (),
+) -> Converted:
+    """Turn a profile into tables: ``prof.profiler.kineto_results`` once `prof` has stopped.
+
+    Args:
+        result: The profile. It is only read.
+        rank: Goes into every row.
+        first_id: The `id` of the first operator, counted on from there. The number of operators
+            in the parts before keeps ids unique in a run.
+        memory: Make rows of allocations. Walks torch's event tree: about 2 us per event.
+        stacks: Ask operators for their stacks: about 5 us per operator. They have some only
+            under ``_ExperimentalConfig(verbose=True)``.
+        host_ranges: Steps and stages in any order; read only if the profile holds no mark of a
+            step, as when the activity of the host was not recorded.
+
+    An operator belongs to the step and to the innermost stage that hold its start, whatever its
+    thread. A kernel belongs to those of the operator that launched it, else to those that hold
+    the start of the driver's call that did, and to none where neither is known.
+    """
+    events = result.events()
+    starts = [event.start_ns() for event in events]
+    if any(map(ge, starts, islice(starts, 1, None))):
+        # torch gives them by start, so this is about those that start together: outer first.
+        events = sorted(events, key=lambda event: (event.start_ns(), -event.end_ns()))
+        starts.sort()
+    reader = _Reader(memory=memory, stacks=stacks)
+    reader.read(events, starts)
+    steps, stages = reader.steps, reader.stages
+    if not steps:
+        steps = [(r.start_ns, r.end_ns, r.step) for r in host_ranges]
+        stages = [*stages, *((r.start_ns, r.end_ns, r.stage) for r in host_ranges if r.stage)]
+    run = _Run(
+        rank, first_id, tables.Timeline(steps, pl.Int64()), tables.Timeline(stages, pl.String())
+    )
+    frames = {
+        "operators": reader.operators(run),
+        "kernels": reader.kernels(run),
+        "memory": reader.allocations(run, _allocations(result) if memory else {}),
+        "stacks": reader.stacks(),
+    }
+    return Converted(frames, reader.coverage())
+
+
+class _Run(NamedTuple):
+    """What places the rows of a part in its run."""
+
+    rank: int
+    first_id: int
+    steps: tables.Timeline
+    stages: tables.Timeline
+
+    def columns(self, host_starts: pl.Series) -> dict[str, object]:
+        return {
+            "step": self.steps.at(host_starts),
+            "stage": self.stages.at(host_starts),
+            "rank": pl.repeat(self.rank, len(host_starts), dtype=pl.Int32, eager=True),
+        }
+
+    def ids(self, rows: Iterable[int]) -> list[int | None]:
+        return [None if row == _NONE else self.first_id + row for row in rows]
+
+
+class _Distinct(dict[T | None, int]):
+    """Numbers for values, so that a column is built from the few values, not the many rows."""
+
+    def __init__(self) -> None:
+        super().__init__({None: _NULL})
+
+    def __missing__(self, value: T | None) -> int:
+        number = self[value] = len(self)
+        return number
+
+
+_kept: Callable[[str], bool] = _filter_stack_entry
+
+
+def _ints(values: Sequence[int]) -> pl.Series:
+    return pl.Series(values, dtype=pl.Int64)
+
+
+def _gather(values: Sequence[object], numbers: Sequence[int], dtype: pl.DataType) -> pl.Series:
+    return pl.Series(values, dtype=dtype).gather(_ints(numbers))
+
+
+_Allocation = tuple[str, str, int, int, int]  # device to total_reserved, as in `memory`
+
+
+def _allocations(result: _Result) -> dict[int, deque[_Allocation]]:
+    """By time in unix nanoseconds, what only torch's event tree knows."""
+    found: dict[int, deque[_Allocation]] = defaultdict(deque)
+    nodes = list(result.experimental_event_tree())
+    while nodes:
+        node = nodes.pop()
+        nodes.extend(reversed(node.children))
+        if node.tag == _EventType.Allocation:
+            of = node.extra_fields
+            kind = "free" if of.alloc_size < 0 else "alloc"
+            found[node.start_time_ns].append(
+                (str(of.device), kind, of.alloc_size, of.total_allocated, of.total_reserved)
+            )
+    return found
+
+
+class _Reader:
+    """One pass over the events: what each says by itself, and which one holds which."""
+
+    def __init__(self, *, memory: bool, stacks: bool) -> None:
+        self._want_memory, self._want_stacks = memory, stacks
+        self._seen, self._made, self._marks, self._hidden = (Counter[str]() for _ in range(4))
+        self.steps: list[tuple[int, int, int | str]] = []
+        self.stages: list[tuple[int, int, int | str]] = []
+        # What is open on each thread, inner last: its end, its row, the row of the innermost
+        # operator there.
+        self._open: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        self._names = _Distinct[str]()
+        self._shapes = _Distinct[tuple[tuple[int, ...], ...]]()
+        self._dtypes = _Distinct[tuple[str, ...]]()
+        self._stacks = _Distinct[tuple[str, ...]]()
+        self._ignored: dict[str, bool] = {}
+        self._thread, self._start, self._duration, self._self, self._flops = (
+            array("q") for _ in range(5)
+        )
+        self._name, self._shape, self._dtype, self._stack = (array("q") for _ in range(4))
+        self._asynchronous: list[int] = []
+        self._correlation = array("q")  # torch's
+        self._row_of: dict[int, int] = {}  # by it, filled when needed: `_linked` rows so far
+        self._linked = 0
+        self._launched_at: dict[int, int] = {}  # by the driver's correlation id
+        self._kernel = {column: array("q") for column in _KERNEL}
+        self._memory: list[tuple[int, int]] = []
+
+    def read(self, events: Sequence[_Event], starts: Sequence[int]) -> None:
+        """Visit `events`, which begin at `starts`, in order."""
+        readers: dict[str, Callable[[_Event, str, int], None]] = {
+            "cpu_op": self._operator,
+            "user_annotation": self._annotation,
+            "python_function": self._nested,
+            "cpu_instant_event": self._instant,
+        }
+        seen, other = self._seen, self._other
+        for event, start in zip(events, starts, strict=True):
+            kind = event.activity_type()
+            seen[kind] += 1
+            readers.get(kind, other)(event, kind, start)
+
+    def _annotation(self, event: _Event, kind: str, start: int) -> None:
+        name = event.name()
+        step, stage = name.removeprefix(STEP_MARK), name.removeprefix(STAGE_MARK)
+        if step != name and step.isdecimal():
+            self.steps.append((start, event.end_ns(), int(step)))
+        elif stage != name:
+            self.stages.append((start, event.end_ns(), stage))
+        elif not name.startswith(_TORCH_MARK):
+            self._operator(event, kind, start)
+            return
+        self._marks[kind] += 1
+
+    def _operator(self, event: _Event, kind: str, start: int) -> None:
+        name = event.name()
+        ignored = self._ignored.get(name)
+        if ignored is None:
+            ignored = self._ignored[name] = bool(_filter_name(name))  # type: ignore[no-untyped-call]
+        if ignored or event.is_hidden_event():
+            self._hidden[kind] += 1
+            return
+        self._made[kind] += 1
+        row = len(self._start)
+        thread, end = event.start_thread_id(), event.end_ns()
+        self._correlation.append(event.correlation_id())
+        self._name.append(self._names[name])
+        self._thread.append(thread)
+        self._start.append(start)
+        self._duration.append(end - start)
+        self._self.append(end - start)
+        self._flops.append(event.flops())
+        shapes = event.shapes()
+        dtypes = tuple(event.dtypes()) if shapes else None
+        self._shape.append(self._shapes[tuple(map(tuple, shapes)) or None])
+        self._dtype.append(self._dtypes[dtypes])
+        if self._want_stacks:
+            self._stack.append(self._stacks[tuple(event.stack()) or None])
+        if event.is_async() or event.end_thread_id() != thread:
+            self._asynchronous.append(row)
+        else:
+            self._nest(thread, start, end, row)
+
+    def _nest(self, thread: int, start: int, end: int, row: int) -> None:
+        """Open an event within those of its thread; `row` is `_NONE` for what is no row."""
+        frames = self._open[thread]
+        innermost = row
+        while frames:
+            outer_end, outer_row, outer_operator = frames[-1]
+            if start < outer_end and end <= outer_end:
+                if outer_row != _NONE:
+                    self._self[outer_row] -= end - start
+                if row == _NONE:
+                    innermost = outer_operator
+                break
+            frames.pop()
+        frames.append((end, row, innermost))
+
+    def _nested(self, event: _Event, kind: str, start: int) -> None:
+        thread = event.start_thread_id()
+        if event.is_hidden_event():
+            self._hidden[kind] += 1
+        elif not event.is_async() and event.end_thread_id() == thread:
+            self._nest(thread, start, event.end_ns(), _NONE)
+
+    def _instant(self, event: _Event, kind: str, start: int) -> None:
+        if not self._want_memory or event.name() != MEMORY_EVENT_NAME:
+            return
+        frames = self._open[event.start_thread_id()]
+        while frames and frames[-1][0] < start:
+            frames.pop()
+        self._memory.append((start, frames[-1][2] if frames else _NONE))
+        self._made[kind] += 1
+
+    def _other(self, event: _Event, kind: str, start: int) -> None:
+        if event.device_type() != DeviceType.CPU:
+            if kind not in _NOT_KERNELS:
+                self._launch(event, kind, start)
+            return
+        if kind.endswith(_LAUNCHES):
+            self._launched_at[event.correlation_id()] = start
+        row = self._launcher(event.linked_correlation_id())
+        if row == _NONE:
+            self._nested(event, kind, start)
+        else:  # As in torch, the call is on the thread of its operator, whatever it says.
+            self._nest(self._thread[row], start, event.end_ns(), _NONE)
+
+    def _launch(self, event: _Event, kind: str, start: int) -> None:
+        self._made[kind] += 1
+        values = (
+            self._names[event.name()],
+            self._names[kind],
+            event.device_index(),
+            event.device_resource_id(),
+            start,
+            event.end_ns() - start,
+            event.linked_correlation_id(),
+            event.correlation_id(),
+        )
+        for column, value in zip(self._kernel.values(), values, strict=True):
+            column.append(value)
+
+    def operators(self, run: _Run) -> pl.DataFrame:
+        start = _ints(self._start)
+        flops = _ints(self._flops)
+        on_device = Counter[int]()
+        for link, duration in zip(self._kernel["link"], self._kernel["duration_ns"], strict=True):
+            on_device[self._launcher(link)] += duration
+        del on_device[_NONE]
+        device = pl.repeat(None, len(start), dtype=pl.Int64, eager=True)
+        columns = run.columns(start) | {
+            "id": pl.int_range(run.first_id, run.first_id + len(start), eager=True),
+            "thread": _ints(self._thread),
+            "name": self._named(self._name),
+            **self._arguments(self._shape, self._dtype),
+            "start_ns": start,
+            "duration_ns": _ints(self._duration),
+            "self_ns": _ints(self._self).scatter(self._asynchronous, None),
+            "device_ns": device.scatter(list(on_device), list(on_device.values())),
+            "flops": flops.set(flops == 0, None),
+        }
+        if self._want_stacks:
+            ids = [known and known[0] for known in self._identified()]
+            columns["stack_id"] = _gather(ids, self._stack, pl.Int64())
+        return tables.frame("operators", columns)
+
+    def kernels(self, run: _Run) -> pl.DataFrame:
+        columns: dict[str, Any] = {name: _ints(column) for name, column in self._kernel.items()}
+        rows = [self._launcher(link) for link in columns.pop("link")]
+        launched = [
+            self._launched_at.get(number, _NONE) if row == _NONE else self._start[row]
+            for row, number in zip(rows, self._kernel["correlation"], strict=True)
+        ]
+        columns |= run.columns(_ints(launched))
+        columns |= self._arguments(
+            [_NULL if row == _NONE else self._shape[row] for row in rows],
+            [_NULL if row == _NONE else self._dtype[row] for row in rows],
+        )
+        columns |= {
+            "name": self._named(self._kernel["name"]),
+            "type": self._named(self._kernel["type"]),
+            "operator": run.ids(rows),
+        }
+        return tables.frame("kernels", columns)
+
+    def allocations(self, run: _Run, known: Mapping[int, deque[_Allocation]]) -> pl.DataFrame:
+        unknown = (None,) * 5
+        found = [of.popleft() if (of := known.get(time)) else unknown for time, _ in self._memory]
+        columns: dict[str, object] = {
+            "rank": pl.repeat(run.rank, len(found), dtype=pl.Int32, eager=True),
+            "time_ns": [time for time, _ in self._memory],
+            "operator": run.ids(row for _, row in self._memory),
+        }
+        names = ("device", "kind", "bytes", "total_allocated", "total_reserved")
+        for place, name in enumerate(names):
+            columns[name] = [allocation[place] for allocation in found]
+        return tables.frame("memory", columns)
+
+    def stacks(self) -> pl.DataFrame:
+        found = dict(known for known in self._identified() if known)
+        return tables.frame("stacks", {"stack_id": list(found), "frames": list(found.values())})
+
+    def coverage(self) -> dict[str, Coverage]:
+        return {
+            kind: Coverage(
+                seen=seen,
+                rows=self._made[kind],
+                marks=self._marks[kind],
+                hidden=self._hidden[kind],
+            )
+            for kind, seen in self._seen.items()
+        }
+
+    def _named(self, numbers: Sequence[int]) -> pl.Series:
+        return _gather(list(self._names), numbers, pl.String())
+
+    def _arguments(self, shapes: Sequence[int], dtypes: Sequence[int]) -> dict[str, pl.Series]:
+        types = tables.SCHEMAS["operators"]
+        words = [of and [word or None for word in of] for of in self._dtypes]
+        return {
+            "input_shapes": _gather(list(self._shapes), shapes, types["input_shapes"]),
+            "input_dtypes": _gather(words, dtypes, types["input_dtypes"]),
+        }
+
+    def _launcher(self, link: int) -> int:
+        if not link:
+            return _NONE
+        fresh = range(self._linked, len(self._correlation))
+        if fresh:
+            self._row_of.update(zip(self._correlation[fresh.start :], fresh, strict=True))
+            self._linked = fresh.stop
+        return self._row_of.get(link, _NONE)
+
+    def _identified(self) -> list[tuple[int, list[str]] | None]:
+        """Return id and frames of the distinct stacks, null for none."""
+        found: list[tuple[int, list[str]] | None] = []
+        for stack in self._stacks:
+            frames = [frame for frame in stack or () if _kept(frame)]
+            # From the frames, so that a stack has one id in all parts, ranks and runs.
+            digest = hashlib.blake2b("\n".join(frames).encode(), digest_size=8).digest()
+            found.append((int.from_bytes(digest, "big") >> 1, frames) if frames else None)
+        return found

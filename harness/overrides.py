@@ -1,0 +1,243 @@
+"""Overrides, one by one: read them, and say what is wrong with each before anything is composed.
+
+Hydra stops at the first mistake and lets several pass in silence; here each is judged by itself,
+against the config groups that exist.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.errors import Problem
+from harness.schema import nearest
+
+OPEN_GROUPS = ("device.environment.", "workload.kwargs.")
+"""Below these, the user chooses the names; they may be deleted, too."""
+
+_PAIRS = "profiler/experimental"
+
+
+class Catalogue:
+    """The config groups and their files, on the user's own search path, too.
+
+    Raises:
+        HydraException: The search path is no list of texts.
+        UserWarning: A folder of the search path does not exist.
+    """
+
+    def __init__(self, config_name: str, overrides: Sequence[str]) -> None:
+        self._config_name = config_name
+        self._search = [text for text in overrides if text.startswith("hydra.searchpath=")]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="provider=", category=UserWarning)
+            self.groups = tuple(self._below(""))
+            """Every group that holds settings: device, profiler, profiler/experimental, …"""
+
+    def _below(self, parent: str) -> Iterator[str]:
+        for name in self._names(parent, ObjectType.GROUP):
+            if name != "hydra":
+                path = f"{parent}/{name}" if parent else name
+                yield path
+                if path != _PAIRS:
+                    yield from self._below(path)
+
+    def _names(self, group: str, kind: ObjectType) -> list[str]:
+        loader = GlobalHydra.instance().config_loader()
+        return loader.get_group_options(group, kind, self._config_name, self._search)
+
+    def options(self, group: str) -> list[str]:
+        """Return the names of a group's files; those that begin with "_" are only for others."""
+        if group == _PAIRS:
+            return [f"{device}/{name}" for device, names in self.pairs().items() for name in names]
+        return self._files(group)
+
+    def pairs(self) -> dict[str, list[str]]:
+        """Return the profiles that exist for each device."""
+        return {
+            device: self._files(f"{_PAIRS}/{device}")
+            for device in self._names(_PAIRS, ObjectType.GROUP)
+        }
+
+    def _files(self, group: str) -> list[str]:
+        return [name for name in self._names(group, ObjectType.CONFIG) if not name.startswith("_")]
+
+
+def with_config_dir(
+    overrides: list[str], config_dir: str | None
+) -> tuple[list[str], list[Problem]]:
+    """Express ``--config-dir`` as ``hydra.searchpath``, before the user's own search path."""
+    if config_dir is None:
+        return overrides, []
+    folder = Path(config_dir).absolute()
+    if not folder.is_dir():
+        problem = Problem(
+            setting="--config-dir",
+            given=config_dir,
+            allowed="there is no such folder",
+            fix="give a folder that holds profiler/, workload/, …",
+        )
+        return overrides, [problem]
+    own = [text for text in overrides if text.startswith("hydra.searchpath=")]
+    rest = [text for text in overrides if text not in own]
+    inside = own[-1].partition("=")[2].strip().removeprefix("[").removesuffix("]") if own else ""
+    quoted = str(folder).replace("'", "\\'")
+    joined = ",".join(filter(None, [f"'file://{quoted}'", inside]))
+    return [*rest, f"hydra.searchpath=[{joined}]"], []
+
+
+def judged(texts: Sequence[str], catalogue: Catalogue, found: list[Problem]) -> list[Override]:
+    """Return the overrides that can be composed; what is wrong with the others goes to `found`."""
+    kept = []
+    for text in texts:
+        try:
+            override = parse(text)
+            complaints = list(_complaints(override, catalogue))
+        except (HydraException, OmegaConfBaseException) as error:
+            found.append(_unparsable(text, error))
+            continue
+        found += complaints
+        kept += [] if complaints else [override]
+    return kept
+
+
+def parse(text: str) -> Override:
+    """Read one override; its ``glob(…)`` looks into the config groups."""
+    override = OverridesParser.create().parse_override(text)
+    override.config_loader = GlobalHydra.instance().config_loader()
+    return override
+
+
+def _complaints(override: Override, catalogue: Catalogue) -> Iterator[Problem]:
+    key = override.key_or_group
+    given = as_typed(override)
+    groups = catalogue.groups
+    slashed = key.replace(".", "/")
+    if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+        return
+    if not key:
+        yield _unparsable(str(override.input_line), HydraException("there is no name before '='"))
+    elif override.is_delete():
+        if not key.startswith(OPEN_GROUPS):
+            yield Problem(
+                setting=f"~{key}",
+                given=given,
+                allowed="settings cannot be removed; the run needs each of them",
+                fix=f"leave it out, or set it: {key}=…",
+            )
+    elif key in groups:
+        yield from _option_problems(override, catalogue.options(key))
+    elif slashed in groups and not isinstance(override.value(), dict):
+        yield Problem(
+            setting=key,
+            given=given,
+            allowed="this is a group of settings; one of its files is chosen with a slash",
+            fix=f"{slashed}={given}",
+        )
+    elif "/" in key:
+        close = nearest(key, groups)
+        yield Problem(
+            setting=key,
+            given=given,
+            allowed="there is no such config group" + (f"; did you mean {close}?" if close else ""),
+            fix=f"use one of {', '.join(groups)}",
+        )
+
+
+def _option_problems(override: Override, options: Sequence[str]) -> Iterator[Problem]:
+    group = override.key_or_group
+    chosen = (
+        [str(value) for value in override.sweep_string_iterator()]
+        if override.is_sweep_override() and enumerable(override)
+        else [as_typed(override)]
+    )
+    for option in chosen:
+        if option in options or "${" in option:
+            continue
+        close = nearest(option, options)
+        yield Problem(
+            setting=group,
+            given=option,
+            allowed=f"there is no such {group}"
+            + (f"; did you mean {close}? There are " if close else "; there are ")
+            + ", ".join(options),
+            fix=f"{group}={close or options[0]}",
+        )
+
+
+def as_typed(override: Override) -> str:
+    """Return the value as it was typed; a sweep's, too."""
+    return str(override.input_line).partition("=")[2]
+
+
+def enumerable(override: Override) -> bool:
+    """Return whether the override has one value, or values that can be counted."""
+    return not override.is_sweep_override() or override.is_discrete_sweep()
+
+
+def first_value(override: Override) -> Override:
+    """Return the override with the first of its values, if it is a sweep."""
+    if override.is_sweep_override():
+        key, value = override.get_key_element(), next(iter(override.sweep_string_iterator()))
+        return parse(f"{key}={value}")
+    return override
+
+
+def forced(override: Override, groups: Sequence[str]) -> str:
+    """Return the override with ``++``, if it sets a value: its name is judged later."""
+    if (
+        override.is_hydra_override()
+        or override.is_delete()
+        or override.key_or_group in groups
+        or override.package is not None
+    ):
+        return str(override.input_line)
+    return "++" + str(override.input_line).lstrip("+")
+
+
+def ambiguous(override: Override) -> Problem:
+    """Say that several values were given where there is no sweep."""
+    given = as_typed(override)
+    return Problem(
+        setting=override.get_key_element(),
+        given=given,
+        allowed="several values make a sweep",
+        fix=f"put -m first, or write one value, or a list: {override.key_or_group}=[{given}]",
+    )
+
+
+def sweep_problems(overrides: Sequence[Override]) -> Iterator[Problem]:
+    """Yield what cannot be part of a sweep."""
+    for override in overrides:
+        key = override.key_or_group
+        if key == "hydra.run.dir":
+            yield Problem(
+                setting=key,
+                given=as_typed(override),
+                allowed="Hydra ignores it in a sweep",
+                fix="hydra.sweep.dir=FOLDER",
+            )
+        if not enumerable(override):
+            yield Problem(
+                setting=override.get_key_element(),
+                given=as_typed(override),
+                allowed="an interval has no end of values",
+                fix=f"{key}=1,2,3 or {key}=range(1,4)",
+            )
+
+
+def _unparsable(text: str, error: Exception) -> Problem:
+    return Problem(
+        setting=text,
+        given="",
+        allowed="Hydra cannot read this override: " + " ".join(str(error).split("\n")[0].split()),
+        fix="write key=value; quote special characters: 'key=\"value\"'",
+    )

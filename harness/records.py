@@ -1,0 +1,218 @@
+"""The values that travel between the stages, and the two that are kept as JSON.
+
+Request ─▶ Plan ─▶ Outcome ─▶ Capture ─▶ Delivery, RunRecord. All are frozen.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import polars as pl
+from msgspec import Struct
+
+from harness.config import Request
+from harness.devices.base import LoweredProfiler
+
+SCHEMA_VERSION = 1
+"""Of plan.json and run.json; raised when a reader of older files would misread them."""
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """What must be found in the capture for a setting to count as delivered."""
+
+    setting: str
+    asked: str
+    """The effective value, as it is typed."""
+    demand: str
+    """What will be looked for, in one phrase."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """A request lowered to one device. Handed to the child process as JSON."""
+
+    schema_version: int = SCHEMA_VERSION
+    folder: str
+    """The run folder, absolute."""
+    request: Request
+    environment: dict[str, str]
+    """Variables to set before torch loads."""
+    profiler: LoweredProfiler
+    """What will be handed to the profiler."""
+    steps: int
+    """Steps after warm-up and baseline."""
+    cycles: int
+    """Whole cycles of the schedule among them."""
+    recorded: tuple[int, ...]
+    """The steps that will be recorded, counted from 0."""
+    effective: dict[str, Any]
+    """Every setting that reaches the profiler, after lowering, by its dotted name."""
+    evidence: tuple[Evidence, ...]
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """What the child process says while it runs."""
+
+    phase: str
+    """build, warmup, baseline, wait, profiler_warmup, active or drain."""
+    done: int
+    """Steps of the whole run that are done."""
+    total: int
+
+
+class StepTime(Struct, frozen=True, kw_only=True):
+    """One executed step, as the child process writes it down the moment it ends."""
+
+    phase: str
+    """warmup, baseline, wait, profiler_warmup or active."""
+    step: int | None
+    """The workload's own counter; null in warm-up and baseline."""
+    start_ns: int
+    """Unix time."""
+    duration_ns: int
+    """By the monotonic clock, synchronisation included."""
+
+
+Status = Literal["ok", "failed", "interrupted", "cannot"]
+
+
+class Coverage(Struct, frozen=True, kw_only=True):
+    """What became of the profiler's events of one activity type."""
+
+    seen: int
+    """Events that the profiler handed out."""
+    rows: int
+    """Rows of tables that they became."""
+    marks: int
+    """Marks of steps and stages, which became columns."""
+    hidden: int
+    """Events that the profiler keeps for itself, and its own reports leave out."""
+
+    def __add__(self, other: Coverage) -> Coverage:
+        """Return the account of both."""
+        return Coverage(
+            seen=self.seen + other.seen,
+            rows=self.rows + other.rows,
+            marks=self.marks + other.marks,
+            hidden=self.hidden + other.hidden,
+        )
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How the child process ended, and what it knows of the machine."""
+
+    status: Status
+    reason: str = ""
+    """One line, if it did not end well: the exception, the signal, the limit, what is missing."""
+    traceback: str = ""
+    """The workload's traceback, if it raised."""
+    device_name: str = ""
+    versions: dict[str, str] = {}
+    stages: tuple[str, ...] = ()
+    """The names that the workload gives to the parts of its step."""
+    coverage: dict[str, Coverage] = {}
+    """What became of the profiler's events, by activity type."""
+
+
+class Capture(Struct, frozen=True, kw_only=True):
+    """A run folder read back: what verify, analyse and report work on."""
+
+    folder: Path
+    plan: Plan
+    outcome: Outcome
+    tables: dict[str, pl.DataFrame]
+    """By name, with the columns of `harness.tables.SCHEMAS`; empty ones included."""
+    raw: tuple[str, ...]
+    """Files that the profiler wrote, relative to the folder."""
+
+
+DeliveryStatus = Literal[
+    "delivered", "partial", "missing", "substituted", "not_checkable", "not_asked"
+]
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """Whether one setting was honoured, judged by what arrived."""
+
+    setting: str
+    asked: str
+    arrived: str
+    """The evidence's figure."""
+    status: DeliveryStatus
+    evidence: str
+    """What was looked for."""
+    why: str = ""
+    """When not delivered: the known reasons, and what to do."""
+    accepted: bool = False
+    """Partial, and named in ``delivery.accept``."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether this ends the run in exit 3."""
+        return self.status in {"missing", "substituted", "partial"} and not self.accepted
+
+
+class Timing(Struct, frozen=True, kw_only=True):
+    """Step times of one phase."""
+
+    steps: int
+    median_ns: int
+    min_ns: int
+    max_ns: int
+
+    @property
+    def spread(self) -> float:
+        """(max - min) / median."""
+        return (self.max_ns - self.min_ns) / self.median_ns
+
+
+class Views(Struct, frozen=True, kw_only=True):
+    """Tables made of a capture to be looked at; `harness.analyse` says what their columns are."""
+
+    operators: pl.DataFrame
+    kernels: pl.DataFrame
+    stages: pl.DataFrame
+    memory: pl.DataFrame
+
+
+class RunRecord(Struct, frozen=True, kw_only=True):
+    """run.json: what was asked, how it ended, what arrived. Written first at the start."""
+
+    schema_version: int = SCHEMA_VERSION
+    status: Literal["running", "ok", "failed", "interrupted"]
+    """How the run ended."""
+    verdict: Literal["delivered", "not_delivered", "pending"]
+    exit_code: int | None
+    """Null while running."""
+    reason: str = ""
+    """One line, if the run did not end well."""
+    overrides: tuple[str, ...] = ()
+    """The command's settings."""
+    request_hash: str = ""
+    """Of everything requested; a sweep keeps a finished job whose request is the same."""
+    versions: dict[str, str]
+    """Of harness, python and torch."""
+    host: str
+    device_name: str = ""
+    emulated: bool = False
+    """Whether the device is an emulation, and every figure invented."""
+    requested: dict[str, Any]
+    effective: dict[str, Any] = {}
+    recorded_steps: int = 0
+    """Steps that the schedule records."""
+    delivery: tuple[Delivery, ...] = ()
+    timing: dict[str, Timing] = {}
+    """By phase: baseline, active."""
+    coverage: dict[str, Coverage] = {}
+    """What became of the profiler's events, by activity type."""
+    files: tuple[str, ...] = ()
+    """Relative to the run folder."""
+
+
+def write_json(value: Struct, path: Path) -> None:
+    """Write a record so that a reader sees the old file or the new one, never half of one."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    unfinished.replace(path)

@@ -1,0 +1,352 @@
+"""Report: the sections of a run's summary, and their two renderings: terminal and Markdown."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
+
+from msgspec import Struct
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from harness.records import RunRecord, Views
+
+TOP = 10
+"""Rows of a table in the summary; the parquet files have them all."""
+UNSTABLE_SPREAD = 0.2
+"""(max - min) / median of step times from which their spread is pointed out."""
+
+_MAX_SHAPES = 48
+_MARKS = {
+    "delivered": "✓",
+    "partial": "◐",
+    "missing": "✗",
+    "substituted": "✗",
+    "not_checkable": "–",
+    "not_asked": "–",
+}
+
+
+class Section(Struct, frozen=True, kw_only=True):
+    """A titled table with remarks; either may be empty."""
+
+    title: str
+    columns: tuple[str, ...] = ()
+    """Those that begin with ">" are right-aligned."""
+    rows: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def sections(record: RunRecord, views: Views, folder: str) -> list[Section]:
+    """Return everything that a person should see of a run, in order."""
+    return [
+        _headline(record),
+        *_timing(record),
+        *_operators(views),
+        *_kernels(views),
+        *_stages(views),
+        *_memory(views),
+        *_delivery(record),
+        _files(record, folder),
+    ]
+
+
+def duration(nanoseconds: float) -> str:
+    """Return a duration with three digits and a fitting unit."""
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+        if abs(nanoseconds) >= size:
+            return (
+                f"{nanoseconds / size:.3g} {unit}"
+                if nanoseconds < 999.5 * size
+                else (f"{nanoseconds / size:,.0f} {unit}")
+            )
+    return f"{nanoseconds:.0f} ns"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes with three digits and a fitting unit."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if abs(count) >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count} B"
+
+
+def shapes(value: Sequence[Sequence[int]] | None) -> str:
+    """Return the tensors' shapes, as [4,128]; arguments that are no tensors are left out."""
+    if value is None:
+        return "–"
+    text = " ".join(f"[{','.join(map(str, shape))}]" for shape in value if shape)
+    return text if len(text) <= _MAX_SHAPES else text[: _MAX_SHAPES - 1] + "…"
+
+
+def _headline(record: RunRecord) -> Section:
+    asked = record.requested
+    where = f"{asked['device.name']}" + (f" ({record.device_name})" if record.device_name else "")
+    notes = [f"{asked['workload.name']} on {where}, {record.recorded_steps} recorded step(s)"]
+    if record.emulated:
+        notes.append("EMULATED device: every time and counter is invented")
+    verdict = {
+        "delivered": "everything asked for was delivered",
+        "not_delivered": "NOT everything asked for was delivered",
+        "pending": "the delivery was not checked",
+    }[record.verdict]
+    ending = {
+        "ok": verdict,
+        "failed": f"FAILED: {record.reason}",
+        "interrupted": f"INTERRUPTED: {record.reason}",
+        "running": "still running",
+    }[record.status]
+    notes.append(f"{ending} (exit code {record.exit_code})")
+    if record.status in {"failed", "interrupted"} and record.coverage:
+        notes.append("what was captured before is kept, and shown here")
+    return Section(title="harness", notes=tuple(notes))
+
+
+def _timing(record: RunRecord) -> Iterator[Section]:
+    names = {"baseline": "clean", "active": "profiled"}
+    rows = [
+        (
+            names[phase],
+            str(timing.steps),
+            duration(timing.median_ns),
+            duration(timing.min_ns),
+            duration(timing.max_ns),
+        )
+        for phase, timing in record.timing.items()
+    ]
+    notes = []
+    if len(rows) == len(names):
+        clean, profiled = record.timing["baseline"], record.timing["active"]
+        ratio = profiled.median_ns / clean.median_ns
+        notes.append(f"a profiled step takes {ratio:.2f} × a clean one")
+    for phase, timing in record.timing.items():
+        if timing.steps > 1 and timing.spread > UNSTABLE_SPREAD:
+            notes.append(
+                f"unstable: the {names[phase]} steps spread over {timing.spread:.0%} of their"
+                " median; compare times of this machine with care"
+            )
+    if rows:
+        yield Section(
+            title="Step time",
+            columns=("steps", ">count", ">median", ">min", ">max"),
+            rows=tuple(rows),
+            notes=tuple(notes),
+        )
+
+
+def _operators(views: Views) -> Iterator[Section]:
+    table = views.operators
+    if table.is_empty():
+        return
+    with_device = table["device_ns"].is_not_null().any()
+    with_flops = table["flops"].is_not_null().any()
+    columns = ["operator", "input shapes", ">count", ">self", ">share"]
+    columns += [">device"] if with_device else []
+    columns += [">flops"] if with_flops else []
+    rows = []
+    for row in table.head(TOP).iter_rows(named=True):
+        cells = [
+            row["name"],
+            shapes(row["input_shapes"]),
+            f"{row['count']:,}",
+            duration(row["self_ns"]),
+            f"{row['share']:.1%}",
+        ]
+        cells += [_optional(row["device_ns"], duration)] if with_device else []
+        cells += [_optional(row["flops"], _flops)] if with_flops else []
+        rows.append(tuple(cells))
+    yield Section(
+        title="Operators by self time, all recorded steps",
+        columns=tuple(columns),
+        rows=tuple(rows),
+        notes=_more(table.height),
+    )
+
+
+def _kernels(views: Views) -> Iterator[Section]:
+    if views.kernels.is_empty():
+        return
+    yield Section(
+        title="Kernels by device time, all recorded steps",
+        columns=("kernel", "input shapes", ">count", ">time", ">share"),
+        rows=tuple(
+            (
+                row["name"],
+                shapes(row["input_shapes"]),
+                f"{row['count']:,}",
+                duration(row["duration_ns"]),
+                f"{row['share']:.1%}",
+            )
+            for row in views.kernels.head(TOP).iter_rows(named=True)
+        ),
+        notes=_more(views.kernels.height),
+    )
+
+
+def _stages(views: Views) -> Iterator[Section]:
+    if views.stages["stage"].is_null().all():
+        return
+    yield Section(
+        title="Stages",
+        columns=("stage", ">operators", ">self", ">share"),
+        rows=tuple(
+            (
+                row["stage"] or "(outside)",
+                f"{row['operators']:,}",
+                duration(row["self_ns"]),
+                f"{row['share']:.1%}",
+            )
+            for row in views.stages.iter_rows(named=True)
+        ),
+    )
+
+
+def _memory(views: Views) -> Iterator[Section]:
+    if views.memory.is_empty():
+        return
+    yield Section(
+        title="Memory peaks",
+        columns=("device", ">in use", "reached in"),
+        rows=tuple(
+            (
+                row["device"],
+                _optional(row["total_allocated"], size),
+                row["operator"] or "(no operator)",
+            )
+            for row in views.memory.iter_rows(named=True)
+        ),
+    )
+
+
+def _delivery(record: RunRecord) -> Iterator[Section]:
+    delivery = record.delivery
+    if not delivery:
+        return
+    # A run that ended early needs no other reason for what it did not deliver.
+    ended = record.status == "ok"
+    notes = [f"{item.setting}: {item.why}" for item in delivery if item.why and ended]
+    notes += [f"{item.setting}: accepted by delivery.accept" for item in delivery if item.accepted]
+    yield Section(
+        title="Delivery: what was asked, what arrived",
+        columns=("", "setting", "asked", "arrived"),
+        rows=tuple(
+            (
+                _MARKS[item.status],
+                item.setting,
+                item.asked,
+                f"{item.status.replace('_', ' ')}: {item.arrived}"
+                if item.status != "delivered"
+                else item.arrived,
+            )
+            for item in delivery
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _files(record: RunRecord, folder: str) -> Section:
+    notes = [f"{folder}: {', '.join(record.files)}"] if record.files else [folder]
+    if record.coverage:
+        seen = sum(each.seen for each in record.coverage.values())
+        rows = sum(each.rows for each in record.coverage.values())
+        marks = sum(each.marks for each in record.coverage.values())
+        left = {kind: each.seen - each.rows - each.marks for kind, each in record.coverage.items()}
+        others = ", ".join(f"{count:,} {kind}" for kind, count in left.items() if count)
+        notes.append(
+            f"{seen:,} profiler events: {rows:,} table rows, {marks:,} step and stage marks"
+            + (f"; in the trace only: {others}" if others else "")
+        )
+    notes.append("next, {}:\n{}".format(*_next_command(record)))
+    return Section(title="Files", notes=tuple(notes))
+
+
+def _next_command(record: RunRecord) -> tuple[str, str]:
+    """Return what is most likely to be wanted now, and the command for it."""
+    given = [text for text in record.overrides if not text.startswith(("profiler=", "profiler/"))]
+    base = ["python", "-m", "harness"]
+    asked = record.requested
+    if record.status == "failed" and not record.coverage:
+        why, words = "in one process, for a debugger", [*base, *given, "execution=inline"]
+    elif record.status == "failed":
+        why, words = "again, asking for less", [*base, *given, "profiler=level0"]
+    elif any(item.fails for item in record.delivery):
+        why, words = "what is asked and what it needs", [*base, "check", *record.overrides]
+    elif not asked["profiler.with_stack"]:
+        why, words = "which line of code calls them", [*base, *given, "profiler=stacks"]
+    elif not asked["profiler.profile_memory"]:
+        why, words = "who allocates what", [*base, *given, "profiler=memory"]
+    else:
+        why, words = "durations, disturbed the least", [*base, *given, "profiler=level0"]
+    return why, shlex.join(words)
+
+
+def _more(height: int) -> tuple[str, ...]:
+    return (f"{height - TOP:,} more in tables/",) if height > TOP else ()
+
+
+def _optional(value: int | None, render: object) -> str:
+    assert callable(render)
+    return "–" if value is None else str(render(value))
+
+
+def _flops(count: int) -> str:
+    for unit, factor in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return str(count)
+
+
+def markdown(parts: Iterable[Section]) -> str:
+    """Render sections as Markdown."""
+    out = StringIO()
+    for number, part in enumerate(parts):
+        out.write(f"{'#' if number == 0 else '##'} {part.title}\n\n")
+        if part.rows:
+            out.write(_markdown_row(name.lstrip(">") for name in part.columns))
+            out.write(
+                _markdown_row("---:" if name.startswith(">") else "---" for name in part.columns)
+            )
+            for row in part.rows:
+                out.write(_markdown_row(row))
+            out.write("\n")
+        for note in part.notes:
+            out.write(f"- {note}\n")
+        if part.notes:
+            out.write("\n")
+    return out.getvalue().rstrip("\n") + "\n"
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def renderable(parts: Iterable[Section]) -> RenderableType:
+    """Render sections for a terminal."""
+    out: list[RenderableType] = []
+    for part in parts:
+        out.append(f"\n[bold]{escape(part.title)}[/bold]")
+        if part.rows:
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+            for name in part.columns:
+                right = name.startswith(">")
+                table.add_column(
+                    name.lstrip(">"),
+                    justify="right" if right else "left",
+                    no_wrap=right,
+                    overflow="fold",
+                )
+            for row in part.rows:
+                table.add_row(*map(escape, row))
+            out.append(table)
+        out += [Padding(Text(note), (0, 0, 0, 2), expand=False) for note in part.notes]
+    return Group(*out)
+
+
+def show(parts: Iterable[Section], console: Console) -> None:
+    """Print sections to a terminal, or plainly to a pipe."""
+    console.print(renderable(parts), highlight=False)

@@ -1,0 +1,72 @@
+"""What a person sees while a run goes on: a bar on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import re
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from harness.records import Progress
+
+PHASES = {
+    "build": "building the workload",
+    "warmup": "warm-up, untimed",
+    "baseline": "baseline, without profiler",
+    "wait": "profiler waits",
+    "profiler_warmup": "profiler warms up",
+    "active": "recording",
+    "drain": "writing what was recorded",
+    "done": "done",
+}
+
+_KINETO = re.compile(r"^(USDT|INFO|STAGE|WARNING):\d{4}-\d\d-\d\d ")
+"""Kineto's chatter, which only harness.log keeps; its errors are shown."""
+
+
+class Screen:
+    """A `harness.run.Watch` that shows progress on stderr."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.phase = ""
+        self.bar = Bar(
+            TextColumn("{task.description:<26}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("starting", total=None)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def progress(self, progress: Progress) -> None:
+        """Move the bar; in a pipe, say each phase once."""
+        words = PHASES.get(progress.phase, progress.phase)
+        self.bar.update(self.task, description=words, completed=progress.done, total=progress.total)
+        if not self.console.is_terminal and progress.phase != self.phase:
+            self.console.print(f"{words} ({progress.done} of {progress.total} steps done)")
+        self.phase = progress.phase
+
+    def output(self, line: str) -> None:
+        """Pass on what the workload prints."""
+        if not _KINETO.match(line):
+            self.console.print(f"[dim]│[/dim] {escape(line)}", highlight=False, soft_wrap=True)

@@ -1,0 +1,15 @@
+"""The workloads. A new one is a file here, a YAML file in conf/workload, and a line in the table."""
+
+from __future__ import annotations
+
+from harness.workloads.attention import Attention
+from harness.workloads.callable import Callable
+from harness.workloads.conv import Conv
+from harness.workloads.matmul import Matmul
+from harness.workloads.mlp import Mlp
+from harness.workloads.transformer import Transformer
+
+AnyWorkload = Attention | Callable | Conv | Matmul | Mlp | Transformer
+"""The table. A class's tag is its name in YAML: ``workload.name``."""
+
+__all__ = ["AnyWorkload"]

@@ -1,0 +1,113 @@
+"""The user's own step: whatever a factory function returns."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+from typing import Annotated, Any
+
+from msgspec import Meta, field
+
+from harness.errors import Problem
+from harness.workloads.base import Setup, Step, Workload
+
+PASSED = ("device", "dtype", "seed", "stage")
+"""The arguments that the harness passes to a factory."""
+
+
+class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Run the step that ``factory(device=…, dtype=…, seed=…, **kwargs)`` returns.
+
+    A factory that also takes ``stage`` is given it, and may write ``with stage("forward"): …``.
+    """
+
+    target: Annotated[str, Meta(pattern=r"^\w+(\.\w+)*:\w+(\.\w+)*$")]
+    """The factory, ``package.module:name``; the working directory is searched first. Read by:
+    the workload."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Further keyword arguments of the factory. Read by: the workload."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """None that are known before the factory has run."""
+        return ()
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield keyword arguments that the harness passes itself."""
+        for name in PASSED:
+            if name in self.kwargs:
+                yield Problem(
+                    setting=f"workload.kwargs.{name}",
+                    given=str(self.kwargs[name]),
+                    allowed=f"the harness passes {name} itself",
+                    fix=f"~workload.kwargs.{name}",
+                )
+
+    def build(self, setup: Setup) -> Step:
+        """Call the factory.
+
+        Raises:
+            ImportError: The module does not exist, or cannot import what it needs.
+            AttributeError: The module has no such name.
+            TypeError: The factory, or what it returned, cannot be called.
+        """
+        factory = self._factory()
+        if not callable(factory):
+            raise TypeError(
+                f"workload.target={self.target} is a {type(factory).__name__}, not a function; "
+                "write workload.target=package.module:factory"
+            )
+        passed = {"device": setup.device, "dtype": setup.dtype, "seed": setup.seed}
+        if _takes_stage(factory):
+            passed["stage"] = setup.stage
+        step: object = factory(**passed, **self.kwargs)
+        if not callable(step):
+            raise TypeError(
+                f"workload.target={self.target} returned a {type(step).__name__}; let it return "
+                "a function without arguments that runs one step"
+            )
+        if not self.compile:
+            return step
+
+        import torch
+
+        return torch.compile(step)
+
+    def _factory(self) -> object:
+        """Import the module and look the name up in it."""
+        name, _, attribute = self.target.partition(":")
+        here = str(Path.cwd())
+        # `python -m` puts the working directory there; a console script does not.
+        if here not in sys.path:
+            sys.path.insert(0, here)
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as exc:
+            # A module that the user's module misses is another error, and stays as it is.
+            if exc.name is None or not f"{name}.".startswith(f"{exc.name}."):
+                raise
+            raise ModuleNotFoundError(
+                f"workload.target={self.target}: no module {exc.name} in {here} or elsewhere on "
+                "the Python path; write workload.target=package.module:factory",
+                name=exc.name,
+            ) from exc
+        try:
+            return attrgetter(attribute)(module)
+        except AttributeError as exc:
+            raise AttributeError(
+                f"workload.target={self.target}: {exc}; write the name of a function in "
+                f"{module.__file__} after the colon"
+            ) from exc
+
+
+def _takes_stage(factory: Any) -> bool:
+    """Whether the factory has a parameter for ``stage``."""
+    return any(
+        parameter.kind is parameter.VAR_KEYWORD
+        or (parameter.name == "stage" and parameter.kind is not parameter.POSITIONAL_ONLY)
+        for parameter in inspect.signature(factory).parameters.values()
+    )

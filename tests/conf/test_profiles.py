@@ -1,0 +1,310 @@
+"""The shipped configuration: what each profile means on each device, and that nothing is loose."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from msgspec import structs
+from torch._C._profiler import _ExperimentalConfig
+
+from harness.compose import CONF, compose_jobs
+from harness.config import Delivery, Device, Execution, Profiler, Request, Sweep
+from harness.devices import TARGETS
+from harness.devices.npu import AiCMetrics, ExportType, HostSystem, NpuExperimental, ProfilerLevel
+from harness.devices.torch_profiler import TorchExperimental
+from harness.validate import problems
+from harness.workloads import AnyWorkload
+
+SWITCHES = ("record_shapes", "with_stack", "profile_memory", "with_modules", "with_flops")
+HOST = ("host",)
+BOTH = ("host", "device")
+VERBOSE = {"verbose": True}
+COUNTERS = {"profiler_level": "Level1", "aic_metrics": "PipeUtilization"}
+SGLANG = {
+    "export_type": ["Text"],
+    "profiler_level": "Level1",
+    "aic_metrics": "PipeUtilization",
+    "msprof_tx": False,
+    "l2_cache": False,
+    "op_attr": False,
+    "data_simplification": False,
+    "record_op_args": False,
+    "gc_detect_threshold": None,
+}
+
+# Device, profile, activities, the switches that are on, what differs from the device's _base.
+PROFILES: list[tuple[str, str, tuple[str, ...], set[str], dict[str, Any]]] = [
+    ("cpu", "default", HOST, {"record_shapes"}, {}),
+    ("cpu", "level0", HOST, set(), {}),
+    ("cpu", "level1", HOST, {"record_shapes", "with_flops"}, {}),
+    ("cpu", "level2", HOST, {"record_shapes", "with_stack", "profile_memory"}, VERBOSE),
+    ("cpu", "memory", HOST, {"record_shapes", "with_stack", "profile_memory"}, VERBOSE),
+    ("cpu", "stacks", HOST, {"with_stack"}, VERBOSE),
+    ("cuda", "default", BOTH, {"record_shapes"}, {}),
+    ("cuda", "level0", BOTH, set(), {}),
+    ("cuda", "level1", BOTH, {"record_shapes", "with_flops"}, {}),
+    (
+        "cuda",
+        "level2",
+        BOTH,
+        {"record_shapes", "with_stack", "profile_memory"},
+        VERBOSE | {"enable_cuda_sync_events": True},
+    ),
+    ("cuda", "memory", BOTH, {"record_shapes", "with_stack", "profile_memory"}, VERBOSE),
+    ("cuda", "stacks", BOTH, {"with_stack"}, VERBOSE),
+    ("npu", "default", BOTH, {"record_shapes"}, COUNTERS),
+    ("npu", "level0", BOTH, set(), {"profiler_level": "Level0", "aic_metrics": "AiCoreNone"}),
+    ("npu", "level1", BOTH, {"record_shapes"}, COUNTERS),
+    (
+        "npu",
+        "level2",
+        BOTH,
+        {"record_shapes", "with_stack", "profile_memory"},
+        {"profiler_level": "Level2", "aic_metrics": "PipeUtilization", "l2_cache": True},
+    ),
+    ("npu", "memory", BOTH, {"record_shapes", "with_stack", "profile_memory"}, COUNTERS),
+    ("npu", "stacks", BOTH, {"with_stack", "with_modules"}, COUNTERS),
+    (
+        "npu",
+        "markers",
+        BOTH,
+        set(),
+        {"profiler_level": "Level_none", "aic_metrics": "AiCoreNone", "mstx": True},
+    ),
+    ("npu", "sglang", BOTH, {"record_shapes", "with_stack"}, SGLANG),
+]
+
+
+def composed(*overrides: str) -> Request:
+    composition = compose_jobs(overrides)
+    (job,) = composition.jobs
+    assert [*composition.problems, *job.problems] == []
+    assert job.request is not None
+    return job.request
+
+
+def read(path: Path) -> dict[str, Any]:
+    data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    data.pop("defaults", None)
+    return data
+
+
+def base(device: str) -> dict[str, Any]:
+    return read(CONF / "profiler" / "experimental" / device / "_base.yaml")
+
+
+def listed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as YAML has them: lists in place of tuples."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()
+    }
+
+
+@pytest.mark.parametrize(("device", "profile", "activities", "on", "experimental"), PROFILES)
+def test_a_profile_means_what_its_table_says(
+    device: str,
+    profile: str,
+    activities: tuple[str, ...],
+    on: set[str],
+    experimental: dict[str, Any],
+) -> None:
+    request = composed(f"device={device}", f"profiler={profile}")
+    profiler = request.profiler
+    assert request.device.name == device
+    assert profiler.activities == activities
+    assert {name for name in SWITCHES if getattr(profiler, name)} == on
+    assert not profiler.memory_timeline
+    assert structs.asdict(profiler.schedule) == {
+        "skip_first": 0,
+        "skip_first_wait": 0,
+        "wait": 0,
+        "warmup": 1,
+        "active": 3,
+        "repeat": 1,
+    }
+    assert profiler.baseline.steps == 5
+    expected = base(device) | ({"verbose": False} if device != "npu" else {}) | experimental
+    assert listed(structs.asdict(profiler.experimental)) == expected
+    assert problems(request) == []
+
+
+def test_the_table_has_every_pair_that_is_shipped() -> None:
+    shipped = {
+        (path.parent.name, path.stem)
+        for path in (CONF / "profiler" / "experimental").glob("*/[!_]*.yaml")
+    }
+    assert {(device, profile) for device, profile, *_ in PROFILES} == shipped
+    assert {profile for _, profile in shipped} == {
+        path.stem for path in (CONF / "profiler").glob("*.yaml")
+    }
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("profile", ["markers", "sglang"])
+def test_a_pair_that_does_not_exist_is_refused_with_those_that_do(
+    device: str, profile: str
+) -> None:
+    (problem,) = compose_jobs([f"device={device}", f"profiler={profile}"]).problems
+    assert (problem.setting, problem.given) == ("profiler", profile)
+    for name in TARGETS:
+        have = ", ".join(sorted(pair[1] for pair in PROFILES if pair[0] == name))
+        assert f"{name}: {have}" in problem.allowed
+    assert problem.fix.startswith("profiler=default, or device=npu, or write your own")
+
+
+def options() -> list[tuple[str, ...]]:
+    """Every file that a person can choose, as the overrides that choose it."""
+    chosen: list[tuple[str, ...]] = [
+        (f"{group}={path.stem}",)
+        for group in ("device", "execution", "experiment")
+        for path in sorted((CONF / group).glob("[!_]*.yaml"))
+    ]
+    for path in sorted((CONF / "workload").glob("[!_]*.yaml")):
+        needed = ("workload.target=package.module:name",) if path.stem == "callable" else ()
+        chosen.append((f"workload={path.stem}", *needed))
+    return chosen
+
+
+@pytest.mark.parametrize("overrides", options(), ids=" ".join)
+def test_every_shipped_file_composes_into_a_valid_request(overrides: tuple[str, ...]) -> None:
+    assert problems(composed(*overrides)) == []
+
+
+def test_every_group_is_covered_here() -> None:
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    assert groups == {"device", "profiler", "workload", "execution", "experiment", "hydra"}
+
+
+@pytest.mark.parametrize("workload", get_args(AnyWorkload))
+def test_a_workload_file_has_all_settings_of_its_workload(workload: type) -> None:
+    tag = workload.__struct_config__.tag  # type: ignore[attr-defined]
+    own = read(CONF / "workload" / f"{tag}.yaml")
+    assert {"name", *structs_fields(workload)} == {*own, *read(CONF / "workload" / "_base.yaml")}
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "elsewhere"),
+    [
+        (Device, "device/cpu.yaml", ()),
+        (Device, "device/cuda.yaml", ()),
+        (Device, "device/npu.yaml", ()),
+        (Execution, "execution/isolated.yaml", ()),
+        (Execution, "execution/inline.yaml", ()),
+        (Profiler, "profiler/default.yaml", ("experimental",)),
+    ],
+)
+def test_a_file_has_all_settings_of_its_group(
+    settings: type, path: str, elsewhere: tuple[str, ...]
+) -> None:
+    assert structs_fields(settings) == {*read(CONF / path), *elsewhere}
+
+
+def test_the_primary_config_has_all_settings_outside_the_groups() -> None:
+    primary = read(CONF / "config.yaml")
+    groups = {"device", "profiler", "workload", "execution"}
+    assert structs_fields(Request) == (set(primary) - {"hydra"}) | groups
+    assert structs_fields(Delivery) == set(primary["delivery"])
+    assert structs_fields(Sweep) == set(primary["sweep"])
+
+
+@pytest.mark.parametrize(
+    ("device", "settings"),
+    [("cpu", TorchExperimental), ("cuda", TorchExperimental), ("npu", NpuExperimental)],
+)
+def test_the_base_file_of_a_device_has_all_experimental_settings_and_their_defaults(
+    device: str, settings: type[TorchExperimental | NpuExperimental]
+) -> None:
+    shipped = base(device)
+    tied = {} if device == "npu" else {"verbose": "${profiler.with_stack}"}
+    assert shipped == listed(structs.asdict(settings())) | tied
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("profiler/experimental/*/[!_]*.yaml")), ids=str)
+def test_an_experimental_file_sets_nothing_that_its_base_does_not_have(path: Path) -> None:
+    assert set(read(path)) <= set(base(path.parent.name))
+
+
+def structs_fields(settings: type) -> set[str]:
+    return {field.name for field in structs.fields(settings)}
+
+
+def parameters(function: ast.FunctionDef) -> dict[str, ast.expr]:
+    """The arguments of a function but for self, with their defaults."""
+    names = [argument.arg for argument in function.args.args[1:]]
+    return dict(zip(names, function.args.defaults, strict=True))
+
+
+def test_torch_has_these_experimental_settings_with_these_defaults() -> None:
+    documented = str(_ExperimentalConfig.__init__.__doc__)
+    (signature,) = ast.parse(f"def {documented.splitlines()[0]}: ...").body
+    assert isinstance(signature, ast.FunctionDef)
+    theirs = {name: ast.literal_eval(node) for name, node in parameters(signature).items()}
+    assert listed(structs.asdict(TorchExperimental())) == theirs
+
+
+def torch_npu_source() -> ast.Module:
+    """torch_npu's settings, read without importing it: without CANN that fails."""
+    spec = importlib.util.find_spec("torch_npu")
+    assert spec is not None, "torch-npu is needed, but not CANN"
+    assert spec.origin is not None
+    source = Path(spec.origin).parent / "profiler" / "experimental_config.py"
+    return ast.parse(source.read_text(encoding="utf-8"))
+
+
+def class_of(module: ast.Module, name: str) -> ast.ClassDef:
+    (found,) = [
+        node for node in module.body if isinstance(node, ast.ClassDef) and node.name == name
+    ]
+    return found
+
+
+def test_torch_npu_has_these_experimental_settings_with_these_defaults() -> None:
+    config = class_of(torch_npu_source(), "_ExperimentalConfig")
+    (init,) = [
+        node
+        for node in config.body
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+    ]
+    theirs = parameters(init)
+    ours = structs.asdict(NpuExperimental())
+    assert list(ours) == list(theirs)
+    plain = {name: node.value for name, node in theirs.items() if isinstance(node, ast.Constant)}
+    assert {name: ours[name] or None for name in plain if plain[name] is None} == {
+        "gc_detect_threshold": None,
+        "host_sys": None,
+        "mstx_domain_include": None,
+        "mstx_domain_exclude": None,
+    }
+    assert {name: ours[name] for name in plain if plain[name] is not None} == {
+        name: value for name, value in plain.items() if value is not None
+    }
+    # Level0 and PipeUtilization do not go together; the harness starts where both are delivered.
+    assert {name: ast.unparse(theirs[name]) for name in theirs if name not in plain} == {
+        "profiler_level": "Constant.LEVEL0",
+        "aic_metrics": "Constant.AicPipeUtilization",
+        "export_type": "ExportType.Text",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("ProfilerLevel", ProfilerLevel),
+        ("AiCMetrics", AiCMetrics),
+        ("ExportType", ExportType),
+        ("HostSystem", HostSystem),
+    ],
+)
+def test_torch_npu_spells_its_choices_like_this(name: str, ours: object) -> None:
+    assigned = [
+        node for node in class_of(torch_npu_source(), name).body if isinstance(node, ast.Assign)
+    ]
+    theirs = [
+        target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)
+    ]
+    assert sorted(get_args(ours)) == sorted(theirs)

@@ -1,0 +1,176 @@
+"""What all tests share: running the harness as a user would, in a folder of the test's own."""
+
+from __future__ import annotations
+
+import os
+
+# torch_npu is installed for its definitions; without CANN, torch cannot load it.
+AUTOLOAD = "TORCH_DEVICE_BACKEND_AUTOLOAD"
+os.environ[AUTOLOAD] = "0"
+
+# ruff: noqa: E402
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import pytest
+
+from harness.records import RunRecord
+
+ROOT = Path(__file__).parents[1]
+LIMIT_S = 120
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+    folder: Path
+    """Where it was typed."""
+
+    @property
+    def latest(self) -> Path:
+        return (self.folder / "outputs" / "latest").resolve()
+
+    @property
+    def record(self) -> RunRecord:
+        return read_record(self.latest)
+
+    def table(self, name: str) -> pl.DataFrame:
+        return pl.read_parquet(self.latest / "tables" / f"{name}.parquet")
+
+
+def read_record(folder: Path) -> RunRecord:
+    return msgspec.json.decode((folder / "run.json").read_bytes(), type=RunRecord)
+
+
+def environment() -> dict[str, str]:
+    """What a user would have, but for torch's threads, which slow short steps on a busy machine."""
+    own = {name: value for name, value in os.environ.items() if name != AUTOLOAD}
+    return own | {"OMP_NUM_THREADS": "1"}
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "harness", *words]
+
+
+Harness = Callable[..., Run]
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Harness:
+    """Run ``python -m harness`` in an empty folder."""
+    return lambda *words: run_harness(tmp_path, *words)
+
+
+def run_harness(folder: Path, *words: str) -> Run:
+    done = subprocess.run(
+        command(*words),
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout, done.stderr, folder)
+
+
+TINY_MLP = ("workload=mlp", "workload.batch=4", "workload.width=8", "workload.layers=2")
+"""A workload whose steps take well under a millisecond."""
+
+USER_MODULE = '''
+import ctypes
+import os
+import signal
+import sys
+import time
+
+import torch
+
+
+def _step(action=None, at=None):
+    """A step that does something else at its `at`-th call, warm-up and baseline included."""
+    matrix = torch.randn(8, 8)
+    calls = 0
+
+    def step():
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            action()
+        return matrix @ matrix
+
+    return step
+
+
+def fine(device, dtype, seed):
+    return _step()
+
+
+def raises(device, dtype, seed, at):
+    def action():
+        raise ValueError("bad step")
+
+    return _step(action, at)
+
+
+def exits(device, dtype, seed, at):
+    return _step(lambda: sys.exit(0), at)
+
+
+def crashes(device, dtype, seed, at):
+    return _step(lambda: os.kill(os.getpid(), signal.SIGSEGV), at)
+
+
+def is_killed(device, dtype, seed, at):
+    return _step(lambda: os.kill(os.getpid(), signal.SIGKILL), at)
+
+
+def crashes_if_asked(device, dtype, seed, crash):
+    return crashes(device, dtype, seed, at=9) if crash else _step()
+
+
+def sleeps(device, dtype, seed, at):
+    return _step(lambda: time.sleep(100), at)
+
+
+def hangs(device, dtype, seed, at):
+    """Holds the interpreter in native code that no interrupt ends."""
+
+    def action():
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        ctypes.CDLL(None).sleep(100)
+
+    return _step(action, at)
+
+
+def does_nothing(device, dtype, seed):
+    return lambda: None
+
+
+def profiles_itself(device, dtype, seed):
+    """Another profiler, left running, takes the events."""
+    outer = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+    return _step(outer.start, 9)
+
+
+def prints_environment(device, dtype, seed):
+    print(
+        f"HARNESS_TEST={os.environ.get('HARNESS_TEST')}"
+        f" AUTOLOAD={os.environ.get('TORCH_DEVICE_BACKEND_AUTOLOAD')}"
+    )
+    return _step()
+'''
+
+
+@pytest.fixture
+def user_module(tmp_path: Path) -> str:
+    """Write a user's module of step factories beside the run; return its name."""
+    (tmp_path / "steps_of_mine.py").write_text(USER_MODULE, encoding="utf-8")
+    return "steps_of_mine"

@@ -1,0 +1,163 @@
+"""However a run ends, the exit code is right, run.json is true, and what was captured is kept."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import LIMIT_S, Harness, Run, command, environment
+
+# Of the default run: calls 1-2 warm up, 3-7 are the baseline, 8 warms up the profiler, 9-11 are
+# recorded.
+SECOND_RECORDED = 10
+
+
+def failing(harness: Harness, module: str, name: str, *words: str) -> Run:
+    return harness(
+        "workload=callable",
+        f"workload.target={module}:{name}",
+        f"+workload.kwargs.at={SECOND_RECORDED}",
+        *words,
+    )
+
+
+def test_workload_that_raises_is_exit_1_with_its_traceback(
+    harness: Harness, user_module: str
+) -> None:
+    run = failing(harness, user_module, "raises")
+    assert run.code == 1
+    assert 'raise ValueError("bad step")' in run.out
+    assert "session.py" not in run.out, "only the workload's own frames"
+    record = run.record
+    assert (record.status, record.exit_code) == ("failed", 1)
+    assert record.reason == "the workload raised ValueError: bad step"
+
+
+@pytest.mark.parametrize("name", ["raises", "exits"])
+def test_what_was_recorded_before_is_kept(harness: Harness, user_module: str, name: str) -> None:
+    run = failing(harness, user_module, name)
+    assert run.code == 1
+    assert run.table("operators")["step"].unique().to_list() == [1]
+    assert (run.latest / "raw" / "trace.json.gz").exists()
+    delivery = {item.setting: item for item in run.record.delivery}
+    assert delivery["profiler.schedule"].status == "partial"
+    assert delivery["profiler.schedule"].arrived == "1 of 3 asked steps recorded (33.3%)"
+    assert "what was captured before is kept" in run.out
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("crashes", "the child process died of SIGSEGV (signal 11)"),
+        ("is_killed", "the child process died of SIGKILL (signal 9)"),
+    ],
+)
+def test_child_that_dies_is_exit_1_with_the_signal(
+    harness: Harness, user_module: str, name: str, reason: str
+) -> None:
+    run = failing(harness, user_module, name)
+    assert run.code == 1
+    assert run.record.status == "failed"
+    assert run.record.reason.startswith(reason)
+    assert reason in run.out
+    assert run.table("steps").height == SECOND_RECORDED - 1, "steps are written as they end"
+
+
+def test_cycle_that_was_finished_survives_a_crash(harness: Harness, user_module: str) -> None:
+    run = failing(
+        harness,
+        user_module,
+        "crashes",
+        "profiler.schedule.active=1",
+        "profiler.schedule.repeat=2",
+    )
+    assert run.code == 1
+    assert run.table("operators")["step"].unique().to_list() == [1]
+    assert (run.latest / "raw" / "trace_0.json.gz").exists()
+
+
+def test_limit_is_named_and_the_capture_drained(harness: Harness, user_module: str) -> None:
+    run = failing(harness, user_module, "sleeps", "execution.timeout_s=6")
+    assert run.code == 1
+    assert run.record.reason == "ran past execution.timeout_s=6"
+    assert run.table("operators")["step"].unique().to_list() == [1]
+
+
+def test_child_that_ignores_the_limit_is_killed(harness: Harness, user_module: str) -> None:
+    begin = time.monotonic()
+    run = failing(harness, user_module, "hangs", "execution.timeout_s=5", "execution.grace_s=1")
+    assert time.monotonic() - begin < LIMIT_S / 4
+    assert run.code == 1
+    assert run.record.reason == "ran past execution.timeout_s=5"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_stops_cleanly(tmp_path: Path, user_module: str, sent: signal.Signals) -> None:
+    words = (
+        "workload=callable",
+        f"workload.target={user_module}:sleeps",
+        f"+workload.kwargs.at={SECOND_RECORDED}",
+    )
+    with subprocess.Popen(
+        command(*words),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        while "recording" not in process.stderr.readline():
+            pass
+        time.sleep(0.5)
+        process.send_signal(sent)
+        out, err = process.communicate(timeout=LIMIT_S)
+    run = Run(process.returncode, out, err, tmp_path)
+    assert run.code == 130
+    assert (run.record.status, run.record.exit_code) == ("interrupted", 130)
+    assert run.table("operators")["step"].unique().to_list() == [1]
+    assert "INTERRUPTED" in out
+
+
+def test_step_that_runs_nothing_of_torch_is_exit_3(harness: Harness, user_module: str) -> None:
+    run = harness("workload=callable", f"workload.target={user_module}:does_nothing")
+    assert run.code == 3
+    assert (run.record.status, run.record.verdict) == ("ok", "not_delivered")
+    assert "NOT everything asked for was delivered" in run.out
+
+
+def test_profiler_inside_the_workload_is_told_of(harness: Harness, user_module: str) -> None:
+    run = harness("workload=callable", f"workload.target={user_module}:profiles_itself")
+    assert run.code in {1, 3}
+    assert run.record.verdict == "not_delivered"
+
+
+def test_partial_delivery_passes_when_it_is_accepted(harness: Harness, user_module: str) -> None:
+    words = ("workload=callable", f"workload.target={user_module}:works_at_first")
+    (harness("workload=mlp").folder / f"{user_module}.py").write_text(
+        "import torch\n"
+        "def works_at_first(device, dtype, seed):\n"
+        "    calls = []\n"
+        "    def step():\n"
+        "        calls.append(0)\n"
+        "        return torch.ones(2) if len(calls) < 11 else None\n"
+        "    return step\n",
+        encoding="utf-8",
+    )
+    refused = harness(*words)
+    assert refused.code == 3
+    partial = {item.setting: item.status for item in refused.record.delivery}
+    assert partial["profiler.schedule"] == "partial"
+    accepted = harness(*words, "delivery.accept=[profiler.schedule]")
+    assert accepted.code == 0
+    assert accepted.record.verdict == "delivered"
+
+
+def test_factory_that_is_not_there_names_the_setting(harness: Harness, user_module: str) -> None:
+    run = harness("workload=callable", f"workload.target={user_module}:nofactory")
+    assert run.code == 1
+    assert f"workload.target={user_module}:nofactory" in run.record.reason

@@ -1,0 +1,83 @@
+"""Sweeps: all jobs are judged before the first, one that dies leaves the others whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.conftest import TINY_MLP, Harness, Run, read_record
+
+
+def jobs_of(run: Run) -> dict[str, Path]:
+    return {path.parent.name: path.parent for path in run.latest.glob("*/run.json")}
+
+
+def test_three_profiles_are_three_jobs_and_a_table(harness: Harness) -> None:
+    run = harness("-m", "profiler=level0,level1,level2", *TINY_MLP)
+    assert run.code == 0, run.err
+    jobs = jobs_of(run)
+    assert set(jobs) == {"profiler=level0", "profiler=level1", "profiler=level2"}
+    assert read_record(jobs["profiler=level0"]).requested["profiler.record_shapes"] is False
+    assert read_record(jobs["profiler=level2"]).requested["profiler.with_stack"] is True
+    assert "3 of 3 jobs delivered" in run.out
+    assert "job 2 of 3" in run.err
+
+
+def test_one_wrong_job_refuses_all_before_the_first(harness: Harness) -> None:
+    run = harness("-m", "workload.dtype=float32,bfloat16,float64,float99", *TINY_MLP)
+    assert run.code == 2
+    assert "workload.dtype=float99" in run.err
+    assert "in 1 of 4 jobs" in run.err
+    assert not (run.folder / "outputs").exists()
+
+
+def test_crash_in_one_job_leaves_the_others(harness: Harness, user_module: str) -> None:
+    run = harness(
+        "-m",
+        "workload=callable",
+        f"workload.target={user_module}:crashes_if_asked",
+        "+workload.kwargs.crash=false,true,0",
+    )
+    assert run.code == 1
+    assert "2 of 3 jobs delivered" in run.out
+    table = run.out[run.out.index("2 of 3 jobs") :]
+    (dead,) = [line for line in table.splitlines() if "SIGSEGV" in line]
+    assert "workload.kwargs.crash=true" in dead
+    codes = sorted(read_record(path).exit_code or 0 for path in jobs_of(run).values())
+    assert codes == [0, 0, 1]
+
+
+def test_same_command_keeps_what_is_done_and_runs_the_rest(
+    harness: Harness, user_module: str
+) -> None:
+    words = (
+        "-m",
+        "workload=callable",
+        f"workload.target={user_module}:raises",
+        "+workload.kwargs.at=9,1000",
+    )
+    first = harness(*words)
+    assert first.code == 1
+    again = harness(*words)
+    assert again.latest == first.latest
+    assert again.err.count("kept from before") == 1
+    over = harness(*words, "sweep.resume=false")
+    assert over.latest == first.latest
+    assert "kept from before" not in over.err
+
+
+def test_worst_code_of_all_jobs_is_the_sweeps(harness: Harness) -> None:
+    run = harness("-m", "device=cpu,cuda", *TINY_MLP)
+    assert run.code == 4
+    assert "1 of 2 jobs delivered" in run.out
+
+
+def test_sweep_written_in_a_config_is_a_sweep_without_the_flag(harness: Harness) -> None:
+    folder = harness("--version").folder / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "seeds.yaml").write_text(
+        "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 1,2\n",
+        encoding="utf-8",
+    )
+    run = harness("--config-dir", "mine", "experiment=seeds", *TINY_MLP)
+    assert run.code == 0, run.err
+    assert {read_record(path).requested["seed"] for path in jobs_of(run).values()} == {1, 2}

@@ -1,0 +1,78 @@
+"""Exit codes of sweeps, half-written files, the last words of a process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.collect import collect
+from harness.errors import ExitCode, Problem, RefusedError, worst
+from harness.records import Outcome, StepTime, write_json
+from harness.run import _death, _Lines
+from tests.captures import capture
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ([], 0),
+        ([0, 0], 0),
+        ([0, 3], 3),
+        ([3, 4], 4),
+        ([4, 1, 3], 1),
+        ([1, 130, 0], 130),
+    ],
+)
+def test_sweep_ends_with_its_worst_code(codes: list[int], expected: int) -> None:
+    assert worst(codes) == expected
+
+
+def test_problem_is_two_lines() -> None:
+    problem = Problem(setting="seed", given="x", allowed="must be a number", fix="seed=1")
+    assert str(problem) == "seed=x: must be a number.\n    fix: seed=1"
+    error = RefusedError([problem, problem])
+    assert error.exit_code is ExitCode.REFUSED
+    assert str(error).count("fix:") == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (-11, "SIGSEGV (signal 11)"),
+        (-9, "out of memory"),
+        (-6, "SIGABRT"),
+        (3, "exited with code 3 before it could report; its last words: oh"),
+    ],
+)
+def test_death_is_named(code: int, words: str) -> None:
+    assert words in _death(code, "oh")
+
+
+def test_lines_are_cut_across_chunks() -> None:
+    taken: list[bytes] = []
+    lines = _Lines(taken.append)
+    for chunk in (b"one\ntw", b"o\n\nthr", b"ee"):
+        lines.feed(chunk)
+    assert taken == [b"one", b"two", b""]
+    lines.flush()
+    assert taken[-1] == b"three"
+
+
+def test_half_a_line_of_step_times_is_left_out(tmp_path: Path) -> None:
+    time = StepTime(phase="baseline", step=None, start_ns=5, duration_ns=7)
+    line = msgspec.json.encode(time) + b"\n"
+    (tmp_path / "steps.jsonl").write_bytes(line + line[:20])
+    planned = capture(folder=tmp_path).plan
+    read = collect(planned, Outcome(status="failed"))
+    assert read.tables["steps"].select("phase", "duration_ns").rows() == [("baseline", 7)]
+    assert read.tables["operators"].is_empty()
+
+
+def test_json_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "outcome.json"
+    for status in ("ok", "failed"):
+        write_json(Outcome(status=status), path)
+        assert msgspec.json.decode(path.read_bytes(), type=Outcome).status == status
+    assert [each.name for each in tmp_path.iterdir()] == ["outcome.json"]

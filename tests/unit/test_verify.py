@@ -1,0 +1,177 @@
+"""Each check, from evidence that is there, half there, and not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.records import Delivery
+from harness.verify import verify
+from tests.captures import Columns, capture
+
+SHAPES: list[object] = [[[2, 3]], [[2, 3]], None]
+STEPS: list[object] = [1, 2, 3]
+NAMES: list[object] = ["aten::mm", "aten::add", "aten::mm"]
+
+
+def judged(setting: str, *settings: str, folder: Path = Path(), **columns: Columns) -> Delivery:
+    raw = tuple(str(path.relative_to(folder)) for path in folder.glob("raw/*"))
+    found = verify(capture(*settings, folder=folder, raw=raw, **columns))
+    (delivery,) = [item for item in found if item.setting == setting]
+    return delivery
+
+
+def operators(**columns: list[object]) -> Columns:
+    return {"name": NAMES, "step": STEPS} | columns
+
+
+@pytest.mark.parametrize(
+    ("setting", "settings", "columns", "status", "arrived"),
+    [
+        ("activities", (), operators(), "delivered", "3 operators"),
+        ("activities", (), {}, "missing", "0 operators"),
+        (
+            "activities",
+            ("device=cuda",),
+            operators(),
+            "partial",
+            "3 operators, 0 kernels",
+        ),
+        ("schedule", (), operators(), "delivered", "3 of 3 asked steps recorded (100.0%)"),
+        (
+            "schedule",
+            (),
+            operators(step=[1, 3, None]),
+            "partial",
+            "2 of 3 asked steps recorded (66.7%)",
+        ),
+        (
+            "record_shapes",
+            (),
+            operators(input_shapes=SHAPES),
+            "partial",
+            "2 of 3 aten:: operators with arguments (66.7%)",
+        ),
+        (
+            "record_shapes",
+            (),
+            operators(input_shapes=[None] * 3),
+            "missing",
+            "0 of 3 aten:: operators with arguments (0.0%)",
+        ),
+        (
+            "record_shapes",
+            (),
+            operators(input_shapes=[[[2]], None, [[2]]]),
+            "delivered",
+            "2 of 2 aten:: operators with arguments (100.0%)",
+        ),
+        (
+            "record_shapes",
+            (),
+            operators(name=["mine"] * 3),
+            "not_checkable",
+            "no aten:: operators",
+        ),
+        (
+            "with_stack",
+            ("profiler=stacks",),
+            operators(stack_id=[7, None, 7]),
+            "delivered",
+            "2 of 3 aten:: operators (66.7%)",
+        ),
+        (
+            "with_stack",
+            ("profiler=stacks",),
+            operators(),
+            "missing",
+            "0 of 3 aten:: operators (0.0%)",
+        ),
+        (
+            "with_flops",
+            ("profiler=level1",),
+            operators(flops=[12, None, 12]),
+            "delivered",
+            "2 of 2 operators with a formula (100.0%)",
+        ),
+        (
+            "with_flops",
+            ("profiler=level1",),
+            operators(flops=[12, None, None]),
+            "partial",
+            "1 of 2 operators with a formula (50.0%)",
+        ),
+        (
+            "with_flops",
+            ("profiler=level1",),
+            operators(name=["aten::relu"] * 3),
+            "not_checkable",
+            "no operator with a formula",
+        ),
+        (
+            "with_modules",
+            (
+                "workload=callable",
+                "workload.target=a:b",
+                "profiler.with_modules=true",
+            ),
+            operators(),
+            "missing",
+            "no module hierarchy",
+        ),
+    ],
+)
+def test_operators_show_whether(
+    setting: str, settings: tuple[str, ...], columns: Columns, status: str, arrived: str
+) -> None:
+    found = judged(f"profiler.{setting}", *settings, operators=columns)
+    assert (found.status, found.arrived) == (status, arrived)
+    assert bool(found.why) == (status != "delivered")
+
+
+def test_kernels_alone_show_the_device_activity_and_its_steps() -> None:
+    settings = ("device=cuda", "profiler=level0", "profiler.activities=[device]")
+    kernels: Columns = {"name": ["gemm"] * 3, "step": STEPS}
+    for setting in ("profiler.activities", "profiler.schedule"):
+        assert judged(setting, *settings, kernels=kernels).status == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "status"), [(["alloc", "free"], "delivered"), (["free"], "missing"), ([], "missing")]
+)
+def test_allocations_show_profile_memory(kinds: list[object], status: str) -> None:
+    found = judged("profiler.profile_memory", "profiler=memory", memory={"kind": kinds})
+    assert found.status == status
+
+
+@pytest.mark.parametrize(("content", "status"), [(b"x", "delivered"), (b"", "missing")])
+def test_file_shows_the_memory_timeline(tmp_path: Path, content: bytes, status: str) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "memory_timeline.json.gz").write_bytes(content)
+    settings = ("profiler=memory", "profiler.memory_timeline=true")
+    assert judged("profiler.memory_timeline", *settings, folder=tmp_path).status == status
+
+
+def test_partial_is_a_failure_unless_accepted() -> None:
+    columns = operators(step=[1, 3, None])
+    strict = judged("profiler.schedule", operators=columns)
+    assert strict.fails
+    accepted = judged(
+        "profiler.schedule", "delivery.accept=[profiler.schedule]", operators=columns
+    )
+    assert accepted.accepted
+    assert not accepted.fails
+
+
+def test_missing_cannot_be_accepted() -> None:
+    assert judged("profiler.schedule", "delivery.accept=[profiler.schedule]").fails
+
+
+def test_setting_without_a_check_is_said_to_be_unchecked() -> None:
+    found = judged(
+        "profiler.experimental.capture_overload_names",
+        "profiler.experimental.capture_overload_names=true",
+    )
+    assert found.status == "not_checkable"
+    assert not found.fails
