@@ -23,15 +23,16 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from operator import ge
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import polars as pl
-from msgspec import Struct
 from torch._C._autograd import DeviceType
 from torch._C._profiler import _EventType
 from torch.autograd.profiler_util import MEMORY_EVENT_NAME, _filter_name, _filter_stack_entry
 
 from harness import tables
+from harness.kineto import Event, HostRange, Result
+from harness.records import Coverage
 
 STEP_MARK: Final = "harness.step#"
 """``record_function(f"{STEP_MARK}{n}")`` around a step gives its host range the number `n`."""
@@ -51,63 +52,6 @@ _NULL: Final = 0  # where null stands among distinct values
 T = TypeVar("T")
 
 
-class _Event(Protocol):
-    """What is asked of an event: the part of `torch._C._autograd._KinetoEvent` in use."""
-
-    def activity_type(self) -> str: ...
-    def correlation_id(self) -> int: ...  # torch's (operators) or the driver's (all others)
-    def device_index(self) -> int: ...
-    def device_resource_id(self) -> int: ...  # the stream of a kernel
-    def device_type(self) -> DeviceType: ...
-    def dtypes(self) -> list[str]: ...  # "" for an argument without one
-    def end_ns(self) -> int: ...
-    def end_thread_id(self) -> int: ...
-    def flops(self) -> int: ...  # 0 for none
-    def is_async(self) -> bool: ...
-    def is_hidden_event(self) -> bool: ...
-    def linked_correlation_id(self) -> int: ...  # of the operator behind it, 0 for none
-    def name(self) -> str: ...
-    def shapes(self) -> list[list[int]]: ...
-    def stack(self) -> list[str]: ...
-    def start_ns(self) -> int: ...
-    def start_thread_id(self) -> int: ...
-
-
-class _Result(Protocol):
-    """What is asked of a profile: the part of `torch._C._autograd._ProfilerResult` in use."""
-
-    def events(self) -> Sequence[_Event]: ...
-    def experimental_event_tree(self) -> Sequence[Any]: ...
-
-
-class HostRange(NamedTuple):
-    """When the host was in a step, or in a stage of it, as the caller measured it."""
-
-    step: int
-    start_ns: int
-    """Unix nanoseconds, as in the profile."""
-    end_ns: int
-    stage: str | None = None
-    """Null for the step itself; its stages are ranges beside it."""
-
-
-class Coverage(Struct, frozen=True, kw_only=True):
-    """What became of the events of one kind.
-
-    `seen` exceeds the sum of the others by what the tables have no place for: Python frames,
-    the driver's calls, synchronisation, the profiler's own overhead.
-    """
-
-    seen: int
-    """Events in the profile."""
-    rows: int
-    """Those that became rows."""
-    marks: int
-    """Those that became the columns `step` and `stage`, and torch's own marks of steps."""
-    hidden: int
-    """Those that torch, too, leaves out."""
-
-
 class Converted(NamedTuple):
     """The tables of one profile, and the account of its events."""
 
@@ -118,7 +62,7 @@ class Converted(NamedTuple):
 
 
 def tables_of(  # noqa: PLR0913 (keywords, each a choice of its own)
-    result: _Result,
+    result: Result,
     *,
     rank: int,
     first_id: int,
@@ -211,7 +155,7 @@ def _gather(values: Sequence[object], numbers: Sequence[int], dtype: pl.DataType
 _Allocation = tuple[str, str, int, int, int]  # device to total_reserved, as in `memory`
 
 
-def _allocations(result: _Result) -> dict[int, deque[_Allocation]]:
+def _allocations(result: Result) -> dict[int, deque[_Allocation]]:
     """By time in unix nanoseconds, what only torch's event tree knows."""
     found: dict[int, deque[_Allocation]] = defaultdict(deque)
     nodes = list(result.experimental_event_tree())
@@ -255,9 +199,9 @@ class _Reader:
         self._kernel = {column: array("q") for column in _KERNEL}
         self._memory: list[tuple[int, int]] = []
 
-    def read(self, events: Sequence[_Event], starts: Sequence[int]) -> None:
+    def read(self, events: Sequence[Event], starts: Sequence[int]) -> None:
         """Visit `events`, which begin at `starts`, in order."""
-        readers: dict[str, Callable[[_Event, str, int], None]] = {
+        readers: dict[str, Callable[[Event, str, int], None]] = {
             "cpu_op": self._operator,
             "user_annotation": self._annotation,
             "python_function": self._nested,
@@ -269,7 +213,7 @@ class _Reader:
             seen[kind] += 1
             readers.get(kind, other)(event, kind, start)
 
-    def _annotation(self, event: _Event, kind: str, start: int) -> None:
+    def _annotation(self, event: Event, kind: str, start: int) -> None:
         name = event.name()
         step, stage = name.removeprefix(STEP_MARK), name.removeprefix(STAGE_MARK)
         if step != name and step.isdecimal():
@@ -281,7 +225,7 @@ class _Reader:
             return
         self._marks[kind] += 1
 
-    def _operator(self, event: _Event, kind: str, start: int) -> None:
+    def _operator(self, event: Event, kind: str, start: int) -> None:
         name = event.name()
         ignored = self._ignored.get(name)
         if ignored is None:
@@ -325,14 +269,14 @@ class _Reader:
             frames.pop()
         frames.append((end, row, innermost))
 
-    def _nested(self, event: _Event, kind: str, start: int) -> None:
+    def _nested(self, event: Event, kind: str, start: int) -> None:
         thread = event.start_thread_id()
         if event.is_hidden_event():
             self._hidden[kind] += 1
         elif not event.is_async() and event.end_thread_id() == thread:
             self._nest(thread, start, event.end_ns(), _NONE)
 
-    def _instant(self, event: _Event, kind: str, start: int) -> None:
+    def _instant(self, event: Event, kind: str, start: int) -> None:
         if not self._want_memory or event.name() != MEMORY_EVENT_NAME:
             return
         frames = self._open[event.start_thread_id()]
@@ -341,7 +285,7 @@ class _Reader:
         self._memory.append((start, frames[-1][2] if frames else _NONE))
         self._made[kind] += 1
 
-    def _other(self, event: _Event, kind: str, start: int) -> None:
+    def _other(self, event: Event, kind: str, start: int) -> None:
         if event.device_type() != DeviceType.CPU:
             if kind not in _NOT_KERNELS:
                 self._launch(event, kind, start)
@@ -354,7 +298,7 @@ class _Reader:
         else:  # As in torch, the call is on the thread of its operator, whatever it says.
             self._nest(self._thread[row], start, event.end_ns(), _NONE)
 
-    def _launch(self, event: _Event, kind: str, start: int) -> None:
+    def _launch(self, event: Event, kind: str, start: int) -> None:
         self._made[kind] += 1
         values = (
             self._names[event.name()],

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -35,40 +36,42 @@ class Catalogue:
     """
 
     def __init__(self, config_name: str, overrides: Sequence[str]) -> None:
-        self._config_name = config_name
-        self._search = [text for text in overrides if text.startswith("hydra.searchpath=")]
+        loader = GlobalHydra.instance().config_loader()
+        assert isinstance(loader, ConfigLoaderImpl)
+        search = [text for text in overrides if text.startswith("hydra.searchpath=")]
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="provider=", category=UserWarning)
-            self.groups = tuple(self._below(""))
-            """Every group that holds settings: device, profiler, profiler/experimental, …"""
+            # The public get_group_options would read the primary config anew for each group.
+            _, self._files = loader._parse_overrides_and_create_caching_repo(  # noqa: SLF001
+                config_name, search
+            )
+        self.groups = tuple(self._below(""))
+        """Every group that holds settings: device, profiler, profiler/experimental, …"""
 
     def _below(self, parent: str) -> Iterator[str]:
-        for name in self._names(parent, ObjectType.GROUP):
+        for name in self._files.get_group_options(parent, ObjectType.GROUP):
             if name != "hydra":
                 path = f"{parent}/{name}" if parent else name
                 yield path
                 if path != _PAIRS:
                     yield from self._below(path)
 
-    def _names(self, group: str, kind: ObjectType) -> list[str]:
-        loader = GlobalHydra.instance().config_loader()
-        return loader.get_group_options(group, kind, self._config_name, self._search)
-
     def options(self, group: str) -> list[str]:
         """Return the names of a group's files; those that begin with "_" are only for others."""
         if group == _PAIRS:
             return [f"{device}/{name}" for device, names in self.pairs().items() for name in names]
-        return self._files(group)
+        return self._choices(group)
 
     def pairs(self) -> dict[str, list[str]]:
         """Return the profiles that exist for each device."""
         return {
-            device: self._files(f"{_PAIRS}/{device}")
-            for device in self._names(_PAIRS, ObjectType.GROUP)
+            device: self._choices(f"{_PAIRS}/{device}")
+            for device in self._files.get_group_options(_PAIRS, ObjectType.GROUP)
         }
 
-    def _files(self, group: str) -> list[str]:
-        return [name for name in self._names(group, ObjectType.CONFIG) if not name.startswith("_")]
+    def _choices(self, group: str) -> list[str]:
+        names = self._files.get_group_options(group, ObjectType.CONFIG)
+        return [name for name in names if not name.startswith("_")]
 
 
 def with_config_dir(

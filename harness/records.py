@@ -79,16 +79,20 @@ Status = Literal["ok", "failed", "interrupted", "cannot"]
 
 
 class Coverage(Struct, frozen=True, kw_only=True):
-    """What became of the profiler's events of one activity type."""
+    """What became of the profiler's events of one kind.
+
+    `seen` exceeds the sum of the others by what the tables have no place for: Python frames,
+    the driver's calls, synchronisation, the profiler's own overhead.
+    """
 
     seen: int
-    """Events that the profiler handed out."""
+    """Events in the profile."""
     rows: int
-    """Rows of tables that they became."""
+    """Those that became rows."""
     marks: int
-    """Marks of steps and stages, which became columns."""
+    """Those that became the columns `step` and `stage`, and torch's own marks of steps."""
     hidden: int
-    """Events that the profiler keeps for itself, and its own reports leave out."""
+    """Those that torch, too, leaves out."""
 
     def __add__(self, other: Coverage) -> Coverage:
         """Return the account of both."""

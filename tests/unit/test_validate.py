@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import pytest
 
@@ -17,6 +18,7 @@ NPU = ("device=npu",)
 MARKERS = (*NPU, "profiler=markers")
 
 
+@cache
 def composed(*overrides: str) -> Request:
     composition = compose_jobs(overrides)
     (job,) = composition.jobs

@@ -17,7 +17,7 @@ NAMES: list[object] = ["aten::mm", "aten::add", "aten::mm"]
 
 def judged(setting: str, *settings: str, folder: Path = Path(), **columns: Columns) -> Delivery:
     raw = tuple(str(path.relative_to(folder)) for path in folder.glob("raw/*"))
-    found = verify(capture(*settings, folder=folder, raw=raw, **columns))
+    found = verify(capture(*settings, folder=folder, stages=(), raw=raw, **columns))
     (delivery,) = [item for item in found if item.setting == setting]
     return delivery
 
