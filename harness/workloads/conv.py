@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from harness.errors import Problem
 from harness.workloads.base import Count, Setup, Step, Workload
-from harness.workloads.mlp import TRAINING_STAGES, training_step
+from harness.workloads.training import TRAINING_STAGES, training_step
 
 if TYPE_CHECKING:
     import torch

@@ -1,15 +1,11 @@
-"""A multilayer perceptron's training step, and the step that all training workloads share."""
+"""A multilayer perceptron's training step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from harness.workloads.base import Count, Setup, Step, Workload
-
-if TYPE_CHECKING:
-    import torch
+from harness.workloads.training import TRAINING_STAGES, training_step
 
 
 class Mlp(Workload, tag="mlp", frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,25 +48,3 @@ class Mlp(Workload, tag="mlp", frozen=True, kw_only=True, forbid_unknown_fields=
         return training_step(
             setup, lambda: functional.cross_entropy(run(inputs), labels), optimizer
         )
-
-
-TRAINING_STAGES = ("forward", "backward", "optimizer")
-
-
-def training_step(
-    setup: Setup, loss_of: Callable[[], torch.Tensor], optimizer: torch.optim.Optimizer
-) -> Step:
-    """Return a step of `TRAINING_STAGES` that returns its loss."""
-    import torch
-
-    def step() -> torch.Tensor:
-        with setup.stage("forward"):
-            loss = loss_of()
-        with setup.stage("backward"):
-            torch.autograd.backward(loss)
-        with setup.stage("optimizer"):
-            optimizer.step()
-            optimizer.zero_grad()
-        return loss.detach()
-
-    return step

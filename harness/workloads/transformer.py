@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.errors import Problem
 from harness.workloads.base import Count, Setup, Step, Workload
-from harness.workloads.mlp import TRAINING_STAGES, training_step
+from harness.workloads.training import TRAINING_STAGES, training_step
 
 if TYPE_CHECKING:
     import torch

@@ -157,9 +157,7 @@ def test_partial_is_a_failure_unless_accepted() -> None:
     columns = operators(step=[1, 3, None])
     strict = judged("profiler.schedule", operators=columns)
     assert strict.fails
-    accepted = judged(
-        "profiler.schedule", "delivery.accept=[profiler.schedule]", operators=columns
-    )
+    accepted = judged("profiler.schedule", "delivery.accept=[profiler.schedule]", operators=columns)
     assert accepted.accepted
     assert not accepted.fails
 
