@@ -21,6 +21,7 @@ from rich.console import Console
 from harness import checking, jobs, report
 from harness.compose import CONF, Composition, compose_jobs, identity, request_of
 from harness.errors import ExitCode, HarnessError, Problem, RefusedError, worst
+from harness.overrides import opened
 from harness.pipeline import check_machine, finished, run_job
 from harness.records import RunRecord
 from harness.screen import Screen
@@ -93,7 +94,7 @@ def _parse(words: Sequence[str]) -> tuple[Command, str]:
                 )
             ]
         )
-    overrides = tuple(word for word in positional if word not in bare)
+    overrides = opened(word for word in positional if word not in bare)
     options = list(words)
     for word in positional:
         options.remove(word)

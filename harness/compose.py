@@ -24,6 +24,7 @@ from harness.config import Request
 from harness.errors import Problem
 from harness.overrides import (
     Catalogue,
+    add_folder,
     ambiguous,
     enumerable,
     first_value,
@@ -31,7 +32,6 @@ from harness.overrides import (
     judged,
     parse,
     sweep_problems,
-    with_config_dir,
 )
 from harness.resolve import request_of
 from harness.schema import nearest
@@ -77,13 +77,13 @@ def compose_jobs(
     config_name: str = "config",
 ) -> Composition:
     """Compose every job that the overrides describe; never raises for what a user wrote."""
-    searched, found = with_config_dir(list(overrides), config_dir)
     with initialize_config_dir(str(CONF), job_name="harness", version_base="1.3"):
+        found = add_folder(config_dir) if config_dir else []
         try:
-            composer = _Composer(config_name, Catalogue(config_name, searched))
+            composer = _Composer(config_name, Catalogue(config_name, overrides))
         except _MISTAKES as error:
             return _refused(multirun, [*found, _search_path(error)])
-        kept = judged(searched, composer.catalogue, found)
+        kept = judged(overrides, composer.catalogue, found)
         fixed = [override for override in kept if not override.is_sweep_override()]
         base = composer.config(fixed)
         # Without the swept settings there may be nothing to compose.

@@ -65,4 +65,8 @@ DEMANDS = (
         setting="profiler.memory_timeline",
         phrase="raw/memory_timeline*.json.gz has content",
     ),
+    Demand(
+        setting="profiler.experimental.performance_events",
+        phrase="operators are there at all; the counters are in the trace",
+    ),
 )

@@ -7,10 +7,11 @@ against the config groups that exist.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -36,13 +37,11 @@ class Catalogue:
     """
 
     def __init__(self, config_name: str, overrides: Sequence[str]) -> None:
-        loader = GlobalHydra.instance().config_loader()
-        assert isinstance(loader, ConfigLoaderImpl)
         search = [text for text in overrides if text.startswith("hydra.searchpath=")]
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="provider=", category=UserWarning)
             # The public get_group_options would read the primary config anew for each group.
-            _, self._files = loader._parse_overrides_and_create_caching_repo(  # noqa: SLF001
+            _, self._files = _loader()._parse_overrides_and_create_caching_repo(  # noqa: SLF001
                 config_name, search
             )
         self.groups = tuple(self._below(""))
@@ -74,27 +73,37 @@ class Catalogue:
         return [name for name in names if not name.startswith("_")]
 
 
-def with_config_dir(
-    overrides: list[str], config_dir: str | None
-) -> tuple[list[str], list[Problem]]:
-    """Express ``--config-dir`` as ``hydra.searchpath``, before the user's own search path."""
-    if config_dir is None:
-        return overrides, []
+def add_folder(config_dir: str) -> list[Problem]:
+    """Put the folder of ``--config-dir`` on the search path, where Hydra's command line puts it."""
     folder = Path(config_dir).absolute()
     if not folder.is_dir():
-        problem = Problem(
-            setting="--config-dir",
-            given=config_dir,
-            allowed="there is no such folder",
-            fix="give a folder that holds profiler/, workload/, …",
-        )
-        return overrides, [problem]
-    own = [text for text in overrides if text.startswith("hydra.searchpath=")]
-    rest = [text for text in overrides if text not in own]
-    inside = own[-1].partition("=")[2].strip().removeprefix("[").removesuffix("]") if own else ""
-    quoted = str(folder).replace("'", "\\'")
-    joined = ",".join(filter(None, [f"'file://{quoted}'", inside]))
-    return [*rest, f"hydra.searchpath=[{joined}]"], []
+        return [
+            Problem(
+                setting="--config-dir",
+                given=config_dir,
+                allowed="there is no such folder",
+                fix="give a folder that holds profiler/, workload/, …",
+            )
+        ]
+    loader = _loader()
+    path = loader.config_search_path
+    path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    loader.repository.initialize_sources(path)
+    return []
+
+
+def _loader() -> ConfigLoaderImpl:
+    loader = GlobalHydra.instance().config_loader()
+    assert isinstance(loader, ConfigLoaderImpl)
+    return loader
+
+
+def opened(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return overrides as Hydra takes them: it wants names that no file has to be added."""
+    return tuple(
+        f"++{bare}" if (bare := text.lstrip("+")).startswith(OPEN_GROUPS) else text
+        for text in texts
+    )
 
 
 def judged(texts: Sequence[str], catalogue: Catalogue, found: list[Problem]) -> list[Override]:
@@ -115,7 +124,7 @@ def judged(texts: Sequence[str], catalogue: Catalogue, found: list[Problem]) -> 
 def parse(text: str) -> Override:
     """Read one override; its ``glob(…)`` looks into the config groups."""
     override = OverridesParser.create().parse_override(text)
-    override.config_loader = GlobalHydra.instance().config_loader()
+    override.config_loader = _loader()
     return override
 
 

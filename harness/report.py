@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness.records import RunRecord, Views
+from harness.records import Delivery, RunRecord, Views
 
 TOP = 10
 """Rows of a table in the summary; the parquet files have them all."""
@@ -228,8 +228,11 @@ def _delivery(record: RunRecord) -> Iterator[Section]:
     if not delivery:
         return
     # A run that ended early needs no other reason for what it did not deliver.
-    ended = record.status == "ok"
-    notes = [f"{item.setting}: {item.why}" for item in delivery if item.why and ended]
+    whys: dict[str, list[str]] = {}
+    for item in delivery if record.status == "ok" else ():
+        if item.why:
+            whys.setdefault(item.why, []).append(item.setting)
+    notes = [f"{', '.join(settings)}: {why}" for why, settings in whys.items()]
     notes += [f"{item.setting}: accepted by delivery.accept" for item in delivery if item.accepted]
     yield Section(
         title="Delivery: what was asked, what arrived",
@@ -239,14 +242,17 @@ def _delivery(record: RunRecord) -> Iterator[Section]:
                 _MARKS[item.status],
                 item.setting,
                 item.asked,
-                f"{item.status.replace('_', ' ')}: {item.arrived}"
-                if item.status != "delivered"
-                else item.arrived,
+                item.arrived if item.status == "delivered" else _undelivered(item),
             )
             for item in delivery
         ),
         notes=tuple(notes),
     )
+
+
+def _undelivered(item: Delivery) -> str:
+    status = item.status.replace("_", " ")
+    return f"{status}: {item.arrived}" if item.arrived else status
 
 
 def _files(record: RunRecord, folder: str) -> Section:

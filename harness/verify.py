@@ -31,6 +31,12 @@ NESTED = (
 )
 
 
+PERF = (
+    "torch drops every event where the system offers no perf events (virtual machines,"
+    " kernel.perf_event_paranoid); ask without profiler.experimental.performance_events"
+)
+
+
 class Finding(Struct, frozen=True):
     """What a check found."""
 
@@ -94,8 +100,11 @@ def _activities(capture: Capture) -> Finding:
     arrived = ", ".join(f"{counts[name][0]:,} {counts[name][1]}" for name in asked)
     if not empty:
         return Finding("delivered", arrived)
+    perf = bool(capture.plan.profiler.experimental.get("performance_events"))
     why = {
-        "host": f"no operator was recorded: {NESTED}; or the step runs nothing of torch's",
+        "host": f"no operator was recorded: {PERF}"
+        if perf
+        else f"no operator was recorded: {NESTED}; or the step runs nothing of torch's",
         "device": "no kernel was recorded: the step launches none, another tool holds CUPTI, or"
         " its buffers overflowed (see harness.log)",
     }
@@ -187,6 +196,12 @@ def _with_flops(capture: Capture) -> Finding:
     )
 
 
+def _performance_events(capture: Capture) -> Finding:
+    if capture.tables["operators"].is_empty():
+        return Finding("missing", "no operators, no counters", PERF)
+    return Finding("not_checkable", "", "the counters are in the trace only, in raw/")
+
+
 def _memory_timeline(capture: Capture) -> Finding:
     files = [name for name in capture.raw if "memory_timeline" in name]
     sizes = [(capture.folder / name).stat().st_size for name in files]
@@ -204,5 +219,6 @@ CHECKS: dict[str, Check] = {
     "profiler.with_modules": _with_modules,
     "profiler.with_flops": _with_flops,
     "profiler.memory_timeline": _memory_timeline,
+    "profiler.experimental.performance_events": _performance_events,
 }
 """One check for each demand; a new one is a line here."""

@@ -57,6 +57,13 @@ class Cpu:
         experimental = request.profiler.experimental
         assert isinstance(experimental, CpuExperimental)
         yield from torch_problems(request, experimental)
+        if "cupti_monitor" in experimental.custom_profiler_config:
+            yield Problem(
+                setting="profiler.experimental.custom_profiler_config",
+                given=repr(experimental.custom_profiler_config),
+                allowed="the CUPTI monitor works on CUDA only",
+                fix="profiler.experimental.custom_profiler_config=''",
+            )
         if request.device.index != 0:
             yield Problem(
                 setting="device.index",

@@ -20,7 +20,7 @@ def failing(harness: Harness, module: str, name: str, *words: str) -> Run:
     return harness(
         "workload=callable",
         f"workload.target={module}:{name}",
-        f"+workload.kwargs.at={SECOND_RECORDED}",
+        f"workload.kwargs.at={SECOND_RECORDED}",
         *words,
     )
 

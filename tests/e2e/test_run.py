@@ -20,7 +20,7 @@ def test_without_arguments_the_default_workload_is_profiled(harness: Harness) ->
     assert not record.emulated
     assert "everything asked for was delivered" in run.out
     assert "aten::mm" in run.out
-    assert "[4,128,128]" in run.out
+    assert "[512,128] [128,512]" in run.out
     summary = (run.latest / "summary.md").read_text(encoding="utf-8")
     assert "| aten::" in summary
     assert {item.setting: item.status for item in record.delivery} == {

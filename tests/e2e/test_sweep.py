@@ -41,7 +41,7 @@ def test_crash_in_one_job_leaves_the_others(harness: Harness, user_module: str) 
     assert "2 of 3 jobs delivered" in run.out
     table = run.out[run.out.index("2 of 3 jobs") :]
     (dead,) = [line for line in table.splitlines() if "SIGSEGV" in line]
-    assert "workload.kwargs.crash=true" in dead
+    assert "workload.kwargs.crash=True" in dead
     codes = sorted(read_record(path).exit_code or 0 for path in jobs_of(run).values())
     assert codes == [0, 0, 1]
 

@@ -137,6 +137,16 @@ def test_kernels_alone_show_the_device_activity_and_its_steps() -> None:
         assert judged(setting, *settings, kernels=kernels).status == "delivered"
 
 
+def test_perf_events_that_the_system_lacks_are_the_reason() -> None:
+    settings = ("profiler.experimental.performance_events=[cycles]",)
+    for setting in ("activities", "experimental.performance_events"):
+        found = judged(f"profiler.{setting}", *settings)
+        assert found.status == "missing"
+        assert "kernel.perf_event_paranoid" in found.why
+    arrived = judged("profiler.experimental.performance_events", *settings, operators=operators())
+    assert arrived.status == "not_checkable"
+
+
 @pytest.mark.parametrize(
     ("kinds", "status"), [(["alloc", "free"], "delivered"), (["free"], "missing"), ([], "missing")]
 )
