@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from argparse import Namespace
@@ -18,8 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from harness import checking, jobs, report
-from harness.compose import CONF, Composition, compose_jobs, identity, request_of
+from harness import __version__, checking, jobs, report
+from harness.compose import CONF, Composition, choices, compose_jobs, identity, request_of
 from harness.errors import ExitCode, HarnessError, Problem, RefusedError, worst
 from harness.overrides import opened
 from harness.pipeline import check_machine, finished, run_job
@@ -56,11 +57,16 @@ def main() -> None:
 
 
 def _main(words: Sequence[str]) -> ExitCode:
+    if "--version" in words:
+        OUT.print(f"harness {__version__}", highlight=False)
+        return ExitCode.OK
     command, verb = _parse(words)
     if verb:
         return VERBS[verb](command)
     flags = command.flags
-    if flags.help or flags.hydra_help or flags.shell_completion:
+    if flags.help:
+        return _help(flags)
+    if flags.hydra_help or flags.shell_completion:
         return _hydra(command, command.overrides)
     composition = _composed(command)
     if flags.cfg or flags.info:
@@ -160,6 +166,23 @@ def _explain(error: HarnessError) -> ExitCode:
     else:
         ERR.print(str(error), style="bold red", markup=False, highlight=False, soft_wrap=True)
     return error.exit_code
+
+
+def _help(flags: Namespace) -> ExitCode:
+    """Print the help page, with the choices that there are; Hydra would list our bases, too."""
+    page = OmegaConf.load(CONF / "hydra" / "help" / "harness.yaml")
+    groups = choices(flags.config_dir, flags.config_name or "config")
+    # Profiles say what they mean for each device in a folder: one line a device.
+    rows = [
+        (group, " ".join(names))
+        for group, files in groups.items()
+        for _, names in itertools.groupby(files, lambda name: name.rpartition("/")[0])
+    ]
+    width = max(map(len, groups))
+    lines = [f"  {group:<{width}}  {names}" for group, names in rows]
+    text = str(page.template).replace("$APP_CONFIG_GROUPS", "\n".join(lines))
+    OUT.print(text.rstrip(), highlight=False, markup=False, soft_wrap=True)
+    return ExitCode.OK
 
 
 def _check(command: Command) -> ExitCode:

@@ -6,11 +6,13 @@ by one, the rest is composed without types, and the result is walked against the
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -21,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.config import Request
-from harness.errors import Problem
+from harness.errors import Problem, RefusedError
 from harness.overrides import (
     Catalogue,
     add_folder,
@@ -119,14 +121,21 @@ def compose_jobs(
     )
 
 
+def choices(config_dir: str | None, config_name: str = "config") -> dict[str, list[str]]:
+    """Return the config groups with the files that can be chosen in each."""
+    with initialize_config_dir(str(CONF), job_name="harness", version_base="1.3"):
+        if config_dir and (found := add_folder(config_dir)):
+            raise RefusedError(found)
+        catalogue = Catalogue(config_name, ())
+        return {group: catalogue.options(group) for group in catalogue.groups}
+
+
 def _refused(multirun: bool, found: Sequence[Problem]) -> Composition:
     return Composition(multirun=multirun, swept=(), jobs=(), problems=tuple(found))
 
 
 def slug(overrides: str) -> str:
     """Return overrides as a folder name of at most 100 characters, another one for others."""
-    import hashlib
-
     plain = re.sub(r"[^\w.,=+-]+", "_", overrides, flags=re.ASCII).strip("_") or "job"
     if len(plain) <= _MAX_SLUG and plain == (overrides or "job"):
         return plain
@@ -256,10 +265,6 @@ def _unresolved(config: DictConfig) -> dict[str, Any]:
 
 def identity(composition: Composition) -> str:
     """Return eight hex digits for what stays the same in a sweep: all but the swept values."""
-    import hashlib
-
-    import msgspec
-
     swept = sorted(composition.swept)
     fixed = {
         text
@@ -275,6 +280,7 @@ __all__ = [
     "CONF",
     "Composition",
     "Job",
+    "choices",
     "compose_jobs",
     "identity",
     "request_of",

@@ -42,6 +42,8 @@ _OURS = (
 )
 """What a run leaves in its folder, and what a new run in the same folder replaces."""
 
+_NOT_READ_BACK = "the harness ended before the run was read back; what there is stays in parts/"
+
 
 def check_machine(request: Request) -> None:
     """Raise `MachineError` for what this machine lacks that can be told without torch."""
@@ -126,14 +128,16 @@ def run_job(
         parts = report.sections(record, views(capture), str(_shown(folder)))
         (folder / "summary.md").write_text(report.markdown(parts), encoding="utf-8")
         shutil.rmtree(folder / "parts", ignore_errors=True)
+    except KeyboardInterrupt:
+        record = replace(
+            record, status="interrupted", exit_code=ExitCode.INTERRUPTED, reason=_NOT_READ_BACK
+        )
+        raise
     finally:
         if record.status == "running":
-            # The harness itself was interrupted or failed; the exception goes on its way.
+            # The harness itself failed; the exception goes on its way.
             record = replace(
-                record,
-                status="failed",
-                exit_code=ExitCode.FAILED,
-                reason="the harness ended before the run was read back; parts/ and raw/ are kept",
+                record, status="failed", exit_code=ExitCode.FAILED, reason=_NOT_READ_BACK
             )
         write_json(record, folder / RUN_FILE)
     return Finished(record=record, summary=tuple(parts), traceback=outcome.traceback)

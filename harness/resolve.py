@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -42,7 +43,12 @@ def request_of(config: DictConfig, choices: dict[str, Any]) -> tuple[Request | N
         else:
             profiler["experimental"]["device"] = name
     found += problems(data, _request_type(), "")
-    found = [_named_group(problem) for problem in found]
+    wrong = {problem.setting for problem in found}
+    found = [
+        _named_group(problem)
+        for problem in found
+        if _reference(config, problem.setting) not in wrong
+    ]
     return (None if found else convert(data, Request)), found
 
 
@@ -118,6 +124,15 @@ def _value(node: DictConfig | ListConfig, key: Any, path: str, found: list[Probl
     if isinstance(value, ListConfig):
         return [_value(value, i, f"{path}[{i}]", found) for i in range(len(value))]
     return value
+
+
+def _reference(config: DictConfig, path: str) -> str | None:
+    """Return the setting that the one at `path` is taken from, as in ``${profiler.with_stack}``."""
+    node: Any = OmegaConf.to_container(config, resolve=False)
+    for key in path.split("."):
+        node = node.get(key) if isinstance(node, dict) else None
+    match = re.fullmatch(r"\$\{([\w.]+)\}", node) if isinstance(node, str) else None
+    return match[1] if match else None
 
 
 def _named_group(problem: Problem) -> Problem:

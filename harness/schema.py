@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
@@ -122,8 +123,6 @@ def _fits(data: object, type_: inspect.Type) -> bool:
         case inspect.LiteralType(values):
             return isinstance(data, str) and data in values
         case inspect.StrType(pattern=pattern):
-            import re
-
             return isinstance(data, str) and (pattern is None or bool(re.search(pattern, data)))
         case inspect.IntType():
             return isinstance(data, int) and not isinstance(data, bool) and _within(data, type_)

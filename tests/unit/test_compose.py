@@ -300,3 +300,10 @@ def test_a_folder_is_short_plain_and_distinct(texts: list[str]) -> None:
     for name in names:
         assert 0 < len(name.encode()) <= 100
         assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_=-")
+
+
+def test_reference_to_a_wrong_setting_is_not_complained_of_again() -> None:
+    wrong = found(compose_jobs(["profiler.with_stack=7"]))
+    assert [problem.setting for problem in wrong] == ["profiler.with_stack"]
+    both = found(compose_jobs(["profiler.with_stack=7", "profiler.experimental.verbose=8"]))
+    assert len(both) == 2
