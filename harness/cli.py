@@ -206,8 +206,9 @@ def _single(command: Command, composition: Composition) -> ExitCode:
     assert job.request is not None
     check_machine(job.request)
     _done.clear()
-    code = _hydra(command, command.overrides)
-    return ExitCode(_done[-1].exit_code or 0) if _done else code
+    _hydra(command, command.overrides)
+    (record,) = _done
+    return ExitCode(record.exit_code if record.exit_code is not None else ExitCode.FAILED)
 
 
 def _sweep(command: Command, composition: Composition) -> ExitCode:
@@ -220,9 +221,7 @@ def _sweep(command: Command, composition: Composition) -> ExitCode:
     ]
     _state.total, _state.interrupted = len(composition.jobs), False
     jobs.link_latest(folder)
-    code = _hydra(command, overrides)
-    if code:
-        return code
+    _hydra(command, overrides)
     records = jobs.records(folder, composition)
     jobs.show(OUT, records, folder)
     return worst(
@@ -247,9 +246,9 @@ def job(config: DictConfig) -> None:
     run = HydraConfig.get()
     folder = Path(run.runtime.output_dir)
     overrides = tuple(str(text) for text in run.overrides.task)
-    choices = OmegaConf.to_container(run.runtime.choices)
-    assert isinstance(choices, dict)
-    request, found = request_of(config, {str(key): choices[key] for key in choices})
+    chosen = OmegaConf.to_container(run.runtime.choices)
+    assert isinstance(chosen, dict)
+    request, found = request_of(config, {str(group): chosen[group] for group in chosen})
     if request is None:
         raise RefusedError(found)
     sweeping = str(run.mode) == "RunMode.MULTIRUN"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import __version__
 from tests.conftest import TINY_MLP, Harness, environment
 
 WITHOUT_TORCH = [
@@ -45,15 +46,22 @@ def test_torch_is_not_imported_by(words: list[str], tmp_path: Path) -> None:
 def test_help_shows_commands_choices_and_exit_codes(harness: Harness) -> None:
     run = harness("--help")
     assert run.code == 0
+    assert "_base" not in run.out
     for text in (
         "python -m harness -m",
         "python -m harness check",
-        "profiler: default, level0, level1, level2, markers, memory, sglang, stacks",
-        "workload: ",
+        "default level0 level1 level2 markers memory sglang stacks",
+        "npu/markers",
+        "attention callable conv matmul mlp transformer",
         "Exit codes:",
         "130  interrupted",
     ):
         assert text in run.out
+
+
+def test_version_is_the_harness_own(harness: Harness) -> None:
+    run = harness("--version")
+    assert (run.code, run.out) == (0, f"harness {__version__}\n")
 
 
 def test_composed_npu_config_is_printed(harness: Harness) -> None:

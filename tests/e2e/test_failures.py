@@ -95,16 +95,11 @@ def test_child_that_ignores_the_limit_is_killed(harness: Harness, user_module: s
     assert run.record.reason == "ran past execution.timeout_s=5"
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_stops_cleanly(tmp_path: Path, user_module: str, sent: signal.Signals) -> None:
-    words = (
-        "workload=callable",
-        f"workload.target={user_module}:sleeps",
-        f"+workload.kwargs.at={SECOND_RECORDED}",
-    )
+def interrupted(folder: Path, sent: signal.Signals, *words: str) -> Run:
+    """Start a run, and send a signal while its second recorded step sleeps."""
     with subprocess.Popen(
         command(*words),
-        cwd=tmp_path,
+        cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -116,11 +111,38 @@ def test_interrupt_stops_cleanly(tmp_path: Path, user_module: str, sent: signal.
         time.sleep(0.5)
         process.send_signal(sent)
         out, err = process.communicate(timeout=LIMIT_S)
-    run = Run(process.returncode, out, err, tmp_path)
+    return Run(process.returncode, out, err, folder)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_stops_cleanly(tmp_path: Path, user_module: str, sent: signal.Signals) -> None:
+    run = interrupted(
+        tmp_path,
+        sent,
+        "workload=callable",
+        f"workload.target={user_module}:sleeps",
+        f"workload.kwargs.at={SECOND_RECORDED}",
+    )
     assert run.code == 130
     assert (run.record.status, run.record.exit_code) == ("interrupted", 130)
     assert run.table("operators")["step"].unique().to_list() == [1]
-    assert "INTERRUPTED" in out
+    assert "INTERRUPTED" in run.out
+
+
+def test_interrupt_ends_a_sweep(tmp_path: Path, user_module: str) -> None:
+    run = interrupted(
+        tmp_path,
+        signal.SIGINT,
+        "-m",
+        "workload=callable",
+        f"workload.target={user_module}:sleeps",
+        f"workload.kwargs.at={SECOND_RECORDED}",
+        "seed=1,2,3",
+    )
+    assert run.code == 130
+    assert run.err.count("not run: the sweep was interrupted") == 2
+    assert "0 of 3 jobs delivered" in run.out
+    assert len(list(run.latest.glob("*/run.json"))) == 1
 
 
 def test_step_that_runs_nothing_of_torch_is_exit_3(harness: Harness, user_module: str) -> None:
