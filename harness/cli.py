@@ -23,7 +23,7 @@ from harness import __version__, checking, jobs, report
 from harness.compose import CONF, Composition, choices, compose_jobs, identity, request_of
 from harness.errors import ExitCode, HarnessError, Problem, RefusedError, worst
 from harness.overrides import opened
-from harness.pipeline import check_machine, finished, run_job
+from harness.pipeline import RUN_FILE, check_machine, finished, run_job
 from harness.records import RunRecord
 from harness.screen import Screen
 from harness.validate import problems
@@ -205,10 +205,26 @@ def _single(command: Command, composition: Composition) -> ExitCode:
     (job,) = composition.jobs
     assert job.request is not None
     check_machine(job.request)
+    _refuse(_occupied(command.overrides))
     _done.clear()
     _hydra(command, command.overrides)
     (record,) = _done
     return ExitCode(record.exit_code if record.exit_code is not None else ExitCode.FAILED)
+
+
+def _occupied(overrides: Sequence[str]) -> list[Problem]:
+    """Refuse to overwrite an earlier run in a folder that the user chose."""
+    folders = [text.partition("=")[2] for text in overrides if text.startswith("hydra.run.dir=")]
+    return [
+        Problem(
+            setting="hydra.run.dir",
+            given=folder,
+            allowed="there is a run in this folder already, and it would be lost",
+            fix="choose another folder, or remove this one",
+        )
+        for folder in folders[-1:]
+        if (Path(folder) / RUN_FILE).exists()
+    ]
 
 
 def _sweep(command: Command, composition: Composition) -> ExitCode:

@@ -132,7 +132,11 @@ def test_tab_in_yaml_names_file_and_line(harness: Harness) -> None:
     assert "Traceback" not in run.err
 
 
-def test_folder_of_results_can_be_chosen(harness: Harness) -> None:
+def test_folder_of_results_can_be_chosen_once(harness: Harness) -> None:
     run = harness(*TINY_MLP, "hydra.run.dir=elsewhere/one")
     assert run.code == 0, run.err
-    assert (run.folder / "elsewhere" / "one" / "run.json").exists()
+    before = (run.folder / "elsewhere" / "one" / "run.json").read_bytes()
+    again = harness(*TINY_MLP, "hydra.run.dir=elsewhere/one")
+    assert again.code == 2
+    assert "there is a run in this folder already" in again.err
+    assert (run.folder / "elsewhere" / "one" / "run.json").read_bytes() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -104,12 +105,14 @@ def interrupted(folder: Path, sent: signal.Signals, *words: str) -> Run:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     ) as process:
         assert process.stderr is not None
         while "recording" not in process.stderr.readline():
             pass
         time.sleep(0.5)
-        process.send_signal(sent)
+        # A terminal sends Ctrl-C to the whole process group; the child must take it once.
+        os.killpg(process.pid, sent)
         out, err = process.communicate(timeout=LIMIT_S)
     return Run(process.returncode, out, err, folder)
 
