@@ -270,9 +270,11 @@ def identity(composition: Composition) -> str:
         text
         for job in composition.jobs
         for text in job.overrides
-        if text.partition("=")[0] not in swept
+        if text.partition("=")[0] not in swept and not text.lstrip("+").startswith("sweep.")
     }
-    same = [composition.unswept, sorted(fixed), swept]
+    # How a sweep is resumed says nothing of what it measures.
+    unswept = {key: value for key, value in composition.unswept.items() if key != "sweep"}
+    same = [unswept, sorted(fixed), swept]
     return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:8]
 
 

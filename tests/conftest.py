@@ -160,6 +160,11 @@ def profiles_itself(device, dtype, seed):
     return _step(outer.start, 9)
 
 
+def prints_seed(device, dtype, seed):
+    print(f"given {seed}, torch has {torch.initial_seed()}")
+    return _step()
+
+
 def prints_environment(device, dtype, seed):
     print(
         f"HARNESS_TEST={os.environ.get('HARNESS_TEST')}"

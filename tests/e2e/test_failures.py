@@ -68,6 +68,13 @@ def test_child_that_dies_is_exit_1_with_the_signal(
     assert run.table("steps").height == SECOND_RECORDED - 1, "steps are written as they end"
 
 
+def test_crash_leaves_the_python_stack_in_the_log(harness: Harness, user_module: str) -> None:
+    run = failing(harness, user_module, "crashes")
+    log = (run.latest / "harness.log").read_text(encoding="utf-8")
+    assert "Fatal Python error: Segmentation fault" in log
+    assert f"{user_module}.py" in log
+
+
 def test_cycle_that_was_finished_survives_a_crash(harness: Harness, user_module: str) -> None:
     run = failing(
         harness,

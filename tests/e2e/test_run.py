@@ -123,6 +123,17 @@ def test_piped_output_has_no_escape_codes(harness: Harness) -> None:
     assert "recording (8 of 11 steps done)" in run.err
 
 
+def test_torchs_chatter_is_in_the_log_only(harness: Harness) -> None:
+    run = harness(*TINY_MLP)
+    assert "USDT:" not in run.err
+    assert "USDT:" in (run.latest / "harness.log").read_text(encoding="utf-8")
+
+
+def test_seed_reaches_torch_and_the_factory(harness: Harness, user_module: str) -> None:
+    run = harness("workload=callable", f"workload.target={user_module}:prints_seed", "seed=41")
+    assert "given 41, torch has 41" in run.err
+
+
 def test_folder_is_found_again_by_the_link(harness: Harness) -> None:
     first = harness(*TINY_MLP).latest
     second = harness(*TINY_MLP).latest

@@ -53,16 +53,54 @@ def test_same_command_keeps_what_is_done_and_runs_the_rest(
         "-m",
         "workload=callable",
         f"workload.target={user_module}:raises",
-        "+workload.kwargs.at=9,1000",
+        "workload.kwargs.at=9,1000",
     )
     first = harness(*words)
+    folder = first.latest
     assert first.code == 1
     again = harness(*words)
-    assert again.latest == first.latest
+    assert again.latest == folder
     assert again.err.count("kept from before") == 1
     over = harness(*words, "sweep.resume=false")
-    assert over.latest == first.latest
+    assert over.latest == folder
     assert "kept from before" not in over.err
+
+
+def test_job_whose_request_changed_is_run_again(harness: Harness, tmp_path: Path) -> None:
+    profile = tmp_path / "mine" / "profiler" / "mine.yaml"
+    experimental = tmp_path / "mine" / "profiler" / "experimental" / "cpu" / "mine.yaml"
+    experimental.parent.mkdir(parents=True)
+    experimental.write_text("defaults: ['cpu/_base@_here_', _self_]\n", encoding="utf-8")
+    text = "defaults: [default, _self_]\nschedule:\n  active: "
+    words = ("-m", "--config-dir", "mine", "profiler=mine,level0", *TINY_MLP)
+    profile.write_text(text + "1\n", encoding="utf-8")
+    folder = harness(*words).latest
+    profile.write_text(text + "2\n", encoding="utf-8")
+    again = harness(*words)
+    assert again.latest == folder
+    assert again.err.count("kept from before") == 1, "of level0, which stayed the same"
+    changed = read_record(folder / "profiler=mine")
+    assert changed.requested["profiler.schedule.active"] == 2
+    assert changed.recorded_steps == 2
+
+
+def test_job_that_is_run_again_has_nothing_left_of_its_first_run(
+    harness: Harness, tmp_path: Path
+) -> None:
+    (tmp_path / "first_raises.py").write_text(
+        "import os, pathlib, signal\n"
+        "def factory(device, dtype, seed):\n"
+        "    if pathlib.Path('second').exists():\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    raise ValueError('first')\n",
+        encoding="utf-8",
+    )
+    words = ("-m", "workload=callable", "workload.target=first_raises:factory", "seed=1,2")
+    folder = harness(*words).latest
+    assert "ValueError: first" in read_record(folder / "seed=1").reason
+    (tmp_path / "second").touch()
+    assert harness(*words).code == 1
+    assert "SIGKILL" in read_record(folder / "seed=1").reason
 
 
 def test_worst_code_of_all_jobs_is_the_sweeps(harness: Harness) -> None:

@@ -307,3 +307,10 @@ def test_reference_to_a_wrong_setting_is_not_complained_of_again() -> None:
     assert [problem.setting for problem in wrong] == ["profiler.with_stack"]
     both = found(compose_jobs(["profiler.with_stack=7", "profiler.experimental.verbose=8"]))
     assert len(both) == 2
+
+
+def test_starting_over_happens_in_the_same_folder() -> None:
+    words = ["seed=1,2", "workload=mlp"]
+    first = compose_jobs(words, multirun=True)
+    over = compose_jobs([*words, "sweep.resume=false"], multirun=True)
+    assert identity(first) == identity(over)

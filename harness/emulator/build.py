@@ -1,0 +1,178 @@
+"""Build the stand-in for CANN on first use, and say how a process finds it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from harness.errors import MachineError
+
+SOURCES = Path(__file__).parent
+FLAGS = ("-std=gnu11", "-O2", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
+LIBRARY = "libascendcl.so"
+OTHER_NAMES = (
+    "libhccl.so",
+    "libacl_op_compiler.so",
+    "libge_runner.so",
+    "libgraph.so",
+    "libacl_tdt_channel.so",
+    "libmsprofiler.so",
+    "libascend_hal.so",
+    "libopapi.so",
+)
+"""Libraries that torch_npu asks for; one file, so that they share one state."""
+MSPROF = SOURCES / "msprof.py"
+LAUNCHER = """#!/bin/sh
+exec "$HARNESS_EMULATOR_PYTHON" "$HARNESS_EMULATOR_MSPROF" "$@"
+"""
+
+NAME = re.compile(rb"(?<=\0)(acl\w+)GetWorkspaceSize(?=\0)")
+
+
+class Emulator(Struct, frozen=True):
+    """A built emulator."""
+
+    libraries: Path
+    """The folder of CANN's shared libraries."""
+    tools: Path
+    """The folder of ``msprof``."""
+
+    def environment(
+        self,
+        base: Mapping[str, str] | None = None,
+        *,
+        devices: int = 2,
+        record: Path | None = None,
+        strict: bool = False,
+    ) -> dict[str, str]:
+        """Return the environment of a process whose torch_npu is to run on the emulator.
+
+        Args:
+            base: what it would be otherwise; by default, this process's.
+            devices: how many NPUs there are.
+            record: a file that receives every profiling call, a JSON line each.
+            strict: an operator that is not computed is an error.
+        """
+        inherited = dict(os.environ if base is None else base)
+        ours = ("ASCEND_", "HARNESS_EMULATOR_", "PROFILER_SAMPLECONFIG", "PROFILING_MODE")
+        kept = {name: value for name, value in inherited.items() if not name.startswith(ours)}
+        set_here = {
+            "LD_LIBRARY_PATH": _in_front(self.libraries, inherited.get("LD_LIBRARY_PATH")),
+            "PATH": _in_front(self.tools, inherited.get("PATH", os.defpath)),
+            "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
+            "HARNESS_EMULATOR_DEVICES": str(devices),
+            "HARNESS_EMULATOR_PYTHON": sys.executable,
+            "HARNESS_EMULATOR_MSPROF": str(MSPROF),
+        }
+        if record is not None:
+            set_here["HARNESS_EMULATOR_RECORD"] = str(record)
+        if strict:
+            set_here["HARNESS_EMULATOR_STRICT"] = "1"
+        return kept | set_here
+
+
+def _in_front(folder: Path, others: str | None) -> str:
+    return f"{folder}{os.pathsep}{others}" if others else str(folder)
+
+
+def build(cache: Path | None = None) -> Emulator:
+    """Return the emulator, compiled if this machine has not done so yet.
+
+    Args:
+        cache: where to keep it; by default, the user's cache folder.
+    """
+    compiler = _compiler()
+    wheel = _torch_npu_library()
+    root = _cache() if cache is None else cache
+    folder = root / _fingerprint(compiler)
+    if not folder.exists():
+        root.mkdir(parents=True, exist_ok=True)
+        # Built aside and renamed: whoever comes second finds the first one's, or replaces nothing.
+        with tempfile.TemporaryDirectory(dir=root, prefix="building-") as building:
+            made = Path(building) / "emulator"
+            _compile(compiler, wheel, made)
+            try:
+                made.rename(folder)
+            except OSError:
+                if not folder.exists():
+                    raise
+    return Emulator(folder / "lib", folder / "tools" / "profiler" / "bin")
+
+
+def _cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "harness" / "emulator"
+
+
+def _compiler() -> str:
+    for name in ("cc", "gcc"):
+        if found := shutil.which(name):
+            return found
+    raise MachineError(
+        "The CANN emulator needs a C compiler, and neither cc nor gcc is on PATH:"
+        " install gcc (e.g. apt-get install gcc libc6-dev)."
+    )
+
+
+def _torch_npu_library() -> Path:
+    """Find the wheel's library without importing it: that would need CANN."""
+    spec = importlib.util.find_spec("torch_npu")
+    if spec is None or spec.origin is None:
+        raise MachineError(
+            "The CANN emulator runs the real torch_npu, which is not installed:"
+            " pip install 'harness[npu]'."
+        )
+    return Path(spec.origin).parent / "lib" / "libtorch_npu.so"
+
+
+def _sources() -> list[Path]:
+    return sorted([*SOURCES.glob("*.c"), *SOURCES.glob("*.h")])
+
+
+def _fingerprint(compiler: str) -> str:
+    version = subprocess.run(
+        [compiler, "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    parts = [version, importlib.metadata.version("torch_npu"), " ".join(FLAGS), LAUNCHER]
+    parts += [" ".join(OTHER_NAMES), str(MSPROF.exists()), Path(__file__).read_text("utf-8")]
+    parts += [path.name + path.read_text(encoding="utf-8") for path in _sources()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def operator_names(wheel: Path) -> list[str]:
+    """Return the operators that the wheel can launch, by the names it looks up."""
+    return sorted({name.decode() for name in NAME.findall(wheel.read_bytes())})
+
+
+def _compile(compiler: str, wheel: Path, target: Path) -> None:
+    libraries, tools = target / "lib", target / "tools" / "profiler" / "bin"
+    libraries.mkdir(parents=True)
+    tools.mkdir(parents=True)
+    names = "".join(f"OPERATOR({name})\n" for name in operator_names(wheel))
+    (target / "operator_names.inc").write_text(names, encoding="utf-8")
+    command = [compiler, *FLAGS, f"-I{target}", "-o", str(libraries / LIBRARY)]
+    command += [str(path) for path in _sources() if path.suffix == ".c"] + ["-lm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise MachineError(f"The CANN emulator did not compile with {compiler}:\n{done.stderr}")
+    for name in OTHER_NAMES:
+        (libraries / name).symlink_to(LIBRARY)
+    if MSPROF.exists():
+        launcher = tools / "msprof"
+        launcher.write_text(LAUNCHER, encoding="utf-8")
+        launcher.chmod(0o755)
+        # torch_npu looks for this file beside the tool before it runs it.
+        script = tools.parent / "profiler_tool" / "analysis" / "msprof" / "msprof.py"
+        script.parent.mkdir(parents=True)
+        script.write_text("", encoding="utf-8")

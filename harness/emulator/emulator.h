@@ -1,0 +1,114 @@
+/* A stand-in for CANN, just large enough for torch_npu's profiling path: what its files share.
+ *
+ * Host memory plays device memory, every stream is always idle, every operator is accepted and a
+ * few are computed. All times and all that is written are invented, and say `emulated`.
+ */
+#ifndef HARNESS_EMULATOR_H
+#define HARNESS_EMULATOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { MAX_DIMS = 16, MAX_DEVICES = 16, MAX_WORDS = 48, MAX_TENSORS = 256, FLOAT_REGISTERS = 8 };
+
+/* Results of ACL calls. */
+enum {
+    OK = 0,
+    INVALID_PARAMETER = 100000,
+    INVALID_DEVICE = 107001,
+    OUT_OF_MEMORY = 207001,
+    NOT_COMPUTED = 561000, /* aclnn's "runtime error inside the operator" */
+};
+
+/* aclDataType, as far as the emulator reads elements. */
+enum {
+    FLOAT32 = 0,
+    FLOAT16 = 1,
+    INT8 = 2,
+    INT32 = 3,
+    UINT8 = 4,
+    INT16 = 6,
+    INT64 = 9,
+    FLOAT64 = 11,
+    BOOLEAN = 12,
+    BFLOAT16 = 27,
+};
+
+typedef struct {
+    int id;
+    int device;
+    uint64_t busy_until_ns; /* on the invented timeline of the device */
+} Stream;
+
+typedef struct {
+    char *data;
+    int64_t offset; /* in elements */
+    int64_t shape[MAX_DIMS];
+    int64_t stride[MAX_DIMS];
+    int dims;
+    int dtype;
+    int format;
+} Tensor;
+
+typedef struct {
+    uint64_t size;
+    void *items[]; /* tensors, or scalars */
+} List;
+
+typedef struct {
+    double value;
+    int dtype;
+} Scalar;
+
+typedef struct {
+    uint64_t size;
+    int64_t values[];
+} IntArray;
+
+typedef struct Launch Launch;
+
+/* An operator that is computed, or one whose outputs are not just its last tensor. */
+typedef struct {
+    const char *name;
+    void (*compute)(const Launch *launch); /* NULL: accepted, not computed */
+    int outputs; /* 0: in place */
+    double (*function)(double left, double right); /* of element-wise operators */
+} Kernel;
+
+/* One operator call, between its two phases. */
+struct Launch {
+    const char *name;
+    const Kernel *kernel; /* NULL: unknown, so not computed */
+    const Tensor *tensors[MAX_TENSORS]; /* in argument order, lists spread out */
+    int count;
+    int outputs; /* the last of them; none: the operator works in place, on the first */
+    uintptr_t words[MAX_WORDS]; /* arguments that are no floating-point numbers, in order */
+    double floats[FLOAT_REGISTERS];
+};
+
+/* runtime.c */
+extern _Thread_local int current_device;
+int device_count(void);
+Stream *stream_or_default(void *stream);
+uint64_t monotonic_ns(void);
+
+/* elements.c */
+size_t element_size(int dtype);
+int64_t element_count(const Tensor *tensor);
+void *allocate_values(int64_t count, size_t each);
+char **addresses(const Tensor *tensor, const Tensor *like);
+double *read_as(const Tensor *tensor, const Tensor *like);
+double *read_all(const Tensor *tensor);
+void write_all(const Tensor *tensor, double *values);
+void fill_with(const Tensor *tensor, double value);
+void fill_with_zeros(const Tensor *tensor);
+
+/* compute.c */
+const Kernel *find_kernel(const char *name);
+
+/* profiling.c */
+void record_launch(const Launch *launch, Stream *stream, uint64_t begin_ns);
+
+#endif

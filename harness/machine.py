@@ -1,0 +1,167 @@
+"""What a machine can be asked, behind one interface. Imports no torch."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import glob
+import os
+import platform
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+
+_PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
+_PERF_ATTRIBUTES = 112
+_ONLY_USER_MODE = 0b110_0000  # exclude_kernel and exclude_hv, as torch counts
+
+
+class Ran(Struct, frozen=True, kw_only=True):
+    """A command that was run."""
+
+    code: int | None
+    """As the system gives it, minus the signal if one ended it; null: it gave no answer."""
+    out: str = ""
+    err: str = ""
+    """When there is no code, why not."""
+
+
+class Room(Struct, frozen=True, kw_only=True):
+    """What is left where a folder is, or would be made."""
+
+    free: int
+    """Bytes."""
+    writable: bool
+
+
+class Probe(Protocol):
+    """A machine to be asked."""
+
+    environment: Mapping[str, str]
+    python: str
+    """The interpreter's version."""
+    executable: str
+    """The interpreter."""
+
+    def read(self, path: str) -> str | None:
+        """Return a file's text; None if it is not there or cannot be read."""
+
+    def paths(self, pattern: str) -> tuple[str, ...]:
+        """Return the files and folders of a glob pattern, in order."""
+
+    def which(self, name: str) -> str | None:
+        """Return the program that PATH leads to, links followed."""
+
+    def version(self, distribution: str) -> str | None:
+        """Return the version of an installed Python package, without importing it."""
+
+    def run(self, command: tuple[str, ...], limit_s: float) -> Ran:
+        """Run a command. The same command is run once; its answer is kept."""
+
+    def room(self, folder: str) -> Room:
+        """Return what is left on the disk where `folder` is or would be made."""
+
+    def count_cycles(self) -> str:
+        """Try to count processor cycles; return "" or the system's name for what prevents it."""
+
+
+class Machine:
+    """This machine."""
+
+    def __init__(self) -> None:
+        self.environment: Mapping[str, str] = os.environ
+        self.python = platform.python_version()
+        self.executable = sys.executable
+        self._answers: dict[tuple[str, ...], Ran] = {}
+
+    def read(self, path: str) -> str | None:
+        """Return a file's text; None if it is not there or cannot be read."""
+        try:
+            return Path(path).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+
+    def paths(self, pattern: str) -> tuple[str, ...]:
+        """Return the files and folders of a glob pattern, in order."""
+        return tuple(sorted(glob.glob(pattern)))  # noqa: PTH207 - patterns may be absolute
+
+    def which(self, name: str) -> str | None:
+        """Return the program that PATH leads to, links followed."""
+        found = shutil.which(name)
+        return None if found is None else os.path.realpath(found)
+
+    def version(self, distribution: str) -> str | None:
+        """Return the version of an installed Python package, without importing it."""
+        try:
+            return version_of(distribution)
+        except PackageNotFoundError:
+            return None
+
+    def run(self, command: tuple[str, ...], limit_s: float) -> Ran:
+        """Run a command. The same command is run once; its answer is kept."""
+        if command not in self._answers:
+            self._answers[command] = _run(command, limit_s)
+        return self._answers[command]
+
+    def room(self, folder: str) -> Room:
+        """Return what is left on the disk where `folder` is or would be made."""
+        path = Path(folder).absolute()
+        existing = next(place for place in (path, *path.parents) if place.exists())
+        return Room(
+            free=shutil.disk_usage(existing).free,
+            writable=existing.is_dir() and os.access(existing, os.W_OK | os.X_OK),
+        )
+
+    def count_cycles(self) -> str:
+        """Try to count processor cycles; return "" or the system's name for what prevents it."""
+        number = _PERF_EVENT_OPEN.get(platform.machine())
+        if number is None:
+            return "ENOSYS"
+        # perf_event_attr: type (hardware), size, config (cycles), …, and the flags at byte 40.
+        attributes = bytearray(_PERF_ATTRIBUTES)
+        struct.pack_into("=IIQ", attributes, 0, 0, _PERF_ATTRIBUTES, 0)
+        struct.pack_into("=Q", attributes, 40, _ONLY_USER_MODE)
+        buffer = (ctypes.c_char * _PERF_ATTRIBUTES).from_buffer(attributes)
+        system = ctypes.CDLL(None, use_errno=True)
+        this_process, any_cpu, no_group = 0, -1, -1
+        descriptor = system.syscall(number, buffer, this_process, any_cpu, no_group, 0)
+        if descriptor < 0:
+            return errno.errorcode.get(ctypes.get_errno(), "an unknown error")
+        os.close(descriptor)
+        return ""
+
+
+def _run(command: tuple[str, ...], limit_s: float) -> Ran:
+    # Without it, a CPU-only torch loads torch_npu, and fails where CANN is missing.
+    environment = {**os.environ, "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
+    try:
+        process = subprocess.Popen(  # noqa: S603 - programs that PATH leads to, and Python
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return Ran(code=None, err=f"it cannot be started: {error.strerror}")
+    with process:
+        try:
+            out, err = process.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            return Ran(code=None, err=f"no answer within {limit_s:g} s")
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    return Ran(code=process.returncode, out=out, err=err)
