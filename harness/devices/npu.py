@@ -116,6 +116,22 @@ class Npu:
                 allowed="operator attributes are written to the database only",
                 fix="profiler.experimental.export_type=[Text,Db]",
             )
+        if experimental.gc_detect_threshold is not None and (
+            "host" not in request.profiler.activities
+        ):
+            yield Problem(
+                setting="profiler.experimental.gc_detect_threshold",
+                given=f"{experimental.gc_detect_threshold:g}",
+                allowed="garbage collections are host events, and activities leaves the host out",
+                fix="profiler.activities=[host,device], or gc_detect_threshold=null",
+            )
+        if request.profiler.with_flops and not marks:
+            yield Problem(
+                setting="profiler.with_flops",
+                given="true",
+                allowed="torch_npu counts flops only where it records marks",
+                fix="profiler.experimental.mstx=true, or profiler.with_flops=false",
+            )
         include, exclude = experimental.mstx_domain_include, experimental.mstx_domain_exclude
         if (include or exclude) and not marks:
             yield Problem(
