@@ -21,6 +21,7 @@ from rich.console import Console
 
 from harness import __version__, checking, jobs, report
 from harness.compose import CONF, Composition, choices, compose_jobs, identity, request_of
+from harness.doctor import doctor
 from harness.errors import ExitCode, HarnessError, Problem, RefusedError, worst
 from harness.overrides import opened
 from harness.pipeline import RUN_FILE, check_machine, finished, run_job
@@ -83,7 +84,9 @@ def _main(words: Sequence[str]) -> ExitCode:
 
 def _parse(words: Sequence[str]) -> tuple[Command, str]:
     """Tell flags, settings and the verb apart, wherever they stand."""
-    flags = get_args_parser().parse_intermixed_args(list(words))
+    parser = get_args_parser()
+    parser.add_argument("--json", action="store_true")
+    flags = parser.parse_intermixed_args(list(words))
     positional = list(flags.overrides)
     bare = [word for word in positional if "=" not in word and word[:1] not in "+~"]
     unknown = [word for word in bare if word not in VERBS]
@@ -119,7 +122,19 @@ def _parse(words: Sequence[str]) -> tuple[Command, str]:
                     )
                 ]
             )
-    return Command(flags, tuple(options), overrides), (bare[0] if bare else "")
+    verb = bare[0] if bare else ""
+    if flags.json and verb not in ANSWER_IN_JSON:
+        raise RefusedError(
+            [
+                Problem(
+                    setting="--json",
+                    given="",
+                    allowed="only doctor answers in JSON",
+                    fix="leave it out; a run's figures are in run.json and tables/",
+                )
+            ]
+        )
+    return Command(flags, tuple(options), overrides), verb
 
 
 def _composed(command: Command) -> Composition:
@@ -197,8 +212,16 @@ def _check(command: Command) -> ExitCode:
     return ExitCode.OK
 
 
-VERBS: dict[str, Callable[[Command], ExitCode]] = {"check": _check}
+def _doctor(command: Command) -> ExitCode:
+    """Say whether this machine is able to."""
+    return doctor(command.overrides, OUT, as_json=command.flags.json)
+
+
+VERBS: dict[str, Callable[[Command], ExitCode]] = {"check": _check, "doctor": _doctor}
 """The verbs; a new one is a line here, and a line in conf/hydra/help/harness.yaml."""
+
+ANSWER_IN_JSON = {"doctor"}
+"""Those that know ``--json``; Hydra does not, and never sees it."""
 
 
 def _single(command: Command, composition: Composition) -> ExitCode:

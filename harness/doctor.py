@@ -9,7 +9,7 @@ from msgspec import Struct
 from rich.console import Console
 
 from harness import report
-from harness.devices import TARGETS
+from harness.devices import DEVICES, TARGETS
 from harness.diagnoses import cuda, host, npu
 from harness.diagnoses.base import Answer
 from harness.errors import ExitCode, Problem, RefusedError
@@ -99,7 +99,10 @@ def examine(device: str | None, probe: Probe) -> tuple[Finding, ...]:
 
 
 def diagnose(device: str | None, probe: Probe) -> Diagnosis:
-    """Examine the machine; the named device, or else `DEFAULT`, decides the exit code."""
+    """Examine the machine; the named device, or else `DEFAULT`, decides the exit code.
+
+    A device that this version cannot run ends in `CANNOT`, however good the machine is.
+    """
     findings = examine(device, probe)
     lacks = {
         each: tuple(
@@ -109,7 +112,8 @@ def diagnose(device: str | None, probe: Probe) -> Diagnosis:
         )
         for each in ([device] if device else ALL)
     }
-    able = not lacks[device or DEFAULT]
+    judged = device or DEFAULT
+    able = not lacks[judged] and judged in DEVICES
     return Diagnosis(
         device=device,
         exit_code=ExitCode.OK if able else ExitCode.CANNOT,
@@ -158,6 +162,11 @@ def _section(diagnosis: Diagnosis) -> Section:
     notes = [
         f"{device}: " + (f"in the way: {', '.join(names)}" if names else "nothing is in the way")
         for device, names in diagnosis.lacks.items()
+    ]
+    notes += [
+        f"{device}: this version composes and checks its profiles, and cannot run them yet"
+        for device in diagnosis.lacks
+        if device not in DEVICES
     ]
     if diagnosis.device is None:
         notes.append(

@@ -46,11 +46,17 @@ class Room(Struct, frozen=True, kw_only=True):
 class Probe(Protocol):
     """A machine to be asked."""
 
-    environment: Mapping[str, str]
-    python: str
-    """The interpreter's version."""
-    executable: str
-    """The interpreter."""
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment variables."""
+
+    @property
+    def python(self) -> str:
+        """The interpreter's version."""
+
+    @property
+    def executable(self) -> str:
+        """The interpreter."""
 
     def read(self, path: str) -> str | None:
         """Return a file's text; None if it is not there or cannot be read."""

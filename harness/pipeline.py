@@ -55,7 +55,8 @@ def check_machine(request: Request) -> None:
         )
     if importlib.util.find_spec("torch") is None:
         raise MachineError(
-            "torch is not installed in this Python. Install it: pip install 'torch>=2.13,<2.14'"
+            "torch is not installed in this Python. Install it: pip install 'torch>=2.13,<2.14'."
+            " What else there is to do: python -m harness doctor"
         )
 
 

@@ -23,7 +23,6 @@ from harness.machine import Probe
 _ASCEND = "/usr/local/Ascend"
 _HOMES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
 _SHARED = ("/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc")
-_REHEARSE = "or rehearse without one: python -m harness rehearse"
 
 ACL_CODE = """
 import ctypes
@@ -67,7 +66,7 @@ def devices(probe: Probe) -> Answer:
     if not found:
         return bad(
             "no /dev/davinci0 or other",
-            f"in a container: --device /dev/davinci0 {_device_options(_SHARED)}; {_REHEARSE}",
+            f"in a container: --device /dev/davinci0 {_device_options(_SHARED)}",
         )
     missing = [path for path in _SHARED if not probe.paths(path)]
     if missing:
