@@ -1,29 +1,10 @@
-/* The arithmetic of the few operators that are computed: those of matmul, MLPs and transformers.
- */
+/* The operators that are computed, those of matmul, MLPs and transformers: a table, and what works
+ * element by element. */
 #include "emulator.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* --- arguments ----------------------------------------------------------------------------- */
-
-static const Tensor *result_of(const Launch *launch) {
-    return launch->tensors[launch->outputs ? launch->count - launch->outputs : 0];
-}
-
-static const Tensor *tensor_at(const Launch *launch, int word) {
-    return (const Tensor *)launch->words[word];
-}
-
-static double scalar_at(const Launch *launch, int word) {
-    return ((const Scalar *)launch->words[word])->value;
-}
-
-static int dim_at(const Launch *launch, int word, const Tensor *tensor) {
-    const int dim = (int)(int64_t)launch->words[word];
-    return dim < 0 ? dim + tensor->dims : dim;
-}
 
 /* --- element by element -------------------------------------------------------------------- */
 
@@ -49,6 +30,16 @@ static void binary_alpha(const Launch *launch) {
 
 static void with_scalar_alpha(const Launch *launch) {
     map(launch, NULL, scalar_at(launch, 1), scalar_at(launch, 2));
+}
+
+/* Scalar minus tensor. */
+static void reversed_subtract(const Launch *launch) {
+    const Tensor *result = result_of(launch);
+    double *values = read_as(launch->tensors[0], result);
+    for (int64_t i = 0; i < element_count(result); i++) {
+        values[i] = scalar_at(launch, 1) - scalar_at(launch, 2) * values[i];
+    }
+    write_all(result, values);
 }
 
 static double add(double a, double b) { return a + b; }
@@ -125,6 +116,58 @@ static void arange(const Launch *launch) {
     write_all(result, values);
 }
 
+/* Numbers that depend on nothing but the seed: in [0, 1). */
+static double *draw(int64_t count, uint64_t seed) {
+    double *values = allocate_values(count, sizeof *values);
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t bits = (seed + 1) * 0x9e3779b97f4a7c15u + (uint64_t)i * 0xd1342543de82ef95u;
+        bits = (bits ^ bits >> 30) * 0xbf58476d1ce4e5b9u;
+        bits = (bits ^ bits >> 27) * 0x94d049bb133111ebu;
+        values[i] = (double)((bits ^ bits >> 31) >> 11) / (double)((uint64_t)1 << 53);
+    }
+    return values;
+}
+
+/* torch_npu hands over a seed and an offset that it raises with every use of the generator. */
+static uint64_t seed_at(const Launch *launch, int word) {
+    return launch->words[word] * 0x2545f4914f6cdd1du + launch->words[word + 1];
+}
+
+static void random_uniform(const Launch *launch) {
+    const Tensor *result = result_of(launch);
+    const double from = launch->floats[0], to = launch->floats[1];
+    double *values = draw(element_count(result), seed_at(launch, 1));
+    for (int64_t i = 0; i < element_count(result); i++) {
+        values[i] = from + (to - from) * values[i];
+    }
+    write_all(result, values);
+}
+
+static void random_normal(const Launch *launch) {
+    const Tensor *result = result_of(launch);
+    const int64_t count = element_count(result);
+    float mean, deviation; /* as float, unlike those of the other operators */
+    memcpy(&mean, &launch->floats[0], sizeof mean);
+    memcpy(&deviation, &launch->floats[1], sizeof deviation);
+    double *values = draw(2 * count, seed_at(launch, 1));
+    for (int64_t i = 0; i < count; i++) {
+        const double radius = sqrt(-2 * log(1 - values[i]));
+        const double angle = 2 * acos(-1) * values[count + i];
+        values[i] = mean + deviation * radius * cos(angle);
+    }
+    write_all(result, values);
+}
+
+static void random_integers(const Launch *launch) {
+    const Tensor *result = result_of(launch);
+    const double from = (double)(int64_t)launch->words[1], to = (double)(int64_t)launch->words[2];
+    double *values = draw(element_count(result), seed_at(launch, 3));
+    for (int64_t i = 0; i < element_count(result); i++) {
+        values[i] = floor(from + (to - from) * values[i]);
+    }
+    write_all(result, values);
+}
+
 static void masked_fill(const Launch *launch) {
     const Tensor *result = result_of(launch);
     double *values = read_all(result), *mask = read_as(tensor_at(launch, 1), result);
@@ -180,193 +223,6 @@ static void concatenate(const Launch *launch) {
     }
 }
 
-/* --- along a dimension --------------------------------------------------------------------- */
-
-typedef struct {
-    int64_t outer, size, inner; /* element (o, i, n) is at (o * size + i) * inner + n */
-} Axis;
-
-static Axis axis_of(const Tensor *tensor, int dim) {
-    Axis axis = {1, 1, 1};
-    for (int i = 0; i < tensor->dims; i++) {
-        *(i < dim ? &axis.outer : i > dim ? &axis.inner : &axis.size) *= tensor->shape[i];
-    }
-    return axis;
-}
-
-static void softmax_either(const Launch *launch, bool logarithmic) {
-    const Tensor *input = launch->tensors[0];
-    const Axis axis = axis_of(input, dim_at(launch, 1, input));
-    double *values = read_all(input);
-    for (int64_t line = 0; line < axis.outer * axis.inner; line++) {
-        double *at = values + line / axis.inner * axis.size * axis.inner + line % axis.inner;
-        double largest = -INFINITY, sum = 0;
-        for (int64_t i = 0; i < axis.size; i++) {
-            largest = fmax(largest, at[i * axis.inner]);
-        }
-        for (int64_t i = 0; i < axis.size; i++) {
-            sum += exp(at[i * axis.inner] - largest);
-        }
-        for (int64_t i = 0; i < axis.size; i++) {
-            const double shifted = at[i * axis.inner] - largest;
-            at[i * axis.inner] = logarithmic ? shifted - log(sum) : exp(shifted) / sum;
-        }
-    }
-    write_all(result_of(launch), values);
-}
-
-static void softmax(const Launch *launch) { softmax_either(launch, false); }
-static void log_softmax(const Launch *launch) { softmax_either(launch, true); }
-
-static void argmax(const Launch *launch) {
-    const Tensor *input = launch->tensors[0];
-    const Axis axis = axis_of(input, dim_at(launch, 1, input));
-    double *values = read_all(input);
-    double *indices = allocate_values(axis.outer * axis.inner, sizeof *indices);
-    for (int64_t line = 0; line < axis.outer * axis.inner; line++) {
-        double *at = values + line / axis.inner * axis.size * axis.inner + line % axis.inner;
-        int64_t best = 0;
-        for (int64_t i = 1; i < axis.size; i++) {
-            best = at[i * axis.inner] > at[best * axis.inner] ? i : best;
-        }
-        indices[line] = (double)best;
-    }
-    free(values);
-    write_all(result_of(launch), indices);
-}
-
-/* Input, dimensions (none: all), whether they are kept, dtype. */
-static void sum_or_mean(const Launch *launch, bool mean) {
-    const Tensor *input = launch->tensors[0], *result = result_of(launch);
-    const IntArray *dims = (const IntArray *)launch->words[1];
-    bool reduced[MAX_DIMS] = {false};
-    for (uint64_t i = 0; i < dims->size; i++) {
-        reduced[dims->values[i] < 0 ? dims->values[i] + input->dims : dims->values[i]] = true;
-    }
-    const int64_t count = element_count(input), results = element_count(result);
-    double *values = read_all(input), *sums = allocate_values(results, sizeof *sums);
-    memset(sums, 0, (size_t)results * sizeof *sums);
-    for (int64_t i = 0; i < count; i++) {
-        int64_t rest = i, to = 0, stride = 1;
-        for (int dim = input->dims - 1; dim >= 0; rest /= input->shape[dim--]) {
-            if (!reduced[dim] && dims->size) {
-                to += rest % input->shape[dim] * stride;
-                stride *= input->shape[dim];
-            }
-        }
-        sums[to] += mean ? values[i] * (double)results / (double)count : values[i];
-    }
-    free(values);
-    write_all(result, sums);
-}
-
-static void reduce_sum(const Launch *launch) { sum_or_mean(launch, false); }
-static void reduce_mean(const Launch *launch) { sum_or_mean(launch, true); }
-
-/* Input, normalised shape, weight, bias, (epsilon,) output, mean, 1/deviation. */
-static void layer_norm(const Launch *launch) {
-    const Tensor *input = launch->tensors[0], *weight = tensor_at(launch, 2);
-    const Tensor *bias = tensor_at(launch, 3), *mean_out = tensor_at(launch, 5);
-    const Tensor *deviation_out = tensor_at(launch, 6);
-    const IntArray *shape = (const IntArray *)launch->words[1];
-    int64_t size = 1;
-    for (uint64_t i = 0; i < shape->size; i++) {
-        size *= shape->values[i];
-    }
-    const int64_t rows = element_count(input) / size;
-    double *values = read_all(input);
-    double *scale = weight ? read_all(weight) : NULL, *shift = bias ? read_all(bias) : NULL;
-    double *means = allocate_values(rows, sizeof *means), *inverses = allocate_values(rows, sizeof *inverses);
-    for (int64_t row = 0; row < rows; row++) {
-        double *at = values + row * size, mean = 0, variance = 0;
-        for (int64_t i = 0; i < size; i++) {
-            mean += at[i] / (double)size;
-        }
-        for (int64_t i = 0; i < size; i++) {
-            variance += (at[i] - mean) * (at[i] - mean) / (double)size;
-        }
-        means[row] = mean;
-        inverses[row] = 1 / sqrt(variance + launch->floats[0]);
-        for (int64_t i = 0; i < size; i++) {
-            const double normal = (at[i] - mean) * inverses[row];
-            at[i] = normal * (scale ? scale[i] : 1) + (shift ? shift[i] : 0);
-        }
-    }
-    write_all(tensor_at(launch, 4), values);
-    mean_out ? write_all(mean_out, means) : free(means);
-    deviation_out ? write_all(deviation_out, inverses) : free(inverses);
-    free(scale);
-    free(shift);
-}
-
-/* --- look-ups ------------------------------------------------------------------------------ */
-
-static void select_rows(const Tensor *table, int dim, const Tensor *index, const Tensor *result) {
-    const Axis axis = axis_of(table, dim);
-    const int64_t picks = element_count(index);
-    double *values = read_all(table), *rows = read_all(index);
-    double *found = allocate_values(element_count(result), sizeof *found);
-    for (int64_t outer = 0; outer < axis.outer; outer++) {
-        for (int64_t pick = 0; pick < picks; pick++) {
-            const int64_t row = (int64_t)rows[pick] + (rows[pick] < 0 ? axis.size : 0);
-            memcpy(found + (outer * picks + pick) * axis.inner,
-                   values + (outer * axis.size + row) * axis.inner,
-                   (size_t)axis.inner * sizeof *found);
-        }
-    }
-    free(values);
-    free(rows);
-    write_all(result, found);
-}
-
-static void embedding(const Launch *launch) {
-    select_rows(tensor_at(launch, 0), 0, tensor_at(launch, 1), result_of(launch));
-}
-
-static void index_select(const Launch *launch) {
-    const Tensor *table = tensor_at(launch, 0);
-    select_rows(table, dim_at(launch, 1, table), tensor_at(launch, 2), result_of(launch));
-}
-
-/* --- matrices ------------------------------------------------------------------------------ */
-
-/* The product times alpha, plus `addend` times beta. */
-static void multiply_matrices(const Tensor *left, const Tensor *right, const Tensor *result,
-                              double alpha, const Tensor *addend, double beta) {
-    const int64_t rows = left->dims > 1 ? left->shape[left->dims - 2] : 1;
-    const int64_t depth = left->shape[left->dims - 1];
-    const int64_t columns = right->dims > 1 ? right->shape[right->dims - 1] : 1;
-    const int64_t count = element_count(result);
-    double *a = read_all(left), *b = read_all(right);
-    double *sums = addend ? read_as(addend, result) : allocate_values(count, sizeof *sums);
-    for (int64_t i = 0; i < count; i++) {
-        sums[i] = addend ? sums[i] * beta : 0;
-    }
-    for (int64_t row = 0; depth && row < count / columns; row++) {
-        /* A side with fewer matrices than the other lends its own again. */
-        const double *from = a + row * depth % element_count(left);
-        const double *matrix = b + row / rows * depth * columns % element_count(right);
-        for (int64_t k = 0; k < depth; k++) {
-            const double factor = alpha * from[k];
-            for (int64_t column = 0; column < columns; column++) {
-                sums[row * columns + column] += factor * matrix[k * columns + column];
-            }
-        }
-    }
-    free(a);
-    free(b);
-    write_all(result, sums);
-}
-
-static void matmul(const Launch *launch) {
-    multiply_matrices(tensor_at(launch, 0), tensor_at(launch, 1), result_of(launch), 1, NULL, 0);
-}
-
-static void addmm(const Launch *launch) {
-    multiply_matrices(tensor_at(launch, 1), tensor_at(launch, 2), result_of(launch),
-                      scalar_at(launch, 4), tensor_at(launch, 0), scalar_at(launch, 3));
-}
-
 /* --- the table ----------------------------------------------------------------------------- */
 
 static const Kernel kernels[] = {
@@ -378,6 +234,7 @@ static const Kernel kernels[] = {
     {"aclnnSubs", with_scalar_alpha, 1, subtract},
     {"aclnnInplaceSub", binary_alpha, 0, subtract},
     {"aclnnInplaceSubs", with_scalar_alpha, 0, subtract},
+    {"aclnnRsubs", reversed_subtract, 1, NULL},
     {"aclnnMul", binary, 1, multiply},
     {"aclnnMuls", with_scalar, 1, multiply},
     {"aclnnInplaceMul", binary, 0, multiply},
@@ -423,6 +280,9 @@ static const Kernel kernels[] = {
     {"aclnnInplaceZero", zero, 0, NULL},
     {"aclnnInplaceOne", one, 0, NULL},
     {"aclnnInplaceFillScalar", constant, 0, NULL},
+    {"aclnnInplaceUniform", random_uniform, 0, NULL},
+    {"aclnnInplaceNormal", random_normal, 0, NULL},
+    {"aclnnInplaceRandom", random_integers, 0, NULL},
     {"aclnnArange", arange, 1, NULL},
     {"aclnnInplaceMaskedFillScalar", masked_fill, 0, NULL},
     {"aclnnSWhere", where, 1, NULL},
@@ -431,31 +291,31 @@ static const Kernel kernels[] = {
     {"aclnnInplaceTril", tril, 0, NULL},
     {"aclnnInplaceTriu", triu, 0, NULL},
     {"aclnnCat", concatenate, 1, NULL},
-    {"aclnnSoftmax", softmax, 1, NULL},
-    {"aclnnLogSoftmax", log_softmax, 1, NULL},
-    {"aclnnArgMax", argmax, 1, NULL},
-    {"aclnnReduceSum", reduce_sum, 1, NULL},
-    {"aclnnMean", reduce_mean, 1, NULL},
-    {"aclnnLayerNorm", layer_norm, 3, NULL},
-    {"aclnnEmbedding", embedding, 1, NULL},
-    {"aclnnIndexSelect", index_select, 1, NULL},
-    {"aclnnMm", matmul, 1, NULL},
-    {"aclnnMatmul", matmul, 1, NULL},
-    {"aclnnBatchMatMul", matmul, 1, NULL},
-    {"aclnnAddmm", addmm, 1, NULL},
-    {"aclnnBaddbmm", addmm, 1, NULL},
+    {"aclnnSoftmax", compute_softmax, 1, NULL},
+    {"aclnnLogSoftmax", compute_log_softmax, 1, NULL},
+    {"aclnnArgMax", compute_argmax, 1, NULL},
+    {"aclnnReduceSum", compute_reduce_sum, 1, NULL},
+    {"aclnnMean", compute_reduce_mean, 1, NULL},
+    {"aclnnLayerNorm", compute_layer_norm, 3, NULL},
+    {"aclnnEmbedding", compute_embedding, 1, NULL},
+    {"aclnnIndexSelect", compute_index_select, 1, NULL},
+    {"aclnnMm", compute_matmul, 1, NULL},
+    {"aclnnMatmul", compute_matmul, 1, NULL},
+    {"aclnnBatchMatMul", compute_matmul, 1, NULL},
+    {"aclnnAddmm", compute_addmm, 1, NULL},
+    {"aclnnBaddbmm", compute_addmm, 1, NULL},
+    {"aclnnFlashAttentionScore", compute_attention, 4, NULL},
     /* Accepted only: which tensors are outputs. */
     {"aclnnLayerNormBackward", NULL, 3, NULL},
     {"aclnnConvolutionBackward", NULL, 3, NULL},
     {"aclnnBatchNorm", NULL, 3, NULL},
     {"aclnnBatchNormBackward", NULL, 3, NULL},
-    {"aclnnFlashAttentionScore", NULL, 4, NULL},
     {"aclnnFlashAttentionScoreGrad", NULL, 4, NULL},
     {"aclnnNLLLoss", NULL, 2, NULL},
     {"aclnnMaxDim", NULL, 2, NULL},
     {"aclnnMinDim", NULL, 2, NULL},
     {"aclnnSort", NULL, 2, NULL},
-    {"aclnnTopk", NULL, 2, NULL},
+    {"aclnnTopkV2", NULL, 2, NULL},
 };
 
 const Kernel *find_kernel(const char *name) {

@@ -132,12 +132,26 @@ char **addresses(const Tensor *tensor, const Tensor *like) {
     return found;
 }
 
+/* Where the elements begin, if they follow one another in the order of `like`; or NULL. */
+static char *dense_start(const Tensor *tensor, const Tensor *like) {
+    int64_t stride = 1;
+    for (int dim = tensor->dims - 1; dim >= 0; stride *= tensor->shape[dim--]) {
+        if (tensor->shape[dim] != 1 && tensor->stride[dim] != stride) {
+            return NULL;
+        }
+    }
+    const bool whole = element_count(tensor) == element_count(like);
+    return whole ? tensor->data + tensor->offset * (int64_t)element_size(tensor->dtype) : NULL;
+}
+
 double *read_as(const Tensor *tensor, const Tensor *like) {
     const int64_t count = element_count(like);
-    char **from = addresses(tensor, like);
+    const int64_t size = (int64_t)element_size(tensor->dtype);
     double *values = allocate_values(count, sizeof *values);
+    const char *start = dense_start(tensor, like);
+    char **from = start ? NULL : addresses(tensor, like);
     for (int64_t i = 0; i < count; i++) {
-        values[i] = load(from[i], tensor->dtype);
+        values[i] = load(start ? start + i * size : from[i], tensor->dtype);
     }
     free(from);
     return values;
@@ -148,9 +162,11 @@ double *read_all(const Tensor *tensor) { return read_as(tensor, tensor); }
 /* Write the values and free them. */
 void write_all(const Tensor *tensor, double *values) {
     const int64_t count = element_count(tensor);
-    char **to = addresses(tensor, tensor);
+    const int64_t size = (int64_t)element_size(tensor->dtype);
+    char *start = dense_start(tensor, tensor);
+    char **to = start ? NULL : addresses(tensor, tensor);
     for (int64_t i = 0; i < count; i++) {
-        store(to[i], tensor->dtype, values[i]);
+        store(start ? start + i * size : to[i], tensor->dtype, values[i]);
     }
     free(to);
     free(values);
@@ -173,4 +189,23 @@ void fill_with_zeros(const Tensor *tensor) {
         memset(to[i], 0, size);
     }
     free(to);
+}
+
+/* --- arguments ----------------------------------------------------------------------------- */
+
+const Tensor *result_of(const Launch *launch) {
+    return launch->tensors[launch->outputs ? launch->count - launch->outputs : 0];
+}
+
+const Tensor *tensor_at(const Launch *launch, int word) {
+    return (const Tensor *)launch->words[word];
+}
+
+double scalar_at(const Launch *launch, int word) {
+    return ((const Scalar *)launch->words[word])->value;
+}
+
+int dim_at(const Launch *launch, int word, const Tensor *tensor) {
+    const int dim = (int)(int64_t)launch->words[word];
+    return dim < 0 ? dim + tensor->dims : dim;
 }

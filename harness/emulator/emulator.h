@@ -11,13 +11,17 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { MAX_DIMS = 16, MAX_DEVICES = 16, MAX_WORDS = 48, MAX_TENSORS = 256, FLOAT_REGISTERS = 8 };
+enum { MAX_DIMS = 16, MAX_DEVICES = 16, MAX_WORDS = 48, MAX_TENSORS = 2048, FLOAT_REGISTERS = 8 };
+enum { LAYOUT_WORD = 11 }; /* where attention's layout stands among its arguments */
 
 /* Results of ACL calls. */
 enum {
     OK = 0,
     INVALID_PARAMETER = 100000,
     INVALID_DEVICE = 107001,
+    CANNOT_WRITE = 100004,
+    PROFILING_ALREADY_ON = 100042,
+    PROFILING_NOT_ON = 100043,
     OUT_OF_MEMORY = 207001,
     NOT_COMPUTED = 561000, /* aclnn's "runtime error inside the operator" */
 };
@@ -67,6 +71,14 @@ typedef struct {
     int64_t values[];
 } IntArray;
 
+/* aclprofConfig: what is to be profiled. */
+typedef struct {
+    uint32_t devices[MAX_DEVICES];
+    uint32_t count;
+    int metrics;
+    uint64_t mask;
+} Config;
+
 typedef struct Launch Launch;
 
 /* An operator that is computed, or one whose outputs are not just its last tensor. */
@@ -86,6 +98,7 @@ struct Launch {
     int outputs; /* the last of them; none: the operator works in place, on the first */
     uintptr_t words[MAX_WORDS]; /* arguments that are no floating-point numbers, in order */
     double floats[FLOAT_REGISTERS];
+    char layout[8]; /* of attention's tensors, e.g. BNSD */
 };
 
 /* runtime.c */
@@ -104,11 +117,35 @@ double *read_all(const Tensor *tensor);
 void write_all(const Tensor *tensor, double *values);
 void fill_with(const Tensor *tensor, double value);
 void fill_with_zeros(const Tensor *tensor);
+const Tensor *result_of(const Launch *launch);
+const Tensor *tensor_at(const Launch *launch, int word);
+double scalar_at(const Launch *launch, int word);
+int dim_at(const Launch *launch, int word, const Tensor *tensor);
 
 /* compute.c */
 const Kernel *find_kernel(const char *name);
 
-/* profiling.c */
+/* algebra.c */
+void compute_softmax(const Launch *launch);
+void compute_log_softmax(const Launch *launch);
+void compute_argmax(const Launch *launch);
+void compute_reduce_sum(const Launch *launch);
+void compute_reduce_mean(const Launch *launch);
+void compute_layer_norm(const Launch *launch);
+void compute_embedding(const Launch *launch);
+void compute_index_select(const Launch *launch);
+void compute_matmul(const Launch *launch);
+void compute_addmm(const Launch *launch);
+void compute_attention(const Launch *launch);
+
+/* capture.c */
+void put_text(FILE *out, const char *text); /* as a JSON string */
+void put_devices(FILE *out, const Config *config);
+int set_result_path(const char *path, size_t length);
+int set_setting(int type, const char *value, size_t length);
+int start_capture(const Config *config);
+int stop_capture(void);
 void record_launch(const Launch *launch, Stream *stream, uint64_t begin_ns);
+void record_mark(const char *message, const char *domain, const void *stream, uint64_t begin_ns);
 
 #endif

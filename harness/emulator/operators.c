@@ -73,6 +73,7 @@ static List *new_list(const void *items, uint64_t size) {
 
 void *aclCreateTensorList(const Tensor *const *tensors, uint64_t size) {
     List *list = new_list(tensors, size);
+    made_count -= made_count < (int)size ? made_count : (int)size; /* the list stands for them */
     remember(list, true);
     return list;
 }
@@ -143,23 +144,32 @@ static void add_tensor(Launch *launch, const Tensor *tensor) {
     }
 }
 
-/* Where the arguments end: two pointers into the caller's frames, to a zero each. They are where
- * phase 1 reports the workspace it needs and the executor it made. */
+/* A local variable of a caller that holds zero. */
+static bool is_zeroed_local(uintptr_t address, uintptr_t stack) {
+    const uintptr_t near = 1 << 16; /* torch_npu's are within 2 KiB */
+    return address - stack < near && address % 8 == 0 && !*(const uint64_t *)address;
+}
+
+/* Where the arguments end: two pointers to neighbouring local variables, for the size of the
+ * workspace and for the executor that phase 1 makes. */
 static int find_end(const uintptr_t *words, uintptr_t stack) {
-    const uintptr_t near = 1 << 20;
+    const uintptr_t apart = 512; /* torch_npu's: 8 to 192 bytes */
     for (int i = 0; i + 1 < MAX_WORDS; i++) {
-        const uintptr_t a = words[i], b = words[i + 1];
-        if (a - stack < near && b - stack < near && a != b && a % 8 == 0 && b % 8 == 0 &&
-            !*(const uint64_t *)a && !*(const uint64_t *)b) {
+        const uintptr_t size = words[i], executor = words[i + 1];
+        if (size != executor && size - executor + apart <= 2 * apart &&
+            is_zeroed_local(size, stack) && is_zeroed_local(executor, stack)) {
             return i;
         }
     }
     return -1;
 }
 
-static void gather_tensors(Launch *launch, int end) {
+/* Returns how many of them are the last such argument's. */
+static int gather_tensors(Launch *launch, int end) {
+    int before_last = 0;
     for (int i = 0; i < end; i++) {
         const Made *found = find_made(launch->words[i]);
+        before_last = found ? launch->count : before_last;
         if (found && found->is_list) {
             const List *list = found->object;
             for (uint64_t each = 0; each < list->size; each++) {
@@ -169,6 +179,7 @@ static void gather_tensors(Launch *launch, int end) {
             add_tensor(launch, found->object);
         }
     }
+    return launch->count - before_last;
 }
 
 enum { INTEGER_REGISTERS =
@@ -190,6 +201,7 @@ static int prepare(const char *name, const Registers *registers, const uintptr_t
     const Kernel *kernel = find_kernel(name);
     if (getenv("HARNESS_EMULATOR_STRICT") && !(kernel && kernel->compute)) {
         fprintf(stderr, "emulated: %s is not computed\n", name);
+        made_count = 0;
         return NOT_COMPUTED;
     }
     Launch *launch = calloc(1, sizeof *launch);
@@ -208,9 +220,15 @@ static int prepare(const char *name, const Registers *registers, const uintptr_t
         free(launch);
         return INVALID_PARAMETER;
     }
-    gather_tensors(launch, end);
+    if (kernel && kernel->compute == compute_attention) {
+        /* Texts, unlike other arguments, do not live until phase 2. */
+        const char *layout = (const char *)launch->words[LAYOUT_WORD];
+        snprintf(launch->layout, sizeof launch->layout, "%.*s", (int)sizeof launch->layout - 1,
+                 layout);
+    }
+    const int last = gather_tensors(launch, end);
     made_count = 0;
-    launch->outputs = kernel ? kernel->outputs : is_inplace(name) ? 0 : 1;
+    launch->outputs = kernel ? kernel->outputs : is_inplace(name) ? 0 : last;
     if (launch->outputs > launch->count) {
         launch->outputs = launch->count;
     }

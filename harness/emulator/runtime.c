@@ -66,7 +66,10 @@ int aclrtSetCurrentContext(void *context) {
     return OK;
 }
 
-const char *aclrtGetSocName(void) { return "Ascend910B1"; } /* torch_npu knows names, not this one */
+/* A name that torch_npu knows: it chooses what to launch by it. */
+const char *aclrtGetSocName(void) { return "Ascend910B1"; }
+
+const char *aclGetRecentErrMsg(void) { return "emulated"; }
 
 int aclrtDeviceGetBareTgid(int32_t *pid) {
     *pid = getpid();
@@ -225,6 +228,8 @@ int aclrtDestroyStream(void *stream) {
     free(stream);
     return OK;
 }
+
+int aclrtDestroyStreamForce(void *stream) { return aclrtDestroyStream(stream); }
 
 int aclrtStreamGetId(void *stream, int32_t *id) {
     *id = stream_or_default(stream)->id;
