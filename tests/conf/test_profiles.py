@@ -19,6 +19,7 @@ from harness.devices.npu import AiCMetrics, ExportType, HostSystem, NpuExperimen
 from harness.devices.torch_profiler import TorchExperimental
 from harness.validate import problems
 from harness.workloads import AnyWorkload
+from tests.composing import composed
 
 SWITCHES = ("record_shapes", "with_stack", "profile_memory", "with_modules", "with_flops")
 HOST = ("host",)
@@ -78,14 +79,6 @@ PROFILES: list[tuple[str, str, tuple[str, ...], set[str], dict[str, Any]]] = [
     ),
     ("npu", "sglang", BOTH, {"record_shapes", "with_stack"}, SGLANG),
 ]
-
-
-def composed(*overrides: str) -> Request:
-    composition = compose_jobs(overrides)
-    (job,) = composition.jobs
-    assert [*composition.problems, *job.problems] == []
-    assert job.request is not None
-    return job.request
 
 
 def read(path: Path) -> dict[str, Any]:

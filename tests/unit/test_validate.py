@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 
 import pytest
 
-from harness.compose import compose_jobs
-from harness.config import Request
 from harness.errors import Problem
 from harness.validate import RULES, problems
+from tests.composing import composed
 
 TARGET = ("workload=callable", "workload.target=a:b")
 EXPERIMENTAL = "profiler.experimental"
 NPU = ("device=npu",)
 MARKERS = (*NPU, "profiler=markers")
-
-
-@cache
-def composed(*overrides: str) -> Request:
-    composition = compose_jobs(overrides)
-    (job,) = composition.jobs
-    assert [*composition.problems, *job.problems] == []
-    assert job.request is not None
-    return job.request
 
 
 def fixes(problem: Problem) -> list[str]:

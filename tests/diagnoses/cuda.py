@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
 from harness.diagnoses.cuda import CUDA_CODE
-from harness.doctor import CHECKS
 from harness.machine import Ran
 from tests.machines import (
     Good,
     Other,
     answers,
     dies,
-    found,
 )
 
 GOOD: list[Good] = [
@@ -125,27 +119,3 @@ NOTES: list[Other] = [
         "driver option NVreg_RestrictProfilingToAdminUsers=0; in a container: --cap-add SYS_ADMIN",
     ),
 ]
-
-
-@pytest.mark.parametrize(("name", "changes", "says"), GOOD)
-def test_other_good_machines(name: str, changes: dict[str, Any], says: str) -> None:
-    assert found(name, **changes) == (True, says, "")
-
-
-@pytest.mark.parametrize(("name", "changes", "says", "do"), BAD)
-def test_bad_says_why_and_what_to_do(
-    name: str, changes: dict[str, Any], says: str, do: str
-) -> None:
-    assert found(name, **changes) == (False, says, do)
-
-
-@pytest.mark.parametrize(("name", "changes", "says", "do"), NOTES)
-def test_what_is_in_the_way_of_nothing_is_a_note(
-    name: str, changes: dict[str, Any], says: str, do: str
-) -> None:
-    assert found(name, **changes) == (None, says, do)
-
-
-def test_each_line_can_be_other_than_good() -> None:
-    lines = {check.name for check in CHECKS if check.ask.__module__ == "harness.diagnoses.cuda"}
-    assert {case[0] for case in (*BAD, *NOTES)} == lines

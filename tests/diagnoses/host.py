@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
 from harness.diagnoses.host import TORCH_CODE
-from harness.doctor import CHECKS
 from harness.machine import Ran, Room
 from tests.machines import (
     Good,
@@ -15,7 +10,6 @@ from tests.machines import (
     answers,
     dies,
     fails,
-    found,
 )
 
 NO_COUNTERS = "performance_events would count nothing: perf_event_open fails with"
@@ -143,27 +137,3 @@ NOTES: list[Other] = [
         "sysctl kernel.perf_event_paranoid=2; in a container: --cap-add PERFMON",
     ),
 ]
-
-
-@pytest.mark.parametrize(("name", "changes", "says"), GOOD)
-def test_other_good_machines(name: str, changes: dict[str, Any], says: str) -> None:
-    assert found(name, **changes) == (True, says, "")
-
-
-@pytest.mark.parametrize(("name", "changes", "says", "do"), BAD)
-def test_bad_says_why_and_what_to_do(
-    name: str, changes: dict[str, Any], says: str, do: str
-) -> None:
-    assert found(name, **changes) == (False, says, do)
-
-
-@pytest.mark.parametrize(("name", "changes", "says", "do"), NOTES)
-def test_what_is_in_the_way_of_nothing_is_a_note(
-    name: str, changes: dict[str, Any], says: str, do: str
-) -> None:
-    assert found(name, **changes) == (None, says, do)
-
-
-def test_each_line_can_be_other_than_good() -> None:
-    lines = {check.name for check in CHECKS if check.ask.__module__ == "harness.diagnoses.host"}
-    assert {case[0] for case in (*BAD, *NOTES)} == lines

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
 from harness.diagnoses.npu import ACL_CODE, NPU_CODE
-from harness.doctor import CHECKS
 from harness.machine import Ran
 from tests.machines import (
     CANN,
@@ -19,7 +14,6 @@ from tests.machines import (
     Other,
     answers,
     fails,
-    found,
 )
 
 NPU_OPTIONS = "--device /dev/davinci_manager --device /dev/devmm_svm --device /dev/hisi_hdc"
@@ -180,27 +174,3 @@ NOTES: list[Other] = [
         "unset RANK TORCH_NPU_WARNING_DISABLE",
     ),
 ]
-
-
-@pytest.mark.parametrize(("name", "changes", "says"), GOOD)
-def test_other_good_machines(name: str, changes: dict[str, Any], says: str) -> None:
-    assert found(name, **changes) == (True, says, "")
-
-
-@pytest.mark.parametrize(("name", "changes", "says", "do"), BAD)
-def test_bad_says_why_and_what_to_do(
-    name: str, changes: dict[str, Any], says: str, do: str
-) -> None:
-    assert found(name, **changes) == (False, says, do)
-
-
-@pytest.mark.parametrize(("name", "changes", "says", "do"), NOTES)
-def test_what_is_in_the_way_of_nothing_is_a_note(
-    name: str, changes: dict[str, Any], says: str, do: str
-) -> None:
-    assert found(name, **changes) == (None, says, do)
-
-
-def test_each_line_can_be_other_than_good() -> None:
-    lines = {check.name for check in CHECKS if check.ask.__module__ == "harness.diagnoses.npu"}
-    assert {case[0] for case in (*BAD, *NOTES)} == lines
