@@ -1,0 +1,152 @@
+"""``msprof_<time>.db``: the tables that torch_npu's database is built upon.
+
+Names and columns as in msprof's guide to its database and in a real capture: texts are ids into
+``STRING_IDS``, times are nanoseconds, counters come in long form.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+from harness.emulator.kernels import NA, NO_MODEL, Kernel
+
+TABLES: Final = {
+    "STRING_IDS": "id INTEGER PRIMARY KEY, value TEXT",
+    "META_DATA": "name TEXT, value TEXT",
+    "NPU_INFO": "id INTEGER, name TEXT",
+    "ENUM_API_TYPE": "id INTEGER PRIMARY KEY, name TEXT",
+    "CANN_API": "startNs INTEGER, endNs INTEGER, type INTEGER, globalTid INTEGER,"
+    " connectionId INTEGER, name INTEGER",
+    "TASK": "startNs INTEGER, endNs INTEGER, deviceId INTEGER, connectionId INTEGER,"
+    " globalTaskId INTEGER, globalPid INTEGER, taskType INTEGER, contextId INTEGER,"
+    " streamId INTEGER, taskId INTEGER, modelId INTEGER",
+    "COMPUTE_TASK_INFO": "name INTEGER, globalTaskId INTEGER, block{block} INTEGER,"
+    " mixBlock{block} INTEGER, taskType INTEGER, opType INTEGER, inputFormats INTEGER,"
+    " inputDataTypes INTEGER, inputShapes INTEGER, outputFormats INTEGER,"
+    " outputDataTypes INTEGER, outputShapes INTEGER, attrInfo INTEGER, opState INTEGER,"
+    " hf32Eligible INTEGER",
+    "MSTX_EVENTS": "startNs INTEGER, endNs INTEGER, eventType INTEGER, rangeId INTEGER,"
+    " category INTEGER, message INTEGER, globalTid INTEGER, endGlobalTid INTEGER,"
+    " domainId INTEGER, connectionId INTEGER",
+    "TASK_PMU_INFO": "globalTaskId INTEGER, name INTEGER, value NUMERIC",
+}
+API_TYPES: Final = {
+    5000: "runtime",
+    5500: "communication",
+    10000: "node",
+    15000: "model",
+    20000: "acl",
+}
+NO_CONTEXT: Final = 4294967295
+
+
+class Database:
+    """The rows, until they are written."""
+
+    def __init__(self, config: dict[str, Any], pid: int, era: str) -> None:
+        self._lean = config["level"] == "Level0"
+        self._metrics: int = config["aicore_metrics"]
+        self._pid = pid
+        self._block = "Dim" if era == "block_dim" else "Num"
+        self._strings: dict[str, int] = {}
+        self._rows: dict[str, list[Sequence[object]]] = {name: [] for name in TABLES}
+        self._rows["META_DATA"] += [("emulated", "true")]
+        self._rows["NPU_INFO"] += [(each, "Ascend910B1 emulated") for each in config["devices"]]
+        self._rows["ENUM_API_TYPE"] += API_TYPES.items()
+
+    def add_mark(self, mark: dict[str, Any]) -> None:
+        """Add one of the program's own marks and ranges."""
+        thread = self._pid << 32 | mark["thread"]
+        message, domain = self._id(mark["message"]), self._id(mark["domain"])
+        times = mark["start_ns"], mark["end_ns"]
+        row = (*times, 2, NO_CONTEXT, NO_CONTEXT, message, thread, thread, domain, NO_CONTEXT)
+        self._rows["MSTX_EVENTS"].append(row)
+
+    def add_kernel(self, kernel: Kernel) -> None:
+        """Add a kernel, the calls that launched it and what was counted."""
+        number = len(self._rows["TASK"])
+        self._add_calls(kernel)
+        self._add_task(kernel, number)
+        self._add_compute_task(kernel, number)
+        counters = {} if self._lean else kernel.counters(self._metrics)
+        self._rows["TASK_PMU_INFO"] += [
+            (number, self._id(_bare(name)), float(value))
+            for name, value in counters.items()
+            if value != NA
+        ]
+
+    def write(self, path: Path) -> None:
+        """Write all tables."""
+        self._rows["STRING_IDS"] += [(number, text) for text, number in self._strings.items()]
+        with closing(sqlite3.connect(path)) as connection, connection:
+            for name, columns in TABLES.items():
+                # CANN leaves out TASK_PMU_INFO where nothing was counted.
+                if name == "TASK_PMU_INFO" and not self._rows[name]:
+                    continue
+                connection.execute(f"CREATE TABLE {name} ({columns.format(block=self._block)})")
+                places = ", ".join("?" * len(columns.split(",")))
+                insert = f"INSERT INTO {name} VALUES ({places})"  # noqa: S608 - names of ours
+                connection.executemany(insert, self._rows[name])
+
+    def _id(self, text: str) -> int:
+        """Return the id of a text; torch_npu takes the id 0 for none."""
+        return self._strings.setdefault(text, len(self._strings) + 1)
+
+    def _add_calls(self, kernel: Kernel) -> None:
+        thread = self._pid << 32 | kernel.thread
+        calls = [(10000, "launch", kernel.launch_ns)]
+        if not self._lean:
+            calls.append((20000, kernel.api, kernel.host_start_ns))
+        self._rows["CANN_API"] += [
+            (start_ns, kernel.host_end_ns, kind, thread, kernel.connection, self._id(name))
+            for kind, name, start_ns in calls
+        ]
+
+    def _add_task(self, kernel: Kernel, number: int) -> None:
+        self._rows["TASK"].append(
+            (
+                kernel.start_ns,
+                kernel.end_ns,
+                kernel.device,
+                kernel.connection,
+                number,
+                self._pid,
+                self._id(NA if self._lean else kernel.core),
+                0 if kernel.core.startswith("MIX") else NO_CONTEXT,
+                kernel.stream,
+                kernel.task,
+                NO_MODEL,
+            )
+        )
+
+    def _add_compute_task(self, kernel: Kernel, number: int) -> None:
+        cells = (NA,) * 6 if self._lean else kernel.tensor_cells()
+        shapes, dtypes, formats, out_shapes, out_dtypes, out_formats = map(self._id, cells)
+        self._rows["COMPUTE_TASK_INFO"].append(
+            (
+                self._id(kernel.name),
+                number,
+                *((0, 0) if self._lean else kernel.blocks),
+                self._id(NA if self._lean else kernel.core),
+                self._id(NA if self._lean else kernel.type),
+                formats,
+                dtypes,
+                shapes,
+                out_formats,
+                out_dtypes,
+                out_shapes,
+                self._id(NA),
+                self._id(NA if self._lean else "dynamic"),
+                self._id(NA if self._lean else "NO"),
+            )
+        )
+
+
+def _bare(column: str) -> str:
+    """Counters are named without units here."""
+    bare = column.partition("(")[0]
+    return {"aicore_time": "aic_total_time", "aiv_time": "aiv_total_time"}.get(bare, bare)
