@@ -7,11 +7,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness import pipeline
 from harness.collect import collect
 from harness.errors import ExitCode, Problem, RefusedError, worst
-from harness.records import Outcome, StepTime, write_json
+from harness.records import Outcome, Progress, StepTime, write_json
 from harness.run import _death, _Lines
 from tests.captures import capture
+from tests.composing import composed
 
 
 @pytest.mark.parametrize(
@@ -76,3 +78,35 @@ def test_json_is_replaced_whole(tmp_path: Path) -> None:
         write_json(Outcome(status=status), path)
         assert msgspec.json.decode(path.read_bytes(), type=Outcome).status == status
     assert [each.name for each in tmp_path.iterdir()] == ["outcome.json"]
+
+
+class _Silent:
+    """A watch that nobody looks at."""
+
+    def progress(self, progress: Progress) -> None: ...
+
+    def output(self, line: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(KeyboardInterrupt, "interrupted", 130), (OSError, "failed", 1)],
+)
+def test_record_is_true_when_the_run_cannot_be_read_back(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
+    status: str,
+    code: int,
+) -> None:
+    def stop(_plan: object, _outcome: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pipeline, "run", lambda _plan, _watch: Outcome(status="ok"))
+    monkeypatch.setattr(pipeline, "collect", stop)
+    with pytest.raises(error):
+        pipeline.run_job(composed(), tmp_path, overrides=(), watch=_Silent())
+    record = pipeline.read_record(tmp_path / pipeline.RUN_FILE)
+    assert record is not None
+    assert (record.status, record.exit_code) == (status, code)
+    assert "before the run was read back" in record.reason
