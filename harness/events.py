@@ -32,12 +32,9 @@ from torch.autograd.profiler_util import MEMORY_EVENT_NAME, _filter_name, _filte
 
 from harness import tables
 from harness.kineto import Event, HostRange, Result
+from harness.marks import STAGE_MARK, STEP_MARK
 from harness.records import Coverage
 
-STEP_MARK: Final = "harness.step#"
-"""``record_function(f"{STEP_MARK}{n}")`` around a step gives its host range the number `n`."""
-STAGE_MARK: Final = "harness.stage#"
-"""``record_function(f"{STAGE_MARK}{name}")`` around a part of a step gives it a name."""
 _TORCH_MARK: Final = "ProfilerStep#"
 
 _KERNEL: Final = (

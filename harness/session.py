@@ -22,8 +22,9 @@ from harness import tables
 from harness.devices import DEVICES
 from harness.devices.base import Device
 from harness.errors import MachineError
-from harness.events import STAGE_MARK, STEP_MARK, tables_of
+from harness.events import tables_of
 from harness.kineto import HostRange
+from harness.marks import STAGE_MARK, STEP_MARK
 from harness.records import Coverage, Outcome, Plan, Progress, Status, StepTime
 from harness.schedule import phase_of
 from harness.workloads.base import Setup, Step

@@ -5,7 +5,8 @@ from __future__ import annotations
 from harness.devices.base import Device, Target
 from harness.devices.cpu import Cpu, CpuExperimental
 from harness.devices.cuda import Cuda, CudaExperimental
-from harness.devices.npu import Npu, NpuExperimental
+from harness.devices.npu import Npu
+from harness.devices.npu_settings import NpuExperimental
 
 DEVICES: dict[str, Device] = {device.name: device for device in (Cpu(), Cuda())}
 """What can be run."""

@@ -80,7 +80,7 @@ def test_every_file_is_on_the_architectures_map_and_nothing_else() -> None:
 
 
 def structs_of_settings() -> list[tuple[str, ast.ClassDef]]:
-    bases = {"Settings", "Workload", "Experimental", "TorchExperimental"}
+    bases = {"Settings", "Workload", "Experimental", "TorchExperimental", "Faults"}
     return [
         (name, node)
         for name, tree in modules().items()

@@ -15,7 +15,13 @@ from torch._C._profiler import _ExperimentalConfig
 from harness.compose import CONF, compose_jobs
 from harness.config import Delivery, Device, Execution, Profiler, Request, Sweep
 from harness.devices import TARGETS
-from harness.devices.npu import AiCMetrics, ExportType, HostSystem, NpuExperimental, ProfilerLevel
+from harness.devices.npu_settings import (
+    AiCMetrics,
+    ExportType,
+    HostSystem,
+    NpuExperimental,
+    ProfilerLevel,
+)
 from harness.devices.torch_profiler import TorchExperimental
 from harness.validate import problems
 from harness.workloads import AnyWorkload

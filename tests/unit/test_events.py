@@ -18,7 +18,8 @@ from torch.autograd.profiler_util import EventList
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from harness import tables
-from harness.events import STAGE_MARK, STEP_MARK, tables_of
+from harness.events import tables_of
+from harness.marks import STAGE_MARK, STEP_MARK
 from harness.records import Coverage
 
 Sums = dict[tuple[str, str], tuple[int, int, int]]

@@ -9,8 +9,9 @@ from torch._C._profiler import _EventType
 from torch.autograd.profiler_util import EventList, FunctionEvent
 
 from harness import tables
-from harness.events import STAGE_MARK, STEP_MARK, tables_of
+from harness.events import tables_of
 from harness.kineto import HostRange
+from harness.marks import STAGE_MARK, STEP_MARK
 from harness.records import Coverage
 from tests.fake_events import Fake, FakeResult, convert, kernel, mark
 

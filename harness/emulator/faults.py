@@ -1,0 +1,37 @@
+"""What is to go wrong in a rehearsal."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Feature = Literal["ATTR", "AICORE_SHAPE", "MemoryAccess"]
+Rejected = Literal["host_sys", "sys_io", "sys_interconnection", "profile_memory"]
+
+
+class Faults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Faults of CANN, of its tools and of captures, that real machines have shown."""
+
+    missing_features: tuple[Feature, ...] = ()
+    """What this CANN does not have: torch_npu then drops op_attr (ATTR), kernel shapes at Level0
+    (AICORE_SHAPE), or takes PipeUtilization in place of MemoryAccess. Read by: the emulator."""
+    rejected_settings: tuple[Rejected, ...] = ()
+    """Settings that aclprofSetConfig refuses, which torch_npu only logs. Read by: the emulator."""
+    start_fails: bool = False
+    """aclprofStart fails, which torch_npu only logs. Read by: the emulator."""
+    crash_at_stop: bool = False
+    """The process dies of a signal when the capture is stopped. Read by: the emulator."""
+    lost_head: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """This fraction of the kernels, the first ones, is missing: a buffer that ran over.
+    Read by: the emulator."""
+    dropped_kernels: Annotated[int, Meta(ge=0)] = 0
+    """So many kernels, spread over the capture, are missing. Read by: the emulator."""
+    na_shapes: tuple[str, ...] = ()
+    """Kernels of these types come without shapes, as custom operators do. Read by: the emulator."""
+    empty_hit_rate: bool = False
+    """l2_cache.csv has N/A for every hit rate, as on an Ascend 910B. Read by: the emulator."""
+    msprof: Literal["works", "fails", "missing"] = "works"
+    """The program that turns raw data into tables. Read by: the emulator."""
+    slow_analysis_s: Annotated[float, Meta(ge=0)] = 0.0
+    """So many seconds more for the analysis. Read by: the emulator."""

@@ -1,0 +1,57 @@
+"""What a reader of captures is: files in, tables out. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+from msgspec import Struct
+
+from harness.errors import ExitCode, HarnessError
+from harness.kineto import HostRange
+from harness.records import Coverage
+
+
+class CaptureError(HarnessError):
+    """A file of a capture cannot be read; says which, where in it, and why."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class Origin(Struct, frozen=True, kw_only=True):
+    """Where a capture stands in its run."""
+
+    rank: int = 0
+    """Goes into every row where the capture does not tell its own."""
+    first_operator: int = 0
+    """The `id` of the first operator, counted on from there."""
+    steps: tuple[HostRange, ...] = ()
+    """The steps' ranges on the host, as the run measured them; used where the capture has no mark
+    of a step (`harness.marks.STEP_MARK`)."""
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """What a reader found in a capture."""
+
+    frames: dict[str, pl.DataFrame]
+    """Tables with the columns of `harness.tables.SCHEMAS`, and the source's own behind them; a
+    table that the capture says nothing of is absent."""
+    coverage: dict[str, Coverage] = {}
+    """What became of the file's events and rows, by kind."""
+    notes: tuple[str, ...] = ()
+    """What a person should know: unknown headers, files that could not be read, with the place."""
+
+
+class Reader(Protocol):
+    """A format of captures."""
+
+    @property
+    def name(self) -> str:
+        """The format, as it is named to a person."""
+
+    def recognises(self, path: Path) -> bool:
+        """Tell whether a file or folder is of this format, by its name and first bytes."""
+
+    def read(self, path: Path, origin: Origin) -> Reading:
+        """Read a capture. Raises `CaptureError` if nothing of it can be read."""
