@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from harness.emulator.calls import in_words
 from harness.records import Capture, Timing, Views
 
 
@@ -14,6 +15,8 @@ def views(capture: Capture) -> Views:
         kernels=hot_kernels(capture),
         stages=stage_times(capture),
         memory=memory_peaks(capture),
+        calls=profiling_calls(capture),
+        files=analysed_files(capture),
     )
 
 
@@ -98,6 +101,31 @@ def memory_peaks(capture: Capture) -> pl.DataFrame:
         .join(names, left_on="operator", right_on="id", how="left")
         .select("device", "total_allocated", "time_ns", pl.col("name").alias("operator"))
     )
+
+
+def profiling_calls(capture: Capture) -> pl.DataFrame:
+    """Return the ACL profiling calls of a rehearsal, in order, as CANN's header names them.
+
+    Columns: call, arguments (in words), times (in a row).
+    """
+    rows = in_words(capture.calls)
+    calls = pl.DataFrame(rows, {"call": pl.String, "arguments": pl.String}, orient="row")
+    return (
+        calls.with_columns(pl.struct("call", "arguments").rle_id().alias("run"))
+        .group_by("run", maintain_order=True)
+        .agg(pl.col("call").first(), pl.col("arguments").first(), pl.len().alias("times"))
+        .drop("run")
+    )
+
+
+def analysed_files(capture: Capture) -> pl.DataFrame:
+    """Return the files that torch_npu's analysis wrote, largest first.
+
+    Columns: file, captures (in how many of them it is).
+    """
+    names = [name.rpartition("/")[2] for name in capture.raw if "ASCEND_PROFILER_OUTPUT/" in name]
+    files = pl.DataFrame({"file": names}, {"file": pl.String})
+    return files.group_by("file").len("captures").sort("file")
 
 
 def _sum_or_null(column: str) -> pl.Expr:

@@ -6,18 +6,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import report
+from harness import rendering
 from harness.config import Request
 from harness.plan import plan, requested
 from harness.records import Plan
-from harness.report import Section
+from harness.rendering import Section
 from harness.schema import show as typed
 
 
 def show(request: Request, console: Console) -> None:
     """Print what a valid request would do; touches no device and leaves no folder."""
     planned = plan(request, Path("unused"))
-    report.show([_settings(request, planned), _steps(planned), _evidence(planned)], console)
+    rendering.show([_settings(request, planned), _steps(planned), _evidence(planned)], console)
 
 
 def _settings(request: Request, planned: Plan) -> Section:

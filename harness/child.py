@@ -1,7 +1,7 @@
 """The child process: takes a plan, runs it, leaves everything on disk.
 
-Its parent starts it as ``main(plan.json, descriptor)``; progress goes to the descriptor as JSON
-lines, what the workload prints to the standard streams.
+Its parent starts it as ``main(task, plan.json, descriptor)``; progress goes to the descriptor as
+JSON lines, what the workload prints to the standard streams.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from harness.records import Plan, Progress, write_json
+from harness.records import OUTCOME_FILES, Plan, Progress, Task, write_json
 
 
-def main(plan_path: str, descriptor: int) -> None:
-    """Execute the plan at `plan_path`; the outcome lies in outcome.json beside it."""
+def main(task: Task, plan_path: str, descriptor: int) -> None:
+    """Do one task of the plan at `plan_path`; its outcome lies beside it (`OUTCOME_FILES`)."""
     _die_with_parent()
     faulthandler.enable()
     # The parent forwards Ctrl-C; a default handler may have been replaced by an ignoring shell.
@@ -26,15 +26,15 @@ def main(plan_path: str, descriptor: int) -> None:
     folder = Path(plan_path).parent
     plan = msgspec.json.decode(Path(plan_path).read_bytes(), type=Plan)
 
-    from harness.session import execute
+    from harness.session import analyse, execute
 
     with os.fdopen(descriptor, "wb", buffering=0) as pipe:
 
         def tell(progress: Progress) -> None:
             pipe.write(msgspec.json.encode(progress) + b"\n")
 
-        outcome = execute(plan, tell)
-    write_json(outcome, folder / "outcome.json")
+        outcome = (execute if task == "execute" else analyse)(plan, tell)
+    write_json(outcome, folder / OUTCOME_FILES[task])
 
 
 def _die_with_parent() -> None:

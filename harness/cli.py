@@ -10,22 +10,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import hydra
-import msgspec
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from msgspec import Struct
+from msgspec.structs import replace
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from harness import __version__, checking, jobs, report
+from harness import __version__, checking, jobs, rendering
 from harness.compose import CONF, Composition, choices, compose_jobs, identity, request_of
 from harness.doctor import doctor
 from harness.errors import ExitCode, HarnessError, Problem, RefusedError, worst
 from harness.overrides import opened
-from harness.pipeline import RUN_FILE, check_machine, finished, run_job
-from harness.records import RunRecord
+from harness.pipeline import check_machine, finished, read_run, run_job
+from harness.records import REHEARSED, RUN_FILE, RunRecord
 from harness.screen import Screen
 from harness.validate import problems
 
@@ -43,6 +43,8 @@ class Command(Struct, frozen=True):
     """The words of the flags, to be handed on."""
     overrides: tuple[str, ...]
     """The settings."""
+    paths: tuple[str, ...] = ()
+    """Of a verb that takes one: what it is to work on."""
 
 
 def main() -> None:
@@ -64,6 +66,11 @@ def _main(words: Sequence[str]) -> ExitCode:
     command, verb = _parse(words)
     if verb:
         return VERBS[verb](command)
+    return _carry_out(command)
+
+
+def _carry_out(command: Command) -> ExitCode:
+    """Run what the settings ask for, or show what Hydra's flags ask for."""
     flags = command.flags
     if flags.help:
         return _help(flags)
@@ -89,8 +96,10 @@ def _parse(words: Sequence[str]) -> tuple[Command, str]:
     flags = parser.parse_intermixed_args(list(words))
     positional = list(flags.overrides)
     bare = [word for word in positional if "=" not in word and word[:1] not in "+~"]
-    unknown = [word for word in bare if word not in VERBS]
-    if unknown or len(bare) > 1:
+    verb = next((word for word in bare if word in VERBS), "")
+    paths = [word for word in bare if word != verb] if verb in TAKE_A_PATH else []
+    unknown = [word for word in bare if word not in VERBS and word not in paths]
+    if unknown or len(bare) - len(paths) > 1:
         word = (unknown or bare)[-1]
         raise RefusedError(
             [
@@ -122,7 +131,6 @@ def _parse(words: Sequence[str]) -> tuple[Command, str]:
                     )
                 ]
             )
-    verb = bare[0] if bare else ""
     if flags.json and verb not in ANSWER_IN_JSON:
         raise RefusedError(
             [
@@ -134,7 +142,7 @@ def _parse(words: Sequence[str]) -> tuple[Command, str]:
                 )
             ]
         )
-    return Command(flags, tuple(options), overrides), verb
+    return Command(flags, tuple(options), overrides, tuple(paths)), verb
 
 
 def _composed(command: Command) -> Composition:
@@ -158,7 +166,7 @@ def _all_problems(composition: Composition) -> list[Problem]:
         some = len(where) < len(composition.jobs)
         note = f" (in {len(where)} of {len(composition.jobs)} jobs, first: {where[0]})"
         allowed = problem.allowed + (note if some else "")
-        found.append(msgspec.structs.replace(problem, allowed=allowed))
+        found.append(replace(problem, allowed=allowed))
     return found
 
 
@@ -217,8 +225,65 @@ def _doctor(command: Command) -> ExitCode:
     return doctor(command.overrides, OUT, as_json=command.flags.json)
 
 
-VERBS: dict[str, Callable[[Command], ExitCode]] = {"check": _check, "doctor": _doctor}
+def _rehearse(command: Command) -> ExitCode:
+    """Run as if there were an NPU."""
+    devices = [text for text in command.overrides if text.startswith("device=")]
+    _refuse(
+        [
+            Problem(
+                setting="device",
+                given=text.partition("=")[2],
+                allowed="a rehearsal stands in for an NPU; other devices are run",
+                fix="leave it out, or run without rehearse",
+            )
+            for text in devices
+            if text != REHEARSED[0]
+        ]
+    )
+    added = [text for text in REHEARSED if text not in command.overrides]
+    return _carry_out(replace(command, overrides=(*added, *command.overrides)))
+
+
+def _read(command: Command) -> ExitCode:
+    """Complete the verdict of a run whose captures were not analysed, or judge it again."""
+    _refuse(
+        [
+            Problem(
+                setting=text.partition("=")[0],
+                given=text.partition("=")[2],
+                allowed="read takes a run as it was; it has its settings",
+                fix="leave it out",
+            )
+            for text in command.overrides
+        ]
+    )
+    if len(command.paths) != 1:
+        raise RefusedError(
+            [
+                Problem(
+                    setting="read",
+                    given=" ".join(command.paths),
+                    allowed="it takes the folder of one run",
+                    fix="python -m harness read outputs/latest",
+                )
+            ]
+        )
+    with Screen(ERR) as screen:
+        done = read_run(Path(command.paths[0]), watch=screen)
+    rendering.show(done.summary, OUT)
+    return ExitCode(done.record.exit_code or ExitCode.OK)
+
+
+VERBS: dict[str, Callable[[Command], ExitCode]] = {
+    "check": _check,
+    "doctor": _doctor,
+    "read": _read,
+    "rehearse": _rehearse,
+}
 """The verbs; a new one is a line here, and a line in conf/hydra/help/harness.yaml."""
+
+TAKE_A_PATH = {"read"}
+"""Those that take bare words beside the verb."""
 
 ANSWER_IN_JSON = {"doctor"}
 """Those that know ``--json``; Hydra does not, and never sees it."""
@@ -307,7 +372,7 @@ def job(config: DictConfig) -> None:
     _done.append(done.record)
     if done.traceback:
         OUT.print(f"\n{done.traceback.rstrip()}", highlight=False, markup=False)
-    report.show(done.summary, OUT)
+    rendering.show(done.summary, OUT)
 
 
 def _hydra(command: Command, overrides: Sequence[str]) -> ExitCode:

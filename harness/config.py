@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from harness.devices import AnyExperimental
+from harness.emulator.faults import Faults
 from harness.workloads import AnyWorkload
 
 Steps = Annotated[int, Meta(ge=0)]
@@ -82,6 +83,12 @@ class Profiler(Settings, frozen=True, kw_only=True):
     memory_timeline: bool = False
     """Write torch's memory timeline to raw/; needs record_shapes, profile_memory and with_stack.
     cpu and cuda. Read by: run, verify."""
+    analyse: Literal["now", "later"] = "now"
+    """When torch_npu's raw data become tables: after the run, or by ``harness read RUN``, which
+    completes the verdict; npu. Read by: run."""
+    analyse_timeout_s: Annotated[float, Meta(gt=0)] | None = 3600
+    """Wall-clock limit of that analysis, in seconds; null: none. What it ran past stays raw, and
+    ``harness read RUN`` tries again; npu. Read by: run."""
     schedule: Schedule
     """Which steps are recorded. Read by: plan, the profiler."""
     baseline: Baseline
@@ -99,6 +106,12 @@ Acceptable = Literal[
     "profiler.with_flops",
     "profiler.memory_timeline",
     "profiler.schedule",
+    "profiler.experimental.aic_metrics",
+    "profiler.experimental.export_type",
+    "profiler.experimental.host_sys",
+    "profiler.experimental.l2_cache",
+    "profiler.experimental.mstx_domain_include",
+    "profiler.experimental.op_attr",
 ]
 
 
@@ -119,6 +132,23 @@ class Execution(Settings, frozen=True, kw_only=True):
     grace_s: Annotated[float, Meta(ge=0)] = 20
     """How long a child that was asked to stop may take to write down what it recorded, in
     seconds, before it is killed. Read by: run."""
+
+
+class Rehearsal(Settings, frozen=True, kw_only=True):
+    """A run over an emulator of CANN in place of an NPU; every time and counter is invented."""
+
+    emulate: bool = False
+    """Whether there is no NPU; ``python -m harness rehearse`` sets it. Read by: run."""
+    devices: Annotated[int, Meta(ge=1, le=16)] = 2
+    """How many NPUs there are. Read by: the emulator."""
+    era: Literal["block_dim", "block_num"] = "block_num"
+    """Which CANN it is, by the headers of its tables: before 2026 (block_dim) or since.
+    Read by: the emulator."""
+    strict: bool = False
+    """An operator that the emulator does not compute is an error; else it yields zeros.
+    Read by: the emulator."""
+    faults: Faults
+    """What is to go wrong. Read by: the emulator."""
 
 
 class Sweep(Settings, frozen=True, kw_only=True):
@@ -146,5 +176,7 @@ class Request(Settings, frozen=True, kw_only=True):
     """What runs. Read by: validate, plan, run."""
     execution: Execution
     """How it runs. Read by: run."""
+    rehearsal: Rehearsal
+    """Whether it runs over an emulator. Read by: run."""
     sweep: Sweep
     """How a sweep finds its earlier results. Read by: pipeline."""

@@ -8,13 +8,13 @@ import msgspec
 from msgspec import Struct
 from rich.console import Console
 
-from harness import report
+from harness import rendering
 from harness.devices import DEVICES, TARGETS
 from harness.diagnoses import cuda, host, npu
 from harness.diagnoses.base import Answer
 from harness.errors import ExitCode, Problem, RefusedError
 from harness.machine import Machine, Probe
-from harness.report import Section
+from harness.rendering import Section
 
 ALL = ("cpu", "cuda", "npu")
 DEFAULT = "cpu"
@@ -135,7 +135,7 @@ def doctor(
         text = msgspec.json.format(msgspec.json.encode(diagnosis), indent=2).decode()
         console.out(text, highlight=False)
     else:
-        report.show([_section(diagnosis)], console)
+        rendering.show([_section(diagnosis)], console)
     return ExitCode(diagnosis.exit_code)
 
 

@@ -13,17 +13,34 @@ from msgspec import Struct
 from harness.config import Request
 
 
-def _always(request: Request) -> bool:  # noqa: ARG001 - the signature of `Demand.applies`
-    return True
+def asked(request: Request, value: object) -> bool:  # noqa: ARG001 - the signature
+    """Tell whether a setting asks for anything."""
+    return bool(value)
+
+
+def on_npu(request: Request, value: object) -> bool:
+    """Tell whether an NPU's setting asks for anything; its records are the device's."""
+    named = value != "AiCoreNone" if isinstance(value, str) else bool(value)
+    return named and request.device.name == "npu" and "device" in request.profiler.activities
+
+
+def collections(request: Request, value: object) -> bool:
+    """Tell whether garbage collections are asked for; a threshold of 0 asks for all."""
+    return value is not None and request.device.name == "npu"
+
+
+def not_simplified(request: Request, value: object) -> bool:
+    """Tell whether raw files were to be kept."""
+    return value is False and on_npu(request, value=True)
 
 
 class Demand(Struct, frozen=True, kw_only=True):
-    """One setting's demand, made when the effective setting is not empty or false."""
+    """One setting's demand, made when the effective setting asks for something."""
 
     setting: str
     phrase: str
     """What will be looked for, as it is printed."""
-    applies: Callable[[Request], bool] = _always
+    asks: Callable[[Request, object], bool] = asked
 
 
 UNCHECKED = "nothing: the harness has no check for this setting yet"
@@ -39,11 +56,11 @@ DEMANDS = (
     ),
     Demand(
         setting="profiler.schedule",
-        phrase="every step of every cycle is recorded, with operators or kernels in it",
+        phrase="every step of every cycle is recorded, and no step lost some of its kernels",
     ),
     Demand(
         setting="profiler.record_shapes",
-        phrase="operators have input shapes and dtypes",
+        phrase="operators have input shapes and dtypes; on the NPU kernels, too",
     ),
     Demand(
         setting="profiler.with_stack",
@@ -55,7 +72,7 @@ DEMANDS = (
     ),
     Demand(
         setting="profiler.with_modules",
-        phrase="operators have a module hierarchy",
+        phrase="operators have a module hierarchy; on the NPU calls of modules are in the timeline",
     ),
     Demand(
         setting="profiler.with_flops",
@@ -68,5 +85,80 @@ DEMANDS = (
     Demand(
         setting="profiler.experimental.performance_events",
         phrase="operators are there at all; the counters are in the trace",
+    ),
+    Demand(
+        setting="profiler.experimental.profiler_level",
+        phrase="what only this level delivers: kernels, their cores, calls of the runtime",
+        asks=lambda request, value: on_npu(request, value) and value != "Level_none",
+    ),
+    Demand(
+        setting="profiler.experimental.aic_metrics",
+        phrase="kernels have the columns of this counter group, with values",
+        asks=on_npu,
+    ),
+    Demand(
+        setting="profiler.experimental.l2_cache",
+        phrase="l2_cache.csv has a hit rate in every row",
+        asks=on_npu,
+    ),
+    Demand(
+        setting="profiler.experimental.msprof_tx",
+        phrase="marks and ranges are in the timeline or the database",
+        asks=on_npu,
+    ),
+    Demand(
+        setting="profiler.experimental.mstx",
+        phrase="marks and ranges are in the timeline or the database",
+        asks=on_npu,
+    ),
+    Demand(
+        setting="profiler.experimental.mstx_domain_include",
+        phrase="marks of each of these domains, and of no other",
+        asks=on_npu,
+    ),
+    Demand(
+        setting="profiler.experimental.mstx_domain_exclude",
+        phrase="no mark of these domains",
+        asks=on_npu,
+    ),
+    Demand(
+        setting="profiler.experimental.data_simplification",
+        phrase="msprof's own output is kept",
+        asks=not_simplified,
+    ),
+    Demand(
+        setting="profiler.experimental.record_op_args",
+        phrase="arguments are dumped beside the capture",
+        asks=on_npu,
+    ),
+    Demand(
+        setting="profiler.experimental.op_attr",
+        phrase="kernels in the database have attributes",
+        asks=on_npu,
+    ),
+    Demand(
+        setting="profiler.experimental.gc_detect_threshold",
+        phrase="garbage collections, if there were any that long",
+        asks=collections,
+    ),
+    Demand(
+        setting="profiler.experimental.export_type",
+        phrase="the files of each format are there",
+        asks=on_npu,
+    ),
+    Demand(
+        setting="profiler.experimental.host_sys",
+        phrase="each kind has a track in the timeline or a table in the database",
+        asks=on_npu,
+    ),
+    Demand(
+        setting="profiler.experimental.sys_io",
+        phrase="samples of network ports: nic.csv, roce.csv",
+        asks=on_npu,
+    ),
+    Demand(
+        setting="profiler.experimental.sys_interconnection",
+        phrase="samples of links: hccs.csv, pcie.csv",
+        asks=on_npu,
     ),
 )

@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.compose import Composition
-from harness.pipeline import RUN_FILE, read_record
-from harness.records import RunRecord
-from harness.report import duration
+from harness.pipeline import read_record
+from harness.records import RUN_FILE, RunRecord
+from harness.rendering import duration
 
 OUTPUTS = Path("outputs")
 

@@ -10,30 +10,43 @@ import hashlib
 import importlib.util
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from harness import __version__, report
+from harness import __version__, rendering, report
 from harness.analyse import step_times, views
 from harness.collect import collect
 from harness.config import Request
-from harness.devices import DEVICES
-from harness.errors import ExitCode, MachineError, RefusedError
+from harness.diagnoses.npu import lacks as npu_lacks
+from harness.emulator.build import build
+from harness.errors import ExitCode, MachineError, Problem, RefusedError
+from harness.machine import Machine
 from harness.plan import plan, requested
-from harness.records import Capture, Delivery, Outcome, Plan, RunRecord, write_json
-from harness.run import Watch, run
+from harness.records import (
+    CALLS_FILE,
+    OUTCOME_FILES,
+    PLAN_FILE,
+    RUN_FILE,
+    Capture,
+    Delivery,
+    Outcome,
+    Plan,
+    RunRecord,
+    write_json,
+)
+from harness.run import Watch, analyse, run
 from harness.validate import problems
 from harness.verify import verify
 
-RUN_FILE = "run.json"
 _OURS = (
     RUN_FILE,
-    "plan.json",
-    "outcome.json",
+    PLAN_FILE,
+    CALLS_FILE,
+    *OUTCOME_FILES.values(),
     "steps.jsonl",
     "summary.md",
     "parts",
@@ -47,17 +60,18 @@ _NOT_READ_BACK = "the harness ended before the run was read back; what there is 
 
 def check_machine(request: Request) -> None:
     """Raise `MachineError` for what this machine lacks that can be told without torch."""
-    name = request.device.name
-    if name not in DEVICES:
-        raise MachineError(
-            f"device={name}: this version composes and checks {name} profiles, and cannot run them"
-            f" yet. To see what is asked: python -m harness check device={name}"
-        )
     if importlib.util.find_spec("torch") is None:
         raise MachineError(
             "torch is not installed in this Python. Install it: pip install 'torch>=2.13,<2.14'."
             " What else there is to do: python -m harness doctor"
         )
+    if request.rehearsal.emulate:
+        build()
+    elif request.device.name == "npu":
+        device = "device" in request.profiler.activities
+        lacks = npu_lacks(Machine(), analyse=device and request.profiler.analyse == "now")
+        if lacks:
+            raise MachineError(lacks)
 
 
 def request_hash(request: Request) -> str:
@@ -86,7 +100,7 @@ class Finished(Struct, frozen=True, kw_only=True):
     """A run that is over, and what to show of it."""
 
     record: RunRecord
-    summary: tuple[report.Section, ...]
+    summary: tuple[rendering.Section, ...]
     traceback: str
     """The workload's, if it raised."""
 
@@ -108,6 +122,7 @@ def run_job(
         raise RefusedError(found)
     _clear(folder)
     planned = plan(request, folder)
+    write_json(planned, folder / PLAN_FILE)
     record = RunRecord(
         status="running",
         verdict="pending",
@@ -121,18 +136,66 @@ def run_job(
         recorded_steps=len(planned.recorded),
     )
     write_json(record, folder / RUN_FILE)
-    try:
+
+    def outcomes() -> tuple[Outcome, Outcome | None]:
         outcome = _run(planned, watch)
-        capture = collect(planned, outcome)
-        delivery = verify(capture) if outcome.status != "cannot" else ()
+        write_json(outcome, folder / OUTCOME_FILES["execute"])
+        now = request.profiler.analyse == "now" and outcome.status in {"ok", "failed"}
+        return outcome, analyse(planned, watch) if now else None
+
+    return _concluded(record, planned, outcomes)
+
+
+def read_run(folder: Path, *, watch: Watch) -> Finished:
+    """Read a run folder of the harness again, and complete its verdict.
+
+    The device analyses its captures anew; of torch's profiler, the tables that were kept are
+    judged. Raises `RefusedError` if the folder is no run that this version can read.
+    """
+    record = read_record(folder / RUN_FILE)
+    try:
+        planned = msgspec.json.decode((folder / PLAN_FILE).read_bytes(), type=Plan)
+        outcome = msgspec.json.decode(
+            (folder / OUTCOME_FILES["execute"]).read_bytes(), type=Outcome
+        )
+    except (OSError, msgspec.MsgspecError) as error:
+        raise RefusedError([_no_run(folder, str(error))]) from error
+    if record is None:
+        raise RefusedError([_no_run(folder, f"no {RUN_FILE} that this version can read")])
+    # It may have been moved since.
+    planned = replace(planned, folder=str(folder.absolute()))
+    return _concluded(record, planned, lambda: (outcome, analyse(planned, watch)))
+
+
+def _no_run(folder: Path, reason: str) -> Problem:
+    return Problem(
+        setting="read",
+        given=str(folder),
+        allowed=f"this is no run folder of the harness: {reason}",
+        fix="a folder that holds run.json and plan.json, such as outputs/latest",
+    )
+
+
+def _concluded(
+    record: RunRecord,
+    planned: Plan,
+    outcomes: Callable[[], tuple[Outcome, Outcome | None]],
+) -> Finished:
+    """Get the outcomes of the run and of its analysis, judge what there is, and write it down."""
+    folder = Path(planned.folder)
+    try:
+        outcome, analysis = outcomes()
+        capture = collect(planned, outcome, analysis)
+        delivery = () if _pending(capture) or outcome.status == "cannot" else verify(capture)
         record = _ended(record, capture, delivery)
         parts = report.sections(record, views(capture), str(_shown(folder)))
-        (folder / "summary.md").write_text(report.markdown(parts), encoding="utf-8")
+        (folder / "summary.md").write_text(rendering.markdown(parts), encoding="utf-8")
         shutil.rmtree(folder / "parts", ignore_errors=True)
     except KeyboardInterrupt:
-        record = replace(
-            record, status="interrupted", exit_code=ExitCode.INTERRUPTED, reason=_NOT_READ_BACK
-        )
+        if record.status == "running":
+            record = replace(
+                record, status="interrupted", exit_code=ExitCode.INTERRUPTED, reason=_NOT_READ_BACK
+            )
         raise
     finally:
         if record.status == "running":
@@ -152,21 +215,31 @@ def _run(planned: Plan, watch: Watch) -> Outcome:
     return run(planned, watch)
 
 
+def _pending(capture: Capture) -> bool:
+    """Tell whether there are captures that nothing has analysed yet."""
+    return bool(capture.captures) and capture.analysis is None
+
+
 def _ended(record: RunRecord, capture: Capture, delivery: tuple[Delivery, ...]) -> RunRecord:
     """Return the record of a run that is over."""
-    outcome = capture.outcome
+    outcome, analysis = capture.outcome, capture.analysis
+    pending = _pending(capture)
     delivered = bool(delivery) and not any(item.fails for item in delivery)
     return replace(
         record,
         status="failed" if outcome.status == "cannot" else outcome.status,
-        verdict="delivered" if delivered else "not_delivered",
-        exit_code=_exit_code(outcome, delivered=delivered),
+        verdict="pending" if pending else "delivered" if delivered else "not_delivered",
+        exit_code=_exit_code(outcome, delivered=delivered or pending),
         reason=outcome.reason,
+        analysis=analysis.reason if analysis else "",
+        notes=capture.notes,
         versions=record.versions | outcome.versions,
         device_name=outcome.device_name,
+        emulated=outcome.emulated,
+        emulation=capture.emulation,
         delivery=delivery,
         timing=step_times(capture),
-        coverage=outcome.coverage,
+        coverage=capture.coverage,
         files=_files(capture.folder),
     )
 

@@ -82,7 +82,7 @@ def _evidence(request: Request, effective: Mapping[str, Any], recorded: int) -> 
             if demand.setting == "profiler.schedule"
             else effective.get(demand.setting)
         )
-        if value and demand.applies(request):
+        if demand.asks(request, value):
             asked = value if isinstance(value, str) else show(value)
             found.append(Evidence(setting=demand.setting, asked=asked, demand=demand.phrase))
     settled = {demand.setting for demand in DEMANDS} | IMPLIED

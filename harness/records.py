@@ -56,9 +56,9 @@ class Progress(Struct, frozen=True, kw_only=True):
     """What the child process says while it runs."""
 
     phase: str
-    """build, warmup, baseline, wait, profiler_warmup, active or drain."""
+    """build, warmup, baseline, wait, profiler_warmup, active, drain; analyse."""
     done: int
-    """Steps of the whole run that are done."""
+    """Steps of the whole run that are done; captures, in an analysis."""
     total: int
 
 
@@ -74,6 +74,20 @@ class StepTime(Struct, frozen=True, kw_only=True):
     duration_ns: int
     """By the monotonic clock, synchronisation included."""
 
+
+Task = Literal["execute", "analyse"]
+"""What a child process does: run the workload, or analyse what its profiler left."""
+OUTCOME_FILES: dict[Task, str] = {"execute": "outcome.json", "analyse": "analysis.json"}
+"""How each ended, as an `Outcome` in the run folder."""
+REHEARSED = ("device=npu", "rehearsal.emulate=true")
+"""What the command ``rehearse`` adds to its settings."""
+
+PLAN_FILE = "plan.json"
+RUN_FILE = "run.json"
+CALLS_FILE = "acl_calls.jsonl"
+"""The profiling calls of a rehearsal, as the emulator recorded them."""
+CAPTURES = "raw/*_ascend_pt"
+"""What torch_npu leaves in a run folder: a folder for each window."""
 
 Status = Literal["ok", "failed", "interrupted", "cannot"]
 
@@ -116,8 +130,20 @@ class Outcome(Struct, frozen=True, kw_only=True):
     versions: dict[str, str] = {}
     stages: tuple[str, ...] = ()
     """The names that the workload gives to the parts of its step."""
+    emulated: bool = False
+    """Whether the device itself said that there is none."""
     coverage: dict[str, Coverage] = {}
     """What became of the profiler's events, by activity type."""
+
+
+class Emulation(Struct, frozen=True, kw_only=True):
+    """What the emulator did in place of an NPU; outside of captures it counts nothing."""
+
+    operators_computed: int
+    operators_not_computed: int
+    """Launches whose outputs are zeros: accepted, with their shapes, and no more."""
+    not_computed: dict[str, int] = {}
+    """These, by operator."""
 
 
 class Capture(Struct, frozen=True, kw_only=True):
@@ -126,10 +152,25 @@ class Capture(Struct, frozen=True, kw_only=True):
     folder: Path
     plan: Plan
     outcome: Outcome
+    analysis: Outcome | None = None
+    """How the device's own analysis of its captures ended; null: there was none."""
     tables: dict[str, pl.DataFrame]
     """By name, with the columns of `harness.tables.SCHEMAS`; empty ones included."""
     raw: tuple[str, ...]
     """Files that the profiler wrote, relative to the folder."""
+    coverage: dict[str, Coverage] = {}
+    """What became of the profiler's events, by activity type or kind of row."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how it was read."""
+    emulation: Emulation | None = None
+    """Null on a real device."""
+    calls: tuple[dict[str, Any], ...] = ()
+    """The profiling calls of a rehearsal, as they were recorded."""
+
+    @property
+    def captures(self) -> tuple[Path, ...]:
+        """The folders that torch_npu left, one a window, in order."""
+        return tuple(sorted(self.folder.glob(CAPTURES)))
 
 
 DeliveryStatus = Literal[
@@ -179,6 +220,8 @@ class Views(Struct, frozen=True, kw_only=True):
     kernels: pl.DataFrame
     stages: pl.DataFrame
     memory: pl.DataFrame
+    calls: pl.DataFrame
+    files: pl.DataFrame
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
@@ -192,6 +235,10 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     """Null while running."""
     reason: str = ""
     """One line, if the run did not end well."""
+    analysis: str = ""
+    """One line, if the device's analysis of its captures did not end well."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the captures were read."""
     overrides: tuple[str, ...] = ()
     """The command's settings."""
     request_hash: str = ""
@@ -202,6 +249,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     device_name: str = ""
     emulated: bool = False
     """Whether the device is an emulation, and every figure invented."""
+    emulation: Emulation | None = None
+    """What the emulator did in place of the device."""
     requested: dict[str, Any]
     effective: dict[str, Any] = {}
     recorded_steps: int = 0

@@ -1,20 +1,15 @@
-"""Report: the sections of a run's summary, and their two renderings: terminal and Markdown."""
+"""Report: the sections of a run's summary."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from io import StringIO
+from collections.abc import Iterator, Sequence
 
-from msgspec import Struct
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.markup import escape
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from msgspec.structs import replace
 
-from harness.records import Delivery, RunRecord, Views
+from harness.readers.ascend_files import FILES
+from harness.records import REHEARSED, Delivery, Emulation, RunRecord, Views
+from harness.rendering import Section, duration, size
 
 TOP = 10
 """Rows of a table in the summary; the parquet files have them all."""
@@ -22,6 +17,7 @@ UNSTABLE_SPREAD = 0.2
 """(max - min) / median of step times from which their spread is pointed out."""
 
 _MAX_SHAPES = 48
+_NAMED = 5
 _MARKS = {
     "delivered": "✓",
     "partial": "◐",
@@ -32,48 +28,25 @@ _MARKS = {
 }
 
 
-class Section(Struct, frozen=True, kw_only=True):
-    """A titled table with remarks; either may be empty."""
-
-    title: str
-    columns: tuple[str, ...] = ()
-    """Those that begin with ">" are right-aligned."""
-    rows: tuple[tuple[str, ...], ...] = ()
-    notes: tuple[str, ...] = ()
-
-
 def sections(record: RunRecord, views: Views, folder: str) -> list[Section]:
     """Return everything that a person should see of a run, in order."""
-    return [
-        _headline(record),
+    figures = [
         *_timing(record),
         *_operators(views),
         *_kernels(views),
         *_stages(views),
         *_memory(views),
+    ]
+    if record.emulated:
+        figures = [replace(each, title=f"{each.title} (emulated: invented)") for each in figures]
+    return [
+        _headline(record),
+        *figures,
+        *_calls(views),
+        *_analysed(views),
         *_delivery(record),
         _files(record, folder),
     ]
-
-
-def duration(nanoseconds: float) -> str:
-    """Return a duration with three digits and a fitting unit."""
-    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
-        if abs(nanoseconds) >= size:
-            return (
-                f"{nanoseconds / size:.3g} {unit}"
-                if nanoseconds < 999.5 * size
-                else (f"{nanoseconds / size:,.0f} {unit}")
-            )
-    return f"{nanoseconds:.0f} ns"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes with three digits and a fitting unit."""
-    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if abs(count) >= factor:
-            return f"{count / factor:.3g} {unit}"
-    return f"{count} B"
 
 
 def shapes(value: Sequence[Sequence[int]] | None) -> str:
@@ -90,10 +63,12 @@ def _headline(record: RunRecord) -> Section:
     notes = [f"{asked['workload.name']} on {where}, {record.recorded_steps} recorded step(s)"]
     if record.emulated:
         notes.append("EMULATED device: every time and counter is invented")
+    if record.emulation:
+        notes.append(_emulation(record.emulation))
     verdict = {
         "delivered": "everything asked for was delivered",
         "not_delivered": "NOT everything asked for was delivered",
-        "pending": "the delivery was not checked",
+        "pending": "its captures are not analysed yet, and the delivery is not checked",
     }[record.verdict]
     ending = {
         "ok": verdict,
@@ -105,6 +80,17 @@ def _headline(record: RunRecord) -> Section:
     if record.status in {"failed", "interrupted"} and record.coverage:
         notes.append("what was captured before is kept, and shown here")
     return Section(title="harness", notes=tuple(notes))
+
+
+def _emulation(emulation: Emulation) -> str:
+    """Say how many operators yielded zeros."""
+    zeros = emulation.operators_not_computed
+    total = emulation.operators_computed + zeros
+    names = ", ".join(list(emulation.not_computed)[:_NAMED])
+    more = ", …" if len(emulation.not_computed) > _NAMED else ""
+    return f"{zeros:,} of {total:,} operators were not computed, and gave zeros" + (
+        f": {names}{more}" if names else ""
+    )
 
 
 def _timing(record: RunRecord) -> Iterator[Section]:
@@ -223,6 +209,29 @@ def _memory(views: Views) -> Iterator[Section]:
     )
 
 
+def _calls(views: Views) -> Iterator[Section]:
+    if views.calls.is_empty():
+        return
+    yield Section(
+        title="ACL profiling calls, as on an NPU",
+        columns=("call", "arguments"),
+        rows=tuple(
+            (call + (f" × {times}" if times > 1 else ""), arguments)
+            for call, arguments, times in views.calls.iter_rows()
+        ),
+    )
+
+
+def _analysed(views: Views) -> Iterator[Section]:
+    if views.files.is_empty():
+        return
+    yield Section(
+        title="Files of the analysis, ASCEND_PROFILER_OUTPUT",
+        columns=("file", "holds"),
+        rows=tuple((name, FILES.get(name, "")) for name in views.files["file"]),
+    )
+
+
 def _delivery(record: RunRecord) -> Iterator[Section]:
     delivery = record.delivery
     if not delivery:
@@ -267,21 +276,27 @@ def _files(record: RunRecord, folder: str) -> Section:
             f"{seen:,} profiler events: {rows:,} table rows, {marks:,} step and stage marks"
             + (f"; in the trace only: {others}" if others else "")
         )
-    notes.append("next, {}:\n{}".format(*_next_command(record)))
+    notes += record.notes
+    notes.append("next, {}:\n{}".format(*_next_command(record, folder)))
     return Section(title="Files", notes=tuple(notes))
 
 
-def _next_command(record: RunRecord) -> tuple[str, str]:
+def _next_command(record: RunRecord, folder: str) -> tuple[str, str]:
     """Return what is most likely to be wanted now, and the command for it."""
-    given = [text for text in record.overrides if not text.startswith(("profiler=", "profiler/"))]
-    base = ["python", "-m", "harness"]
+    rehearsed = record.requested["rehearsal.emulate"]
+    typed = [text for text in record.overrides if not (rehearsed and text in REHEARSED)]
+    given = [text for text in typed if not text.startswith(("profiler=", "profiler/"))]
+    base = ["python", "-m", "harness", *(["rehearse"] if rehearsed else [])]
     asked = record.requested
-    if record.status == "failed" and not record.coverage:
+    if record.verdict == "pending" or record.analysis:
+        why, words = "analyse what was captured", ["python", "-m", "harness", "read", folder]
+    elif record.status == "failed" and not record.coverage and not rehearsed:
         why, words = "in one process, for a debugger", [*base, *given, "execution=inline"]
     elif record.status == "failed":
         why, words = "again, asking for less", [*base, *given, "profiler=level0"]
     elif any(item.fails for item in record.delivery):
-        why, words = "what is asked and what it needs", [*base, "check", *record.overrides]
+        on_npu = ["device=npu"] if rehearsed else []
+        why, words = "what is asked and what it needs", [*base[:3], "check", *on_npu, *typed]
     elif not asked["profiler.with_stack"]:
         why, words = "which line of code calls them", [*base, *given, "profiler=stacks"]
     elif not asked["profiler.profile_memory"]:
@@ -305,54 +320,3 @@ def _flops(count: int) -> str:
         if count >= factor:
             return f"{count / factor:.3g} {unit}"
     return str(count)
-
-
-def markdown(parts: Iterable[Section]) -> str:
-    """Render sections as Markdown."""
-    out = StringIO()
-    for number, part in enumerate(parts):
-        out.write(f"{'#' if number == 0 else '##'} {part.title}\n\n")
-        if part.rows:
-            out.write(_markdown_row(name.lstrip(">") for name in part.columns))
-            out.write(
-                _markdown_row("---:" if name.startswith(">") else "---" for name in part.columns)
-            )
-            for row in part.rows:
-                out.write(_markdown_row(row))
-            out.write("\n")
-        for note in part.notes:
-            out.write(f"- {note}\n")
-        if part.notes:
-            out.write("\n")
-    return out.getvalue().rstrip("\n") + "\n"
-
-
-def _markdown_row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
-
-
-def renderable(parts: Iterable[Section]) -> RenderableType:
-    """Render sections for a terminal."""
-    out: list[RenderableType] = []
-    for part in parts:
-        out.append(f"\n[bold]{escape(part.title)}[/bold]")
-        if part.rows:
-            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-            for name in part.columns:
-                right = name.startswith(">")
-                table.add_column(
-                    name.lstrip(">"),
-                    justify="right" if right else "left",
-                    no_wrap=right,
-                    overflow="fold",
-                )
-            for row in part.rows:
-                table.add_row(*map(escape, row))
-            out.append(table)
-        out += [Padding(Text(note), (0, 0, 0, 2), expand=False) for note in part.notes]
-    return Group(*out)
-
-
-def show(parts: Iterable[Section], console: Console) -> None:
-    """Print sections to a terminal, or plainly to a pipe."""
-    console.print(renderable(parts), highlight=False)

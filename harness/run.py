@@ -12,11 +12,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from harness.records import Outcome, Plan, Progress, write_json
+from harness.config import Request
+from harness.emulator.build import build
+from harness.errors import MachineError
+from harness.records import (
+    CALLS_FILE,
+    CAPTURES,
+    OUTCOME_FILES,
+    PLAN_FILE,
+    Outcome,
+    Plan,
+    Progress,
+    Task,
+)
 
 _CHUNK = 65536
 
@@ -35,8 +47,43 @@ def run(plan: Plan, watch: Watch) -> Outcome:
     """Carry out a plan as its ``execution.kind`` says; raises nothing that a workload does."""
     if plan.request.execution.kind == "inline":
         return _inline(plan, watch)
+    return _in_child(plan, watch, "execute")
+
+
+def analyse(plan: Plan, watch: Watch) -> Outcome | None:
+    """Have the device analyse its captures; None if it left none. What was recorded stays."""
+    if not any(Path(plan.folder).glob(CAPTURES)):
+        return None
+    return _in_child(plan, watch, "analyse")
+
+
+def _in_child(plan: Plan, watch: Watch, task: Task) -> Outcome:
+    try:
+        environment = environment_of(plan)
+    except MachineError as error:
+        return Outcome(status="cannot", reason=str(error))
     with _terminate_is_interrupt():
-        return _Child(plan, watch).outcome()
+        return _Child(plan, watch, task, environment).outcome()
+
+
+def environment_of(plan: Plan) -> dict[str, str]:
+    """Return a child's whole environment; builds the emulator if the plan is for a rehearsal.
+
+    Raises:
+        MachineError: The emulator cannot be built here.
+    """
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"} | plan.environment
+    rehearsal = plan.request.rehearsal
+    if not rehearsal.emulate:
+        return environment
+    return build().environment(
+        environment,
+        devices=rehearsal.devices,
+        record=Path(plan.folder) / CALLS_FILE,
+        strict=rehearsal.strict,
+        era=rehearsal.era,
+        faults=rehearsal.faults,
+    )
 
 
 def _inline(plan: Plan, watch: Watch) -> Outcome:
@@ -63,22 +110,39 @@ def _terminate_is_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+class _Limits(NamedTuple):
+    """How long a child may take, and what it gets to write down what it has when it must stop."""
+
+    setting: str
+    seconds: float | None
+    grace_s: float
+
+
+def _limits(request: Request, task: Task) -> _Limits:
+    if task == "execute":
+        execution = request.execution
+        return _Limits("execution.timeout_s", execution.timeout_s, execution.grace_s)
+    # An analysis has nothing to write down: its raw data lie on the disk already.
+    return _Limits("profiler.analyse_timeout_s", request.profiler.analyse_timeout_s, 0.0)
+
+
 class _Child:
     """One child process, from its start to its outcome."""
 
-    def __init__(self, plan: Plan, watch: Watch) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, watch: Watch, task: Task, environment: dict[str, str]) -> None:
         self.watch = watch
+        self.task = task
+        self.environment = environment
         self.folder = Path(plan.folder)
-        self.limit_s = plan.request.execution.timeout_s
-        self.grace_s = plan.request.execution.grace_s
+        self.result = self.folder / OUTCOME_FILES[task]
+        self.limits = _limits(plan.request, task)
         self.stopped_for = ""
         self.last_words = ""
         self.kill_at: float | None = None
 
     def outcome(self) -> Outcome:
         """Start the child, wait for its end, and tell how it ended."""
-        write_json(self.plan, self.folder / "plan.json")
+        self.result.unlink(missing_ok=True)
         self.started = time.monotonic()
         reading, writing = os.pipe()
         try:
@@ -103,7 +167,7 @@ class _Child:
         # "harness" or "conf" is not taken for ours; ours is appended for plain checkouts.
         code = (
             f"import sys; sys.path.append({str(Path(__file__).parents[1])!r}); "
-            "from harness.child import main; main(sys.argv[1], int(sys.argv[2]))"
+            "from harness.child import main; main(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
         )
         return subprocess.Popen(  # noqa: S603 - our own interpreter and code
             [
@@ -111,13 +175,14 @@ class _Child:
                 "-P",
                 "-c",
                 code,
-                str(self.folder / "plan.json"),
+                self.task,
+                str(self.folder / PLAN_FILE),
                 str(descriptor),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"} | self.plan.environment,
+            env=self.environment,
             pass_fds=(descriptor,),
             # Ctrl-C in a terminal reaches the parent alone, which then asks the child once.
             start_new_session=True,
@@ -169,13 +234,11 @@ class _Child:
         self.watch.progress(msgspec.json.decode(line, type=Progress))
 
     def _enforce_limits(self) -> None:
-        now = time.monotonic()
+        now, limit_s = time.monotonic(), self.limits.seconds
         if self.kill_at is not None and now > self.kill_at:
             self._kill()
-        elif (
-            self.limit_s is not None and not self.stopped_for and now - self.started > self.limit_s
-        ):
-            self._stop(f"ran past execution.timeout_s={self.limit_s:g}")
+        elif limit_s is not None and not self.stopped_for and now - self.started > limit_s:
+            self._stop(f"ran past {self.limits.setting}={limit_s:g}")
 
     def _stop(self, reason: str) -> None:
         """Ask the child to stop and drain; the second time, kill it."""
@@ -183,7 +246,7 @@ class _Child:
             self._kill()
             return
         self.stopped_for = reason
-        self.kill_at = time.monotonic() + self.grace_s
+        self.kill_at = time.monotonic() + self.limits.grace_s
         with suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGINT)
 
@@ -192,8 +255,11 @@ class _Child:
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def _verdict(self, returncode: int) -> Outcome:
-        path = self.folder / "outcome.json"
-        own = msgspec.json.decode(path.read_bytes(), type=Outcome) if path.exists() else None
+        own = (
+            msgspec.json.decode(self.result.read_bytes(), type=Outcome)
+            if self.result.exists()
+            else None
+        )
         if self.stopped_for == "interrupted":
             return msgspec.structs.replace(
                 own or Outcome(status="interrupted"),

@@ -21,6 +21,7 @@ PHASES = {
     "profiler_warmup": "profiler warms up",
     "active": "recording",
     "drain": "writing what was recorded",
+    "analyse": "torch_npu analyses what it recorded",
     "done": "done",
 }
 

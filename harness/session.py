@@ -1,4 +1,4 @@
-"""Run a plan in this process: warm-up, baseline, profiled steps; drain the profiler to disk.
+"""Run a plan in this process: warm-up, baseline, profiled steps; the device drains its profiler.
 
 Imported in the child process only: this is where torch is loaded.
 """
@@ -8,24 +8,20 @@ from __future__ import annotations
 import platform
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
 from torch.profiler import record_function
 
-from harness import tables
 from harness.devices import DEVICES
-from harness.devices.base import Device
+from harness.devices.base import Device, OpenDevice, Sink
 from harness.errors import MachineError
-from harness.events import tables_of
 from harness.kineto import HostRange
 from harness.marks import STAGE_MARK, STEP_MARK
-from harness.records import Coverage, Outcome, Plan, Progress, Status, StepTime
+from harness.records import CAPTURES, Outcome, Plan, Progress, Status, StepTime
 from harness.schedule import phase_of
 from harness.workloads.base import Setup, Step
 
@@ -40,13 +36,15 @@ def execute(plan: Plan, tell: Tell) -> Outcome:
         opened = device.open(plan.request.device.index)
     except MachineError as error:
         return Outcome(status="cannot", reason=str(error), versions=versions)
-    session = _Session(plan, device, opened.torch_device, tell)
+    session = _Session(plan, device, opened, tell)
     status: Status = "ok"
     reason = trace = ""
     try:
         session.run()
     except KeyboardInterrupt:
         status, reason = "interrupted", "interrupted"
+    except MachineError as error:
+        status, reason = "cannot", str(error)
     except _WorkloadError as error:
         raised = error.raised
         status = "failed"
@@ -59,8 +57,22 @@ def execute(plan: Plan, tell: Tell) -> Outcome:
         device_name=opened.name,
         versions=versions | opened.versions,
         stages=plan.request.workload.stages,
-        coverage=session.coverage,
+        emulated=opened.emulated,
+        coverage=session.sink.coverage,
     )
+
+
+def analyse(plan: Plan, tell: Tell) -> Outcome:
+    """Analyse the captures that the plan's run left in its folder."""
+    device = DEVICES[plan.request.device.name]
+    captures = sorted(Path(plan.folder).glob(CAPTURES))
+    try:
+        for number, capture in enumerate(captures):
+            tell(Progress(phase="analyse", done=number, total=len(captures)))
+            device.analyse(capture)
+    except MachineError as error:
+        return Outcome(status="cannot", reason=str(error))
+    return Outcome(status="ok")
 
 
 def _traceback(error: BaseException) -> str:
@@ -90,20 +102,22 @@ def _workload() -> Iterator[None]:
 class _Session:
     """The state of one run: which step it is in, and what has been drained."""
 
-    def __init__(self, plan: Plan, device: Device, torch_device: torch.device, tell: Tell) -> None:
+    def __init__(self, plan: Plan, device: Device, opened: OpenDevice, tell: Tell) -> None:
         self.plan = plan
         self.device = device
-        self.torch_device = torch_device
+        self.torch_device = opened.torch_device
         self.folder = Path(plan.folder)
         self.tell = tell
         self.profiled = False
         self.done = 0
         workload, profiler = plan.request.workload, plan.request.profiler
         self.total = workload.warmup_steps + profiler.baseline.steps + plan.steps
-        self.cycle = 0
-        self.operators = 0
-        self.ranges: list[HostRange] = []
-        self.coverage: dict[str, Coverage] = {}
+        self.sink = Sink(
+            folder=self.folder,
+            torch_device=opened.torch_device,
+            cycles=plan.cycles,
+            announce=lambda: self._tell("drain"),
+        )
 
     def run(self) -> None:
         """Build the workload and run all its steps."""
@@ -131,7 +145,7 @@ class _Session:
             for _ in range(request.profiler.baseline.steps):
                 timed("baseline", None)
             self.profiled = True
-            with self.device.profiler(self.plan.profiler, self._drain) as profiler:
+            with self.device.profiler(self.plan.profiler, self.sink) as profiler:
                 for number in range(self.plan.steps):
                     timed(phase_of(request.profiler.schedule, number, self.plan.cycles), number)
                     profiler.step()
@@ -159,35 +173,5 @@ class _Session:
             self.device.synchronise(self.torch_device)
             duration_ns = time.perf_counter_ns() - begin
         if number is not None:
-            self.ranges.append(HostRange(number, start_ns, start_ns + duration_ns))
+            self.sink.ranges.append(HostRange(number, start_ns, start_ns + duration_ns))
         return StepTime(phase=phase, step=number, start_ns=start_ns, duration_ns=duration_ns)
-
-    def _drain(self, profiler: Any) -> None:
-        """Write one finished cycle to disk: its tables, its trace."""
-        self._tell("drain")
-        part = self.folder / "parts" / f"{self.cycle:03d}"
-        part.mkdir(parents=True)
-        converted = tables_of(
-            profiler.profiler.kineto_results,
-            rank=0,
-            first_id=self.operators,
-            memory=self.plan.profiler.profile_memory,
-            stacks=self.plan.profiler.with_stack,
-            host_ranges=self.ranges,
-        )
-        for name, frame in converted.frames.items():
-            tables.write(frame, part / f"{name}.parquet")
-        self.operators += converted.frames["operators"].height
-        for kind, more in converted.coverage.items():
-            self.coverage[kind] = self.coverage[kind] + more if kind in self.coverage else more
-        suffix = "" if self.plan.cycles == 1 else f"_{self.cycle}"
-        profiler.export_chrome_trace(str(self.folder / "raw" / f"trace{suffix}.json.gz"))
-        if self.plan.profiler.memory_timeline:
-            with warnings.catch_warnings():
-                # The user asked for it by name; that torch may drop it is said in the docs.
-                warnings.simplefilter("ignore", FutureWarning)
-                profiler.export_memory_timeline(
-                    str(self.folder / "raw" / f"memory_timeline{suffix}.json.gz"),
-                    str(self.torch_device),
-                )
-        self.cycle += 1

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 
 from msgspec import to_builtins
 
-from harness.config import Request
+from harness.config import Rehearsal, Request
 from harness.devices import TARGETS
+from harness.emulator.faults import Faults
 from harness.errors import Problem
 from harness.schedule import cycle_length, steps_for, whole_cycles
 from harness.schema import flatten, show
@@ -166,6 +167,43 @@ def _modules(request: Request) -> Iterator[Problem]:
         )
 
 
+def _rehearsal(request: Request) -> Iterator[Problem]:
+    """Refuse a rehearsal of what is no NPU run, and settings of one that is none."""
+    rehearsal, device = request.rehearsal, request.device
+    if not rehearsal.emulate:
+        default = Rehearsal(faults=Faults())
+        for path, value in flatten(to_builtins(rehearsal)):
+            if value != dict(flatten(to_builtins(default)))[path]:
+                yield Problem(
+                    setting=f"rehearsal.{path}",
+                    given=show(value),
+                    allowed="it is for rehearsals, and this is none",
+                    fix="python -m harness rehearse …, or leave it out",
+                )
+        return
+    if device.name != "npu":
+        yield Problem(
+            setting="device",
+            given=device.name,
+            allowed="a rehearsal stands in for an NPU; other devices are run",
+            fix="device=npu, or python -m harness without rehearse",
+        )
+    if request.execution.kind == "inline":
+        yield Problem(
+            setting="execution",
+            given="inline",
+            allowed="the emulator's libraries must be known before a process starts",
+            fix="execution=isolated",
+        )
+    if device.index >= rehearsal.devices:
+        yield Problem(
+            setting="device.index",
+            given=str(device.index),
+            allowed=f"this rehearsal has {rehearsal.devices} NPUs, numbered from 0",
+            fix=f"device.index={rehearsal.devices - 1}, or rehearsal.devices={device.index + 1}",
+        )
+
+
 def _workload(request: Request) -> Iterator[Problem]:
     yield from request.workload.problems()
 
@@ -183,6 +221,7 @@ RULES: tuple[Rule, ...] = (
     _steps_fill_schedule,
     _compile_before_timing,
     _modules,
+    _rehearsal,
     _workload,
     _device,
 )

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 from msgspec.structs import asdict
 
 from harness.errors import Problem
+from harness.kineto import HostRange
 
 if TYPE_CHECKING:
     import torch
 
     from harness.config import Request
+    from harness.records import Coverage
 
 
 class Experimental(
@@ -54,6 +58,25 @@ class OpenDevice(Struct, frozen=True, kw_only=True):
     """The model, as the system or the driver calls it."""
     versions: dict[str, str] = {}
     """Of what stands between torch and the device: its toolkit, its driver."""
+    emulated: bool = False
+    """Whether the driver itself says that there is no such device."""
+
+
+@dataclass(kw_only=True)
+class Sink:
+    """Where a run's profiler leaves what it records: one for each run, in the child process."""
+
+    folder: Path
+    """The run folder."""
+    torch_device: torch.device
+    cycles: int
+    """How often the profiler will be done with a window."""
+    announce: Callable[[], None]
+    """To be called when a window is being written."""
+    ranges: list[HostRange] = field(default_factory=list)
+    """The steps so far."""
+    coverage: dict[str, Coverage] = field(default_factory=dict)
+    """What became of the profiler's events, by activity type, where that is known already."""
 
 
 class Cannot(Struct, frozen=True):
@@ -92,7 +115,7 @@ class Target(Protocol):
 
 
 class Device(Target, Protocol):
-    """A target that can be run; these three are called in the child process only."""
+    """A target that can be run; these are called in child processes only."""
 
     def open(self, index: int) -> OpenDevice:
         """Return the device; raise `MachineError` saying what this machine lacks."""
@@ -100,10 +123,11 @@ class Device(Target, Protocol):
     def synchronise(self, device: torch.device) -> None:
         """Wait until all work queued on the device is done."""
 
-    def profiler(
-        self, lowered: LoweredProfiler, on_ready: Callable[[Any], None]
-    ) -> AbstractContextManager[Profiler]:
-        """Build the profiler; `on_ready` is called with it once for each finished cycle."""
+    def profiler(self, lowered: LoweredProfiler, sink: Sink) -> AbstractContextManager[Profiler]:
+        """Build the profiler; it writes each finished cycle of the schedule to `sink`."""
+
+    def analyse(self, capture: Path) -> None:
+        """Turn one of the profiler's captures into what readers read, if it is not that yet."""
 
 
 class LoweredSchedule(Struct, frozen=True, kw_only=True):

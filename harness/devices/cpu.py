@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from harness.devices.base import Cannot, LoweredProfiler, OpenDevice, Profiler
+from harness.devices.base import Cannot, LoweredProfiler, OpenDevice, Profiler, Sink
 from harness.devices.torch_profiler import (
+    ANALYSED_WHILE_RUNNING,
     AUTOLOAD,
     TorchExperimental,
     build_profiler,
@@ -35,6 +36,7 @@ class Cpu:
     name = "cpu"
     experimental = CpuExperimental
     cannot: ClassVar[Mapping[str, Cannot]] = {
+        **ANALYSED_WHILE_RUNNING,
         "profiler.activities=device": Cannot(
             "there is no device beside the host", "profiler.activities=[host]"
         ),
@@ -85,11 +87,12 @@ class Cpu:
     def synchronise(self, device: torch.device) -> None:
         """Return at once: operators on the CPU are done when they return."""
 
-    def profiler(
-        self, lowered: LoweredProfiler, on_ready: Callable[[Any], None]
-    ) -> AbstractContextManager[Profiler]:
+    def profiler(self, lowered: LoweredProfiler, sink: Sink) -> AbstractContextManager[Profiler]:
         """Build torch's profiler."""
-        return build_profiler(lowered, on_ready, {"host": "CPU"})
+        return build_profiler(lowered, sink, {"host": "CPU"})
+
+    def analyse(self, capture: Path) -> None:
+        """Return at once: torch's events become tables while the run goes on."""
 
 
 def _model_name() -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from harness.devices.base import Cannot, LoweredProfiler, OpenDevice, Profiler
+from harness.devices.base import Cannot, LoweredProfiler, OpenDevice, Profiler, Sink
 from harness.devices.torch_profiler import (
+    ANALYSED_WHILE_RUNNING,
     AUTOLOAD,
     TorchExperimental,
     build_profiler,
@@ -33,7 +34,7 @@ class Cuda:
 
     name = "cuda"
     experimental = CudaExperimental
-    cannot: ClassVar[Mapping[str, Cannot]] = {}
+    cannot: ClassVar[Mapping[str, Cannot]] = ANALYSED_WHILE_RUNNING
 
     def problems(self, request: Request) -> Iterator[Problem]:
         """Yield torch's traps."""
@@ -87,8 +88,9 @@ class Cuda:
 
         torch.cuda.synchronize(device)
 
-    def profiler(
-        self, lowered: LoweredProfiler, on_ready: Callable[[Any], None]
-    ) -> AbstractContextManager[Profiler]:
+    def profiler(self, lowered: LoweredProfiler, sink: Sink) -> AbstractContextManager[Profiler]:
         """Build torch's profiler."""
-        return build_profiler(lowered, on_ready, {"host": "CPU", "device": "CUDA"})
+        return build_profiler(lowered, sink, {"host": "CPU", "device": "CUDA"})
+
+    def analyse(self, capture: Path) -> None:
+        """Return at once: torch's events become tables while the run goes on."""

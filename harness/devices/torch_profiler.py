@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harness.devices.base import Experimental, LoweredProfiler, Profiler
+from harness.devices.base import Cannot, Experimental, LoweredProfiler, Profiler, Sink
 from harness.errors import Problem
 
 if TYPE_CHECKING:
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 AUTOLOAD = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
 """Without it, ``import torch`` fails where torch_npu is installed and CANN is not."""
+
+ANALYSED_WHILE_RUNNING: Mapping[str, Cannot] = {
+    "profiler.analyse=later": Cannot(
+        "torch's events become tables while the run goes on", "profiler.analyse=now"
+    ),
+}
 
 
 class TorchExperimental(Experimental, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,17 +105,19 @@ def torch_problems(request: Request, experimental: TorchExperimental) -> Iterato
 
 
 def build_profiler(
-    lowered: LoweredProfiler, on_ready: Callable[[Any], None], activities: dict[str, str]
+    lowered: LoweredProfiler, sink: Sink, activities: dict[str, str]
 ) -> AbstractContextManager[Profiler]:
     """Build ``torch.profiler.profile``; `activities` maps our names to ProfilerActivity's."""
     from msgspec.structs import asdict
     from torch._C._profiler import _ExperimentalConfig
     from torch.profiler import ProfilerActivity, profile, schedule
 
+    from harness.drain import TorchDrain
+
     return profile(
         activities=[getattr(ProfilerActivity, activities[name]) for name in lowered.activities],
         schedule=schedule(**asdict(lowered.schedule)),
-        on_trace_ready=on_ready,
+        on_trace_ready=TorchDrain(lowered, sink),
         record_shapes=lowered.record_shapes,
         profile_memory=lowered.profile_memory,
         with_stack=lowered.with_stack,

@@ -191,3 +191,32 @@ def warnings(probe: Probe) -> Answer:
         return good("torch_npu prints its own")
     says = ", ".join(f"{name}={given[name]}" for name in silent)
     return note(f"torch_npu prints none with {says}", f"unset {' '.join(silent)}")
+
+
+def lacks(probe: Probe, *, analyse: bool) -> str:
+    """Say what an NPU run is sure to lack here, and what to do; "" for nothing.
+
+    Asks only what is quickly told; whether torch_npu starts shows when it does. `analyse` is
+    whether msprof will be needed.
+    """
+    checks = {
+        "torch_npu": pair,
+        "CANN": cann,
+        "its libraries": libraries,
+        "the environment": environment,
+    }
+    checks |= {"msprof": msprof} if analyse else {}
+    answers = {name: check(probe) for name, check in checks.items()}
+    found = [
+        f"\n  {name}: {answer.says}\n    to do: {answer.do}"
+        for name, answer in answers.items()
+        if answer.good is False
+    ]
+    if not found:
+        return ""
+    return (
+        "device=npu cannot run on this machine:"
+        + "".join(found)
+        + "\n  python -m harness doctor device=npu shows all that a run needs;"
+        "\n  python -m harness rehearse runs the same without an NPU"
+    )

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from harness.emulator.columns import NEWEST_ERA, Era
+from harness.emulator.faults import NO_FAULTS, Faults
 from harness.errors import MachineError
 
 SOURCES = Path(__file__).parent
@@ -34,6 +36,10 @@ OTHER_NAMES = (
     "libms_tools_ext.so",
 )
 """Libraries that torch_npu asks for; one file, so that they share one state."""
+OPERATOR_PACKAGE = "opp"
+HOME_FOLDERS = (OPERATOR_PACKAGE, "runtime", "compiler")
+"""Folders that torch_npu wants in CANN's; it looks for nothing in them."""
+VERSION_FILE = "ascend_toolkit_install.info"
 MSPROF = SOURCES / "msprof.py"
 LAUNCHER = """#!/bin/sh
 exec "$HARNESS_EMULATOR_PYTHON" "$HARNESS_EMULATOR_MSPROF" "$@"
@@ -50,13 +56,20 @@ class Emulator(Struct, frozen=True):
     tools: Path
     """The folder of ``msprof``."""
 
-    def environment(
+    @property
+    def home(self) -> Path:
+        """The folder that stands for CANN's own, where torch_npu looks for CANN's version."""
+        return self.libraries.parent
+
+    def environment(  # noqa: PLR0913 - one keyword for each thing that may differ
         self,
         base: Mapping[str, str] | None = None,
         *,
         devices: int = 2,
         record: Path | None = None,
         strict: bool = False,
+        era: Era = NEWEST_ERA,
+        faults: Faults = NO_FAULTS,
     ) -> dict[str, str]:
         """Return the environment of a process whose torch_npu is to run on the emulator.
 
@@ -65,15 +78,23 @@ class Emulator(Struct, frozen=True):
             devices: how many NPUs there are.
             record: a file that receives every profiling call, a JSON line each.
             strict: an operator that is not computed is an error.
+            era: which CANN this is to be, by the headers of its tables.
+            faults: what is to go wrong.
         """
         inherited = dict(os.environ if base is None else base)
         ours = ("ASCEND_", "HARNESS_EMULATOR_", "PROFILER_SAMPLECONFIG", "PROFILING_MODE")
         kept = {name: value for name, value in inherited.items() if not name.startswith(ours)}
+        path = inherited.get("PATH", os.defpath)
         set_here = {
+            "ASCEND_HOME_PATH": str(self.home),
+            "ASCEND_OPP_PATH": str(self.home / OPERATOR_PACKAGE),
             "LD_LIBRARY_PATH": _in_front(self.libraries, inherited.get("LD_LIBRARY_PATH")),
-            "PATH": _in_front(self.tools, inherited.get("PATH", os.defpath)),
+            "PATH": _without_msprof(path)
+            if faults.msprof == "missing"
+            else _in_front(self.tools, path),
             "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
             "HARNESS_EMULATOR_DEVICES": str(devices),
+            "HARNESS_EMULATOR_ERA": era,
             "HARNESS_EMULATOR_PYTHON": sys.executable,
             "HARNESS_EMULATOR_MSPROF": str(MSPROF),
         }
@@ -81,7 +102,13 @@ class Emulator(Struct, frozen=True):
             set_here["HARNESS_EMULATOR_RECORD"] = str(record)
         if strict:
             set_here["HARNESS_EMULATOR_STRICT"] = "1"
-        return kept | set_here
+        return kept | set_here | faults.environment()
+
+
+def _without_msprof(path: str) -> str:
+    """Leave out of PATH each folder where ``msprof`` would be found."""
+    folders = path.split(os.pathsep)
+    return os.pathsep.join(each for each in folders if not shutil.which("msprof", path=each))
 
 
 def _in_front(folder: Path, others: str | None) -> str:
@@ -172,6 +199,9 @@ def _compile(compiler: str, wheel: Path, target: Path) -> None:
         raise MachineError(f"The CANN emulator did not compile with {compiler}:\n{done.stderr}")
     for name in OTHER_NAMES:
         (libraries / name).symlink_to(LIBRARY)
+    for name in HOME_FOLDERS:
+        (target / name).mkdir()
+    (target / VERSION_FILE).write_text("version=emulated\n", encoding="utf-8")
     if MSPROF.exists():
         launcher = tools / "msprof"
         launcher.write_text(LAUNCHER, encoding="utf-8")

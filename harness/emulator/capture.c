@@ -30,7 +30,6 @@ static FILE *launches[MAX_DEVICES], *marks;
 static uint64_t capture_begin_ns;
 static int64_t epoch_offset_ns; /* wall clock − CLOCK_MONOTONIC_RAW, as start_info states it */
 static atomic_ullong correlations;
-static unsigned long long computed_launches, uncomputed_launches;
 
 /* --- writing ------------------------------------------------------------------------------- */
 
@@ -173,17 +172,18 @@ static bool close_capture(void) {
         fclose(marks);
         marks = NULL;
     }
+    FILE *summary = create("emulated/summary.json");
+    if (summary) {
+        put_tally(summary);
+    }
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    return write_file("host/end_info",
+    return summary && !fclose(summary) &&
+           write_file("host/end_info",
                       "{\"collectionTimeEnd\": \"%lld\", \"clockMonotonicRaw\": \"%llu\", "
                       "\"emulated\": \"true\"}\n",
                       (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000,
-                      (unsigned long long)monotonic_ns()) &&
-           write_file("emulated/summary.json",
-                      "{\"emulated\":true,\"operators_computed\":%llu,"
-                      "\"operators_not_computed\":%llu}\n",
-                      computed_launches, uncomputed_launches);
+                      (unsigned long long)monotonic_ns());
 }
 
 /* --- one launched operator ----------------------------------------------------------------- */
@@ -209,7 +209,7 @@ static const char *format_name(int format) {
     }
 }
 
-static int64_t put_tensors(FILE *out, const Launch *launch, int from, int to) {
+int64_t put_tensors(FILE *out, const Launch *launch, int from, int to) {
     int64_t bytes = 0;
     for (int i = from; i < to; i++) {
         const Tensor *tensor = launch->tensors[i];
@@ -245,7 +245,7 @@ void record_launch(const Launch *launch, Stream *stream, uint64_t begin_ns) {
     pthread_mutex_lock(&lock);
     FILE *out = launches[stream->device];
     if (out) {
-        computed ? computed_launches++ : uncomputed_launches++;
+        count_launch(launch->name, computed);
         const int first_output = launch->count - launch->outputs;
         fprintf(out, "{\"op\":\"%s\",\"type\":", launch->name);
         put_type(out, launch->name);
@@ -274,7 +274,8 @@ void record_launch(const Launch *launch, Stream *stream, uint64_t begin_ns) {
 
 /* --- marks and ranges ---------------------------------------------------------------------- */
 
-void record_mark(const char *message, const char *domain, const void *stream, uint64_t begin_ns) {
+void record_mark(const char *message, const char *domain, const void *stream, uint64_t begin_ns,
+                 uint64_t end_ns) {
     pthread_mutex_lock(&lock);
     if (recording && marks && begin_ns >= capture_begin_ns) {
         fputs("{\"message\":", marks);
@@ -283,7 +284,7 @@ void record_mark(const char *message, const char *domain, const void *stream, ui
         put_text(marks, domain);
         fprintf(marks, ",\"start_ns\":%lld,\"end_ns\":%lld,\"thread\":%ld,",
                 (long long)begin_ns + epoch_offset_ns,
-                (long long)monotonic_ns() + epoch_offset_ns, syscall(SYS_gettid));
+                (long long)end_ns + epoch_offset_ns, syscall(SYS_gettid));
         if (stream) {
             fprintf(marks, "\"stream\":%d,", ((const Stream *)stream)->id);
         }
@@ -305,6 +306,9 @@ int set_result_path(const char *path, size_t length) {
 }
 
 int set_setting(int type, const char *value, size_t length) {
+    if (is_rejected(type)) {
+        return NOT_SUPPORTED;
+    }
     if (type < 0 || type >= MAX_SETTINGS || length >= MAX_OPTION) {
         return INVALID_PARAMETER;
     }
@@ -314,11 +318,14 @@ int set_setting(int type, const char *value, size_t length) {
 }
 
 int start_capture(const Config *config) {
+    if (is_set("HARNESS_EMULATOR_START_FAILS")) {
+        return START_FAILED;
+    }
     pthread_mutex_lock(&lock);
     int result = PROFILING_ALREADY_ON;
     if (!recording) {
         active = *config;
-        computed_launches = uncomputed_launches = 0;
+        reset_tally();
         result = open_capture() ? OK : CANNOT_WRITE;
         recording = result == OK;
     }

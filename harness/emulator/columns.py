@@ -7,14 +7,15 @@ vector (``aiv``) halves: Atlas A2 and A3.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-ERAS: Final = {
+Era = Literal["block_dim", "block_num"]
+ERAS: Final[dict[Era, tuple[str, str]]] = {
     "block_dim": ("Block Dim", "Mix Block Dim"),
     "block_num": ("Block Num", "Mix Block Num"),
 }
 """msprof renamed the two columns on 2026-01-28, torch_npu on 2026-02-03."""
-NEWEST_ERA: Final = "block_num"
+NEWEST_ERA: Final[Era] = "block_num"
 
 TENSOR_COLUMNS: Final = (
     "Input Shapes",
@@ -26,7 +27,7 @@ TENSOR_COLUMNS: Final = (
 )
 
 
-def base_header(era: str) -> tuple[str, ...]:
+def base_header(era: Era) -> tuple[str, ...]:
     """Return the columns in front of the counters."""
     return (
         "Device_id",

@@ -6,13 +6,16 @@ Names and columns as in msprof's guide to its database and in a real capture: te
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from harness.emulator.columns import Era
 from harness.emulator.kernels import NA, NO_MODEL, Kernel
+from harness.emulator.sampled import Rows, module_names
 
 TABLES: Final = {
     "STRING_IDS": "id INTEGER PRIMARY KEY, value TEXT",
@@ -29,6 +32,7 @@ TABLES: Final = {
     " inputDataTypes INTEGER, inputShapes INTEGER, outputFormats INTEGER,"
     " outputDataTypes INTEGER, outputShapes INTEGER, attrInfo INTEGER, opState INTEGER,"
     " hf32Eligible INTEGER",
+    "ENUM_MSTX_EVENT_TYPE": "id INTEGER PRIMARY KEY, name TEXT",
     "MSTX_EVENTS": "startNs INTEGER, endNs INTEGER, eventType INTEGER, rangeId INTEGER,"
     " category INTEGER, message INTEGER, globalTid INTEGER, endGlobalTid INTEGER,"
     " domainId INTEGER, connectionId INTEGER",
@@ -41,14 +45,18 @@ API_TYPES: Final = {
     15000: "model",
     20000: "acl",
 }
+MARK_TYPES: Final = {0: "marker", 1: "push/pop", 2: "start/end", 3: "marker_ex"}
 NO_CONTEXT: Final = 4294967295
 
 
 class Database:
     """The rows, until they are written."""
 
-    def __init__(self, config: dict[str, Any], pid: int, era: str) -> None:
+    def __init__(self, config: dict[str, Any], pid: int, era: Era) -> None:
         self._lean = config["level"] == "Level0"
+        mask = config["data_type_config"]
+        self._shapes = not self._lean or bool(mask & 0x800000000)
+        self._attributes = bool(mask & 0x4000)
         self._metrics: int = config["aicore_metrics"]
         self._pid = pid
         self._block = "Dim" if era == "block_dim" else "Num"
@@ -57,14 +65,28 @@ class Database:
         self._rows["META_DATA"] += [("emulated", "true")]
         self._rows["NPU_INFO"] += [(each, "Ascend910B1 emulated") for each in config["devices"]]
         self._rows["ENUM_API_TYPE"] += API_TYPES.items()
+        self._rows["ENUM_MSTX_EVENT_TYPE"] += MARK_TYPES.items()
+        self._columns = dict(TABLES)
 
     def add_mark(self, mark: dict[str, Any]) -> None:
         """Add one of the program's own marks and ranges."""
         thread = self._pid << 32 | mark["thread"]
         message, domain = self._id(mark["message"]), self._id(mark["domain"])
         times = mark["start_ns"], mark["end_ns"]
-        row = (*times, 2, NO_CONTEXT, NO_CONTEXT, message, thread, thread, domain, NO_CONTEXT)
+        kind = 0 if mark["start_ns"] == mark["end_ns"] else 2
+        row = (*times, kind, NO_CONTEXT, NO_CONTEXT, message, thread, thread, domain, NO_CONTEXT)
         self._rows["MSTX_EVENTS"].append(row)
+
+    def add_sampled(self, name: str, stored: Rows) -> None:
+        """Add a table of what was sampled."""
+        self._columns[name] = stored.columns
+        self._rows[name] = [
+            tuple(self._id(value) if isinstance(value, str) else value for value in row)
+            for row in stored.rows
+        ]
+        if name == "NPU_MODULE_MEM":
+            self._columns["ENUM_MODULE"] = "id INTEGER PRIMARY KEY, name TEXT"
+            self._rows["ENUM_MODULE"] = [*module_names(stored.rows)]
 
     def add_kernel(self, kernel: Kernel) -> None:
         """Add a kernel, the calls that launched it and what was counted."""
@@ -83,7 +105,7 @@ class Database:
         """Write all tables."""
         self._rows["STRING_IDS"] += [(number, text) for text, number in self._strings.items()]
         with closing(sqlite3.connect(path)) as connection, connection:
-            for name, columns in TABLES.items():
+            for name, columns in self._columns.items():
                 # CANN leaves out TASK_PMU_INFO where nothing was counted.
                 if name == "TASK_PMU_INFO" and not self._rows[name]:
                     continue
@@ -124,7 +146,7 @@ class Database:
         )
 
     def _add_compute_task(self, kernel: Kernel, number: int) -> None:
-        cells = (NA,) * 6 if self._lean else kernel.tensor_cells()
+        cells = kernel.tensor_cells() if self._shapes else (NA,) * 6
         shapes, dtypes, formats, out_shapes, out_dtypes, out_formats = map(self._id, cells)
         self._rows["COMPUTE_TASK_INFO"].append(
             (
@@ -139,11 +161,16 @@ class Database:
                 out_formats,
                 out_dtypes,
                 out_shapes,
-                self._id(NA),
+                self._id(_attributes(kernel) if self._attributes else NA),
                 self._id(NA if self._lean else "dynamic"),
                 self._id(NA if self._lean else "NO"),
             )
         )
+
+
+def _attributes(kernel: Kernel) -> str:
+    """Return an operator's attributes; how CANN words them is not known."""
+    return json.dumps({"op": kernel.api, "emulated": True})
 
 
 def _bare(column: str) -> str:

@@ -22,6 +22,8 @@ enum {
     CANNOT_WRITE = 100004,
     PROFILING_ALREADY_ON = 100042,
     PROFILING_NOT_ON = 100043,
+    NOT_SUPPORTED = 200001, /* as of a setting that this CANN does not have */
+    START_FAILED = 500000,  /* "internal error" */
     OUT_OF_MEMORY = 207001,
     NOT_COMPUTED = 561000, /* aclnn's "runtime error inside the operator" */
 };
@@ -102,6 +104,7 @@ struct Launch {
 };
 
 /* runtime.c */
+extern const int harness_emulated; /* for a process that wants to know what it runs on */
 extern _Thread_local int current_device;
 int device_count(void);
 Stream *stream_or_default(void *stream);
@@ -138,14 +141,34 @@ void compute_matmul(const Launch *launch);
 void compute_addmm(const Launch *launch);
 void compute_attention(const Launch *launch);
 
+/* faults.c */
+bool is_set(const char *variable);
+bool has_feature(const char *name);
+bool is_rejected(int type);
+
+/* tally.c */
+void reset_tally(void);
+void count_launch(const char *name, bool is_computed);
+void put_tally(FILE *out);
+
+/* op_args.c */
+int start_op_args(const char *path);
+void stop_op_args(void);
+void record_op_args(const Launch *launch);
+
+/* profiling.c */
+uint64_t MsprofGetHashId(const char *text, size_t length);
+
 /* capture.c */
 void put_text(FILE *out, const char *text); /* as a JSON string */
 void put_devices(FILE *out, const Config *config);
+int64_t put_tensors(FILE *out, const Launch *launch, int from, int to); /* their bytes */
 int set_result_path(const char *path, size_t length);
 int set_setting(int type, const char *value, size_t length);
 int start_capture(const Config *config);
 int stop_capture(void);
 void record_launch(const Launch *launch, Stream *stream, uint64_t begin_ns);
-void record_mark(const char *message, const char *domain, const void *stream, uint64_t begin_ns);
+void record_mark(const char *message, const char *domain, const void *stream, uint64_t begin_ns,
+                 uint64_t end_ns);
 
 #endif

@@ -5,7 +5,7 @@ with ``--type=db`` the database; ``--analyze=on`` would analyse communication, o
 none here (``torch_npu/profiler/analysis/prof_view/cann_parse``).
 
 ``HARNESS_EMULATOR_ERA`` chooses the headers (`columns.ERAS`), ``HARNESS_EMULATOR_FAULTS`` what goes
-wrong (`kernels.Faults`).
+wrong (`faults.Faults`).
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from harness.emulator import summaries
-from harness.emulator.columns import ERAS, NEWEST_ERA
+from harness.emulator import sampled, summaries
+from harness.emulator.columns import ERAS, NEWEST_ERA, Era
 from harness.emulator.database import Database
-from harness.emulator.kernels import Faults, Kernel, read_kernels, read_lines
+from harness.emulator.faults import Faults
+from harness.emulator.host import add_host, write_platform
+from harness.emulator.kernels import Kernel, read_kernels, read_lines
+from harness.emulator.sampled import Sampled, Window
 from harness.emulator.timeline import Timeline
 
 OUTPUT: Final = "mindstudio_profiler_output"
@@ -46,20 +49,23 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--type", choices=["text", "db"], default="text")
     parser.add_argument("--output", type=Path, required=True, help="the folder PROF_...")
     asked = parser.parse_args(words)
-    faults = Faults.read()
-    era = os.environ.get("HARNESS_EMULATOR_ERA", NEWEST_ERA)
-    if era not in ERAS:
-        print(f"emulated: HARNESS_EMULATOR_ERA={era}: one of {', '.join(ERAS)}", file=sys.stderr)
+    faults = Faults.read(os.environ)
+    named = os.environ.get("HARNESS_EMULATOR_ERA", NEWEST_ERA)
+    era = next((each for each in ERAS if each == named), None)
+    if era is None:
+        print(f"emulated: HARNESS_EMULATOR_ERA={named}: one of {', '.join(ERAS)}", file=sys.stderr)
         return 2
-    if faults.msprof_fails:
+    if faults.msprof == "fails":
         print("emulated: msprof fails, as HARNESS_EMULATOR_FAULTS asks", file=sys.stderr)
         return 1
     if not (asked.output / "emulated" / "config.json").is_file():
         print(f"emulated: {asked.output} is no capture of the emulator", file=sys.stderr)
         return 2
     if asked.export == "on":
-        time.sleep(faults.slow_msprof)
+        time.sleep(faults.slow_analysis_s)
         capture = Capture.read(asked.output, faults, era)
+        if "numa" in capture.config["settings"].get("8", "").split(","):
+            write_platform(capture.folder.parent / f"PLATFORM_{capture.stamp}", capture.times)
         if asked.type == "db":
             _publish_database(capture)
         else:
@@ -80,11 +86,13 @@ class Capture:
     begin_ns: int
     end_ns: int
     pid: int
-    era: str
-    """Which CANN this is to be, by its headers: a key of `ERAS`."""
+    era: Era
+    """Which CANN this is to be, by its headers."""
+    hit_rates: bool
+    """Whether this chip counts the hits of its L2 cache."""
 
     @classmethod
-    def read(cls, folder: Path, faults: Faults, era: str) -> Capture:
+    def read(cls, folder: Path, faults: Faults, era: Era) -> Capture:
         """Read what the emulator recorded."""
         recorded = folder / "emulated"
         config = json.loads((recorded / "config.json").read_text(encoding="utf-8"))
@@ -104,6 +112,7 @@ class Capture:
             end_ns=_time_of(folder / "host" / "end_info", "collectionTimeEnd"),
             pid=int(named[1]) if named else 1,
             era=era,
+            hit_rates=not faults.empty_hit_rate,
         )
 
     @property
@@ -124,24 +133,29 @@ class Capture:
             tables["op_statistic"] = summaries.op_statistic(kernels)
             tables["api_statistic"] = summaries.api_statistic(kernels, level)
         if mask & 0x10:
-            tables["l2_cache"] = summaries.l2_cache(kernels)
+            tables["l2_cache"] = summaries.l2_cache(kernels, hit_rates=self.hit_rates)
             if self.era == NEWEST_ERA:
                 tables["soc_pmu"] = summaries.soc_pmu(kernels)
-        return tables | self._sampled()
+        return tables | self.sampled().tables
 
-    def _sampled(self) -> dict[str, summaries.Table]:
+    @property
+    def times(self) -> range:
+        """When samples are taken."""
+        return Window(self.config["devices"], self.begin_ns, self.end_ns).times
+
+    def sampled(self) -> Sampled:
         """Return what is sampled, whatever runs; by the numbers of ``aclprofSetConfig``."""
-        devices, settings = self.config["devices"], self.config["settings"]
-        window = devices, self.begin_ns, self.end_ns
-        tables = {}
+        settings = self.config["settings"]
+        window = Window(self.config["devices"], self.begin_ns, self.end_ns)
+        found = Sampled()
         if "3" in settings:
-            tables["npu_mem"] = summaries.npu_mem(*window)
-            tables["npu_module_mem"] = summaries.npu_module_mem(*window)
+            sampled.add_memory(found, window)
         if "5" in settings:
-            tables["nic"] = tables["roce"] = summaries.network(*window)
+            sampled.add_networks(found, window)
         if "6" in settings:
-            tables["hccs"], tables["pcie"] = summaries.hccs(devices), summaries.pcie(devices)
-        return tables
+            sampled.add_links(found, window)
+        add_host(found, window, settings.get("8", ""), self.pid)
+        return found
 
     def timeline(self) -> list[dict[str, Any]]:
         """Return the events."""
@@ -149,6 +163,7 @@ class Capture:
         for device, kernels in self.kernels.items():
             timeline.add_kernels(device, kernels)
         timeline.add_marks(self.marks)
+        timeline.add_sampled(self.sampled().events)
         return timeline.events()
 
 
@@ -189,5 +204,7 @@ def _publish_database(capture: Capture) -> None:
             database.add_kernel(kernel)
         for mark in capture.marks:
             database.add_mark(mark)
+        for table, rows in capture.sampled().stored.items():
+            database.add_sampled(table, rows)
         database.write(Path(aside) / name)
         (Path(aside) / name).replace(capture.folder / name)

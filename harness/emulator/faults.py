@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, get_args
 
+import msgspec
 from msgspec import Meta, Struct
 
 Feature = Literal["ATTR", "AICORE_SHAPE", "MemoryAccess"]
 Rejected = Literal["host_sys", "sys_io", "sys_interconnection", "profile_memory"]
+
+CONFIG_TYPES: Final[dict[Rejected, int]] = {
+    "profile_memory": 3,
+    "sys_io": 5,
+    "sys_interconnection": 6,
+    "host_sys": 8,
+}
+"""The numbers of the settings in ``aclprofSetConfig``."""
+VARIABLE: Final = "HARNESS_EMULATOR_FAULTS"
 
 
 class Faults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,3 +46,29 @@ class Faults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The program that turns raw data into tables. Read by: the emulator."""
     slow_analysis_s: Annotated[float, Meta(ge=0)] = 0.0
     """So many seconds more for the analysis. Read by: the emulator."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that hand this to a process; the emulator's C reads plain ones."""
+        if self == NO_FAULTS:
+            return {}
+        found = {VARIABLE: msgspec.json.encode(self).decode()}
+        if self.missing_features:
+            kept = [name for name in get_args(Feature) if name not in self.missing_features]
+            found["HARNESS_EMULATOR_FEATURES"] = ",".join(kept)
+        if self.rejected_settings:
+            types = [str(CONFIG_TYPES[name]) for name in self.rejected_settings]
+            found["HARNESS_EMULATOR_REJECTED"] = ",".join(types)
+        if self.start_fails:
+            found["HARNESS_EMULATOR_START_FAILS"] = "1"
+        if self.crash_at_stop:
+            found["HARNESS_EMULATOR_CRASH_AT_STOP"] = "1"
+        return found
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Faults:
+        """Return what `environment` has handed to this process."""
+        text = environment.get(VARIABLE)
+        return msgspec.json.decode(text, type=cls) if text else NO_FAULTS
+
+
+NO_FAULTS: Final = Faults()

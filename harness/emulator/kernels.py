@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.emulator.columns import counter_header
+from harness.emulator.faults import Faults
 
 NA: Final = "N/A"
 FREQUENCY_MHZ: Final = 1800
@@ -232,43 +232,16 @@ def _rounded(value: float) -> str:
     return str(round(value, 3))
 
 
-@dataclass(frozen=True)
-class Faults:
-    """What is to go wrong, from ``HARNESS_EMULATOR_FAULTS``; others' faults are left to them."""
-
-    drop_kernels: int = 0
-    """So many kernels, spread over the capture, are missing."""
-    lost_head: float = 0.0
-    """This fraction of the capture, its beginning, is missing: a ring buffer that ran over."""
-    na_shapes: str = ""
-    """Kernels of this type come without shapes."""
-    slow_msprof: float = 0.0
-    """So many seconds more."""
-    msprof_fails: bool = False
-
-    @classmethod
-    def read(cls) -> Faults:
-        """Read the environment."""
-        words = os.environ.get("HARNESS_EMULATOR_FAULTS", "").split(",")
-        values = {name: value for name, _, value in (word.strip().partition(":") for word in words)}
-        return cls(
-            drop_kernels=int(values.get("drop_kernels", 0)),
-            lost_head=float(values.get("lost_head", 0)),
-            na_shapes=values.get("na_shapes", ""),
-            slow_msprof=float(values.get("slow_msprof", 0)),
-            msprof_fails="msprof_fails" in values,
-        )
-
-    def apply(self, kernels: Sequence[Kernel]) -> list[Kernel]:
-        """Return what is left of one device's kernels."""
-        kept = list(kernels)[math.ceil(len(kernels) * self.lost_head) :]
-        count = min(self.drop_kernels, len(kept))
-        dropped = {(2 * each + 1) * len(kept) // (2 * count) for each in range(count)}
-        return [
-            replace(kernel, shapes_known=kernel.type != self.na_shapes)
-            for index, kernel in enumerate(kept)
-            if index not in dropped
-        ]
+def apply(faults: Faults, kernels: Sequence[Kernel]) -> list[Kernel]:
+    """Return what the faults leave of one device's kernels."""
+    kept = list(kernels)[math.ceil(len(kernels) * faults.lost_head) :]
+    count = min(faults.dropped_kernels, len(kept))
+    dropped = {(2 * each + 1) * len(kept) // (2 * count) for each in range(count)}
+    return [
+        replace(kernel, shapes_known=kernel.type not in faults.na_shapes)
+        for index, kernel in enumerate(kept)
+        if index not in dropped
+    ]
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -284,7 +257,7 @@ def read_kernels(launches: Iterable[dict[str, Any]], faults: Faults) -> list[Ker
     for launch in launches:
         tasks[launch["stream"]] += 1
         kernels.append(_kernel(launch, tasks[launch["stream"]]))
-    return faults.apply(sorted(kernels, key=lambda kernel: kernel.start_ns))
+    return apply(faults, sorted(kernels, key=lambda kernel: kernel.start_ns))
 
 
 def _kernel(launch: dict[str, Any], task: int) -> Kernel:

@@ -25,7 +25,8 @@ void *mstxDomainCreateA(const char *name) { return strdup(name); }
 void mstxDomainDestroy(void *domain) { free(domain); }
 
 void mstxDomainMarkA(const void *domain, const char *message, const void *stream) {
-    record_mark(message, name_of(domain), stream, monotonic_ns());
+    const uint64_t now_ns = monotonic_ns();
+    record_mark(message, name_of(domain), stream, now_ns, now_ns);
 }
 
 void mstxMarkA(const char *message, const void *stream) { mstxDomainMarkA(NULL, message, stream); }
@@ -57,7 +58,8 @@ void mstxDomainRangeEnd(const void *domain, uint64_t id) {
     }
     pthread_mutex_unlock(&lock);
     if (ended) {
-        record_mark(ended->message, name_of(domain), ended->stream, ended->begin_ns);
+        record_mark(ended->message, name_of(domain), ended->stream, ended->begin_ns,
+                    monotonic_ns());
         free(ended->message);
         free(ended);
     }

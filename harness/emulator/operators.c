@@ -248,6 +248,7 @@ static int execute(Launch *launch, void *stream) {
         }
     }
     record_launch(launch, stream_or_default(stream), begin_ns);
+    record_op_args(launch);
     free(launch);
     return OK;
 }
@@ -326,5 +327,6 @@ int aclopCompileAndExecute(const char *type, int inputs, Tensor **input_tensors,
         add_tensor(&launch, output_tensors[i]);
     }
     record_launch(&launch, stream_or_default(stream), begin_ns);
+    record_op_args(&launch);
     return OK;
 }

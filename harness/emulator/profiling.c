@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,7 +111,12 @@ int aclprofStart(const Config *config) {
 }
 
 int aclprofStop(const Config *config) {
-    return record_with_config("aclprofStop", stop_capture(), config);
+    const int result = record_with_config("aclprofStop", stop_capture(), config);
+    if (is_set("HARNESS_EMULATOR_CRASH_AT_STOP")) {
+        fprintf(stderr, "emulated: aclprofStop crashes, as asked\n");
+        raise(SIGSEGV);
+    }
+    return result;
 }
 
 int aclprofRegisterDeviceCallback(void) {
@@ -120,7 +126,8 @@ int aclprofRegisterDeviceCallback(void) {
 /* Where this exists, torch_npu's marks in the default domain come here, not to mstxMarkA. */
 int aclprofMarkEx(const char *message, size_t length, const void *stream) {
     char *copy = strndup(message, length), *text = quoted(message, length);
-    record_mark(copy, "default", stream, monotonic_ns());
+    const uint64_t now_ns = monotonic_ns();
+    record_mark(copy, "default", stream, now_ns, now_ns);
     record_call("aclprofMarkEx", OK, ",\"message\":%s", text);
     free(text);
     free(copy);
@@ -128,13 +135,15 @@ int aclprofMarkEx(const char *message, size_t length, const void *stream) {
 }
 
 int aclopStartDumpArgs(uint32_t type, const char *path) {
+    const int result = start_op_args(path);
     char *text = quoted(path, strlen(path));
-    record_call("aclopStartDumpArgs", OK, ",\"type\":%u,\"path\":%s", type, text);
+    record_call("aclopStartDumpArgs", result, ",\"type\":%u,\"path\":%s", type, text);
     free(text);
-    return OK;
+    return result;
 }
 
 int aclopStopDumpArgs(uint32_t type) {
+    stop_op_args();
     return record_call("aclopStopDumpArgs", OK, ",\"type\":%u", type);
 }
 
@@ -150,12 +159,17 @@ typedef struct {
 
 #define FEATURE(name) {NULL, name, {NULL, "1", "1", "all", "all", "emulated"}}
 
-/* $HARNESS_EMULATOR_FEATURES=0 is a CANN that has none of them. */
 int aclprofGetSupportedFeatures(size_t *count, void **features) {
-    static Feature all[] = {FEATURE("ATTR"), FEATURE("MemoryAccess"), FEATURE("AICORE_SHAPE")};
-    const char *wanted = getenv("HARNESS_EMULATOR_FEATURES");
-    *count = wanted && !strcmp(wanted, "0") ? 0 : sizeof all / sizeof *all;
-    *features = all;
+    static const Feature all[] = {FEATURE("ATTR"), FEATURE("MemoryAccess"),
+                                  FEATURE("AICORE_SHAPE")};
+    static Feature found[sizeof all / sizeof *all];
+    *count = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (has_feature(all[i].name)) {
+            found[(*count)++] = all[i];
+        }
+    }
+    *features = found;
     return record_call("aclprofGetSupportedFeatures", OK, ",\"count\":%zu", *count);
 }
 

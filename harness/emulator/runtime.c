@@ -17,6 +17,8 @@ typedef struct {
     uint64_t recorded_ns;
 } Event;
 
+const int harness_emulated = 1;
+
 _Thread_local int current_device = 0;
 
 static Stream default_streams[MAX_DEVICES];

@@ -10,20 +10,16 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
-from harness.emulator.columns import base_header, counter_header
+from harness.emulator.columns import Era, base_header, counter_header
 from harness.emulator.kernels import NA, NO_MODEL, Kernel, us
 
 Row = Sequence[object]
 Table = tuple[Sequence[str], list[Row]]
 
-SAMPLE_NS: Final = 20_000_000
-"""Memory is sampled 50 times a second (``aclprofSetConfig`` 3, "50"); so is all else here."""
-RESERVED_KB: Final = {"APP": 2_160_232, "RUNTIME": 41_984, "HCCL": 0, "SLOG": 0}
 
-
-def op_summary(kernels: Sequence[Kernel], config: dict[str, Any], era: str) -> Table:
+def op_summary(kernels: Sequence[Kernel], config: dict[str, Any], era: Era) -> Table:
     """Return one row per kernel, over all streams in order of their start.
 
     A kernel waits since the row before ended, whatever its stream (``CalculateWaitTime``). At
@@ -123,21 +119,32 @@ def task_time(kernels: Iterable[Kernel], level: str) -> Table:
     return ("Device_id", "kernel_name", "kernel_type", *task), rows
 
 
-def l2_cache(kernels: Sequence[Kernel]) -> Table:
-    """Return the cache's rates: without the first kernel, and without hit rates.
+def l2_cache(kernels: Sequence[Kernel], *, hit_rates: bool) -> Table:
+    """Return the cache's rates, without the first kernel's and, as some chips, the hit rates.
 
-    Both as in a real capture of an Ascend 910B, where ``l2_cache`` delivers no more than that.
+    Both as in a real capture of an Ascend 910B; msprof's guide speaks of the first kernel too.
     """
     rows: list[Row] = []
     for kernel in kernels[1:]:
-        rates = kernel.counters(6)
         if kernel.core == "DSA_SQE":
             continue
         half = "aic" if kernel.core == "AI_CORE" else "aiv"
-        missed = float(rates[f"{half}_write_cache_miss_allocate"])
-        rate = round(missed / (missed + float(rates[f"{half}_write_cache_hit"]) or 1), 6)
-        rows.append((kernel.device, kernel.stream, kernel.task, NA, rate, kernel.name))
+        rates = {
+            way: round(hit / (hit + missed or 1), 6)
+            for way, hit, missed in _cache_counts(kernel, half)
+        }
+        hit_rate = rates["r0_read"] if hit_rates else NA
+        victim_rate = round(1 - rates["write"], 6)
+        row = (kernel.device, kernel.stream, kernel.task, hit_rate, victim_rate, kernel.name)
+        rows.append(row)
     return ("Device_id", "Stream Id", "Task Id", "Hit Rate", "Victim Rate", "Op Name"), rows
+
+
+def _cache_counts(kernel: Kernel, half: str) -> Iterator[tuple[str, float, float]]:
+    counts = kernel.counters(6)
+    for way in ("write", "r0_read"):
+        cache = f"{half}_{way}_cache"
+        yield way, float(counts[f"{cache}_hit"]), float(counts[f"{cache}_miss_allocate"])
 
 
 def soc_pmu(kernels: Iterable[Kernel]) -> Table:
@@ -151,57 +158,9 @@ def soc_pmu(kernels: Iterable[Kernel]) -> Table:
     return ("Device_id", "Stream Id", "Task Id", *rates, "Op Name"), rows
 
 
-def network(devices: Iterable[int], begin_ns: int, end_ns: int) -> Table:
-    """Return what the network's ports carry, of which there is nothing: ``nic`` and ``roce``."""
-    directions = [
-        (f"{way.title()} Bandwidth efficiency(%)", f"{way}Packet/s", *_rates(way))
-        for way in ("rx", "tx")
-    ]
-    columns = [column for direction in directions for column in direction]
-    rows: list[Row] = [
-        (device, us(time_ns) + "\t", 0, *(0 for _ in columns), 0)
-        for device, time_ns in _samples(devices, begin_ns, end_ns)
-    ]
-    return ("Device_id", "Timestamp(us)", "Bandwidth(MB/s)", *columns, "funcId"), rows
-
-
-def _rates(way: str) -> tuple[str, str]:
-    return f"{way}Error rate(%)", f"{way}Dropped rate(%)"
-
-
-def hccs(devices: Iterable[int]) -> Table:
-    """Return what passes between devices: nothing."""
-    rows: list[Row] = [(device, mode, 0, 0, 0) for device in devices for mode in ("Tx", "Rx")]
-    return ("Device_id", "Mode", "Max", "Min", "Average"), rows
-
-
-def pcie(devices: Iterable[int]) -> Table:
-    """Return what passes between hosts and devices: nothing."""
-    kinds = ("Tx_p", "Tx_np", "Tx_cpl", "Tx_latency", "Rx_p", "Rx_np", "Rx_cpl")
-    rows: list[Row] = [
-        (device, f"{kind}_avg(MB/s)", 0, 0, 0) for device in devices for kind in kinds
-    ]
-    return ("Device_id", "Mode", "Min", "Max", "Avg"), rows
-
-
-def npu_mem(devices: Iterable[int], begin_ns: int, end_ns: int) -> Table:
-    """Return what the devices' memory holds, sampled: the process's part, and all."""
-    rows: list[Row] = []
-    for device, time_ns in _samples(devices, begin_ns, end_ns):
-        for event, more in (("APP", 0), ("Device", 242_204)):
-            size = RESERVED_KB["APP"] + more
-            rows.append((device, event, 0, size, size, us(time_ns) + "\t"))
-    return ("Device_id", "event", "ddr(KB)", "hbm(KB)", "memory(KB)", "timestamp(us)"), rows
-
-
-def npu_module_mem(devices: Iterable[int], begin_ns: int, end_ns: int) -> Table:
-    """Return what CANN's parts reserve, sampled."""
-    rows: list[Row] = [
-        (device, component, us(time_ns) + "\t", size, f"NPU:{device}")
-        for device, time_ns in _samples(devices, begin_ns, end_ns)
-        for component, size in RESERVED_KB.items()
-    ]
-    return ("Device_id", "Component", "Timestamp(us)", "Total Reserved(KB)", "Device"), rows
+def mark_type(mark: dict[str, Any]) -> str:
+    """Return CANN's name for a mark, or for a range."""
+    return "marker" if mark["start_ns"] == mark["end_ns"] else "start/end"
 
 
 def msprof_tx(marks: Iterable[dict[str, Any]], pid: int) -> Table:
@@ -211,7 +170,7 @@ def msprof_tx(marks: Iterable[dict[str, Any]], pid: int) -> Table:
             pid,
             mark["thread"],
             0,
-            "marker" if mark["start_ns"] == mark["end_ns"] else "start/end",
+            mark_type(mark),
             0,
             0,
             us(mark["start_ns"]) + "\t",
@@ -225,12 +184,6 @@ def msprof_tx(marks: Iterable[dict[str, Any]], pid: int) -> Table:
     payload = ("pid", "tid", "category", "event_type", "payload_type", "payload_value")
     times = ("Start_time(us)", "End_time(us)")
     return (*payload, *times, "message_type", "domain", "message"), rows
-
-
-def _samples(devices: Iterable[int], begin_ns: int, end_ns: int) -> Iterator[tuple[int, int]]:
-    for device in devices:
-        for time_ns in range(begin_ns, end_ns + 1, SAMPLE_NS):
-            yield device, time_ns
 
 
 def _rounded(*values: float) -> tuple[float, ...]:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from harness.emulator import sampled
 from harness.emulator.kernels import FREQUENCY_MHZ, NO_MODEL, Kernel, us
+from harness.emulator.sampled import Layer
+from harness.emulator.summaries import mark_type
 
 Event = dict[str, Any]
 
@@ -21,14 +24,6 @@ OVERLAP_THREADS: Final = {
     "Communication(Not Overlapped)": 2,
     "Free": 3,
 }
-
-
-class Layer(NamedTuple):
-    """A process of the timeline."""
-
-    name: str
-    label: str
-    order: int
 
 
 FRAMEWORK: Final = Layer("PID Name", "CPU", 6)
@@ -74,9 +69,19 @@ class Timeline:
         for mark in marks:
             pid = self._process(FRAMEWORK, 0, mark["thread"])
             start_ns, end_ns = mark["start_ns"], mark["end_ns"]
-            args = {"event_type": "start/end", "domain": mark["domain"]}
+            args = {"event_type": mark_type(mark), "domain": mark["domain"]}
             where = pid, mark["thread"]
             self._span(where, mark["message"], start_ns, end_ns, args)
+
+    def add_sampled(self, events: Iterable[sampled.Event]) -> None:
+        """Add what was sampled on devices and on the host."""
+        for event in events:
+            pid = self._process(event.layer, event.device, event.thread)
+            if event.end_ns:
+                where = pid, event.thread
+                self._span(where, event.name, event.time_ns, event.end_ns, event.values)
+            else:
+                self._counter(pid, event.name, event.time_ns, event.values)
 
     def _add_launch(self, kernel: Kernel) -> None:
         pid = self._process(CANN, 0, kernel.thread)

@@ -1,1 +1,12 @@
 """The readers of captures. A new one is a file here and a line in the table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.readers.ascend_db import AscendDb
+from harness.readers.ascend_text import AscendText
+from harness.readers.base import Reader
+
+READERS: Final[tuple[Reader, ...]] = (AscendText(), AscendDb())
+"""The formats in order: of a capture in several, the first is read."""

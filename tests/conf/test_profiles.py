@@ -13,9 +13,10 @@ from msgspec import structs
 from torch._C._profiler import _ExperimentalConfig
 
 from harness.compose import CONF, compose_jobs
-from harness.config import Delivery, Device, Execution, Profiler, Request, Sweep
+from harness.config import Delivery, Device, Execution, Profiler, Rehearsal, Request, Sweep
 from harness.devices import TARGETS
 from harness.devices.npu_settings import (
+    DEFAULTS_OF_OUR_OWN,
     AiCMetrics,
     ExportType,
     HostSystem,
@@ -163,6 +164,11 @@ def options() -> list[tuple[str, ...]]:
         for group in ("device", "execution", "experiment")
         for path in sorted((CONF / group).glob("[!_]*.yaml"))
     ]
+    rehearsed = ("device=npu", "rehearsal.emulate=true")
+    chosen += [
+        (*rehearsed, f"rehearsal={path.stem}")
+        for path in sorted((CONF / "rehearsal").glob("*.yaml"))
+    ]
     for path in sorted((CONF / "workload").glob("[!_]*.yaml")):
         needed = ("workload.target=package.module:name",) if path.stem == "callable" else ()
         chosen.append((f"workload={path.stem}", *needed))
@@ -176,7 +182,8 @@ def test_every_shipped_file_composes_into_a_valid_request(overrides: tuple[str, 
 
 def test_every_group_is_covered_here() -> None:
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
-    assert groups == {"device", "profiler", "workload", "execution", "experiment", "hydra"}
+    settings = {"device", "profiler", "workload", "execution", "rehearsal"}
+    assert groups == settings | {"experiment", "hydra"}
 
 
 @pytest.mark.parametrize("workload", get_args(AnyWorkload))
@@ -195,6 +202,7 @@ def test_a_workload_file_has_all_settings_of_its_workload(workload: type) -> Non
         (Execution, "execution/isolated.yaml", ()),
         (Execution, "execution/inline.yaml", ()),
         (Profiler, "profiler/default.yaml", ("experimental",)),
+        (Rehearsal, "rehearsal/healthy.yaml", ()),
     ],
 )
 def test_a_file_has_all_settings_of_its_group(
@@ -205,7 +213,7 @@ def test_a_file_has_all_settings_of_its_group(
 
 def test_the_primary_config_has_all_settings_outside_the_groups() -> None:
     primary = read(CONF / "config.yaml")
-    groups = {"device", "profiler", "workload", "execution"}
+    groups = {"device", "profiler", "workload", "execution", "rehearsal"}
     assert structs_fields(Request) == (set(primary) - {"hydra"}) | groups
     assert structs_fields(Delivery) == set(primary["delivery"])
     assert structs_fields(Sweep) == set(primary["sweep"])
@@ -263,31 +271,57 @@ def class_of(module: ast.Module, name: str) -> ast.ClassDef:
 
 
 def test_torch_npu_has_these_experimental_settings_with_these_defaults() -> None:
+    """A new version fails here if it adds, drops, renames or reorders one, or changes a default."""
     config = class_of(torch_npu_source(), "_ExperimentalConfig")
     (init,) = [
         node
         for node in config.body
         if isinstance(node, ast.FunctionDef) and node.name == "__init__"
     ]
-    theirs = parameters(init)
+    theirs = {name: default_of(node) for name, node in parameters(init).items()}
     ours = structs.asdict(NpuExperimental())
     assert list(ours) == list(theirs)
-    plain = {name: node.value for name, node in theirs.items() if isinstance(node, ast.Constant)}
-    assert {name: ours[name] or None for name in plain if plain[name] is None} == {
-        "gc_detect_threshold": None,
-        "host_sys": None,
-        "mstx_domain_include": None,
-        "mstx_domain_exclude": None,
+    own = {name for name in theirs if as_torch_npu_has_it(ours[name]) != theirs[name]}
+    assert own == set(DEFAULTS_OF_OUR_OWN)
+    # What the reasons in the table rest on: these two do not go together.
+    assert {name: theirs[name] for name in own} == {
+        "profiler_level": "Level0",
+        "aic_metrics": "PipeUtilization",
     }
-    assert {name: ours[name] for name in plain if plain[name] is not None} == {
-        name: value for name, value in plain.items() if value is not None
-    }
-    # Level0 and PipeUtilization do not go together; the harness starts where both are delivered.
-    assert {name: ast.unparse(theirs[name]) for name in theirs if name not in plain} == {
-        "profiler_level": "Constant.LEVEL0",
-        "aic_metrics": "Constant.AicPipeUtilization",
-        "export_type": "ExportType.Text",
-    }
+
+
+CONSTANTS = {
+    "Constant.LEVEL0": "Level0",
+    "Constant.AicPipeUtilization": "PipeUtilization",
+    "ExportType.Text": "Text",
+}
+"""What torch_npu's signature names, in the words of its classes."""
+
+
+def default_of(node: ast.expr) -> object:
+    return node.value if isinstance(node, ast.Constant) else CONSTANTS[ast.unparse(node)]
+
+
+def as_torch_npu_has_it(value: object) -> object:
+    """Its lists are None when empty, and need not be lists when there is one item."""
+    if isinstance(value, tuple):
+        return value[0] if len(value) == 1 else list(value) or None
+    return value
+
+
+def test_our_own_defaults_go_together() -> None:
+    """They are delivered as they are; torch_npu's are not."""
+    assert problems(composed("device=npu", "profiler=default")) == []
+    lowered = NpuExperimental().lowered()
+    assert (lowered["profiler_level"], lowered["aic_metrics"]) == ("Level1", "PipeUtilization")
+
+
+def test_every_npu_setting_is_explained_where_its_value_stands() -> None:
+    """A comment on each line, which says what the setting is."""
+    text = (CONF / "profiler" / "experimental" / "npu" / "_base.yaml").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert [line.partition(":")[0] for line in lines] == list(structs.asdict(NpuExperimental()))
+    assert [line for line in lines if " # " not in line] == []
 
 
 @pytest.mark.parametrize(

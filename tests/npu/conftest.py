@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from harness.emulator.build import Emulator, build
-from tests.conftest import COMPILER
+from harness.emulator.faults import Faults
+from tests.conftest import COMPILER, ROOT
 
 collect_ignore_glob = [] if COMPILER else ["test_*.py"]
 
 CHILDREN = Path(__file__).parent / "children"
-LIMIT_S = 120
+LIMIT_S = 600
 
 OnNpu = Callable[..., str]
 
@@ -32,14 +33,18 @@ def on_npu(emulator: Emulator, tmp_path: Path) -> OnNpu:
     return lambda *words, **settings: run_on_npu(emulator, tmp_path, *words, **settings)
 
 
-def run_on_npu(emulator: Emulator, folder: Path, *words: str, **settings: str) -> str:
+def run_on_npu(
+    emulator: Emulator, folder: Path, *words: str, faults: Faults = Faults(), **settings: str
+) -> str:
     """Run Python on the emulator; `settings` are environment variables."""
     script = CHILDREN / words[0]
     start = [str(script)] if script.suffix == ".py" else ["-c", words[0]]
     done = subprocess.run(
         [sys.executable, *start, *words[1:]],
         cwd=folder,
-        env=emulator.environment() | settings,
+        env=emulator.environment(**({"faults": faults} if faults != Faults() else {}))
+        | {"PYTHONPATH": str(ROOT)}
+        | settings,
         capture_output=True,
         text=True,
         timeout=LIMIT_S,

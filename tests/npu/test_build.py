@@ -11,7 +11,9 @@ import pytest
 
 from harness.emulator import build as building
 from harness.emulator.build import Emulator, build
+from harness.emulator.faults import Faults
 from harness.errors import MachineError
+from tests.npu.conftest import OnNpu
 
 BUILD = "import sys, pathlib; from harness.emulator.build import build; print(build().libraries)"
 
@@ -80,12 +82,53 @@ def test_the_environment_is_that_of_a_machine_with_two_npus_and_no_cann(
     made = emulator.environment(base, record=tmp_path / "calls", strict=True)
     assert made == {
         "KEPT": "1",
+        "ASCEND_HOME_PATH": str(emulator.home),
+        "ASCEND_OPP_PATH": str(emulator.home / "opp"),
         "LD_LIBRARY_PATH": f"{emulator.libraries}:/lib",
         "PATH": f"{emulator.tools}:/bin",
         "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
         "HARNESS_EMULATOR_DEVICES": "2",
+        "HARNESS_EMULATOR_ERA": "block_num",
         "HARNESS_EMULATOR_PYTHON": sys.executable,
         "HARNESS_EMULATOR_MSPROF": str(building.MSPROF),
         "HARNESS_EMULATOR_RECORD": str(tmp_path / "calls"),
         "HARNESS_EMULATOR_STRICT": "1",
     }
+
+
+def test_faults_and_the_era_are_handed_over_as_variables(emulator: Emulator) -> None:
+    faults = Faults(
+        missing_features=("ATTR", "MemoryAccess"),
+        rejected_settings=("host_sys", "profile_memory"),
+        start_fails=True,
+        crash_at_stop=True,
+        lost_head=0.5,
+        na_shapes=("MatMulV2",),
+    )
+    made = emulator.environment({}, era="block_dim", faults=faults)
+    assert made["HARNESS_EMULATOR_ERA"] == "block_dim"
+    assert made["HARNESS_EMULATOR_FEATURES"] == "AICORE_SHAPE"
+    assert made["HARNESS_EMULATOR_REJECTED"] == "8,3"
+    assert made["HARNESS_EMULATOR_START_FAILS"] == made["HARNESS_EMULATOR_CRASH_AT_STOP"] == "1"
+    assert Faults.read(made) == faults
+    assert Faults.read(emulator.environment(made)) == Faults()
+
+
+def test_without_msprof_no_folder_of_path_holds_one(emulator: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "msprof").write_text("#!/bin/sh\n")
+    (tmp_path / "msprof").chmod(0o755)
+    base = {"PATH": f"{emulator.tools}:/bin:{tmp_path}:/usr/bin"}
+    made = emulator.environment(base, faults=Faults(msprof="missing"))
+    assert made["PATH"] == "/bin:/usr/bin"
+
+
+KNOWN = """
+import ctypes, torch_npu
+from torch_npu.utils.collect_env import get_cann_version
+library = ctypes.CDLL("libascendcl.so")
+print(ctypes.c_int.in_dll(library, "harness_emulated").value, get_cann_version())
+"""
+
+
+def test_a_process_can_know_that_it_runs_on_the_emulator(on_npu: OnNpu) -> None:
+    assert on_npu(KNOWN).splitlines()[-1] == "1 emulated"

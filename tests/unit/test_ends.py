@@ -10,7 +10,7 @@ import pytest
 from harness import pipeline
 from harness.collect import collect
 from harness.errors import ExitCode, Problem, RefusedError, worst
-from harness.records import Outcome, Progress, StepTime, write_json
+from harness.records import RUN_FILE, Outcome, Progress, StepTime, write_json
 from harness.run import _death, _Lines
 from tests.captures import capture
 from tests.composing import composed
@@ -99,14 +99,14 @@ def test_record_is_true_when_the_run_cannot_be_read_back(
     status: str,
     code: int,
 ) -> None:
-    def stop(_plan: object, _outcome: object) -> None:
+    def stop(*_values: object) -> None:
         raise error
 
     monkeypatch.setattr(pipeline, "run", lambda _plan, _watch: Outcome(status="ok"))
     monkeypatch.setattr(pipeline, "collect", stop)
     with pytest.raises(error):
         pipeline.run_job(composed(), tmp_path, overrides=(), watch=_Silent())
-    record = pipeline.read_record(tmp_path / pipeline.RUN_FILE)
+    record = pipeline.read_record(tmp_path / RUN_FILE)
     assert record is not None
     assert (record.status, record.exit_code) == (status, code)
     assert "before the run was read back" in record.reason

@@ -7,7 +7,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from harness.report import Section, duration, markdown, shapes, show, size
+from harness.rendering import Section, duration, markdown, show, size
+from harness.report import shapes
 
 
 @pytest.mark.parametrize(

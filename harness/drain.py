@@ -1,0 +1,55 @@
+"""Drain torch.profiler to disk, window by window. Imported in the child process only."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from harness import tables
+from harness.devices.base import LoweredProfiler, Sink
+from harness.events import tables_of
+
+
+class TorchDrain:
+    """A handler for ``on_trace_ready`` that writes each window's tables and trace."""
+
+    def __init__(self, lowered: LoweredProfiler, sink: Sink) -> None:
+        self.lowered = lowered
+        self.sink = sink
+        self.cycle = 0
+        self.operators = 0
+
+    def __call__(self, profiler: Any) -> None:
+        """Write one finished cycle: its tables to ``parts/``, its trace to ``raw/``."""
+        sink = self.sink
+        sink.announce()
+        part = sink.folder / "parts" / f"{self.cycle:03d}"
+        part.mkdir(parents=True)
+        converted = tables_of(
+            profiler.profiler.kineto_results,
+            rank=0,
+            first_id=self.operators,
+            memory=self.lowered.profile_memory,
+            stacks=self.lowered.with_stack,
+            host_ranges=sink.ranges,
+        )
+        for name, frame in converted.frames.items():
+            tables.write(frame, part / f"{name}.parquet")
+        self.operators += converted.frames["operators"].height
+        for kind, more in converted.coverage.items():
+            known = sink.coverage.get(kind)
+            sink.coverage[kind] = known + more if known else more
+        profiler.export_chrome_trace(str(self._raw("trace")))
+        if self.lowered.memory_timeline:
+            with warnings.catch_warnings():
+                # The user asked for it by name; that torch may drop it is said in the docs.
+                warnings.simplefilter("ignore", FutureWarning)
+                profiler.export_memory_timeline(
+                    str(self._raw("memory_timeline")), str(sink.torch_device)
+                )
+        self.cycle += 1
+
+    def _raw(self, name: str) -> Path:
+        suffix = "" if self.sink.cycles == 1 else f"_{self.cycle}"
+        return self.sink.folder / "raw" / f"{name}{suffix}.json.gz"

@@ -1,0 +1,135 @@
+"""The csv files of ``ASCEND_PROFILER_OUTPUT``: read fast, or, where one is broken, line by line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from harness.readers.base import CaptureError
+from harness.readers.shapes import NOT_RECORDED
+
+_BLANKS: Final = " \t\r\n"
+_FLOAT: Final = re.compile(r"\((us|ms|GB/s|MB/s|KB|MB|%)\)$|_(ratio|rate)$|^(Hit|Miss) Rate$")
+_WHOLE: Final = re.compile(r"(cycles|_fops|_hit|_miss|_miss_allocate|_victim)$")
+_SHOWN: Final = 3
+
+
+class Csv(NamedTuple):
+    """A file's rows, and what a person should know of them."""
+
+    table: pl.DataFrame
+    notes: list[str]
+
+
+def text(path: Path) -> Csv:
+    """Read all cells as text without blanks around. Raises CaptureError if there is no header."""
+    found = _read(path, {name: pl.String() for name in _header(path)}, nothing=None)
+    return Csv(found.table.with_columns(pl.col(pl.String).str.strip_chars(_BLANKS)), found.notes)
+
+
+def typed(path: Path, known: dict[str, pl.DataType]) -> Csv:
+    """Read cells by the type of their column; ``N/A`` and empty cells are null.
+
+    Columns beyond `known` whose names say that they are counters are numbers; others are what all
+    their cells are: numbers, else text. Raises CaptureError if there is no header.
+    """
+    header = _header(path)
+    types = {name: known.get(name) or counter_type(name) or pl.String() for name in header}
+    found = _read(path, types, nothing=NOT_RECORDED)
+    unknown = [name for name in header if name not in known and counter_type(name) is None]
+    table = found.table.with_columns(_numbers(found.table[name]) for name in unknown)
+    notes = [f"{path.name}: unknown column {name!r}, kept as it is" for name in unknown]
+    return Csv(table, found.notes + notes)
+
+
+def counter_type(name: str) -> pl.DataType | None:
+    """Return the type of a counter's column, null if the name does not look like one."""
+    if _WHOLE.search(name):
+        return pl.Int64()
+    return pl.Float64() if _FLOAT.search(name) else None
+
+
+def _header(path: Path) -> list[str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            header = next(csv.reader(lines), None)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CaptureError(f"{path.name}: line 1: {error}") from error
+    if not header:
+        raise CaptureError(f"{path.name}: line 1: no header")
+    if len(set(header)) != len(header):
+        raise CaptureError(f"{path.name}: line 1: a column comes twice: {','.join(header)}")
+    return header
+
+
+def _read(path: Path, types: dict[str, pl.DataType], nothing: str | None) -> Csv:
+    try:
+        table = pl.read_csv(
+            path, schema_overrides=types, null_values=nothing
+        )
+    except (PolarsError, OSError, UnicodeDecodeError):
+        return _by_line(path, types, nothing)
+    if table.columns != list(types) or not _ends_with_a_line(path):
+        return _by_line(path, types, nothing)
+    return Csv(table, [])
+
+
+def _ends_with_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(0, io.SEEK_END)
+        file.seek(max(0, file.tell() - 1))
+        return file.read() in {b"\n", b""}
+
+
+def _by_line(path: Path, types: dict[str, pl.DataType], nothing: str | None) -> Csv:
+    """Keep the rows that have all their cells, and the cells that are of their type."""
+    rows: list[Sequence[str | None]] = []
+    places: list[int] = []
+    notes: list[str] = []
+    try:
+        # Split at ends of lines only; those within quotes belong to a cell.
+        content = path.read_bytes().decode("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise CaptureError(f"{path.name}: {error}") from error
+    lines = csv.reader(io.StringIO(content, newline=""), strict=True)
+    try:
+        next(lines)
+        for row in lines:
+            if len(row) == len(types):
+                rows.append([None if cell.strip() in {"", nothing} else cell for cell in row])
+                places.append(lines.line_num)
+            elif row:
+                found = f"{len(row)} cells of {len(types)}: left out"
+                notes.append(f"{path.name}: line {lines.line_num}: {found}")
+    except csv.Error as error:
+        notes.append(f"{path.name}: line {lines.line_num}: {error}; what follows is left out")
+    if content and not content.endswith("\n"):
+        notes.append(f"{path.name}: cut off in line {content.count(chr(10)) + 1}")
+    shown, hidden = notes[:_SHOWN], notes[_SHOWN:]
+    notes = shown + ([f"{path.name}: {len(hidden)} more such lines"] if hidden else [])
+    table = pl.DataFrame(rows, schema=dict.fromkeys(types, pl.String), orient="row")
+    for name, dtype in types.items():
+        cells = table[name].str.strip_chars(_BLANKS)
+        values = cells.cast(dtype, strict=False)
+        wrong = cells.is_not_null() & values.is_null()
+        if wrong.any():
+            first = int(wrong.arg_max() or 0)
+            what = f"{name}: {cells[first]!r} is no number"
+            notes.append(f"{path.name}: line {places[first]}: {what} ({wrong.sum()} such cells)")
+        table = table.with_columns(values)
+    return Csv(table, notes)
+
+
+def _numbers(cells: pl.Series) -> pl.Series:
+    for dtype in (pl.Int64, pl.Float64):
+        values = cells.cast(dtype, strict=False)
+        if values.null_count() == cells.null_count() < len(cells):
+            return values
+    return cells

@@ -1,0 +1,365 @@
+"""The reader of torch_npu's database, ``ascend_pytorch_profiler*.db``: the same tables as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from harness.marks import STEP_MARK
+from harness.readers import ascend, communication, memory, stacks
+from harness.readers.ascend_csv import counter_type
+from harness.readers.base import CaptureError, Origin, Reading
+from harness.readers.host import TORCH_MARK, Host, Mark, Marks, is_mark
+from harness.readers.launches import linked
+from harness.readers.shapes import (
+    NOT_RECORDED,
+    SHAPES,
+    WORDS,
+    argument_shapes,
+    argument_words,
+    parsed,
+    shapes,
+    whole,
+    words,
+)
+from harness.readers.sqlite_tables import Tables, opened
+from harness.records import Coverage
+
+_INT: Final = pl.Int64()
+_OPERATOR: Final = 50001
+_FRAME: Final = 50003
+_MARK: Final = 50004
+_NODE: Final = 10000
+_THREAD_BITS: Final = 0xFFFFFFFF
+_NO_CONTEXT: Final = 4294967295
+_US: Final = 1000
+
+_CELLS: Final[Mapping[str, str]] = {
+    "name": "name",
+    "opType": "type",
+    "taskType": "core",
+    "inputShapes": "input_shapes",
+    "inputDataTypes": "input_dtypes",
+    "inputFormats": "input_formats",
+    "outputShapes": "output_shapes",
+    "outputDataTypes": "output_dtypes",
+    "outputFormats": "output_formats",
+    "opState": "OP State",
+    "hf32Eligible": "HF32 Eligible",
+    "attrInfo": "attrInfo",
+}
+"""What a text of COMPUTE_TASK_INFO is in the table `kernels`; other columns are called as in the
+text export."""
+_BLOCKS: Final = {
+    "blockDim": "Block Dim",
+    "mixBlockDim": "Mix Block Dim",
+    "blockNum": "Block Num",
+    "mixBlockNum": "Mix Block Num",
+}
+_STEP_TIMES: Final = {
+    "computing": "compute_ns",
+    "communication": "communication_ns",
+    "overlapped": "overlapped_ns",
+    "free": "free_ns",
+}
+_RENAMED: Final = {
+    "aic_total_time": "aicore_time(us)",
+    "aiv_total_time": "aiv_time(us)",
+    "cube_utilization": "cube_utilization(%)",
+}
+_UNITS: Final = (
+    (re.compile(r"_time$"), "(us)"),
+    (re.compile(r"_bw(_|$)"), "(GB/s)"),
+    (re.compile(r"_datas$"), "(KB)"),
+)
+
+
+class AscendDb:
+    """Reads the database of a folder ``*_ascend_pt``."""
+
+    name = "torch_npu database"
+
+    def recognises(self, path: Path) -> bool:
+        """Tell whether the folder holds a database of torch_npu."""
+        return ascend.database(path) is not None
+
+    def read(self, path: Path, origin: Origin) -> Reading:
+        """Read a capture. Raises `CaptureError` if nothing of it can be read."""
+        file = ascend.database(path)
+        if file is None:
+            raise CaptureError(f"{path}: no database")
+        notes: list[str] = []
+        rank = ascend.rank(path, origin, notes)
+        with opened(file) as database:
+            capture = _Capture(database, origin, rank)
+            frames = capture.frames()
+        steps = _step_times(path, capture.marks, rank, notes)
+        if steps is not None:
+            frames["steps"] = steps
+        if not frames:
+            raise CaptureError(f"{file}: none of the tables that torch_npu writes")
+        return Reading(
+            frames=frames, coverage=capture.coverage, notes=(*notes, *capture.notes)
+        )
+
+
+class _Capture:
+    """A database while it is read."""
+
+    def __init__(self, database: Tables, origin: Origin, rank: int) -> None:
+        self._database, self._origin, self._rank = database, origin, rank
+        self.coverage: dict[str, Coverage] = {}
+        self.notes: list[str] = []
+        self._api = self._calls()
+        self._names = database.texts(self._api["name"])
+        self.marks = Marks(self._ranges(), origin)
+
+    def frames(self) -> dict[str, pl.DataFrame]:
+        has = self._database.has
+        frames: dict[str, pl.DataFrame] = {}
+        operators, found_stacks = self._operators()
+        frames_of_python = self._times(_FRAME)
+        host = Host(operators, frames_of_python, self.marks)
+        kernels = self._kernels(host)
+        both = linked(kernels, host, self.marks, self._origin, self._rank)
+        if has("PYTORCH_API"):
+            used = pl.col("stack_id").is_in(both.operators["stack_id"].drop_nulls().implode())
+            frames |= {"operators": both.operators, "stacks": found_stacks.filter(used)}
+            marked = self._api.height - operators.height
+            self._count("cpu_op", self._api.height, operators.height, marked)
+            self._count("python_function", frames_of_python.height, 0)
+        if has("COMPUTE_TASK_INFO") or has("COMMUNICATION_OP"):
+            frames["kernels"] = both.kernels
+            self._count("kernel", kernels.height, both.kernels.height)
+        if has("COMMUNICATION_OP"):
+            frames["communication"] = self._communication(both.kernels)
+        if has("OP_MEMORY"):
+            frames["memory"] = self._memory(host)
+        return frames
+
+    def _count(self, kind: str, seen: int, rows: int, marks: int = 0) -> None:
+        self.coverage[kind] = Coverage(seen=seen, rows=rows, marks=marks, hidden=0)
+
+    def _calls(self) -> pl.DataFrame:
+        types = dict.fromkeys(
+            ("startNs", "endNs", "globalTid", "connectionId", "name", "sequenceNumber")
+            + ("fwdThreadId", "inputDtypes", "inputShapes", "callchainId"),
+            _INT,
+        )
+        return self._database.read("PYTORCH_API", types, f"type IN ({_OPERATOR}, {_MARK})")
+
+    def _times(self, kind: int) -> pl.DataFrame:
+        types = dict.fromkeys(("startNs", "endNs", "globalTid"), _INT)
+        return _timed(self._database.read("PYTORCH_API", types, f"type = {kind}"))
+
+    def _ranges(self) -> list[Mark]:
+        found = self._api.select("startNs", "endNs", name=self._names).filter(
+            pl.col("name").str.contains("#", literal=True)
+        )
+        ranges = [Mark(*row) for row in found.rows() if is_mark(row[2])]
+        if not any(mark.name.startswith((TORCH_MARK, STEP_MARK)) for mark in ranges):
+            types = dict.fromkeys(("startNs", "endNs", "id"), _INT)
+            steps = self._database.read("STEP_TIME", types).drop_nulls()
+            ranges += [Mark(start, end, f"{TORCH_MARK}{n}") for start, end, n in steps.rows()]
+        return ranges
+
+    def _operators(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        api, texts = self._api, self._database.texts
+        ids, table = self._stacks()
+        dtypes = texts(api["inputDtypes"])
+        # The single argument of an operator is a scalar: its shape is an empty text, kept as null.
+        single = dtypes.is_not_null() & ~dtypes.str.contains(";", literal=True)
+        cells = texts(api["inputShapes"])
+        cells = cells.set(single & cells.is_null(), "")
+        operators = _timed(api).with_columns(
+            name=self._names,
+            input_shapes=parsed(cells, argument_shapes, SHAPES),
+            input_dtypes=parsed(dtypes, argument_words, WORDS),
+            stack_id=pl.DataFrame({"id": api["callchainId"]}).join(
+                ids, on="id", how="left", maintain_order="left"
+            )["stack_id"],
+            **{
+                "Sequence number": _unless(api["sequenceNumber"], -1),
+                "Fwd thread id": _unless(api["fwdThreadId"], 0),
+            },
+        )
+        return operators.filter([not is_mark(name or "") for name in self._names]), table
+
+    def _stacks(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        types = dict.fromkeys(("id", "stack", "stackDepth"), _INT)
+        found = self._database.read("PYTORCH_CALLCHAINS", types)
+        chains = (
+            found.with_columns(frame=self._database.texts(found["stack"]))
+            .sort("id", "stackDepth")
+            .group_by("id", maintain_order=True)
+            .agg(pl.col("frame").drop_nulls())
+        )
+        ids, table = stacks.identified(chains["frame"].to_list())
+        columns = {"id": chains["id"], "stack_id": pl.Series(ids, dtype=pl.Int64)}
+        return pl.DataFrame(columns), table
+
+    def _kernels(self, host: Host) -> pl.DataFrame:
+        parts = [self._computed()]
+        if self._database.has("COMMUNICATION_OP"):
+            parts.append(self._communicated())
+        found = pl.concat(parts, how="diagonal_relaxed").filter(
+            pl.col("start_ns").is_not_null() & pl.col("duration_ns").is_not_null()
+        ).sort("device", "start_ns", maintain_order=True)
+        end = (pl.col("start_ns") + pl.col("duration_ns")).shift().over("device")
+        launched = self._launched(found["correlation"])
+        wait = pl.max_horizontal(pl.lit(0), pl.col("start_ns") - end).fill_null(0)
+        return found.with_columns(
+            wait_ns=wait,
+            host_ns=launched["host_ns"],
+            inner=host.innermost(launched["thread"], launched["start_ns"]),
+            step_id=self.marks.torch_numbers(found["start_ns"]),
+        )
+
+    def _launched(self, connections: pl.Series) -> pl.DataFrame:
+        """Return, for each, the operator of that connection and when CANN was called."""
+        own = _timed(self._api).with_columns(id=self._api["connectionId"]).drop_nulls("id")
+        pairs = self._database.read("CONNECTION_IDS", dict.fromkeys(("id", "connectionId"), _INT))
+        operators = pairs.join(own, on="id").sort("start_ns").unique("connectionId", keep="last")
+        calls = (
+            self._database.read(
+                "CANN_API", dict.fromkeys(("startNs", "connectionId", "type"), _INT)
+            )
+            .sort(pl.col("type") != _NODE, "startNs")
+            .unique("connectionId", keep="first", maintain_order=True)
+            .select("connectionId", host_ns="startNs")
+        )
+        asked = pl.DataFrame({"connectionId": connections})
+        return asked.join(
+            operators, on="connectionId", how="left", maintain_order="left"
+        ).join(calls, on="connectionId", how="left", maintain_order="left")
+
+    def _computed(self) -> pl.DataFrame:
+        database = self._database
+        blocks = [each for each in database.columns("COMPUTE_TASK_INFO") if each in _BLOCKS]
+        info = database.read(
+            "COMPUTE_TASK_INFO", dict.fromkeys(("globalTaskId", *_CELLS, *blocks), _INT)
+        )
+        names = ("startNs", "endNs", "deviceId", "connectionId", "globalTaskId", "contextId")
+        task = database.read("TASK", dict.fromkeys((*names, "streamId", "taskId", "modelId"), _INT))
+        found = info.join(task, on="globalTaskId", how="left", maintain_order="left")
+        columns = {
+            "start_ns": found["startNs"],
+            "duration_ns": found["endNs"] - found["startNs"],
+            "device": found["deviceId"].cast(pl.Int32),
+            "stream": found["streamId"],
+            "correlation": found["connectionId"],
+            "Model ID": found["modelId"],
+            "Task ID": found["taskId"],
+            "Context ID": _unless(found["contextId"], _NO_CONTEXT),
+            **{_BLOCKS[name]: found[name] for name in blocks},
+            **{column: self._cell(found[name], column) for name, column in _CELLS.items()},
+        }
+        counters = self._counters(found["globalTaskId"])
+        return pl.DataFrame(columns).hstack(counters)
+
+    def _cell(self, ids: pl.Series, column: str) -> pl.Series:
+        cells = self._database.texts(ids)
+        cells = cells.set((cells == NOT_RECORDED) | (cells == ""), None)
+        if column.endswith("_shapes"):
+            return parsed(cells, shapes, SHAPES)
+        if column.endswith(("_dtypes", "_formats")):
+            return parsed(cells, words, WORDS)
+        return cells
+
+    def _counters(self, tasks: pl.Series) -> pl.DataFrame:
+        types = {"globalTaskId": _INT, "name": _INT, "value": pl.Float64()}
+        long = self._database.read("TASK_PMU_INFO", types)
+        if long.is_empty():
+            return pl.DataFrame()
+        wide = long.with_columns(name=self._database.texts(long["name"])).pivot(
+            "name", index="globalTaskId", values="value", aggregate_function="first"
+        )
+        asked = pl.DataFrame({"globalTaskId": tasks})
+        found = asked.join(wide, on="globalTaskId", how="left", maintain_order="left")
+        found = found.drop("globalTaskId").rename(counter_name)
+        return found.with_columns(
+            found[name].cast(counter_type(name) or pl.Float64(), strict=False)
+            for name in found.columns
+        )
+
+    def _communicated(self) -> pl.DataFrame:
+        names = ("opName", "startNs", "endNs", "connectionId", "groupName", "opType", "deviceId")
+        found = self._database.read("COMMUNICATION_OP", dict.fromkeys(names, _INT))
+        texts = self._database.texts
+        return pl.DataFrame(
+            {
+                "name": texts(found["opName"]),
+                "type": texts(found["opType"]),
+                "core": pl.repeat("COMMUNICATION", found.height, eager=True),
+                "start_ns": found["startNs"],
+                "duration_ns": found["endNs"] - found["startNs"],
+                "device": found["deviceId"].cast(pl.Int32),
+                "correlation": found["connectionId"],
+                "groupName": texts(found["groupName"]),
+            },
+            schema_overrides={"core": pl.String},
+        )
+
+    def _communication(self, kernels: pl.DataFrame) -> pl.DataFrame:
+        return communication.table(kernels, [], self.marks, self._rank)
+
+    def _memory(self, host: Host) -> pl.DataFrame:
+        types = dict.fromkeys(memory.OPERATOR_COLUMNS, _INT)
+        types["deviceId"] = types.pop("device")
+        found = self._database.read("OP_MEMORY", types)
+        cells = found.with_columns(
+            name=self._database.texts(found["name"]),
+            device=pl.format("npu:{}", "deviceId"),
+        )
+        table = memory.of_operators(cells, host, self._origin, self._rank)
+        self._count("operator_memory", found.height, table.height)
+        return table
+
+
+def counter_name(bare: str) -> str:
+    """Return what the text export calls a counter: there, names have units."""
+    if bare in _RENAMED:
+        return _RENAMED[bare]
+    return next((bare + unit for end, unit in _UNITS if end.search(bare)), bare)
+
+
+def _timed(found: pl.DataFrame) -> pl.DataFrame:
+    return found.select(
+        thread=pl.col("globalTid") & _THREAD_BITS,
+        start_ns="startNs",
+        duration_ns=pl.col("endNs") - pl.col("startNs"),
+    )
+
+
+def _unless(values: pl.Series, none: int) -> pl.Series:
+    return values.set(values == none, None)
+
+
+def _step_times(
+    folder: Path, marks: Marks, rank: int, notes: list[str]
+) -> pl.DataFrame | None:
+    """Read the database of torch_npu's own analysis: microseconds, whatever its guide says."""
+    path = ascend.output(folder, "analysis.db")
+    if path is None:
+        return None
+    types = {"deviceId": _INT, "step": _INT} | dict.fromkeys(_STEP_TIMES, pl.Float64())
+    try:
+        with opened(path) as database:
+            found = database.read("StepTraceTime", types)
+    except CaptureError as error:
+        notes.append(str(error))
+        return None
+    if found.is_empty():
+        return None
+    return pl.DataFrame(
+        {
+            "step": marks.of_torch(found["step"]),
+            "rank": pl.repeat(rank, found.height, dtype=pl.Int32, eager=True),
+            **{column: whole(found[name], _US) for name, column in _STEP_TIMES.items()},
+            "Device_id": found["deviceId"],
+        }
+    )

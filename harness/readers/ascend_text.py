@@ -1,0 +1,237 @@
+"""The reader of torch_npu's text export: csv files and trace_view.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from harness.readers import ascend, ascend_csv, ascend_trace, communication, memory
+from harness.readers.base import CaptureError, Origin, Reading
+from harness.readers.host import Host, Marks
+from harness.readers.launches import arrivals, linked
+from harness.readers.shapes import SHAPES, WORDS, nanoseconds, parsed, shapes, whole, words
+from harness.records import Coverage
+
+_TEXT: Final = pl.String()
+_WHOLE: Final = pl.Int64()
+
+KERNEL_COLUMNS: Final[Mapping[str, tuple[str, pl.DataType]]] = {
+    "Device_id": ("device", pl.Int32()),
+    "Stream ID": ("stream", _WHOLE),
+    "Name": ("name", _TEXT),
+    "Type": ("type", _TEXT),
+    "Accelerator Core": ("core", _TEXT),
+    "Start Time(us)": ("start_ns", _TEXT),
+    "Duration(us)": ("duration_ns", _TEXT),
+    "Wait Time(us)": ("wait_ns", _TEXT),
+    "Input Shapes": ("input_shapes", _TEXT),
+    "Input Data Types": ("input_dtypes", _TEXT),
+    "Input Formats": ("input_formats", _TEXT),
+    "Output Shapes": ("output_shapes", _TEXT),
+    "Output Data Types": ("output_dtypes", _TEXT),
+    "Output Formats": ("output_formats", _TEXT),
+}
+"""What a column of kernel_details.csv is in the table `kernels`, and how it is read."""
+STEP_COLUMNS: Final = ("Step Id", "Step ID")
+OTHER_COLUMNS: Final[Mapping[str, pl.DataType]] = {
+    **dict.fromkeys(STEP_COLUMNS, _WHOLE),
+    **dict.fromkeys(("Model ID", "Task ID", "Context ID"), _WHOLE),
+    **dict.fromkeys(("Block Dim", "Mix Block Dim", "Block Num", "Mix Block Num"), _WHOLE),
+    **dict.fromkeys(("OP State", "HF32 Eligible"), _TEXT),
+    "memory_bound": pl.Float64(),
+}
+"""Columns of kernel_details.csv that keep their names, beside the counters."""
+STEP_NAMES: Final = {
+    "Computing": "compute_ns",
+    "Communication": "communication_ns",
+    "Overlapped": "overlapped_ns",
+    "Free": "free_ns",
+}
+"""What a column of step_trace_time.csv is in the table `steps`."""
+STEP_TIMES: Final[Mapping[str, pl.DataType]] = {
+    **dict.fromkeys(("Step", "Device_id"), _WHOLE),
+    **dict.fromkeys(STEP_NAMES, pl.Float64()),
+    **dict.fromkeys(("Stage", "Bubble", "Preparing"), pl.Float64()),
+    "Communication(Not Overlapped)": pl.Float64(),
+    "Communication(Not Overlapped and Exclude Receive)": pl.Float64(),
+}
+
+
+class AscendText:
+    """Reads the text export of a folder ``*_ascend_pt``."""
+
+    name = "torch_npu text export"
+
+    def recognises(self, path: Path) -> bool:
+        """Tell whether the folder holds one of the files that the text export always has."""
+        return any(ascend.output(path, name) for name in ("trace_view.json", "kernel_details.csv"))
+
+    def read(self, path: Path, origin: Origin) -> Reading:
+        """Read a capture. Raises `CaptureError` if nothing of it can be read."""
+        return _Capture(path, origin).read()
+
+
+class _Capture:
+    """A folder while it is read: what goes wrong in one file is noted, and the others are read."""
+
+    def __init__(self, folder: Path, origin: Origin) -> None:
+        self._folder, self._origin = folder, origin
+        self._notes: list[str] = []
+        self._coverage: dict[str, Coverage] = {}
+        self._rank = ascend.rank(folder, origin, self._notes)
+
+    def read(self) -> Reading:
+        trace = self._trace()
+        marks = Marks(trace.marks, self._origin)
+        host = Host(trace.operators, trace.frames, marks)
+        kernels = self._table("kernel_details.csv", {name: t for name, (_, t) in KERNEL_COLUMNS.items()} | OTHER_COLUMNS)
+        placed = _placed(_kernels(kernels), trace, host)
+        both = linked(placed, host, marks, self._origin, self._rank)
+        frames: dict[str, pl.DataFrame] = {}
+        if trace.coverage:
+            frames |= {"operators": both.operators, "stacks": trace.stacks}
+        if kernels is not None:
+            frames["kernels"] = both.kernels
+            self._count("kernel", kernels.height, both.kernels.height)
+        found = {
+            "steps": self._steps(marks),
+            "memory": self._memory(host),
+            "communication": self._communication(both.kernels, marks),
+        }
+        frames |= {name: frame for name, frame in found.items() if frame is not None}
+        if not frames:
+            raise CaptureError(f"{self._folder}: nothing can be read: {'; '.join(self._notes)}")
+        return Reading(frames=frames, coverage=self._coverage, notes=tuple(self._notes))
+
+    def _count(self, kind: str, seen: int, rows: int) -> None:
+        self._coverage[kind] = Coverage(seen=seen, rows=rows, marks=0, hidden=0)
+
+    def _trace(self) -> ascend_trace.Timeline:
+        path = ascend.output(self._folder, "trace_view.json")
+        trace = ascend_trace.nothing()
+        if path is None:
+            self._notes.append("trace_view.json: no such file, so no operators")
+        else:
+            try:
+                trace = ascend_trace.read(path)
+            except CaptureError as error:
+                self._notes.append(str(error))
+        self._coverage |= trace.coverage
+        self._notes += trace.notes
+        return trace
+
+    def _table(self, name: str, known: Mapping[str, pl.DataType]) -> pl.DataFrame | None:
+        path = ascend.output(self._folder, name)
+        if path is None:
+            return None
+        try:
+            found = ascend_csv.typed(path, dict(known))
+        except CaptureError as error:
+            self._notes.append(str(error))
+            return None
+        self._notes += found.notes
+        return found.table
+
+    def _steps(self, marks: Marks) -> pl.DataFrame | None:
+        found = self._table("step_trace_time.csv", STEP_TIMES)
+        if found is None or "Step" not in found.columns:
+            return None
+        times = {
+            column: whole(found[name], 1000)
+            for name, column in STEP_NAMES.items()
+            if name in found.columns
+        }
+        others = found.drop("Step", *STEP_NAMES, strict=False)
+        return pl.DataFrame(
+            {
+                "step": marks.of_torch(found["Step"]),
+                "rank": pl.repeat(self._rank, found.height, dtype=pl.Int32, eager=True),
+                **times,
+            }
+        ).hstack(others)
+
+    def _memory(self, host: Host) -> pl.DataFrame | None:
+        columns = memory.OPERATOR_COLUMNS
+        found = self._table("operator_memory.csv", memory.csv_types(columns))
+        if found is not None:
+            cells = memory.from_csv(found, columns)
+            table = memory.of_operators(cells, host, self._origin, self._rank)
+            self._count("operator_memory", found.height, table.height)
+            return table
+        columns = memory.RECORD_COLUMNS
+        found = self._table("memory_record.csv", memory.csv_types(columns))
+        if found is None:
+            return None
+        table = memory.of_records(memory.from_csv(found, columns), self._rank)
+        self._count("memory_record", found.height, table.height)
+        return table
+
+    def _communication(self, kernels: pl.DataFrame, marks: Marks) -> pl.DataFrame | None:
+        path = ascend.output(self._folder, "communication.json")
+        calls: list[communication.Call] = []
+        if path is not None:
+            try:
+                calls = communication.calls(path)
+            except CaptureError as error:
+                self._notes.append(str(error))
+        table = communication.table(kernels, calls, marks, self._rank)
+        return table if table.height or calls else None
+
+
+def _kernels(found: pl.DataFrame | None) -> pl.DataFrame:
+    """Turn the cells into the columns of the table; times are not yet known to be there."""
+    if found is None:
+        found = pl.DataFrame(schema={name: dtype for name, (_, dtype) in KERNEL_COLUMNS.items()})
+    columns: dict[str, pl.Series] = {}
+    for name, (column, dtype) in KERNEL_COLUMNS.items():
+        cells = found[name] if name in found.columns else pl.repeat(None, found.height, dtype=dtype, eager=True)
+        if column.endswith("_ns"):
+            cells = nanoseconds(cells)
+        elif column.endswith("_shapes"):
+            cells = parsed(cells, shapes, SHAPES)
+        elif column.endswith(("_dtypes", "_formats")):
+            cells = parsed(cells, words, WORDS)
+        columns[column] = cells
+    step = next((name for name in STEP_COLUMNS if name in found.columns), None)
+    none = pl.repeat(None, found.height, dtype=pl.Int64, eager=True)
+    columns["step_id"] = none if step is None else found[step]
+    others = found.drop(*KERNEL_COLUMNS, *STEP_COLUMNS, strict=False)
+    return pl.DataFrame(columns).hstack(others).filter(
+        pl.col("start_ns").is_not_null() & pl.col("duration_ns").is_not_null()
+    )
+
+
+def _placed(kernels: pl.DataFrame, trace: ascend_trace.Timeline, host: Host) -> pl.DataFrame:
+    """Add where each kernel was launched, its driver's number, and its device."""
+    task = arrivals(kernels, trace.arrived[ascend_trace.TASK])
+    operator, call = (
+        _sent(arrivals(kernels, trace.arrived[kind]), trace.sent[kind])
+        for kind in (ascend_trace.OPERATOR, ascend_trace.CALL)
+    )
+    device = pl.coalesce(kernels["device"], task["device"], call["device"], operator["device"])
+    return kernels.with_columns(
+        pl.select(device).to_series().alias("device"),
+        task["link"].alias("correlation"),
+        call["host_ns"].alias("host_ns"),
+        host.innermost(operator["thread"], operator["host_ns"]).alias("inner"),
+    )
+
+
+def _sent(arrived: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
+    """Find the other end: the last of that link that was sent before."""
+    return (
+        arrived.with_row_index("n")
+        .sort("start_ns", maintain_order=True)
+        .join_asof(
+            sent.sort("host_ns"),
+            left_on="start_ns",
+            right_on="host_ns",
+            by="link",
+            coalesce=False,
+            check_sortedness=False,
+        )
+        .sort("n")
+    )

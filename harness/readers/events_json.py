@@ -1,0 +1,162 @@
+"""A file that is one JSON list of objects, decoded chunk by chunk into typed structs.
+
+A chunk ends where an object of the list ends. That such a place was found need not be checked with
+a parser of our own: if everything up to it, closed with a bracket, is a JSON list, then it was one,
+since a parser that reads the whole file is in that same state there.
+
+What is not quite JSON (a number that is NaN, half of a surrogate pair, a byte that is no UTF-8), an
+event of an unexpected type, and the end of a file that was cut off are looked at one object at a
+time, which is slow and rare.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import BinaryIO, Final, Generic, TypeVar
+
+import msgspec
+
+from harness.readers.base import CaptureError
+
+CHUNK_BYTES: Final = 4 << 20
+_CHUNKS_WITHOUT_END: Final = 16
+_INDENT: Final = 64
+_SHOWN: Final = 5
+
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|["\[\]{}]', re.DOTALL)
+_BLANKS: Final = b" \t\r\n,"
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+T = TypeVar("T")
+
+
+class EventFile(Generic[T]):
+    """The events of a file, read once from its start to its end."""
+
+    def __init__(
+        self, file: BinaryIO, name: str, kind: type[T], chunk_bytes: int = CHUNK_BYTES
+    ) -> None:
+        """Take an open file, its name for notes, and the struct of an event."""
+        self._file, self._name, self._kind, self._size = file, name, kind, chunk_bytes
+        self._decoder = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
+        self._one = msgspec.json.Decoder(kind)
+        self._pending = b""
+        self._at = 0  # the place of `_pending` in the file
+        self._bad = 0
+        self._ended = False
+        self.notes: list[str] = []
+        """What could not be read, with the place of it; complete after the last chunk."""
+
+    def chunks(self) -> Iterator[list[T]]:
+        """Yield the events, some thousands at a time. Raises CaptureError if this is no list."""
+        self._open()
+        while not self._ended and (block := self._file.read(self._size)):
+            self._pending += block
+            yield self._complete()
+        if not self._ended:
+            yield self._rest()
+        if self._bad > _SHOWN:
+            self.notes.append(f"{self._name}: {self._bad} events are left out, the first named")
+
+    def _open(self) -> None:
+        while not self._pending.strip():
+            self._at += len(self._pending)
+            self._pending = self._file.read(self._size)
+            if not self._pending:
+                raise CaptureError(f"{self._name}: the file is empty")
+        text = self._pending.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if not text.startswith(b"["):
+            raise CaptureError(f"{self._name}: no list of events: begins with {text[:20]!r}")
+        self._drop(len(self._pending) - len(text) + 1)
+
+    def _drop(self, count: int) -> None:
+        self._at += count
+        self._pending = self._pending[count:]
+
+    def _complete(self) -> list[T]:
+        """Decode what is there of whole objects."""
+        place = _border(self._pending)
+        if place is None:
+            if len(self._pending) > _CHUNKS_WITHOUT_END * max(self._size, CHUNK_BYTES):
+                return self._rest()
+            return []
+        end, following = place
+        try:
+            events = self._decoder.decode(b"[%b]" % self._pending[:end])
+        except _UNREADABLE:
+            return self._one_by_one()
+        self._drop(following)
+        return events
+
+    def _rest(self) -> list[T]:
+        """Decode what is left at the end of the file."""
+        self._ended = True
+        try:
+            return self._decoder.decode(b"[" + self._pending)
+        except _UNREADABLE:
+            self._ended = False
+            events = self._one_by_one()
+        if not self._ended:
+            self._ended = True
+            self.notes.append(f"{self._name}: cut off at byte {self._at}")
+        return events
+
+    def _one_by_one(self) -> list[T]:
+        events: list[T] = []
+        data, done, begin, depth = self._pending, 0, 0, 0
+        for token in _TOKEN.finditer(data):
+            what, place = token[0], token.start()
+            if what == b'"':  # has no end yet
+                break
+            if what in b"[{":
+                if depth == 0:
+                    self._between(data[done:place], done)
+                    begin = place
+                depth += 1
+            elif what in b"]}":
+                depth -= 1
+                if depth < 0:
+                    self._between(data[done:place], done)
+                    self._ended = True
+                    break
+                if depth == 0:
+                    done = token.end()
+                    events += self._decoded(data[begin:done], begin)
+        self._drop(done)
+        return events
+
+    def _between(self, text: bytes, place: int) -> None:
+        if text.strip(_BLANKS):
+            self._left_out(place, f"not an event: {text.strip(_BLANKS)[:20]!r}")
+
+    def _decoded(self, text: bytes, place: int) -> list[T]:
+        try:
+            return [self._one.decode(text)]
+        except _UNREADABLE:
+            pass
+        try:
+            # Python's own parser takes NaN and half a pair; null and "?" stand for them.
+            value = json.loads(text.decode(errors="replace"), parse_constant=lambda _: None)
+            plain = json.dumps(value, ensure_ascii=False).encode(errors="replace")
+            return [self._one.decode(plain)]
+        except (ValueError, RecursionError) as error:
+            self._left_out(place, str(error))
+        return []
+
+    def _left_out(self, place: int, why: str) -> None:
+        self._bad += 1
+        if self._bad <= _SHOWN:
+            self.notes.append(f"{self._name}: at byte {self._at + place}: {why}")
+
+
+def _border(data: bytes) -> tuple[int, int] | None:
+    """Return the end of the last object that another one follows, and where that begins."""
+    following = len(data)
+    while (following := data.rfind(b"{", 0, following)) > 0:
+        before = data[max(0, following - _INDENT) : following]
+        objects, comma, blanks = before.rpartition(b",")
+        if comma and not blanks.strip() and objects.rstrip().endswith(b"}"):
+            return following - len(before) + len(objects.rstrip()), following
+    return None

@@ -1,0 +1,225 @@
+"""What the host did, as any export tells it, becomes operators, and the places of kernels in them.
+
+Nesting, self time, marks and the choice of step and stage are those of `harness.events`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from harness import tables
+from harness.marks import STAGE_MARK, STEP_MARK
+from harness.readers.base import Origin
+
+TORCH_MARK: Final = "ProfilerStep#"
+NO_ROW: Final = -1
+
+# What torch's dispatcher calls is `namespace::name`; what lies below (aclnn…, empty_tensor) are
+# torch_npu's own steps, without shapes.
+_QUALIFIED: Final = r"^[A-Za-z_]\w*::\w"
+_AUTOGRAD: Final = r"^(autograd|torch)::"
+
+
+class Mark(NamedTuple):
+    """A range that names a step or a stage."""
+
+    start_ns: int
+    end_ns: int
+    name: str
+
+
+def is_mark(name: str) -> bool:
+    """Tell whether a range of this name is no operator but a mark."""
+    if name.startswith(STEP_MARK):
+        return name.removeprefix(STEP_MARK).isdecimal()
+    return name.startswith((STAGE_MARK, TORCH_MARK))
+
+
+class Marks:
+    """The steps and stages of a capture."""
+
+    def __init__(self, found: list[Mark], origin: Origin) -> None:
+        """Take what the capture has; where it has no mark of a step, `origin` tells the steps."""
+        steps = _numbered(found, STEP_MARK)
+        stages: list[tuple[int, int, int | str]] = [
+            (mark.start_ns, mark.end_ns, mark.name.removeprefix(STAGE_MARK))
+            for mark in found
+            if mark.name.startswith(STAGE_MARK)
+        ]
+        if not steps and origin.steps:
+            steps = [(each.start_ns, each.end_ns, each.step) for each in origin.steps]
+            stages += [(r.start_ns, r.end_ns, r.stage) for r in origin.steps if r.stage]
+        self._cycle = _numbered(found, TORCH_MARK)
+        self._ours = bool(steps)
+        self.steps = tables.Timeline(steps or self._cycle, pl.Int64())
+        self._starts = sorted((start, int(step)) for start, _, step in steps)
+        self.stages = tables.Timeline(stages, pl.String())
+
+    def places(self, host_times: pl.Series) -> dict[str, pl.Series]:
+        """Return the step and the stage of each time; null outside of all, and for null."""
+        times = host_times.fill_null(NO_ROW)
+        return {"step": self.steps.at(times), "stage": self.stages.at(times)}
+
+    def torch_numbers(self, times: pl.Series) -> pl.Series:
+        """Return the number of the ``ProfilerStep#`` that holds each time, or null."""
+        return tables.Timeline(self._cycle, pl.Int64()).at(times)
+
+    def of_torch(self, numbers: pl.Series) -> pl.Series:
+        """Return the step of each number of a ``ProfilerStep#``, null where it is not known."""
+        if not self._ours:
+            return numbers
+        # The mark of a step begins within the range that torch_npu opened for it.
+        within = {
+            int(number): next((s for at, s in self._starts if start <= at < end), None)
+            for start, end, number in self._cycle
+        }
+        known = [within.get(number) for number in numbers]
+        return pl.Series(known, dtype=pl.Int64)
+
+
+def _numbered(found: list[Mark], prefix: str) -> list[tuple[int, int, int | str]]:
+    return [
+        (mark.start_ns, mark.end_ns, int(number))
+        for mark in found
+        if (number := mark.name.removeprefix(prefix)) != mark.name and number.isdecimal()
+    ]
+
+
+class Host:
+    """The operators of a capture, each with its row in the table."""
+
+    def __init__(self, operators: pl.DataFrame, frames: pl.DataFrame, marks: Marks) -> None:
+        """Nest the events of each thread.
+
+        Args:
+            operators: Columns of the table `operators`: at least thread, name, start_ns and
+                duration_ns, in any order.
+            frames: thread, start_ns and duration_ns of the Python frames: children, no rows.
+            marks: The steps and stages.
+        """
+        self._marks = marks
+        order = ("start_ns", -pl.col("duration_ns"))
+        self._table = operators.sort(order, maintain_order=True)
+        own = self._table.select("thread", "start_ns", "duration_ns").with_row_index("row")
+        events = pl.concat(
+            [own.with_columns(pl.col("row").cast(pl.Int64)), frames.with_columns(row=NO_ROW)],
+            how="diagonal_relaxed",
+        ).sort("thread", *order, maintain_order=True)
+        self._nest(events)
+
+    def _nest(self, events: pl.DataFrame) -> None:
+        count = self._table.height
+        starts, durations, rows, threads = (
+            events[name].to_list() for name in ("start_ns", "duration_ns", "row", "thread")
+        )
+        own = array("q", self._table["duration_ns"].to_list())
+        parents = array("q", [NO_ROW]) * count
+        launchers = array("q", [NO_ROW]) * count
+        names = self._table["name"]
+        named = names.str.contains(_QUALIFIED) & ~names.str.contains(_AUTOGRAD)
+        dispatched = named.to_list()
+        thread: int | None = None
+        # What is open, inner last: its end, its row, the innermost operator's row there.
+        open_: list[tuple[int, int, int]] = []
+        for start, duration, row, on in zip(starts, durations, rows, threads, strict=True):
+            if on != thread:
+                thread = on
+                open_.clear()
+            end = start + duration
+            operator = NO_ROW
+            while open_:
+                outer_end, outer, operator = open_[-1]
+                if start < outer_end and end <= outer_end:
+                    if outer != NO_ROW:
+                        own[outer] -= duration
+                    break
+                open_.pop()
+                operator = NO_ROW
+            if row == NO_ROW:
+                open_.append((end, NO_ROW, operator))
+                continue
+            open_.append((end, row, row))
+            parents[row] = operator
+            if dispatched[row]:
+                launchers[row] = row
+            elif operator != NO_ROW:
+                launchers[row] = launchers[operator]
+        self._own, self._parents, self._launchers = own, parents, launchers
+
+    @property
+    def count(self) -> int:
+        """How many operators there are."""
+        return self._table.height
+
+    def innermost(self, threads: pl.Series, times: pl.Series) -> pl.Series:
+        """Return the row of the innermost operator open at each time on its thread, else null."""
+        asked = pl.DataFrame({"thread": threads, "time": times}).with_row_index("n")
+        rows = self._table.select("thread", "start_ns").with_row_index("row")
+        found = (
+            asked.sort("time", maintain_order=True)
+            .join_asof(rows, left_on="time", right_on="start_ns", by="thread", check_sortedness=False)
+            .sort("n")
+        )
+        starts, durations = self._table["start_ns"], self._table["duration_ns"]
+        ends = (starts + durations).to_list()
+        climbed: list[int | None] = []
+        for row, time in zip(found["row"].to_list(), times.to_list(), strict=True):
+            at = NO_ROW if row is None else row
+            # An operator without duration holds its own start.
+            while at != NO_ROW and time >= ends[at] and time != starts[at]:
+                at = self._parents[at]
+            climbed.append(None if at == NO_ROW else at)
+        return pl.Series(climbed, dtype=pl.Int64)
+
+    def launchers(self, innermost: pl.Series) -> pl.Series:
+        """Climb to the operator of torch's dispatcher that holds each; to itself if none does."""
+        outer = pl.Series(self._launchers, dtype=pl.Int64).gather(innermost)
+        return pl.DataFrame({"outer": outer, "inner": innermost}).select(
+            pl.when(pl.col("outer") == NO_ROW).then("inner").otherwise("outer")
+        ).to_series()
+
+    def starts(self, rows: pl.Series) -> pl.Series:
+        """Return when the operators of these rows began; null for null."""
+        return self._table["start_ns"].gather(rows)
+
+    def named(self, names: pl.Series, times: pl.Series) -> pl.Series:
+        """Return the row of the last operator of each name that was open at each time, or null."""
+        rows = self._table.select(
+            "name", "start_ns", end_ns=pl.col("start_ns") + pl.col("duration_ns")
+        ).with_row_index("row")
+        found = (
+            pl.DataFrame({"name": names, "time": times})
+            .with_row_index("n")
+            .sort("time", maintain_order=True)
+            .join_asof(rows, left_on="time", right_on="start_ns", by="name", check_sortedness=False)
+            .sort("n")
+        )
+        inside = pl.when(pl.col("time") <= pl.col("end_ns")).then("row")
+        return found.select(inside.cast(pl.Int64)).to_series()
+
+    def operators(self, origin: Origin, rank: int, kernels: pl.DataFrame) -> pl.DataFrame:
+        """Build the table.
+
+        Args:
+            origin: Where ids start.
+            rank: Goes into every row.
+            kernels: `row`, that of the operator, and `duration_ns` of every linked kernel.
+        """
+        count = self.count
+        on_device = kernels.group_by("row").agg(pl.col("duration_ns").sum())
+        device = pl.repeat(None, count, dtype=pl.Int64, eager=True)
+        columns: dict[str, object] = {
+            name: self._table[name] for name in self._table.columns
+        }
+        columns |= self._marks.places(self._table["start_ns"])
+        columns |= {
+            "id": pl.int_range(origin.first_operator, origin.first_operator + count, eager=True),
+            "rank": pl.repeat(rank, count, dtype=pl.Int32, eager=True),
+            "self_ns": pl.Series(self._own, dtype=pl.Int64),
+            "device_ns": device.scatter(on_device["row"], on_device["duration_ns"]),
+        }
+        return tables.frame("operators", columns)
+

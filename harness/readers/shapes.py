@@ -1,0 +1,102 @@
+"""The cells of torch_npu's and CANN's files: shapes, words and times as they are written there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import polars as pl
+
+SHAPES: Final[pl.DataType] = pl.List(pl.List(pl.Int64))
+WORDS: Final[pl.DataType] = pl.List(pl.String)
+
+NOT_RECORDED: Final = "N/A"
+_BETWEEN_ARGUMENTS: Final = ";\r\n"
+_DECIMALS: Final = 3  # of a microsecond: whole nanoseconds
+
+
+def shapes(cell: str | None) -> list[list[int]] | None:
+    """Read the shapes of a kernel: ``"32,64;;64"``, with or without quotes of its own.
+
+    Each slot between semicolons is an argument; an empty one is a scalar, or an optional argument
+    that was left out. Null where nothing was recorded. Raises ValueError for anything else.
+    """
+    if cell is None or cell in {"", NOT_RECORDED}:
+        return None
+    return [_shape(slot) for slot in cell.strip('"').split(";")]
+
+
+def words(cell: str | None) -> list[str | None] | None:
+    """Read the types or the formats of a kernel: ``FLOAT;;INT64``; an empty slot is null."""
+    if cell is None or cell in {"", NOT_RECORDED}:
+        return None
+    return [slot or None for slot in cell.strip('"').split(";")]
+
+
+def argument_shapes(cell: str | None) -> list[list[int]] | None:
+    r"""Read the shapes of an operator: ``32,64;\r\n;\r\n64`` has three arguments, one a scalar."""
+    if cell is None:
+        return None
+    return [_shape(slot) for slot in _slots(cell)]
+
+
+def argument_words(cell: str | None) -> list[str | None] | None:
+    r"""Read the types of an operator's arguments: ``float;\r\n;\r\nScalar``; null for none."""
+    if cell is None:
+        return None
+    return [slot or None for slot in _slots(cell)]
+
+
+def call_stack(cell: str | None) -> list[str]:
+    r"""Read a stack, innermost frame first: ``torch/_ops.py(7): call;\r\nmain.py(1): main``."""
+    return [frame for frame in _slots(cell or "") if frame]
+
+
+def _slots(cell: str) -> list[str]:
+    """Split at semicolons; the text export puts an end of line behind each of them."""
+    return cell.replace(_BETWEEN_ARGUMENTS, ";").split(";")
+
+
+def _shape(slot: str) -> list[int]:
+    return [int(size) for size in slot.split(",")] if slot.strip() else []
+
+
+def parsed(
+    cells: pl.Series, parse: Callable[[str | None], object], dtype: pl.DataType
+) -> pl.Series:
+    """Apply `parse` to the few distinct `cells`, not to the many rows.
+
+    What `parse` refuses with ValueError is null, as is what is null.
+    """
+    distinct = cells.drop_nulls().unique()
+    found = [_or_none(parse, cell) for cell in distinct]
+    known = pl.DataFrame({"cell": distinct, "value": pl.Series(found, dtype=dtype)})
+    joined = pl.DataFrame({"cell": cells}).join(
+        known, on="cell", how="left", maintain_order="left"
+    )
+    return joined["value"].alias(cells.name)
+
+
+def _or_none(parse: Callable[[str | None], object], cell: str) -> object:
+    try:
+        return parse(cell)
+    except ValueError:
+        return None
+
+
+def nanoseconds(microseconds: pl.Series) -> pl.Series:
+    """Turn microseconds, as text, into whole nanoseconds: times since 1970 exceed a float.
+
+    Blanks around are allowed; what is no number is null.
+    """
+    decimal = microseconds.str.strip_chars().cast(pl.Decimal(38, _DECIMALS), strict=False)
+    return (decimal * 10**_DECIMALS).cast(pl.Int64, strict=False)
+
+
+def whole(values: pl.Series, unit: int) -> pl.Series:
+    """Multiply by `unit` and round to a whole number.
+
+    Exact for decimals that are whole in the small unit: a product below 2**51 is off by less than
+    a half.
+    """
+    return (values.cast(pl.Float64) * unit).round().cast(pl.Int64, strict=False)

@@ -1,0 +1,103 @@
+"""Tables of a sqlite file as frames: chosen columns, absent ones null, nothing written."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from harness.readers.base import CaptureError
+
+_ROWS: Final = 200_000
+
+
+class Tables:
+    """The tables of an open file."""
+
+    def __init__(self, connection: sqlite3.Connection, name: str) -> None:
+        self._connection, self._name = connection, name
+        self._strings: pl.DataFrame | None = None
+
+    def has(self, table: str) -> bool:
+        """Tell whether there is a table of this name."""
+        return bool(self.columns(table))
+
+    def columns(self, table: str) -> list[str]:
+        """Return the names of the columns, none for no such table."""
+        return [str(row[1]) for row in self._rows(f"PRAGMA table_info({table})")]
+
+    def read(self, table: str, columns: Mapping[str, pl.DataType], where: str = "") -> pl.DataFrame:
+        """Return the columns asked for; what the table lacks is null, as are wrong values."""
+        there = self.columns(table)
+        known = {name: dtype for name, dtype in columns.items() if name in there}
+        absent = {name: dtype for name, dtype in columns.items() if name not in there}
+        found = pl.DataFrame(schema=dict(known))
+        if known:
+            chosen = ", ".join(f'"{name}"' for name in known)
+            condition = f" WHERE {where}" if where else ""
+            # All of it names and conditions of ours.
+            cursor = self._execute(f"SELECT {chosen} FROM {table}{condition}")  # noqa: S608
+            parts = [_frame(rows, known) for rows in self._batches(cursor)]
+            found = pl.concat([found, *parts])
+        return found.with_columns(
+            pl.lit(None, dtype).alias(name) for name, dtype in absent.items()
+        ).select(list(columns))
+
+    def texts(self, ids: pl.Series) -> pl.Series:
+        """Return the texts of ids into ``STRING_IDS``; null for none."""
+        if self._strings is None:
+            types: dict[str, pl.DataType] = {"id": pl.Int64(), "value": pl.String()}
+            self._strings = self.read("STRING_IDS", types).unique("id")
+        asked = pl.DataFrame({"id": ids.cast(pl.Int64)})
+        found = asked.join(self._strings, on="id", how="left", maintain_order="left")
+        return found["value"]
+
+    def _rows(self, query: str) -> list[tuple[object, ...]]:
+        return [row for rows in self._batches(self._execute(query)) for row in rows]
+
+    def _execute(self, query: str) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(query)
+        except sqlite3.Error as error:
+            raise CaptureError(f"{self._name}: {error}") from error
+
+    def _batches(self, cursor: sqlite3.Cursor) -> Iterator[list[tuple[object, ...]]]:
+        try:
+            while rows := cursor.fetchmany(_ROWS):
+                yield rows
+        except sqlite3.Error as error:
+            raise CaptureError(f"{self._name}: {error}") from error
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Tables]:
+    """Open a file for reading only; it may lie on a disk that nobody may write to.
+
+    Raises CaptureError if this is no database.
+    """
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
+    except sqlite3.Error as error:
+        raise CaptureError(f"{path.name}: {error}") from error
+    with closing(connection):
+        yield Tables(connection, path.name)
+
+
+def _frame(rows: list[tuple[object, ...]], types: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    columns = dict(zip(types, zip(*rows, strict=True), strict=True))
+    return pl.DataFrame([_column(name, columns[name], dtype) for name, dtype in types.items()])
+
+
+def _column(name: str, values: tuple[object, ...], dtype: pl.DataType) -> pl.Series:
+    try:
+        return pl.Series(name, values, dtype=dtype)
+    except (PolarsError, TypeError, OverflowError):
+        # sqlite keeps what it is given: torch_npu writes some times as text.
+        texts = [None if value is None else str(value) for value in values]
+        return pl.Series(name, texts, dtype=pl.String).cast(dtype, strict=False)

@@ -1,0 +1,46 @@
+"""Compose requests, and let the device file profile each: conformance.py CASES.json FOLDER. A case
+is a list of settings; its profiling calls go to FOLDER/<index>.jsonl."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from harness.compose import compose_jobs
+from harness.devices.base import Sink
+from harness.devices.npu import Npu
+from harness.plan import plan
+from harness.validate import problems
+
+
+def capture(settings: list[str], folder: Path, device: Npu, matrix: torch.Tensor) -> None:
+    (job,) = compose_jobs(["device=npu", *settings]).jobs
+    assert job.request is not None, job.problems
+    assert problems(job.request) == []
+    planned = plan(job.request, folder)
+    (folder / "raw").mkdir(parents=True)
+    sink = Sink(
+        folder=folder, torch_device=matrix.device, cycles=planned.cycles, announce=lambda: None
+    )
+    with device.profiler(planned.profiler, sink) as profiler:
+        for _ in range(planned.steps):
+            matrix @ matrix
+            device.synchronise(matrix.device)
+            profiler.step()
+
+
+def main() -> None:
+    cases, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+    device = Npu()
+    matrix = torch.randn(4, 4, device=device.open(0).torch_device)
+    for index, settings in enumerate(cases):
+        os.environ["HARNESS_EMULATOR_RECORD"] = str(folder / f"{index}.jsonl")
+        capture(settings, folder / str(index), device, matrix)
+
+
+if __name__ == "__main__":
+    main()
