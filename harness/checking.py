@@ -13,6 +13,9 @@ from harness.records import Plan
 from harness.rendering import Section
 from harness.schema import show as typed
 
+_OURS = ("profiler.baseline", "profiler.analyse")
+"""Settings below `profiler` that no profiler gets."""
+
 
 def show(request: Request, console: Console) -> None:
     """Print what a valid request would do; touches no device and leaves no folder."""
@@ -24,7 +27,7 @@ def _settings(request: Request, planned: Plan) -> Section:
     asked = requested(request)
     rows = []
     for path in sorted(set(asked) | set(planned.effective)):
-        if path.startswith("profiler.") and not path.startswith("profiler.baseline"):
+        if path.startswith("profiler.") and not path.startswith(_OURS):
             before = typed(asked[path]) if path in asked else "–"
             after = typed(planned.effective[path]) if path in planned.effective else "–"
             rows.append((path, before, after if after != before else "same"))

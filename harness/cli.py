@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from harness.doctor import doctor
 from harness.errors import ExitCode, HarnessError, Problem, RefusedError, worst
 from harness.overrides import opened
 from harness.pipeline import check_machine, finished, read_run, run_job
-from harness.records import REHEARSED, RUN_FILE, RunRecord
+from harness.records import REHEARSED, RUN_FILE, RunRecord, as_typed
 from harness.screen import Screen
 from harness.validate import problems
 
@@ -246,17 +247,7 @@ def _rehearse(command: Command) -> ExitCode:
 
 def _read(command: Command) -> ExitCode:
     """Complete the verdict of a run whose captures were not analysed, or judge it again."""
-    _refuse(
-        [
-            Problem(
-                setting=text.partition("=")[0],
-                given=text.partition("=")[2],
-                allowed="read takes a run as it was; it has its settings",
-                fix="leave it out",
-            )
-            for text in command.overrides
-        ]
-    )
+    limit_s = _analysis_limit(command.overrides)
     if len(command.paths) != 1:
         raise RefusedError(
             [
@@ -269,9 +260,32 @@ def _read(command: Command) -> ExitCode:
             ]
         )
     with Screen(ERR) as screen:
-        done = read_run(Path(command.paths[0]), watch=screen)
+        done = read_run(Path(command.paths[0]), watch=screen, limit_s=limit_s)
     rendering.show(done.summary, OUT)
     return ExitCode(done.record.exit_code or ExitCode.OK)
+
+
+def _analysis_limit(overrides: Sequence[str]) -> float | None:
+    """Return the one setting that a run read again can be given: seconds, or none."""
+    limit_s: float | None = None
+    for text in overrides:
+        setting, _, given = text.partition("=")
+        known = setting == "profiler.analyse_timeout_s"
+        if not known or not re.fullmatch(r"null|\d+(\.\d*)?", given):
+            raise RefusedError(
+                [
+                    Problem(
+                        setting=setting,
+                        given=given,
+                        allowed="it must be seconds, or null"
+                        if known
+                        else "read takes a run as it was, with its settings",
+                        fix="leave it out, or profiler.analyse_timeout_s=SECONDS",
+                    )
+                ]
+            )
+        limit_s = None if given == "null" else float(given)
+    return limit_s
 
 
 VERBS: dict[str, Callable[[Command], ExitCode]] = {
@@ -357,7 +371,8 @@ def job(config: DictConfig) -> None:
         raise RefusedError(found)
     sweeping = str(run.mode) == "RunMode.MULTIRUN"
     if sweeping:
-        jobs.headline(ERR, run.job.num, _state.total, overrides)
+        typed = as_typed(overrides, rehearsed=request.rehearsal.emulate)
+        jobs.headline(ERR, run.job.num, _state.total, typed)
         if _state.interrupted:
             ERR.print("not run: the sweep was interrupted")
             return

@@ -9,7 +9,7 @@ from msgspec import Struct
 from rich.console import Console
 
 from harness import rendering
-from harness.devices import DEVICES, TARGETS
+from harness.devices import TARGETS
 from harness.diagnoses import cuda, host, npu
 from harness.diagnoses.base import Answer
 from harness.errors import ExitCode, Problem, RefusedError
@@ -99,10 +99,7 @@ def examine(device: str | None, probe: Probe) -> tuple[Finding, ...]:
 
 
 def diagnose(device: str | None, probe: Probe) -> Diagnosis:
-    """Examine the machine; the named device, or else `DEFAULT`, decides the exit code.
-
-    A device that this version cannot run ends in `CANNOT`, however good the machine is.
-    """
+    """Examine the machine; the named device, or else `DEFAULT`, decides the exit code."""
     findings = examine(device, probe)
     lacks = {
         each: tuple(
@@ -113,10 +110,9 @@ def diagnose(device: str | None, probe: Probe) -> Diagnosis:
         for each in ([device] if device else ALL)
     }
     judged = device or DEFAULT
-    able = not lacks[judged] and judged in DEVICES
     return Diagnosis(
         device=device,
-        exit_code=ExitCode.OK if able else ExitCode.CANNOT,
+        exit_code=ExitCode.CANNOT if lacks[judged] else ExitCode.OK,
         lacks=lacks,
         findings=findings,
     )
@@ -163,11 +159,8 @@ def _section(diagnosis: Diagnosis) -> Section:
         f"{device}: " + (f"in the way: {', '.join(names)}" if names else "nothing is in the way")
         for device, names in diagnosis.lacks.items()
     ]
-    notes += [
-        f"{device}: this version composes and checks its profiles, and cannot run them yet"
-        for device in diagnosis.lacks
-        if device not in DEVICES
-    ]
+    if diagnosis.lacks.get("npu"):
+        notes.append("python -m harness rehearse runs an NPU's profile without one")
     if diagnosis.device is None:
         notes.append(
             f"exit code {diagnosis.exit_code}, decided by {DEFAULT}; device=… asks for one"

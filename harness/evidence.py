@@ -24,6 +24,11 @@ def on_npu(request: Request, value: object) -> bool:
     return named and request.device.name == "npu" and "device" in request.profiler.activities
 
 
+def of_npu(request: Request, value: object) -> bool:
+    """Tell whether an NPU's setting asks for anything that comes without the device, too."""
+    return bool(value) and request.device.name == "npu"
+
+
 def collections(request: Request, value: object) -> bool:
     """Tell whether garbage collections are asked for; a threshold of 0 asks for all."""
     return value is not None and request.device.name == "npu"
@@ -76,7 +81,7 @@ DEMANDS = (
     ),
     Demand(
         setting="profiler.with_flops",
-        phrase="operators that torch has a formula for have flops",
+        phrase="operators that torch has a formula for have flops; on the NPU marks tell them",
     ),
     Demand(
         setting="profiler.memory_timeline",
@@ -129,7 +134,7 @@ DEMANDS = (
     Demand(
         setting="profiler.experimental.record_op_args",
         phrase="arguments are dumped beside the capture",
-        asks=on_npu,
+        asks=of_npu,
     ),
     Demand(
         setting="profiler.experimental.op_attr",
@@ -144,7 +149,7 @@ DEMANDS = (
     Demand(
         setting="profiler.experimental.export_type",
         phrase="the files of each format are there",
-        asks=on_npu,
+        asks=of_npu,
     ),
     Demand(
         setting="profiler.experimental.host_sys",

@@ -85,8 +85,10 @@ def show(console: Console, jobs: Jobs, folder: Path) -> None:
         ]
         result = record.reason or record.verdict.replace("_", " ")
         table.add_row(escape(name), str(record.exit_code), *times, escape(result))
-    done = sum(record is not None and record.exit_code == 0 for _, record in jobs)
-    console.print(f"\n[bold]Sweep[/bold]  {done} of {len(jobs)} jobs delivered", highlight=False)
+    records = [record for _, record in jobs if record is not None]
+    done = sum(record.verdict == "delivered" for record in records)
+    title = "Sweep (emulated: invented)" if any(each.emulated for each in records) else "Sweep"
+    console.print(f"\n[bold]{title}[/bold]  {done} of {len(jobs)} jobs delivered", highlight=False)
     console.print(table)
     console.print(f"  {folder}/", highlight=False, markup=False)
 

@@ -12,6 +12,7 @@ import shutil
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -141,38 +142,60 @@ def run_job(
         outcome = _run(planned, watch)
         write_json(outcome, folder / OUTCOME_FILES["execute"])
         now = request.profiler.analyse == "now" and outcome.status in {"ok", "failed"}
-        return outcome, analyse(planned, watch) if now else None
+        limit_s = request.profiler.analyse_timeout_s
+        return _with_analysis(outcome, analyse(planned, watch, limit_s) if now else None)
 
     return _concluded(record, planned, outcomes)
 
 
-def read_run(folder: Path, *, watch: Watch) -> Finished:
+def read_run(folder: Path, *, watch: Watch, limit_s: float | None) -> Finished:
     """Read a run folder of the harness again, and complete its verdict.
 
     The device analyses its captures anew; of torch's profiler, the tables that were kept are
-    judged. Raises `RefusedError` if the folder is no run that this version can read.
+    judged. `limit_s` is for the analysis, null for none. Raises `RefusedError` if the folder is no
+    run that this version can read.
     """
-    record = read_record(folder / RUN_FILE)
-    try:
-        planned = msgspec.json.decode((folder / PLAN_FILE).read_bytes(), type=Plan)
-        outcome = msgspec.json.decode(
-            (folder / OUTCOME_FILES["execute"]).read_bytes(), type=Outcome
-        )
-    except (OSError, msgspec.MsgspecError) as error:
-        raise RefusedError([_no_run(folder, str(error))]) from error
-    if record is None:
-        raise RefusedError([_no_run(folder, f"no {RUN_FILE} that this version can read")])
+    record = _kept(folder, RUN_FILE, RunRecord)
+    planned = _kept(folder, PLAN_FILE, Plan)
+    outcome = _kept(folder, OUTCOME_FILES["execute"], Outcome)
     # It may have been moved since.
     planned = replace(planned, folder=str(folder.absolute()))
-    return _concluded(record, planned, lambda: (outcome, analyse(planned, watch)))
+    return _concluded(
+        record,
+        planned,
+        lambda: _with_analysis(outcome, analyse(planned, watch, limit_s)),
+    )
 
 
-def _no_run(folder: Path, reason: str) -> Problem:
+def _with_analysis(outcome: Outcome, analysis: Outcome | None) -> tuple[Outcome, Outcome | None]:
+    """Take an interrupted analysis for none: what was recorded waits for another one."""
+    if analysis is None or analysis.status != "interrupted":
+        return outcome, analysis
+    reason = "interrupted while its captures were analysed; they are kept"
+    return replace(outcome, status="interrupted", reason=reason), None
+
+
+_T = TypeVar("_T")
+
+
+def _kept(folder: Path, name: str, kind: type[_T]) -> _T:
+    """Return what a run wrote into its folder under a name; refuse a folder without it."""
+    try:
+        return msgspec.json.decode((folder / name).read_bytes(), type=kind)
+    except OSError as error:
+        lacks = f"it has no {name}: {error.strerror}"
+        raise RefusedError([_no_run(folder, lacks)]) from error
+    except msgspec.MsgspecError as error:
+        lacks = f"its {name} is not one that this version can read: {error}"
+        raise RefusedError([_no_run(folder, lacks)]) from error
+
+
+def _no_run(folder: Path, lacks: str) -> Problem:
     return Problem(
         setting="read",
         given=str(folder),
-        allowed=f"this is no run folder of the harness: {reason}",
-        fix="a folder that holds run.json and plan.json, such as outputs/latest",
+        allowed=f"this is no run folder of the harness, {lacks}",
+        fix="python -m harness read outputs/latest, or another folder of a run",
     )
 
 

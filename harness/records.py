@@ -6,6 +6,7 @@ Request ─▶ Plan ─▶ Outcome ─▶ Capture ─▶ Delivery, RunRecord. Al
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,6 +82,13 @@ OUTCOME_FILES: dict[Task, str] = {"execute": "outcome.json", "analyse": "analysi
 """How each ended, as an `Outcome` in the run folder."""
 REHEARSED = ("device=npu", "rehearsal.emulate=true")
 """What the command ``rehearse`` adds to its settings."""
+
+
+def as_typed(overrides: Sequence[str], *, rehearsed: bool) -> list[str]:
+    """Return a run's settings without what the command ``rehearse`` has added."""
+    added = {text.partition("=")[0] for text in REHEARSED} if rehearsed else set()
+    return [text for text in overrides if text.partition("=")[0] not in added]
+
 
 PLAN_FILE = "plan.json"
 RUN_FILE = "run.json"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from harness.readers.ascend_files import FILES
-from harness.records import REHEARSED, Delivery, Emulation, RunRecord, Views
+from harness.records import Delivery, Emulation, RunRecord, Views, as_typed
 from harness.rendering import Section, duration, size
 
 TOP = 10
@@ -77,7 +77,9 @@ def _headline(record: RunRecord) -> Section:
         "running": "still running",
     }[record.status]
     notes.append(f"{ending} (exit code {record.exit_code})")
-    if record.status in {"failed", "interrupted"} and record.coverage:
+    if record.verdict == "pending" and record.status != "ok":
+        notes.append("its captures are not analysed yet, and the delivery is not checked")
+    elif record.status in {"failed", "interrupted"} and record.coverage:
         notes.append("what was captured before is kept, and shown here")
     return Section(title="harness", notes=tuple(notes))
 
@@ -284,7 +286,7 @@ def _files(record: RunRecord, folder: str) -> Section:
 def _next_command(record: RunRecord, folder: str) -> tuple[str, str]:
     """Return what is most likely to be wanted now, and the command for it."""
     rehearsed = record.requested["rehearsal.emulate"]
-    typed = [text for text in record.overrides if not (rehearsed and text in REHEARSED)]
+    typed = as_typed(record.overrides, rehearsed=rehearsed)
     given = [text for text in typed if not text.startswith(("profiler=", "profiler/"))]
     base = ["python", "-m", "harness", *(["rehearse"] if rehearsed else [])]
     asked = record.requested
@@ -296,6 +298,7 @@ def _next_command(record: RunRecord, folder: str) -> tuple[str, str]:
         why, words = "again, asking for less", [*base, *given, "profiler=level0"]
     elif any(item.fails for item in record.delivery):
         on_npu = ["device=npu"] if rehearsed else []
+        typed = [text for text in typed if not text.startswith("rehearsal")]
         why, words = "what is asked and what it needs", [*base[:3], "check", *on_npu, *typed]
     elif not asked["profiler.with_stack"]:
         why, words = "which line of code calls them", [*base, *given, "profiler=stacks"]

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from harness.config import Request
 from harness.emulator.build import build
 from harness.errors import MachineError
 from harness.records import (
@@ -43,27 +42,40 @@ class Watch(Protocol):
         """Take one line that the workload, or torch, printed."""
 
 
+class Limits(NamedTuple):
+    """How long a child may take, and what it gets to write down what it has when it must stop."""
+
+    setting: str
+    """That of `seconds`, to be named when they are over."""
+    seconds: float | None
+    grace_s: float
+
+
 def run(plan: Plan, watch: Watch) -> Outcome:
     """Carry out a plan as its ``execution.kind`` says; raises nothing that a workload does."""
     if plan.request.execution.kind == "inline":
         return _inline(plan, watch)
-    return _in_child(plan, watch, "execute")
+    execution = plan.request.execution
+    limits = Limits("execution.timeout_s", execution.timeout_s, execution.grace_s)
+    return _in_child(plan, watch, "execute", limits)
 
 
-def analyse(plan: Plan, watch: Watch) -> Outcome | None:
+def analyse(plan: Plan, watch: Watch, limit_s: float | None) -> Outcome | None:
     """Have the device analyse its captures; None if it left none. What was recorded stays."""
     if not any(Path(plan.folder).glob(CAPTURES)):
         return None
-    return _in_child(plan, watch, "analyse")
+    # It has nothing to write down when it must stop: its raw data lie on the disk already.
+    limits = Limits("profiler.analyse_timeout_s", limit_s, grace_s=0.0)
+    return _in_child(plan, watch, "analyse", limits)
 
 
-def _in_child(plan: Plan, watch: Watch, task: Task) -> Outcome:
+def _in_child(plan: Plan, watch: Watch, task: Task, limits: Limits) -> Outcome:
     try:
         environment = environment_of(plan)
     except MachineError as error:
         return Outcome(status="cannot", reason=str(error))
     with _terminate_is_interrupt():
-        return _Child(plan, watch, task, environment).outcome()
+        return _Child(Path(plan.folder), watch, task, environment, limits).outcome()
 
 
 def environment_of(plan: Plan) -> dict[str, str]:
@@ -110,32 +122,18 @@ def _terminate_is_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-class _Limits(NamedTuple):
-    """How long a child may take, and what it gets to write down what it has when it must stop."""
-
-    setting: str
-    seconds: float | None
-    grace_s: float
-
-
-def _limits(request: Request, task: Task) -> _Limits:
-    if task == "execute":
-        execution = request.execution
-        return _Limits("execution.timeout_s", execution.timeout_s, execution.grace_s)
-    # An analysis has nothing to write down: its raw data lie on the disk already.
-    return _Limits("profiler.analyse_timeout_s", request.profiler.analyse_timeout_s, 0.0)
-
-
 class _Child:
     """One child process, from its start to its outcome."""
 
-    def __init__(self, plan: Plan, watch: Watch, task: Task, environment: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, watch: Watch, task: Task, environment: dict[str, str], limits: Limits
+    ) -> None:
+        self.folder = folder
         self.watch = watch
         self.task = task
         self.environment = environment
-        self.folder = Path(plan.folder)
-        self.result = self.folder / OUTCOME_FILES[task]
-        self.limits = _limits(plan.request, task)
+        self.limits = limits
+        self.result = folder / OUTCOME_FILES[task]
         self.stopped_for = ""
         self.last_words = ""
         self.kill_at: float | None = None

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
-from msgspec import inspect
+from msgspec import NODEFAULT, inspect
 
 from harness.errors import Problem
 
@@ -25,6 +25,11 @@ class _Unset:
 
 
 UNSET: Final = _Unset()
+
+
+_NO_TEXT: Final = re.compile(
+    r"(?i)true|false|null|[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?|nan|[-+]?inf"
+)
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
@@ -41,7 +46,8 @@ def show(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return value or "''"
+        # In quotes, what would be read as something else.
+        return value if value and not _NO_TEXT.fullmatch(value) else f"'{value}'"
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{show(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Sequence):
@@ -49,32 +55,39 @@ def show(value: object) -> str:
     return str(value)
 
 
-def problems(data: object, type_: inspect.Type, path: str) -> Iterator[Problem]:
-    """Yield a problem for each value below `path` that is not what `type_` says."""
+def problems(
+    data: object, type_: inspect.Type, path: str, default: object = NODEFAULT
+) -> Iterator[Problem]:
+    """Yield a problem for each value below `path` that is not what `type_` says.
+
+    The fix is the `default` where nothing says what else was meant.
+    """
     if data is UNSET:
         return
     match type_:
         case inspect.UnionType(types):
-            yield from _union(data, types, path)
+            yield from _union(data, types, path, default)
         case inspect.StructType():
             yield from _struct(data, type_, path)
         case inspect.DictType(value_type=value_type):
             if not isinstance(data, Mapping):
-                yield _wrong(data, type_, path)
+                yield _wrong(data, type_, path, default)
                 return
             for key, value in data.items():
                 yield from problems(value, value_type, f"{path}.{key}")
         case _ if not _fits(data, type_):
-            yield _wrong(data, type_, path)
+            yield _wrong(data, type_, path, default)
         case _:
             pass
 
 
-def _union(data: object, types: Sequence[inspect.Type], path: str) -> Iterator[Problem]:
+def _union(
+    data: object, types: Sequence[inspect.Type], path: str, default: object
+) -> Iterator[Problem]:
     structs = [type_ for type_ in types if isinstance(type_, inspect.StructType)]
     if not structs:
         if not any(_fits(data, type_) for type_ in types):
-            yield _wrong(data, inspect.UnionType(tuple(types)), path)
+            yield _wrong(data, inspect.UnionType(tuple(types)), path, default)
         return
     if not isinstance(data, Mapping):
         yield _not_a_group(data, path)
@@ -99,7 +112,8 @@ def _struct(data: object, type_: inspect.StructType, path: str) -> Iterator[Prob
     prefix = f"{path}." if path else ""
     for key, value in data.items():
         if key in fields:
-            yield from problems(value, fields[key].type, f"{prefix}{key}")
+            field = fields[key]
+            yield from problems(value, field.type, f"{prefix}{key}", field.default)
         else:
             yield _unknown(str(key), value, type_, path)
     for name, field in fields.items():
@@ -228,34 +242,53 @@ def example(type_: inspect.Type) -> str:
             return "…"
 
 
-def _fix(data: object, type_: inspect.Type) -> str:
-    """Return the allowed value that was most probably meant."""
+def _meant(data: object, type_: inspect.Type) -> str | None:
+    """Return the allowed value that was most probably meant; None if nothing tells."""
     match type_:
         case inspect.UnionType(types):
             plain = [item for item in types if not isinstance(item, inspect.NoneType)]
-            return _fix(data, plain[0])
+            return _meant(data, plain[0])
         case inspect.LiteralType(values=values):
-            return nearest(str(data), [str(value) for value in values]) or example(type_)
+            return nearest(str(data), [str(value) for value in values])
         case inspect.BoolType():
             return "false" if str(data).lower() in {"0", "0.0", "no", "off", "none"} else "true"
         case inspect.VarTupleType(item_type=item) | inspect.ListType(item_type=item):
             given = data if _is_list(data) else [data] if isinstance(data, str) and data else []
-            mended = [show(one) if _fits(one, item) else _fix(one, item) for one in given]
-            return "[" + ",".join(dict.fromkeys(mended)) + "]" if mended else example(type_)
+            other = None if _of_words(item) else example(item)
+            mended = [
+                show(one) if _fits(one, item) else _meant(one, item) or other for one in given
+            ]
+            known = [each for each in mended if each is not None]
+            return "[" + ",".join(dict.fromkeys(known)) + "]" if known else None
         case inspect.StrType(pattern=None) if isinstance(data, int | float):
             return f"\"'{show(data)}'\""
         case inspect.IntType() if isinstance(data, float) and math.isfinite(data):
-            return str(int(data)) if _within(int(data), type_) else example(type_)
+            return str(int(data)) if _within(int(data), type_) else None
         case _:
-            return example(type_)
+            return None
 
 
-def _wrong(data: object, type_: inspect.Type, path: str) -> Problem:
+def _of_words(type_: inspect.Type) -> bool:
+    match type_:
+        case inspect.UnionType(types):
+            return any(map(_of_words, types))
+        case inspect.VarTupleType(item_type=item) | inspect.ListType(item_type=item):
+            return _of_words(item)
+        case _:
+            return isinstance(type_, inspect.LiteralType)
+
+
+def _wrong(data: object, type_: inspect.Type, path: str, default: object = NODEFAULT) -> Problem:
+    fix = _meant(data, type_)
+    if fix is None:
+        # Of words, the default says more than the first of them does.
+        known = default is not NODEFAULT and _of_words(type_)
+        fix = show(default) if known else example(type_)
     return Problem(
         setting=path,
         given=show(data),
         allowed=f"must be {describe(type_)}",
-        fix=f"{path}={_fix(data, type_)}",
+        fix=f"{path}={fix}",
     )
 
 

@@ -25,8 +25,15 @@ PHASES = {
     "done": "done",
 }
 
-_KINETO = re.compile(r"^(USDT|INFO|STAGE|WARNING):\d{4}-\d\d-\d\d ")
-"""Kineto's chatter, which only harness.log keeps; its errors are shown."""
+_CHATTER = re.compile(
+    r"^(USDT|INFO|STAGE|WARNING):\d{4}-\d\d-\d\d "  # Kineto's
+    # torch_npu's, with what its own progress bar has left on the line
+    r"|^[-|/\\\s\x08]*\[\d{4}-\d\d-\d\d [\d:]+\] \[INFO\]"
+    r"|NPUCachingAllocator.cpp.*32 padding size"
+)
+"""What only harness.log keeps; errors and warnings are shown."""
+
+_SPINNER = re.compile(r"^[-|/\\\s\x08]+(?=\[\d{4}-)")
 
 
 class Screen:
@@ -69,5 +76,6 @@ class Screen:
 
     def output(self, line: str) -> None:
         """Pass on what the workload prints."""
-        if not _KINETO.match(line):
+        if not _CHATTER.search(line):
+            line = _SPINNER.sub("", line)
             self.console.print(f"[dim]│[/dim] {escape(line)}", highlight=False, soft_wrap=True)

@@ -46,7 +46,8 @@ def _host_settings(request: Request) -> Iterator[Problem]:
         "with_stack": profiler.with_stack,
         "profile_memory": profiler.profile_memory,
         "with_modules": profiler.with_modules,
-        "with_flops": profiler.with_flops,
+        # torch_npu marks them on the device.
+        "with_flops": profiler.with_flops and request.device.name != "npu",
     }
     for name, asked in wanted.items():
         if asked:
@@ -76,7 +77,9 @@ def _capabilities(request: Request) -> Iterator[Problem]:
 
 
 def _flops_need_shapes(request: Request) -> Iterator[Problem]:
-    if request.profiler.with_flops and not request.profiler.record_shapes:
+    # torch_npu takes them from the arguments of calls.
+    torch = request.device.name != "npu"
+    if torch and request.profiler.with_flops and not request.profiler.record_shapes:
         yield Problem(
             setting="profiler.with_flops",
             given="true",
@@ -171,14 +174,14 @@ def _rehearsal(request: Request) -> Iterator[Problem]:
     """Refuse a rehearsal of what is no NPU run, and settings of one that is none."""
     rehearsal, device = request.rehearsal, request.device
     if not rehearsal.emulate:
-        default = Rehearsal(faults=Faults())
+        defaults = dict(flatten(to_builtins(Rehearsal(faults=Faults()))))
         for path, value in flatten(to_builtins(rehearsal)):
-            if value != dict(flatten(to_builtins(default)))[path]:
+            if value != defaults[path]:
                 yield Problem(
                     setting=f"rehearsal.{path}",
                     given=show(value),
                     allowed="it is for rehearsals, and this is none",
-                    fix="python -m harness rehearse …, or leave it out",
+                    fix=f"rehearsal.{path}={show(defaults[path])}, or python -m harness rehearse …",
                 )
         return
     if device.name != "npu":

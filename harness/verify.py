@@ -10,6 +10,7 @@ from typing import Any
 from harness.checks import check_of
 from harness.checks.base import Finding
 from harness.readers import ascend
+from harness.readers.base import CaptureError
 from harness.records import Capture, Delivery, Evidence
 from harness.schema import show
 
@@ -37,7 +38,10 @@ def _find(capture: Capture, evidence: Evidence) -> Finding:
     check = check_of(evidence.setting, capture.plan.request.device.name)
     if check is None:
         return Finding("not_checkable", "", "the harness has no check for this setting yet")
-    return check(capture)
+    try:
+        return check(capture)
+    except CaptureError as error:
+        return Finding("missing", "a file that cannot be read", str(error))
 
 
 def _kept(capture: Capture) -> dict[str, Any]:

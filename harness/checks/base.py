@@ -49,6 +49,8 @@ def unread(capture: Capture) -> str:
             " harness.log"
         )
     if capture.analysis is not None and capture.analysis.reason:
-        again = f"python -m harness read {capture.folder}"
-        return f"the analysis of the capture {capture.analysis.reason}; {again} tries again"
+        return (
+            f"the analysis of the captures did not end well: {capture.analysis.reason};"
+            " python -m harness read RUN tries again"
+        )
     return ""

@@ -12,6 +12,7 @@ import polars as pl
 
 from harness.checks import portable
 from harness.checks.base import Finding, by_share, unread
+from harness.devices.npu_settings import FLOPS_DOMAIN
 from harness.readers import ascend
 from harness.records import Capture
 
@@ -29,8 +30,6 @@ SIGNATURES = {
 COUNTED_CORES = ("AI_CORE", "AI_VECTOR_CORE", "MIX_AIC", "MIX_AIV")
 GC_RECORD_BYTES = 24
 """process, start, end (torch_npu/profiler/_profiler_gc_detect.py)."""
-FLOPS_DOMAIN = "mfu_flops"
-"""Where torch_npu marks flops (torch_npu/profiler/_flops_hook.py)."""
 
 
 def activities(capture: Capture) -> Finding:

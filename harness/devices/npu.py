@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from msgspec.structs import asdict
 
 from harness.devices.base import Cannot, LoweredProfiler, OpenDevice, Profiler, Sink
-from harness.devices.npu_settings import NpuExperimental, npu_problems
+from harness.devices.npu_settings import CHOICES, NpuExperimental, npu_problems
 from harness.devices.torch_profiler import AUTOLOAD
 from harness.errors import MachineError, Problem
 
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
 
 REHEARSE = "python -m harness rehearse runs the same without an NPU."
 _ACTIVITIES = {"host": "CPU", "device": "NPU"}
-_ENUMS = {
-    "profiler_level": "ProfilerLevel",
-    "aic_metrics": "AiCMetrics",
-    "export_type": "ExportType",
-    "host_sys": "HostSystem",
-}
-"""Settings whose words are names of torch_npu's constants."""
 _DRIVER = Path("/usr/local/Ascend/driver/version.info")
 
 
@@ -175,4 +168,4 @@ def _experimental(profiler: Any, settings: Mapping[str, Any]) -> Any:
 def _constant(profiler: Any, setting: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_constant(profiler, setting, each) for each in value]
-    return getattr(getattr(profiler, _ENUMS[setting]), value) if setting in _ENUMS else value
+    return getattr(getattr(profiler, CHOICES[setting]), value) if setting in CHOICES else value

@@ -96,9 +96,9 @@ class NpuExperimental(
     ascend_pytorch_profiler.db, and analysis.db with communication. Db needs an msprof that knows
     --type. Read by: the profiler."""
     host_sys: tuple[HostSystem, ...] = ()
-    """Use of the host: CPU, memory, disk and system calls (OSRT) of the process, network and NUMA
-    of the system; layers of trace_view.json, tables in PROF_*/mindstudio_profiler_output, which
-    needs data_simplification=false. DISK needs iotop, OSRT needs perf and ltrace, and slows a
+    """Use of the host: CPU, memory, disk and system calls (OSRT) of the process, network of the
+    system, NUMA: layers of trace_view.json; tables in PROF_*/mindstudio_profiler_output, which
+    need data_simplification=false. DISK needs iotop; OSRT needs perf and ltrace, and slows a
     program that locks much. Read by: the profiler."""
     mstx_domain_include: tuple[str, ...] = ()
     """Record marks of these domains alone; marks that name none are in "default". Needs mstx, and
@@ -121,7 +121,7 @@ class NpuExperimental(
         return arguments
 
 
-_CHOICES = {
+CHOICES = {
     "profiler_level": "ProfilerLevel",
     "aic_metrics": "AiCMetrics",
     "export_type": "ExportType",
@@ -172,7 +172,7 @@ def installed() -> Installed | None:
             for target in node.targets
             if isinstance(target, ast.Name)
         )
-        for name, of in _CHOICES.items()
+        for name, of in CHOICES.items()
         if of in classes
     }
     try:
@@ -182,10 +182,10 @@ def installed() -> Installed | None:
     return Installed(version=version, settings=settings, choices=choices)
 
 
-_FLOPS_DOMAIN = "mfu_flops"
+FLOPS_DOMAIN = "mfu_flops"
 """Where torch_npu marks the flops of a call."""
 
-_OTHER_PROFILERS = {
+OTHER_PROFILERS = {
     "PROFILER_SAMPLECONFIG": "torch_npu takes it for a run under msprof, and records nothing",
     "PROFILING_MODE": "torch_npu then switches its profiler off, and records nothing",
     "PROF_CONFIG_PATH": "torch_npu then profiles by itself, as a file in that folder says",
@@ -193,6 +193,12 @@ _OTHER_PROFILERS = {
     "KINETO_USE_DAEMON": "torch_npu then profiles by itself, as a daemon says",
 }
 """Environment variables that take the capture away from the harness, and how."""
+
+
+def takes_over(name: str, value: str) -> bool:
+    """Tell whether an environment variable takes the capture away: daemons want the number 1."""
+    on = value.strip() == "1" if name.endswith("_DAEMON") else value != ""
+    return name in OTHER_PROFILERS and on
 
 
 def npu_problems(request: Request) -> Iterator[Problem]:
@@ -228,13 +234,11 @@ def _problem(experimental: NpuExperimental, name: str, allowed: str, fix: str) -
 
 def _environment(request: Request) -> Iterator[Problem]:
     for name, value in request.device.environment.items():
-        # The daemons want the number 1; the others take any text.
-        on = str(value).strip() == "1" if name.endswith("_DAEMON") else str(value) != ""
-        if name in _OTHER_PROFILERS and on:
+        if takes_over(name, str(value)):
             yield Problem(
                 setting=f"device.environment.{name}",
                 given=show(value),
-                allowed=_OTHER_PROFILERS[name],
+                allowed=OTHER_PROFILERS[name],
                 fix=f"device.environment.{name}='', or leave it out",
             )
 
@@ -371,10 +375,10 @@ def _flops(request: Request, experimental: NpuExperimental) -> Iterator[Problem]
         needs.append("profiler.activities=[host,device]")
     if not _marks(experimental):
         needs.append("profiler.experimental.mstx=true")
-    if include and _FLOPS_DOMAIN not in include:
-        needs.append(f"profiler.experimental.mstx_domain_include={show([*include, _FLOPS_DOMAIN])}")
-    elif not include and _FLOPS_DOMAIN in exclude:
-        others = [domain for domain in exclude if domain != _FLOPS_DOMAIN]
+    if include and FLOPS_DOMAIN not in include:
+        needs.append(f"profiler.experimental.mstx_domain_include={show([*include, FLOPS_DOMAIN])}")
+    elif not include and FLOPS_DOMAIN in exclude:
+        others = [domain for domain in exclude if domain != FLOPS_DOMAIN]
         needs.append(f"profiler.experimental.mstx_domain_exclude={show(others)}")
     if request.profiler.with_flops and needs:
         yield Problem(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
@@ -82,9 +83,15 @@ def field(text: str | None, name: str) -> str:
     return found.group(1) if found else ""
 
 
-def variables(probe: Probe, meanings: dict[str, str]) -> Answer:
-    """Call environment variables bad that are set and should not be."""
-    found = [name for name in meanings if probe.environment.get(name)]
+def _set(_name: str, value: str) -> bool:
+    return value != ""
+
+
+def variables(
+    probe: Probe, meanings: dict[str, str], counts: Callable[[str, str], bool] = _set
+) -> Answer:
+    """Call environment variables bad that are set and should not be; `counts` takes name, value."""
+    found = [name for name in meanings if counts(name, probe.environment.get(name, ""))]
     if not found:
         return good(f"none of {', '.join(meanings)} is set")
     says = (f"{name}={probe.environment[name]} {meanings[name]}" for name in found)

@@ -92,7 +92,7 @@ def compiler(probe: Probe) -> Answer:
     found = next(filter(None, map(probe.which, ("cc", "gcc", "clang"))), None)
     if found is None:
         return note(
-            "no cc, gcc or clang on PATH: torch.compile needs one",
+            "no cc, gcc or clang on PATH: torch.compile and rehearsals need one",
             "install gcc",
         )
     return good(found)

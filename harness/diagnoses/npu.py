@@ -6,6 +6,7 @@ import glob
 
 from msgspec import Struct
 
+from harness.devices.npu_settings import OTHER_PROFILERS, takes_over
 from harness.diagnoses.base import (
     TOOL_LIMIT_S,
     Answer,
@@ -171,9 +172,8 @@ def msprof(probe: Probe) -> Answer:
 
 
 def environment(probe: Probe) -> Answer:
-    """Look for the variables that switch torch_npu's profiler off."""
-    off = "switches torch_npu's profiler off"
-    return variables(probe, {"PROFILER_SAMPLECONFIG": off, "PROFILING_MODE": off})
+    """Look for the variables that switch torch_npu's profiler off, or take its captures."""
+    return variables(probe, OTHER_PROFILERS, takes_over)
 
 
 def warnings(probe: Probe) -> Answer:

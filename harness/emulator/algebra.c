@@ -1,4 +1,4 @@
-/* The arithmetic along dimensions: softmax, norms, sums, look-ups, matrices and attention. */
+/* The arithmetic along dimensions: softmax, norms, sums, look-ups and matrices. */
 #include "emulator.h"
 
 #include <math.h>
@@ -7,11 +7,7 @@
 
 /* --- along a dimension --------------------------------------------------------------------- */
 
-typedef struct {
-    int64_t outer, size, inner; /* element (o, i, n) is at (o * size + i) * inner + n */
-} Axis;
-
-static Axis axis_of(const Tensor *tensor, int dim) {
+Axis axis_of(const Tensor *tensor, int dim) {
     Axis axis = {1, 1, 1};
     for (int i = 0; i < tensor->dims; i++) {
         *(i < dim ? &axis.outer : i > dim ? &axis.inner : &axis.size) *= tensor->shape[i];
@@ -32,9 +28,10 @@ static void softmax_either(const Launch *launch, bool logarithmic) {
         for (int64_t i = 0; i < axis.size; i++) {
             sum += exp(at[i * axis.inner] - largest);
         }
+        const double logarithm = log(sum);
         for (int64_t i = 0; i < axis.size; i++) {
             const double shifted = at[i * axis.inner] - largest;
-            at[i * axis.inner] = logarithmic ? shifted - log(sum) : exp(shifted) / sum;
+            at[i * axis.inner] = logarithmic ? shifted - logarithm : exp(shifted) / sum;
         }
     }
     write_all(result_of(launch), values);
@@ -160,6 +157,40 @@ void compute_index_select(const Launch *launch) {
 
 /* --- matrices ------------------------------------------------------------------------------ */
 
+/* Add alpha times the product of two matrices: two rows and four steps of the depth at a time, so
+ * that what is loaded is used again. */
+WIDE static void add_product(double *sums, const double *left, const double *right, double alpha,
+                             int64_t rows, int64_t depth, int64_t columns) {
+    const int64_t paired = rows / 2 * 2, whole = depth / 4 * 4;
+    for (int64_t row = 0; row < paired; row += 2) {
+        double *s0 = sums + row * columns, *s1 = s0 + columns;
+        for (int64_t k = 0; k < whole; k += 4) {
+            const double *l0 = left + row * depth + k, *l1 = l0 + depth;
+            const double a0 = alpha * l0[0], a1 = alpha * l0[1], a2 = alpha * l0[2];
+            const double b0 = alpha * l1[0], b1 = alpha * l1[1], b2 = alpha * l1[2];
+            const double a3 = alpha * l0[3], b3 = alpha * l1[3];
+            const double *r0 = right + k * columns, *r1 = r0 + columns, *r2 = r1 + columns;
+            const double *r3 = r2 + columns;
+#pragma omp simd
+            for (int64_t c = 0; c < columns; c++) {
+                s0[c] += a0 * r0[c] + a1 * r1[c] + a2 * r2[c] + a3 * r3[c];
+                s1[c] += b0 * r0[c] + b1 * r1[c] + b2 * r2[c] + b3 * r3[c];
+            }
+        }
+    }
+    for (int64_t row = 0; row < rows; row++) { /* what does not fill two rows or four steps */
+        for (int64_t k = row < paired ? whole : 0; k < depth; k++) {
+            const double factor = alpha * left[row * depth + k];
+            const double *from = right + k * columns;
+            double *to = sums + row * columns;
+#pragma omp simd
+            for (int64_t c = 0; c < columns; c++) {
+                to[c] += factor * from[c];
+            }
+        }
+    }
+}
+
 /* The product times alpha, plus `addend` times beta. */
 static void multiply_matrices(const Tensor *left, const Tensor *right, const Tensor *result,
                               double alpha, const Tensor *addend, double beta) {
@@ -172,16 +203,11 @@ static void multiply_matrices(const Tensor *left, const Tensor *right, const Ten
     for (int64_t i = 0; i < count; i++) {
         sums[i] = addend ? sums[i] * beta : 0;
     }
-    for (int64_t row = 0; depth && row < count / columns; row++) {
+    const int64_t size = rows * columns, matrices = depth && size ? count / size : 0;
+    for (int64_t at = 0; at < matrices; at++) {
         /* A side with fewer matrices than the other lends its own again. */
-        const double *from = a + row * depth % element_count(left);
-        const double *matrix = b + row / rows * depth * columns % element_count(right);
-        for (int64_t k = 0; k < depth; k++) {
-            const double factor = alpha * from[k];
-            for (int64_t column = 0; column < columns; column++) {
-                sums[row * columns + column] += factor * matrix[k * columns + column];
-            }
-        }
+        add_product(sums + at * size, a + at * rows * depth % element_count(left),
+                    b + at * depth * columns % element_count(right), alpha, rows, depth, columns);
     }
     free(a);
     free(b);
@@ -195,119 +221,4 @@ void compute_matmul(const Launch *launch) {
 void compute_addmm(const Launch *launch) {
     multiply_matrices(tensor_at(launch, 1), tensor_at(launch, 2), result_of(launch),
                       scalar_at(launch, 4), tensor_at(launch, 0), scalar_at(launch, 3));
-}
-
-/* --- attention ----------------------------------------------------------------------------- */
-
-/* How far apart the elements of one letter of a layout (BNSD, BSND, BSH, SBH) are; 0: absent. */
-static int64_t stride_of(const Tensor *tensor, const char *layout, char letter) {
-    const char *found = strchr(layout, letter);
-    return found ? tensor->stride[found - layout] : 0;
-}
-
-static int64_t size_of(const Tensor *tensor, const char *layout, char letter) {
-    const char *found = strchr(layout, letter);
-    return found ? tensor->shape[found - layout] : 1;
-}
-
-typedef struct {
-    double *values; /* of the whole tensor, by its own strides */
-    int64_t batch, head, row, heads, rows; /* strides; sizes */
-} Heads;
-
-/* The values of a tensor as (batch, head, row, element): H is all heads' elements in one. */
-static Heads split_heads(const Tensor *tensor, const char *layout, int64_t head_size) {
-    Tensor dense = *tensor;
-    for (int64_t i = tensor->dims - 1, stride = 1; i >= 0; stride *= tensor->shape[i--]) {
-        dense.stride[i] = stride;
-    }
-    const bool joined = strchr(layout, 'H') != NULL;
-    return (Heads){
-        .values = read_all(tensor),
-        .batch = stride_of(&dense, layout, 'B'),
-        .head = joined ? head_size : stride_of(&dense, layout, 'N'),
-        .row = stride_of(&dense, layout, 'S'),
-        .heads = joined ? size_of(&dense, layout, 'H') / head_size : size_of(&dense, layout, 'N'),
-        .rows = size_of(&dense, layout, 'S'),
-    };
-}
-
-static double *row_of(const Heads *heads, int64_t batch, int64_t head, int64_t row) {
-    return heads->values + batch * heads->batch + head * heads->head + row * heads->row;
-}
-
-/* A mask or a bias, broadcast to (batch, head, row, column). */
-static double *broadcast(const Tensor *tensor, int64_t batches, int64_t heads, int64_t rows,
-                         int64_t columns) {
-    const Tensor like = {.shape = {batches, heads, rows, columns}, .dims = 4};
-    return tensor ? read_as(tensor, &like) : NULL;
-}
-
-/* Query, key, value, bias, (dropout mask, padding mask,) mask, (prefix), tokens before and after,
- * heads, layout, precision, kind of mask; maxima, sums, probabilities, result. */
-void compute_attention(const Launch *launch) {
-    const Tensor *query_in = tensor_at(launch, 0), *result = tensor_at(launch, 17);
-    const char *layout = launch->layout;
-    const int64_t head_count = (int64_t)launch->words[10];
-    const int kind = (int)launch->words[13];
-    const int64_t head_size = strchr(layout, 'H') ? size_of(query_in, layout, 'H') / head_count
-                                                  : size_of(query_in, layout, 'D');
-    Heads query = split_heads(query_in, layout, head_size);
-    Heads key = split_heads(tensor_at(launch, 1), layout, head_size);
-    Heads value = split_heads(tensor_at(launch, 2), layout, head_size);
-    Heads output = split_heads(result, layout, head_size);
-    const int64_t batches = size_of(query_in, layout, 'B');
-    double *bias = broadcast(tensor_at(launch, 3), batches, query.heads, query.rows, key.rows);
-    /* Kinds 2 and 3 are causal, aligned at the first and at the last rows: their mask is a sample
-     * of a fixed size. Others (1: the mask alone, 4 and up: bands) are read as 0. */
-    const bool causal = kind == 2 || kind == 3;
-    double *mask = causal ? NULL : broadcast(tensor_at(launch, 6), batches, query.heads,
-                                             query.rows, key.rows);
-    const int64_t ahead = kind == 3 ? key.rows - query.rows : 0;
-    double *scores = allocate_values(key.rows, sizeof *scores);
-    for (int64_t at = 0; at < batches * query.heads * query.rows; at++) {
-        const int64_t row = at % query.rows, head = at / query.rows % query.heads;
-        const int64_t batch = at / query.rows / query.heads;
-        const int64_t shared = head * key.heads / query.heads; /* several queries may share a key */
-        const double *q = row_of(&query, batch, head, row);
-        double largest = -INFINITY, sum = 0;
-        for (int64_t column = 0; column < key.rows; column++) {
-            const bool hidden = causal ? column > row + ahead
-                                       : mask && mask[at * key.rows + column] != 0;
-            if (hidden) {
-                scores[column] = -INFINITY;
-                continue;
-            }
-            const double *k = row_of(&key, batch, shared, column);
-            double score = 0;
-#pragma omp simd reduction(+ : score)
-            for (int64_t i = 0; i < head_size; i++) {
-                score += q[i] * k[i];
-            }
-            scores[column] = score * launch->floats[0] + (bias ? bias[at * key.rows + column] : 0);
-            largest = fmax(largest, scores[column]);
-        }
-        double *to = row_of(&output, batch, head, row);
-        memset(to, 0, (size_t)head_size * sizeof *to);
-        for (int64_t column = 0; column < key.rows; column++) {
-            scores[column] = largest == -INFINITY ? 0 : exp(scores[column] - largest);
-            sum += scores[column];
-        }
-        for (int64_t column = 0; sum > 0 && column < key.rows; column++) {
-            const double *v = row_of(&value, batch, shared, column), weight = scores[column] / sum;
-            for (int64_t i = 0; weight != 0 && i < head_size; i++) {
-                to[i] += weight * v[i];
-            }
-        }
-    }
-    for (int i = 14; i < 17; i++) {
-        fill_with_zeros(tensor_at(launch, i)); /* only the gradient reads them */
-    }
-    write_all(result, output.values);
-    free(query.values);
-    free(key.values);
-    free(value.values);
-    free(bias);
-    free(mask);
-    free(scores);
 }

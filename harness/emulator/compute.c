@@ -84,22 +84,6 @@ static void gelu_either(const Launch *launch) {
 
 /* --- copies and constants ------------------------------------------------------------------ */
 
-/* From tensor to tensor, not through double where nothing is converted: int64 would not fit. */
-static void copy_tensor(const Tensor *from, const Tensor *to) {
-    if (from->dtype != to->dtype) {
-        write_all(to, read_as(from, to));
-        return;
-    }
-    const int64_t count = element_count(to);
-    const size_t size = element_size(to->dtype);
-    char **source = addresses(from, to), **target = addresses(to, to);
-    for (int64_t i = 0; i < count; i++) {
-        memmove(target[i], source[i], size);
-    }
-    free(source);
-    free(target);
-}
-
 static void copy_in(const Launch *launch) { copy_tensor(tensor_at(launch, 1), result_of(launch)); }
 static void cast(const Launch *launch) { copy_tensor(launch->tensors[0], result_of(launch)); }
 static void zero(const Launch *launch) { fill_with_zeros(result_of(launch)); }
@@ -191,17 +175,29 @@ static void where(const Launch *launch) {
     write_all(result, left);
 }
 
-/* Keep one side of a diagonal: the lower one, or the upper. */
+/* Keep one side of a diagonal: the lower one, or the upper. Row by row, and without reading what
+ * goes: causal attention makes a mask of 2048 by 2048 each time. */
 static void triangle(const Launch *launch, bool lower) {
     const Tensor *result = result_of(launch);
     const int64_t rows = result->shape[result->dims - 2], columns = result->shape[result->dims - 1];
     const int64_t diagonal = (int64_t)launch->words[1];
-    double *values = read_as(launch->tensors[0], result);
-    for (int64_t i = 0; i < element_count(result); i++) {
-        const int64_t distance = i % columns - i / columns % rows;
-        values[i] = (lower ? distance <= diagonal : distance >= diagonal) ? values[i] : 0;
+    if (launch->outputs) {
+        copy_tensor(launch->tensors[0], result);
     }
-    write_all(result, values);
+    Tensor part = *result; /* what goes of one row */
+    part.dims = 1;
+    part.stride[0] = result->stride[result->dims - 1];
+    for (int64_t row = 0; columns && row < element_count(result) / columns; row++) {
+        int64_t border = row % rows + diagonal + (lower ? 1 : 0);
+        border = border < 0 ? 0 : border > columns ? columns : border;
+        part.shape[0] = lower ? columns - border : border;
+        part.offset = result->offset + (lower ? border * part.stride[0] : 0);
+        int64_t rest = row;
+        for (int dim = result->dims - 2; dim >= 0; rest /= result->shape[dim--]) {
+            part.offset += rest % result->shape[dim] * result->stride[dim];
+        }
+        fill_with_zeros(&part);
+    }
 }
 
 static void tril(const Launch *launch) { triangle(launch, true); }
@@ -226,96 +222,109 @@ static void concatenate(const Launch *launch) {
 /* --- the table ----------------------------------------------------------------------------- */
 
 static const Kernel kernels[] = {
-    {"aclnnAdd", binary_alpha, 1, add},
-    {"aclnnAdds", with_scalar_alpha, 1, add},
-    {"aclnnInplaceAdd", binary_alpha, 0, add},
-    {"aclnnInplaceAdds", with_scalar_alpha, 0, add},
-    {"aclnnSub", binary_alpha, 1, subtract},
-    {"aclnnSubs", with_scalar_alpha, 1, subtract},
-    {"aclnnInplaceSub", binary_alpha, 0, subtract},
-    {"aclnnInplaceSubs", with_scalar_alpha, 0, subtract},
-    {"aclnnRsubs", reversed_subtract, 1, NULL},
-    {"aclnnMul", binary, 1, multiply},
-    {"aclnnMuls", with_scalar, 1, multiply},
-    {"aclnnInplaceMul", binary, 0, multiply},
-    {"aclnnInplaceMuls", with_scalar, 0, multiply},
-    {"aclnnDiv", binary, 1, divide},
-    {"aclnnDivs", with_scalar, 1, divide},
-    {"aclnnInplaceDiv", binary, 0, divide},
-    {"aclnnInplaceDivs", with_scalar, 0, divide},
-    {"aclnnPowTensorScalar", with_scalar, 1, pow},
-    {"aclnnMaximum", binary, 1, fmax},
-    {"aclnnMinimum", binary, 1, fmin},
-    {"aclnnEqTensor", binary, 1, equal},
-    {"aclnnEqScalar", with_scalar, 1, equal},
-    {"aclnnNeTensor", binary, 1, unequal},
-    {"aclnnNeScalar", with_scalar, 1, unequal},
-    {"aclnnLtTensor", binary, 1, less},
-    {"aclnnLtScalar", with_scalar, 1, less},
-    {"aclnnLeTensor", binary, 1, less_equal},
-    {"aclnnLeScalar", with_scalar, 1, less_equal},
-    {"aclnnGtTensor", binary, 1, greater},
-    {"aclnnGtScalar", with_scalar, 1, greater},
-    {"aclnnGeTensor", binary, 1, greater_equal},
-    {"aclnnGeScalar", with_scalar, 1, greater_equal},
-    {"aclnnLogicalAnd", binary, 1, both},
-    {"aclnnLogicalNot", unary, 1, invert},
-    {"aclnnNeg", unary, 1, negate},
-    {"aclnnReciprocal", unary, 1, inverse},
-    {"aclnnExp", unary, 1, exponential},
-    {"aclnnLog", unary, 1, logarithm},
-    {"aclnnSqrt", unary, 1, square_root},
-    {"aclnnRsqrt", unary, 1, inverse_root},
-    {"aclnnTanh", unary, 1, hyperbolic},
-    {"aclnnSin", unary, 1, sine},
-    {"aclnnCos", unary, 1, cosine},
-    {"aclnnAbs", unary, 1, magnitude},
-    {"aclnnRelu", unary, 1, rectify},
-    {"aclnnSigmoid", unary, 1, sigmoid},
-    {"aclnnSilu", unary, 1, swish},
-    {"aclnnGelu", unary, 1, gelu},
-    {"aclnnGeluV2", gelu_either, 1, NULL},
-    {"aclnnInplaceCopy", copy_in, 0, NULL},
-    {"aclnnCast", cast, 1, NULL},
-    {"aclnnInplaceZero", zero, 0, NULL},
-    {"aclnnInplaceOne", one, 0, NULL},
-    {"aclnnInplaceFillScalar", constant, 0, NULL},
-    {"aclnnInplaceUniform", random_uniform, 0, NULL},
-    {"aclnnInplaceNormal", random_normal, 0, NULL},
-    {"aclnnInplaceRandom", random_integers, 0, NULL},
-    {"aclnnArange", arange, 1, NULL},
-    {"aclnnInplaceMaskedFillScalar", masked_fill, 0, NULL},
-    {"aclnnSWhere", where, 1, NULL},
-    {"aclnnTril", tril, 1, NULL},
-    {"aclnnTriu", triu, 1, NULL},
-    {"aclnnInplaceTril", tril, 0, NULL},
-    {"aclnnInplaceTriu", triu, 0, NULL},
-    {"aclnnCat", concatenate, 1, NULL},
-    {"aclnnSoftmax", compute_softmax, 1, NULL},
-    {"aclnnLogSoftmax", compute_log_softmax, 1, NULL},
-    {"aclnnArgMax", compute_argmax, 1, NULL},
-    {"aclnnReduceSum", compute_reduce_sum, 1, NULL},
-    {"aclnnMean", compute_reduce_mean, 1, NULL},
-    {"aclnnLayerNorm", compute_layer_norm, 3, NULL},
-    {"aclnnEmbedding", compute_embedding, 1, NULL},
-    {"aclnnIndexSelect", compute_index_select, 1, NULL},
-    {"aclnnMm", compute_matmul, 1, NULL},
-    {"aclnnMatmul", compute_matmul, 1, NULL},
-    {"aclnnBatchMatMul", compute_matmul, 1, NULL},
-    {"aclnnAddmm", compute_addmm, 1, NULL},
-    {"aclnnBaddbmm", compute_addmm, 1, NULL},
-    {"aclnnFlashAttentionScore", compute_attention, 4, NULL},
+    {"aclnnAdd", binary_alpha, 1, .function = add},
+    {"aclnnAdds", with_scalar_alpha, 1, .function = add},
+    {"aclnnInplaceAdd", binary_alpha, 0, .function = add},
+    {"aclnnInplaceAdds", with_scalar_alpha, 0, .function = add},
+    {"aclnnSub", binary_alpha, 1, .function = subtract},
+    {"aclnnSubs", with_scalar_alpha, 1, .function = subtract},
+    {"aclnnInplaceSub", binary_alpha, 0, .function = subtract},
+    {"aclnnInplaceSubs", with_scalar_alpha, 0, .function = subtract},
+    {"aclnnRsubs", reversed_subtract, .outputs = 1},
+    {"aclnnMul", binary, 1, .function = multiply},
+    {"aclnnMuls", with_scalar, 1, .function = multiply},
+    {"aclnnInplaceMul", binary, 0, .function = multiply},
+    {"aclnnInplaceMuls", with_scalar, 0, .function = multiply},
+    {"aclnnDiv", binary, 1, .function = divide},
+    {"aclnnDivs", with_scalar, 1, .function = divide},
+    {"aclnnInplaceDiv", binary, 0, .function = divide},
+    {"aclnnInplaceDivs", with_scalar, 0, .function = divide},
+    {"aclnnPowTensorScalar", with_scalar, 1, .function = pow},
+    {"aclnnMaximum", binary, 1, .function = fmax},
+    {"aclnnMinimum", binary, 1, .function = fmin},
+    {"aclnnEqTensor", binary, 1, .function = equal},
+    {"aclnnEqScalar", with_scalar, 1, .function = equal},
+    {"aclnnNeTensor", binary, 1, .function = unequal},
+    {"aclnnNeScalar", with_scalar, 1, .function = unequal},
+    {"aclnnLtTensor", binary, 1, .function = less},
+    {"aclnnLtScalar", with_scalar, 1, .function = less},
+    {"aclnnLeTensor", binary, 1, .function = less_equal},
+    {"aclnnLeScalar", with_scalar, 1, .function = less_equal},
+    {"aclnnGtTensor", binary, 1, .function = greater},
+    {"aclnnGtScalar", with_scalar, 1, .function = greater},
+    {"aclnnGeTensor", binary, 1, .function = greater_equal},
+    {"aclnnGeScalar", with_scalar, 1, .function = greater_equal},
+    {"aclnnLogicalAnd", binary, 1, .function = both},
+    {"aclnnLogicalNot", unary, 1, .function = invert},
+    {"aclnnNeg", unary, 1, .function = negate},
+    {"aclnnReciprocal", unary, 1, .function = inverse},
+    {"aclnnExp", unary, 1, .function = exponential},
+    {"aclnnLog", unary, 1, .function = logarithm},
+    {"aclnnSqrt", unary, 1, .function = square_root},
+    {"aclnnRsqrt", unary, 1, .function = inverse_root},
+    {"aclnnTanh", unary, 1, .function = hyperbolic},
+    {"aclnnSin", unary, 1, .function = sine},
+    {"aclnnCos", unary, 1, .function = cosine},
+    {"aclnnAbs", unary, 1, .function = magnitude},
+    {"aclnnRelu", unary, 1, .function = rectify},
+    {"aclnnSigmoid", unary, 1, .function = sigmoid},
+    {"aclnnSilu", unary, 1, .function = swish},
+    {"aclnnGelu", unary, 1, .function = gelu},
+    {"aclnnGeluV2", gelu_either, .outputs = 1},
+    {"aclnnInplaceCopy", copy_in, .outputs = 0},
+    {"aclnnCast", cast, .outputs = 1},
+    {"aclnnInplaceZero", zero, .outputs = 0},
+    {"aclnnInplaceOne", one, .outputs = 0},
+    {"aclnnInplaceFillScalar", constant, .outputs = 0},
+    {"aclnnInplaceUniform", random_uniform, .outputs = 0},
+    {"aclnnInplaceNormal", random_normal, .outputs = 0},
+    {"aclnnInplaceRandom", random_integers, .outputs = 0},
+    {"aclnnArange", arange, .outputs = 1},
+    {"aclnnInplaceMaskedFillScalar", masked_fill, .outputs = 0},
+    {"aclnnSWhere", where, .outputs = 1},
+    {"aclnnTril", tril, .outputs = 1},
+    {"aclnnTriu", triu, .outputs = 1},
+    {"aclnnInplaceTril", tril, .outputs = 0},
+    {"aclnnInplaceTriu", triu, .outputs = 0},
+    {"aclnnCat", concatenate, .outputs = 1},
+    {"aclnnSoftmax", compute_softmax, .outputs = 1},
+    {"aclnnLogSoftmax", compute_log_softmax, .outputs = 1},
+    {"aclnnArgMax", compute_argmax, .outputs = 1},
+    {"aclnnReduceSum", compute_reduce_sum, .outputs = 1},
+    {"aclnnMean", compute_reduce_mean, .outputs = 1},
+    {"aclnnLayerNorm", compute_layer_norm, .outputs = 3},
+    {"aclnnEmbedding", compute_embedding, .outputs = 1},
+    {"aclnnIndexSelect", compute_index_select, .outputs = 1},
+    {"aclnnMm", compute_matmul, .outputs = 1},
+    {"aclnnMatmul", compute_matmul, .outputs = 1},
+    {"aclnnBatchMatMul", compute_matmul, .outputs = 1},
+    {"aclnnAddmm", compute_addmm, .outputs = 1},
+    {"aclnnBaddbmm", compute_addmm, .outputs = 1},
+    {"aclnnFlashAttentionScore", compute_attention, 4, .layout = 11},
+    {"aclnnFlashAttentionScoreGrad", attention_gradient, 4, .layout = 16},
+    {"aclnnNLLLoss", compute_nll_loss, .outputs = 2},
+    {"aclnnNLLLossBackward", nll_loss_gradient, .outputs = 1},
+    {"aclnnLogSoftmaxBackward", log_softmax_gradient, .outputs = 1},
+    {"aclnnThresholdBackward", threshold_gradient, .outputs = 1},
+    {"aclnnGeluBackward", gelu_gradient, .outputs = 1},
+    {"aclnnLayerNormBackward", layer_norm_gradient, .outputs = 3},
+    {"aclnnEmbeddingDenseBackward", embedding_gradient, .outputs = 1},
+    {"aclnnForeachSqrt", foreach_sqrt, .outputs = ALL_OF_LIST},
+    {"aclnnForeachAddScalarV2", foreach_add_scalar, .outputs = ALL_OF_LIST},
+    {"aclnnForeachMulScalarV2", foreach_mul_scalar, .outputs = ALL_OF_LIST},
+    {"aclnnForeachDivScalarList", foreach_div_scalars, .outputs = ALL_OF_LIST},
+    {"aclnnForeachAddListV2", foreach_add_list, .outputs = ALL_OF_LIST},
+    {"aclnnForeachLerpScalar", foreach_lerp, .outputs = ALL_OF_LIST},
+    {"aclnnForeachAddcmulScalarV2", foreach_addcmul, .outputs = ALL_OF_LIST},
+    {"aclnnInplaceAddcdiv", compute_addcdiv, .outputs = 0},
     /* Accepted only: which tensors are outputs. */
-    {"aclnnLayerNormBackward", NULL, 3, NULL},
-    {"aclnnConvolutionBackward", NULL, 3, NULL},
-    {"aclnnBatchNorm", NULL, 3, NULL},
-    {"aclnnBatchNormBackward", NULL, 3, NULL},
-    {"aclnnFlashAttentionScoreGrad", NULL, 4, NULL},
-    {"aclnnNLLLoss", NULL, 2, NULL},
-    {"aclnnMaxDim", NULL, 2, NULL},
-    {"aclnnMinDim", NULL, 2, NULL},
-    {"aclnnSort", NULL, 2, NULL},
-    {"aclnnTopkV2", NULL, 2, NULL},
+    {"aclnnConvolutionBackward", .outputs = 3},
+    {"aclnnBatchNorm", .outputs = 3},
+    {"aclnnBatchNormBackward", .outputs = 3},
+    {"aclnnMaxDim", .outputs = 2},
+    {"aclnnMinDim", .outputs = 2},
+    {"aclnnSort", .outputs = 2},
+    {"aclnnTopkV2", .outputs = 2},
 };
 
 const Kernel *find_kernel(const char *name) {

@@ -149,6 +149,13 @@ double *read_as(const Tensor *tensor, const Tensor *like) {
     const int64_t size = (int64_t)element_size(tensor->dtype);
     double *values = allocate_values(count, sizeof *values);
     const char *start = dense_start(tensor, like);
+    if (start && tensor->dtype == FLOAT32) {
+        const float *from = (const float *)start;
+        for (int64_t i = 0; i < count; i++) {
+            values[i] = from[i];
+        }
+        return values;
+    }
     char **from = start ? NULL : addresses(tensor, like);
     for (int64_t i = 0; i < count; i++) {
         values[i] = load(start ? start + i * size : from[i], tensor->dtype);
@@ -164,6 +171,14 @@ void write_all(const Tensor *tensor, double *values) {
     const int64_t count = element_count(tensor);
     const int64_t size = (int64_t)element_size(tensor->dtype);
     char *start = dense_start(tensor, tensor);
+    if (start && tensor->dtype == FLOAT32) {
+        float *to = (float *)start;
+        for (int64_t i = 0; i < count; i++) {
+            to[i] = (float)values[i];
+        }
+        free(values);
+        return;
+    }
     char **to = start ? NULL : addresses(tensor, tensor);
     for (int64_t i = 0; i < count; i++) {
         store(start ? start + i * size : to[i], tensor->dtype, values[i]);
@@ -173,22 +188,41 @@ void write_all(const Tensor *tensor, double *values) {
 }
 
 void fill_with(const Tensor *tensor, double value) {
-    const int64_t count = element_count(tensor);
-    double *values = allocate_values(count, sizeof *values);
-    for (int64_t i = 0; i < count; i++) {
-        values[i] = value;
+    const int64_t count = element_count(tensor), size = (int64_t)element_size(tensor->dtype);
+    char *start = dense_start(tensor, tensor), each[16] = {0};
+    store(each, tensor->dtype, value);
+    if (start && size == 1) {
+        memset(start, each[0], (size_t)count);
+        return;
     }
-    write_all(tensor, values);
-}
-
-void fill_with_zeros(const Tensor *tensor) {
-    const int64_t count = element_count(tensor);
-    const size_t size = element_size(tensor->dtype);
-    char **to = addresses(tensor, tensor);
+    char **to = start ? NULL : addresses(tensor, tensor);
     for (int64_t i = 0; i < count; i++) {
-        memset(to[i], 0, size);
+        memcpy(start ? start + i * size : to[i], each, (size_t)size);
     }
     free(to);
+}
+
+void fill_with_zeros(const Tensor *tensor) { fill_with(tensor, 0); }
+
+/* From tensor to tensor, not through double where nothing is converted: int64 would not fit. */
+void copy_tensor(const Tensor *from, const Tensor *to) {
+    if (from->dtype != to->dtype) {
+        write_all(to, read_as(from, to));
+        return;
+    }
+    const int64_t count = element_count(to), size = (int64_t)element_size(to->dtype);
+    const char *source = dense_start(from, to);
+    char *target = dense_start(to, to);
+    if (source && target) {
+        memmove(target, source, (size_t)(count * size));
+        return;
+    }
+    char **sources = addresses(from, to), **targets = addresses(to, to);
+    for (int64_t i = 0; i < count; i++) {
+        memmove(targets[i], sources[i], (size_t)size);
+    }
+    free(sources);
+    free(targets);
 }
 
 /* --- arguments ----------------------------------------------------------------------------- */

@@ -12,7 +12,13 @@
 #include <stdio.h>
 
 enum { MAX_DIMS = 16, MAX_DEVICES = 16, MAX_WORDS = 48, MAX_TENSORS = 2048, FLOAT_REGISTERS = 8 };
-enum { LAYOUT_WORD = 11 }; /* where attention's layout stands among its arguments */
+
+/* Compiled for wider registers too; the machine's best is chosen when the library is loaded. */
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__)
+#define WIDE __attribute__((target_clones("avx2", "default")))
+#else
+#define WIDE
+#endif
 
 /* Results of ACL calls. */
 enum {
@@ -83,12 +89,15 @@ typedef struct {
 
 typedef struct Launch Launch;
 
+enum { ALL_OF_LIST = -1 };
+
 /* An operator that is computed, or one whose outputs are not just its last tensor. */
 typedef struct {
     const char *name;
     void (*compute)(const Launch *launch); /* NULL: accepted, not computed */
-    int outputs; /* 0: in place */
+    int outputs; /* 0: in place; ALL_OF_LIST: those of the last list */
     double (*function)(double left, double right); /* of element-wise operators */
+    int layout; /* where the text of a layout (BNSD...) stands among the arguments; 0: nowhere */
 } Kernel;
 
 /* One operator call, between its two phases. */
@@ -120,6 +129,7 @@ double *read_all(const Tensor *tensor);
 void write_all(const Tensor *tensor, double *values);
 void fill_with(const Tensor *tensor, double value);
 void fill_with_zeros(const Tensor *tensor);
+void copy_tensor(const Tensor *from, const Tensor *to);
 const Tensor *result_of(const Launch *launch);
 const Tensor *tensor_at(const Launch *launch, int word);
 double scalar_at(const Launch *launch, int word);
@@ -128,7 +138,34 @@ int dim_at(const Launch *launch, int word, const Tensor *tensor);
 /* compute.c */
 const Kernel *find_kernel(const char *name);
 
+/* foreach.c */
+void foreach_sqrt(const Launch *launch);
+void foreach_add_scalar(const Launch *launch);
+void foreach_mul_scalar(const Launch *launch);
+void foreach_div_scalars(const Launch *launch);
+void foreach_add_list(const Launch *launch);
+void foreach_lerp(const Launch *launch);
+void foreach_addcmul(const Launch *launch);
+void compute_addcdiv(const Launch *launch);
+
+/* gradients.c */
+void compute_nll_loss(const Launch *launch);
+void nll_loss_gradient(const Launch *launch);
+void log_softmax_gradient(const Launch *launch);
+void threshold_gradient(const Launch *launch);
+void gelu_gradient(const Launch *launch);
+void layer_norm_gradient(const Launch *launch);
+void embedding_gradient(const Launch *launch);
+
+/* attention.c */
+void compute_attention(const Launch *launch);
+void attention_gradient(const Launch *launch);
+
 /* algebra.c */
+typedef struct {
+    int64_t outer, size, inner; /* element (o, i, n) is at (o * size + i) * inner + n */
+} Axis;
+Axis axis_of(const Tensor *tensor, int dim);
 void compute_softmax(const Launch *launch);
 void compute_log_softmax(const Launch *launch);
 void compute_argmax(const Launch *launch);
@@ -139,7 +176,6 @@ void compute_embedding(const Launch *launch);
 void compute_index_select(const Launch *launch);
 void compute_matmul(const Launch *launch);
 void compute_addmm(const Launch *launch);
-void compute_attention(const Launch *launch);
 
 /* faults.c */
 bool is_set(const char *variable);

@@ -220,15 +220,16 @@ static int prepare(const char *name, const Registers *registers, const uintptr_t
         free(launch);
         return INVALID_PARAMETER;
     }
-    if (kernel && kernel->compute == compute_attention) {
+    if (kernel && kernel->layout) {
         /* Texts, unlike other arguments, do not live until phase 2. */
-        const char *layout = (const char *)launch->words[LAYOUT_WORD];
+        const char *layout = (const char *)launch->words[kernel->layout];
         snprintf(launch->layout, sizeof launch->layout, "%.*s", (int)sizeof launch->layout - 1,
                  layout);
     }
     const int last = gather_tensors(launch, end);
     made_count = 0;
-    launch->outputs = kernel ? kernel->outputs : is_inplace(name) ? 0 : last;
+    const bool of_list = kernel ? kernel->outputs == ALL_OF_LIST : !is_inplace(name);
+    launch->outputs = of_list ? last : kernel ? kernel->outputs : 0;
     if (launch->outputs > launch->count) {
         launch->outputs = launch->count;
     }

@@ -39,7 +39,9 @@ def captures(path: Path) -> list[Path]:
     """Return the folders ``*_ascend_pt`` at or below `path`, in the order of their time."""
     if _is_capture(path):
         return [path]
-    return sorted(filter(_is_capture, path.rglob(f"*{SUFFIX}")), key=lambda each: (_time(each), each))
+    return sorted(
+        filter(_is_capture, path.rglob(f"*{SUFFIX}")), key=lambda each: (_time(each), each)
+    )
 
 
 def output(folder: Path, name: str) -> Path | None:
@@ -52,11 +54,12 @@ def output(folder: Path, name: str) -> Path | None:
 
 
 def table(folder: Path, name: str) -> pl.DataFrame | None:
-    """Return any csv of the analysed capture, all of it text without blanks around.
+    """Return any csv of the analysed capture, named with or without its ending.
 
-    Null if there is no such file. Raises CaptureError if it cannot be read.
+    All of it is text without blanks around. Null if there is no such file. Raises CaptureError if
+    it cannot be read.
     """
-    path = output(folder, name)
+    path = output(folder, f"{name.removesuffix('.csv')}.csv")
     return None if path is None else ascend_csv.text(path).table
 
 
@@ -90,8 +93,8 @@ def marks(folder: Path) -> pl.DataFrame:
 def profiler_info(folder: Path) -> dict[str, Any] | None:
     """Return the settings that took effect, as torch_npu wrote them down, in our names and words.
 
-    Beside the settings: `torch_npu_version`, `cann_version` and `rank`, where it knows them. Null if
-    there is no such file. Raises CaptureError if it cannot be read.
+    Beside the settings: `torch_npu_version`, `cann_version` and `rank`, where it knows them. Null
+    if there is no such file. Raises CaptureError if it cannot be read.
     """
     record = _record(folder)
     if record is None:

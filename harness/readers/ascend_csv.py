@@ -71,9 +71,7 @@ def _header(path: Path) -> list[str]:
 
 def _read(path: Path, types: dict[str, pl.DataType], nothing: str | None) -> Csv:
     try:
-        table = pl.read_csv(
-            path, schema_overrides=types, null_values=nothing
-        )
+        table = pl.read_csv(path, schema_overrides=types, null_values=nothing)
     except (PolarsError, OSError, UnicodeDecodeError):
         return _by_line(path, types, nothing)
     if table.columns != list(types) or not _ends_with_a_line(path):

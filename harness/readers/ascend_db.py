@@ -9,9 +9,9 @@ from typing import Final
 
 import polars as pl
 
-from harness.marks import STEP_MARK
 from harness.readers import ascend, communication, memory, stacks
 from harness.readers.ascend_csv import counter_type
+from harness.readers.ascend_trace import FORWARD, NO_CONNECTION, NO_SEQUENCE, SEQUENCE
 from harness.readers.base import CaptureError, Origin, Reading
 from harness.readers.host import TORCH_MARK, Host, Mark, Marks, is_mark
 from harness.readers.launches import linked
@@ -102,9 +102,7 @@ class AscendDb:
             frames["steps"] = steps
         if not frames:
             raise CaptureError(f"{file}: none of the tables that torch_npu writes")
-        return Reading(
-            frames=frames, coverage=capture.coverage, notes=(*notes, *capture.notes)
-        )
+        return Reading(frames=frames, coverage=capture.coverage, notes=(*notes, *database.notes))
 
 
 class _Capture:
@@ -113,7 +111,6 @@ class _Capture:
     def __init__(self, database: Tables, origin: Origin, rank: int) -> None:
         self._database, self._origin, self._rank = database, origin, rank
         self.coverage: dict[str, Coverage] = {}
-        self.notes: list[str] = []
         self._api = self._calls()
         self._names = database.texts(self._api["name"])
         self.marks = Marks(self._ranges(), origin)
@@ -145,11 +142,9 @@ class _Capture:
         self.coverage[kind] = Coverage(seen=seen, rows=rows, marks=marks, hidden=0)
 
     def _calls(self) -> pl.DataFrame:
-        types = dict.fromkeys(
-            ("startNs", "endNs", "globalTid", "connectionId", "name", "sequenceNumber")
-            + ("fwdThreadId", "inputDtypes", "inputShapes", "callchainId"),
-            _INT,
-        )
+        names = ("startNs", "endNs", "globalTid", "connectionId", "name", "sequenceNumber")
+        others = ("fwdThreadId", "inputDtypes", "inputShapes", "callchainId")
+        types = dict.fromkeys((*names, *others), _INT)
         return self._database.read("PYTORCH_API", types, f"type IN ({_OPERATOR}, {_MARK})")
 
     def _times(self, kind: int) -> pl.DataFrame:
@@ -161,7 +156,7 @@ class _Capture:
             pl.col("name").str.contains("#", literal=True)
         )
         ranges = [Mark(*row) for row in found.rows() if is_mark(row[2])]
-        if not any(mark.name.startswith((TORCH_MARK, STEP_MARK)) for mark in ranges):
+        if not any(mark.name.startswith(TORCH_MARK) for mark in ranges):
             types = dict.fromkeys(("startNs", "endNs", "id"), _INT)
             steps = self._database.read("STEP_TIME", types).drop_nulls()
             ranges += [Mark(start, end, f"{TORCH_MARK}{n}") for start, end, n in steps.rows()]
@@ -183,8 +178,8 @@ class _Capture:
                 ids, on="id", how="left", maintain_order="left"
             )["stack_id"],
             **{
-                "Sequence number": _unless(api["sequenceNumber"], -1),
-                "Fwd thread id": _unless(api["fwdThreadId"], 0),
+                SEQUENCE: _unless(api["sequenceNumber"], NO_SEQUENCE),
+                FORWARD: _unless(api["fwdThreadId"], 0),
             },
         )
         return operators.filter([not is_mark(name or "") for name in self._names]), table
@@ -206,9 +201,11 @@ class _Capture:
         parts = [self._computed()]
         if self._database.has("COMMUNICATION_OP"):
             parts.append(self._communicated())
-        found = pl.concat(parts, how="diagonal_relaxed").filter(
-            pl.col("start_ns").is_not_null() & pl.col("duration_ns").is_not_null()
-        ).sort("device", "start_ns", maintain_order=True)
+        found = (
+            pl.concat(parts, how="diagonal_relaxed")
+            .filter(pl.col("start_ns").is_not_null() & pl.col("duration_ns").is_not_null())
+            .sort("device", "start_ns", maintain_order=True)
+        )
         end = (pl.col("start_ns") + pl.col("duration_ns")).shift().over("device")
         launched = self._launched(found["correlation"])
         wait = pl.max_horizontal(pl.lit(0), pl.col("start_ns") - end).fill_null(0)
@@ -233,9 +230,9 @@ class _Capture:
             .select("connectionId", host_ns="startNs")
         )
         asked = pl.DataFrame({"connectionId": connections})
-        return asked.join(
-            operators, on="connectionId", how="left", maintain_order="left"
-        ).join(calls, on="connectionId", how="left", maintain_order="left")
+        return asked.join(operators, on="connectionId", how="left", maintain_order="left").join(
+            calls, on="connectionId", how="left", maintain_order="left"
+        )
 
     def _computed(self) -> pl.DataFrame:
         database = self._database
@@ -251,7 +248,7 @@ class _Capture:
             "duration_ns": found["endNs"] - found["startNs"],
             "device": found["deviceId"].cast(pl.Int32),
             "stream": found["streamId"],
-            "correlation": found["connectionId"],
+            "correlation": _unless(found["connectionId"], NO_CONNECTION),
             "Model ID": found["modelId"],
             "Task ID": found["taskId"],
             "Context ID": _unless(found["contextId"], _NO_CONTEXT),
@@ -298,7 +295,7 @@ class _Capture:
                 "start_ns": found["startNs"],
                 "duration_ns": found["endNs"] - found["startNs"],
                 "device": found["deviceId"].cast(pl.Int32),
-                "correlation": found["connectionId"],
+                "correlation": _unless(found["connectionId"], NO_CONNECTION),
                 "groupName": texts(found["groupName"]),
             },
             schema_overrides={"core": pl.String},
@@ -316,7 +313,7 @@ class _Capture:
             device=pl.format("npu:{}", "deviceId"),
         )
         table = memory.of_operators(cells, host, self._origin, self._rank)
-        self._count("operator_memory", found.height, table.height)
+        self._count("operator_memory", found.height, memory.timed(cells))
         return table
 
 
@@ -339,9 +336,7 @@ def _unless(values: pl.Series, none: int) -> pl.Series:
     return values.set(values == none, None)
 
 
-def _step_times(
-    folder: Path, marks: Marks, rank: int, notes: list[str]
-) -> pl.DataFrame | None:
+def _step_times(folder: Path, marks: Marks, rank: int, notes: list[str]) -> pl.DataFrame | None:
     """Read the database of torch_npu's own analysis: microseconds, whatever its guide says."""
     path = ascend.output(folder, "analysis.db")
     if path is None:

@@ -16,6 +16,7 @@ from harness.readers.shapes import SHAPES, WORDS, nanoseconds, parsed, shapes, w
 from harness.records import Coverage
 
 _TEXT: Final = pl.String()
+_REPEATED: Final = pl.Categorical()
 _WHOLE: Final = pl.Int64()
 
 KERNEL_COLUMNS: Final[Mapping[str, tuple[str, pl.DataType]]] = {
@@ -27,12 +28,12 @@ KERNEL_COLUMNS: Final[Mapping[str, tuple[str, pl.DataType]]] = {
     "Start Time(us)": ("start_ns", _TEXT),
     "Duration(us)": ("duration_ns", _TEXT),
     "Wait Time(us)": ("wait_ns", _TEXT),
-    "Input Shapes": ("input_shapes", _TEXT),
-    "Input Data Types": ("input_dtypes", _TEXT),
-    "Input Formats": ("input_formats", _TEXT),
-    "Output Shapes": ("output_shapes", _TEXT),
-    "Output Data Types": ("output_dtypes", _TEXT),
-    "Output Formats": ("output_formats", _TEXT),
+    "Input Shapes": ("input_shapes", _REPEATED),
+    "Input Data Types": ("input_dtypes", _REPEATED),
+    "Input Formats": ("input_formats", _REPEATED),
+    "Output Shapes": ("output_shapes", _REPEATED),
+    "Output Data Types": ("output_dtypes", _REPEATED),
+    "Output Formats": ("output_formats", _REPEATED),
 }
 """What a column of kernel_details.csv is in the table `kernels`, and how it is read."""
 STEP_COLUMNS: Final = ("Step Id", "Step ID")
@@ -44,6 +45,11 @@ OTHER_COLUMNS: Final[Mapping[str, pl.DataType]] = {
     "memory_bound": pl.Float64(),
 }
 """Columns of kernel_details.csv that keep their names, beside the counters."""
+KERNEL_TYPES: Final = {name: dtype for name, (_, dtype) in KERNEL_COLUMNS.items()} | dict(
+    OTHER_COLUMNS
+)
+NEEDED: Final = ("Name", "Start Time(us)", "Duration(us)")
+"""What makes a file one of kernels."""
 STEP_NAMES: Final = {
     "Computing": "compute_ns",
     "Communication": "communication_ns",
@@ -87,15 +93,15 @@ class _Capture:
         trace = self._trace()
         marks = Marks(trace.marks, self._origin)
         host = Host(trace.operators, trace.frames, marks)
-        kernels = self._table("kernel_details.csv", {name: t for name, (_, t) in KERNEL_COLUMNS.items()} | OTHER_COLUMNS)
-        placed = _placed(_kernels(kernels), trace, host)
+        kernels = self._kernels()
+        nothing = _kernels(pl.DataFrame())
+        placed = _placed(nothing if kernels is None else kernels, trace, host)
         both = linked(placed, host, marks, self._origin, self._rank)
         frames: dict[str, pl.DataFrame] = {}
         if trace.coverage:
             frames |= {"operators": both.operators, "stacks": trace.stacks}
         if kernels is not None:
             frames["kernels"] = both.kernels
-            self._count("kernel", kernels.height, both.kernels.height)
         found = {
             "steps": self._steps(marks),
             "memory": self._memory(host),
@@ -135,6 +141,21 @@ class _Capture:
         self._notes += found.notes
         return found.table
 
+    def _kernels(self) -> pl.DataFrame | None:
+        name = "kernel_details.csv"
+        found = self._table(name, KERNEL_TYPES)
+        if found is None:
+            return None
+        if missing := [each for each in NEEDED if each not in found.columns]:
+            self._notes.append(f"{name}: not read: no column {', '.join(missing)}")
+            return None
+        kernels = _kernels(found)
+        self._count("kernel", found.height, kernels.height)
+        if kernels.height < found.height:
+            lost = found.height - kernels.height
+            self._notes.append(f"{name}: {lost} rows without start or duration are left out")
+        return kernels
+
     def _steps(self, marks: Marks) -> pl.DataFrame | None:
         found = self._table("step_trace_time.csv", STEP_TIMES)
         if found is None or "Step" not in found.columns:
@@ -159,7 +180,7 @@ class _Capture:
         if found is not None:
             cells = memory.from_csv(found, columns)
             table = memory.of_operators(cells, host, self._origin, self._rank)
-            self._count("operator_memory", found.height, table.height)
+            self._count("operator_memory", found.height, memory.timed(cells))
             return table
         columns = memory.RECORD_COLUMNS
         found = self._table("memory_record.csv", memory.csv_types(columns))
@@ -181,13 +202,11 @@ class _Capture:
         return table if table.height or calls else None
 
 
-def _kernels(found: pl.DataFrame | None) -> pl.DataFrame:
-    """Turn the cells into the columns of the table; times are not yet known to be there."""
-    if found is None:
-        found = pl.DataFrame(schema={name: dtype for name, (_, dtype) in KERNEL_COLUMNS.items()})
+def _kernels(found: pl.DataFrame) -> pl.DataFrame:
+    """Turn the cells into the columns of the table, and leave out rows without their times."""
     columns: dict[str, pl.Series] = {}
     for name, (column, dtype) in KERNEL_COLUMNS.items():
-        cells = found[name] if name in found.columns else pl.repeat(None, found.height, dtype=dtype, eager=True)
+        cells = found.get_column(name, default=_null(found, dtype))
         if column.endswith("_ns"):
             cells = nanoseconds(cells)
         elif column.endswith("_shapes"):
@@ -195,13 +214,18 @@ def _kernels(found: pl.DataFrame | None) -> pl.DataFrame:
         elif column.endswith(("_dtypes", "_formats")):
             cells = parsed(cells, words, WORDS)
         columns[column] = cells
-    step = next((name for name in STEP_COLUMNS if name in found.columns), None)
-    none = pl.repeat(None, found.height, dtype=pl.Int64, eager=True)
-    columns["step_id"] = none if step is None else found[step]
+    step = next((name for name in STEP_COLUMNS if name in found.columns), "")
+    columns["step_id"] = found.get_column(step, default=_null(found, _WHOLE))
     others = found.drop(*KERNEL_COLUMNS, *STEP_COLUMNS, strict=False)
-    return pl.DataFrame(columns).hstack(others).filter(
-        pl.col("start_ns").is_not_null() & pl.col("duration_ns").is_not_null()
-    )
+    kernels = pl.DataFrame(columns).hstack(others)
+    timed = pl.col("start_ns").is_not_null() & pl.col("duration_ns").is_not_null()
+    # A filter copies all columns.
+    whole_ = kernels.select(timed.all()).item()
+    return kernels if whole_ else kernels.filter(timed)
+
+
+def _null(found: pl.DataFrame, dtype: pl.DataType) -> pl.Series:
+    return pl.repeat(None, found.height, dtype=dtype, eager=True)
 
 
 def _placed(kernels: pl.DataFrame, trace: ascend_trace.Timeline, host: Host) -> pl.DataFrame:

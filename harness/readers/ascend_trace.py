@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +14,16 @@ from harness.readers import stacks
 from harness.readers.base import CaptureError
 from harness.readers.events_json import EventFile
 from harness.readers.host import Mark, is_mark
-from harness.readers.shapes import SHAPES, WORDS, argument_shapes, argument_words, call_stack, parsed
+from harness.readers.shapes import (
+    SHAPES,
+    WORDS,
+    argument_shapes,
+    argument_words,
+    call_stack,
+    nanoseconds,
+    parsed,
+    whole,
+)
 from harness.records import Coverage
 
 NO_MARKS: Final = pl.DataFrame(
@@ -29,26 +37,39 @@ TASK: Final = "task"
 """The kind of what ran on the device."""
 SEQUENCE: Final = "Sequence number"
 FORWARD: Final = "Fwd thread id"
+MODULES: Final = "Module Hierarchy"
 NO_SEQUENCE: Final = -1
+NO_CONNECTION: Final = 4294967295
+"""CANN's word for none."""
 _HARDWARE: Final = frozenset({"Ascend Hardware", None})
 _DEVICE_BITS: Final = 31  # the last of the numbers that CANN makes up for processes
 _US: Final = 1000
-_DECIMALS: Final = 3
+
+_RANGE: Final = pl.Schema(dict.fromkeys(("thread", "start_ns", "duration_ns"), pl.Int64()))
+_OPERATORS: Final = pl.Schema(
+    {
+        **_RANGE,
+        **dict.fromkeys(("name", "shapes", "dtypes", "stack", "modules"), pl.Int32()),
+        **dict.fromkeys(("flops", SEQUENCE, FORWARD), pl.Int64()),
+    }
+)
+_SENT: Final = pl.Schema({"link": pl.Int64(), "thread": pl.Int64(), "host_ns": pl.Int64()})
+_ARRIVED: Final = pl.Schema(dict.fromkeys(("link", "start_ns", "process", "stream"), pl.Int64()))
 
 
 class _Args(Struct, gc=False):
     shapes: str | None = field(default=None, name="Input Dims")
     dtypes: str | None = field(default=None, name="Input type")
     stack: str | None = field(default=None, name="Call stack")
-    modules: str | None = field(default=None, name="Module Hierarchy")
-    flops: int | str | None = None
+    modules: str | None = field(default=None, name=MODULES)
+    flops: int | str = 0
     sequence: int = field(default=NO_SEQUENCE, name=SEQUENCE)
     forward: int = field(default=0, name=FORWARD)
     name: Any = None
     labels: Any = None
     domain: Any = None
     emulated: Any = None
-    connection: int | None = field(default=None, name="connection_id")
+    connection: int = field(default=NO_CONNECTION, name="connection_id")
     caller: Any = field(default=None, name="Thread Id")
 
 
@@ -103,13 +124,19 @@ def nothing() -> Timeline:
 def marks(path: Path) -> pl.DataFrame:
     """Return the marks and ranges of mstx: they have a domain."""
     found = [
-        (event.name, str(event.args.domain), _ns(event.ts), _ns(event.dur or 0))
+        event
         for events in _chunks(path, [])
         for event in events
-        if event.args is not None and event.args.domain is not None and event.ts is not None
+        if event.args is not None and event.args.domain is not None
     ]
-    marks = pl.DataFrame(found, schema=NO_MARKS.schema, orient="row")
-    return marks.sort("start_ns", maintain_order=True)
+    columns = {
+        "name": [event.name for event in found],
+        "domain": [str(event.args.domain) for event in found if event.args is not None],
+        "start_ns": _times([event.ts for event in found]),
+        "duration_ns": _times([event.dur for event in found]).fill_null(0),
+    }
+    marks = pl.DataFrame(columns, schema_overrides=NO_MARKS.schema)
+    return marks.drop_nulls("start_ns").sort("start_ns", maintain_order=True)
 
 
 def emulated(path: Path) -> bool:
@@ -134,17 +161,25 @@ def _chunks(path: Path, notes: list[str]) -> Iterator[list[_Event]]:
         raise CaptureError(f"{path.name}: {error}") from error
 
 
-def _ns(us: str | float | None) -> int:
-    """Return whole nanoseconds. Raises ValueError for what is no number."""
-    if isinstance(us, str):
-        if us[-4:-3] == ".":
-            return int(us[:-4] + us[-3:])
-        head, _, tail = us.strip().partition(".")
-        return int(head + tail[:_DECIMALS].ljust(_DECIMALS, "0"))
-    if us is None:
-        raise ValueError("no time")
-    # Exact for a duration: what is whole after this product is off by less than a half.
-    return round(us * _US)
+def _times(us: list[str | float | None]) -> pl.Series:
+    """Return whole nanoseconds, null for what is no number."""
+    try:
+        return nanoseconds(pl.Series(us, dtype=pl.String))
+    except TypeError:
+        pass
+    try:
+        return whole(pl.Series(us, dtype=pl.Float64), _US)
+    except TypeError:
+        texts = pl.Series([None if each is None else str(each) for each in us], dtype=pl.String)
+        return nanoseconds(texts)
+
+
+def _numbers(values: Sequence[int | str]) -> pl.Series:
+    try:
+        return pl.Series(values, dtype=pl.Int64)
+    except (TypeError, OverflowError):
+        texts = pl.Series([str(each) for each in values], dtype=pl.String)
+        return texts.cast(pl.Int64, strict=False)
 
 
 class _Codes(dict[Any, int]):
@@ -154,157 +189,161 @@ class _Codes(dict[Any, int]):
         number = self[value] = len(self)
         return number
 
+    def of(self, values: Iterable[object]) -> pl.Series:
+        return pl.Series([self[value] for value in values], dtype=pl.Int32)
+
     def texts(self) -> pl.Series:
         return pl.Series(list(self), dtype=pl.String)
 
 
-class _Columns:
-    """Rows of whole numbers."""
-
-    def __init__(self, *names: str) -> None:
-        self._columns = {name: array("q") for name in names}
-
-    def add(self, *values: int) -> None:
-        for column, value in zip(self._columns.values(), values, strict=True):
-            column.append(value)
-
-    def frame(self) -> pl.DataFrame:
-        return pl.DataFrame(
-            {name: pl.Series(each, dtype=pl.Int64) for name, each in self._columns.items()}
-        )
-
-
-def _at(numbers: Sequence[int], values: pl.Series) -> pl.Series:
-    return values.gather(pl.Series(numbers, dtype=pl.Int64))
-
-
 class _Trace:
-    """The events so far, as numbers."""
+    """The events so far, as numbers: a frame for each chunk and kind."""
 
     def __init__(self) -> None:
-        self._names, self._shapes, self._dtypes, self._stacks, self._modules = (
-            _Codes() for _ in range(5)
+        self._names, self._shapes, self._dtypes, self._stacks, self._modules, self._links = (
+            _Codes() for _ in range(6)
         )
-        self._name, self._shape, self._dtype, self._stack, self._module = (
-            array("l") for _ in range(5)
-        )
-        self._thread, self._start, self._duration = (array("q") for _ in range(3))
-        self._sequence, self._forward, self._flops = (array("q") for _ in range(3))
-        self._frames = _Columns("thread", "start_ns", "duration_ns")
-        self._marks: list[Mark] = []
-        self._sent = {kind: _Columns("link", "thread", "host_ns") for kind in (OPERATOR, CALL)}
-        self._arrived = {
-            kind: _Columns("link", "start_ns", "process", "stream")
-            for kind in (OPERATOR, CALL, TASK)
-        }
-        self._links = _Codes()
-        self._processes: dict[int, str] = {}
-        self._labels: dict[int, str] = {}
+        self._operators: list[pl.DataFrame] = []
+        self._frames: list[pl.DataFrame] = []
+        self._sent: dict[str, list[pl.DataFrame]] = {OPERATOR: [], CALL: []}
+        self._arrived: dict[str, list[pl.DataFrame]] = {OPERATOR: [], CALL: [], TASK: []}
+        self._processes: dict[object, str] = {}
+        self._labels: dict[object, str] = {}
         self._seen = Counter[str]()
         self._bad = 0
 
     def add(self, events: list[_Event]) -> None:
-        readers = {
-            "cpu_op": self._operator,
-            "python_function": self._frame,
-            OPERATOR: self._flow,
-            CALL: self._flow,
-            "X": self._task,
-            "M": self._process,
-        }
-        seen = self._seen
+        groups: dict[str, list[_Event]] = defaultdict(list)
         for event in events:
-            kind = event.cat or event.ph
-            seen[kind] += 1
+            groups[event.cat or event.ph].append(event)
+        readers = {
+            "cpu_op": self._add_operators,
+            "python_function": self._add_frames,
+            OPERATOR: self._add_flows,
+            CALL: self._add_flows,
+            "X": self._add_tasks,
+            "M": self._add_processes,
+        }
+        for kind, group in groups.items():
+            self._seen[kind] += len(group)
             if (reader := readers.get(kind)) is not None:
-                try:
-                    reader(event)
-                except ValueError:  # no number where one belongs
-                    self._bad += 1
+                reader(group)
 
-    def _operator(self, event: _Event) -> None:
-        thread, start, duration = int(event.tid), _ns(event.ts), _ns(event.dur)
-        name = event.name
-        number = self._names[name]
-        if is_mark(name):
-            self._marks.append(Mark(start, start + duration, name))
-            return
-        args = event.args or _NO_ARGS
-        self._flops.append(int(args.flops or 0))
-        self._name.append(number)
-        self._thread.append(thread)
-        self._start.append(start)
-        self._duration.append(duration)
-        self._shape.append(self._shapes[args.shapes])
-        self._dtype.append(self._dtypes[args.dtypes])
-        self._stack.append(self._stacks[args.stack])
-        self._module.append(self._modules[args.modules])
-        self._sequence.append(args.sequence)
-        self._forward.append(args.forward)
+    def _whole(self, columns: Mapping[str, pl.Series]) -> pl.DataFrame:
+        """Leave out, and count, the events that have no number where one belongs."""
+        found = pl.DataFrame(columns)
+        if any(column.has_nulls() for column in columns.values()):
+            known = found.drop_nulls()
+            self._bad += found.height - known.height
+            return known
+        return found
 
-    def _frame(self, event: _Event) -> None:
-        self._frames.add(int(event.tid), _ns(event.ts), _ns(event.dur))
+    def _add_operators(self, events: list[_Event]) -> None:
+        args = [event.args or _NO_ARGS for event in events]
+        columns = _ranges(events) | {
+            "name": self._names.of([event.name for event in events]),
+            "shapes": self._shapes.of([each.shapes for each in args]),
+            "dtypes": self._dtypes.of([each.dtypes for each in args]),
+            "stack": self._stacks.of([each.stack for each in args]),
+            "modules": self._modules.of([each.modules for each in args]),
+            "flops": _numbers([each.flops for each in args]),
+            SEQUENCE: _numbers([each.sequence for each in args]),
+            FORWARD: _numbers([each.forward for each in args]),
+        }
+        self._operators.append(self._whole(columns))
 
-    def _flow(self, event: _Event) -> None:
-        link, time, thread = self._links[event.id], _ns(event.ts), int(event.tid)
-        if event.ph == "s":
-            self._sent[event.cat].add(link, thread, time)
-        elif event.ph == "f":
-            self._arrived[event.cat].add(link, time, int(event.pid), thread)
+    def _add_frames(self, events: list[_Event]) -> None:
+        self._frames.append(self._whole(_ranges(events)))
 
-    def _task(self, event: _Event) -> None:
-        args = event.args or _NO_ARGS
-        if args.connection is not None and args.caller is None:
-            row = args.connection, _ns(event.ts), int(event.pid), int(event.tid)
-            self._arrived[TASK].add(*row)
+    def _add_flows(self, events: list[_Event]) -> None:
+        kind = events[0].cat
+        begun = [event for event in events if event.ph == "s"]
+        ended = [event for event in events if event.ph == "f"]
+        sent = {
+            "link": self._links.of([event.id for event in begun]).cast(pl.Int64),
+            "thread": _numbers([event.tid for event in begun]),
+            "host_ns": _times([event.ts for event in begun]),
+        }
+        self._sent[kind].append(self._whole(sent))
+        links = self._links.of([event.id for event in ended])
+        self._arrived[kind].append(self._whole(_arrivals(links, ended)))
 
-    def _process(self, event: _Event) -> None:
-        args = event.args or _NO_ARGS
-        if event.name == "process_name":
-            self._processes[int(event.pid)] = str(args.name)
-        elif event.name == "process_labels":
-            self._labels[int(event.pid)] = str(args.labels)
+    def _add_tasks(self, events: list[_Event]) -> None:
+        tasks, links = [], []
+        for event in events:
+            args = event.args or _NO_ARGS
+            if args.connection != NO_CONNECTION and args.caller is None:
+                tasks.append(event)
+                links.append(args.connection)
+        self._arrived[TASK].append(self._whole(_arrivals(_numbers(links), tasks)))
+
+    def _add_processes(self, events: list[_Event]) -> None:
+        for event in events:
+            args = event.args or _NO_ARGS
+            if event.name == "process_name":
+                self._processes[event.pid] = str(args.name)
+            elif event.name == "process_labels":
+                self._labels[event.pid] = str(args.labels)
 
     def timeline(self, notes: list[str], name: str) -> Timeline:
         if self._bad:
             notes.append(f"{name}: {self._bad} events without a number where one belongs")
-        ids, table = stacks.identified(map(call_stack, self._stacks))
-        operators = {
-            "thread": pl.Series(self._thread, dtype=pl.Int64),
-            "name": _at(self._name, self._names.texts()),
-            "input_shapes": _at(
-                self._shape, parsed(self._shapes.texts(), argument_shapes, SHAPES)
-            ),
-            "input_dtypes": _at(self._dtype, parsed(self._dtypes.texts(), argument_words, WORDS)),
-            "start_ns": pl.Series(self._start, dtype=pl.Int64),
-            "duration_ns": pl.Series(self._duration, dtype=pl.Int64),
-            "flops": _unless(pl.Series(self._flops, dtype=pl.Int64), 0),
-            "stack_id": _at(self._stack, pl.Series(ids, dtype=pl.Int64)),
-            SEQUENCE: _unless(pl.Series(self._sequence, dtype=pl.Int64), NO_SEQUENCE),
-            FORWARD: _unless(pl.Series(self._forward, dtype=pl.Int64), 0),
-        }
-        if any(self._modules):
-            operators["Module Hierarchy"] = _at(self._module, self._modules.texts())
+        found, names = _joined(self._operators, _OPERATORS), self._names.texts()
+        marking = pl.Series([is_mark(each) for each in names], dtype=pl.Boolean)
+        marked = marking.gather(found["name"])
+        chosen = found.filter(marked)
+        marks = chosen.select(
+            "start_ns",
+            end_ns=pl.col("start_ns") + pl.col("duration_ns"),
+            name=names.gather(chosen["name"]),
+        )
+        operators, stacks_ = self._of_operators(found.filter(~marked))
         return Timeline(
-            operators=pl.DataFrame(operators),
-            frames=self._frames.frame(),
-            stacks=table,
-            marks=self._marks,
-            sent={kind: each.frame() for kind, each in self._sent.items()},
-            arrived={kind: self._devices(each.frame()) for kind, each in self._arrived.items()},
-            coverage=self._coverage(),
+            operators=operators,
+            frames=_joined(self._frames, _RANGE),
+            stacks=stacks_,
+            marks=[Mark(*row) for row in marks.rows()],
+            sent={kind: _joined(each, _SENT) for kind, each in self._sent.items()},
+            arrived={
+                kind: self._devices(_joined(each, _ARRIVED)) for kind, each in self._arrived.items()
+            },
+            coverage=self._coverage(operators.height, marks.height),
             notes=notes,
         )
 
+    def _of_operators(self, found: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        ids, table = stacks.identified(map(call_stack, self._stacks))
+        shapes_, dtypes = self._shapes.texts(), self._dtypes.texts()
+        modules = self._modules.texts()
+        operators = found.select(
+            "thread",
+            "start_ns",
+            "duration_ns",
+            name=self._names.texts().gather(found["name"]),
+            input_shapes=parsed(shapes_, argument_shapes, SHAPES).gather(found["shapes"]),
+            input_dtypes=parsed(dtypes, argument_words, WORDS).gather(found["dtypes"]),
+            flops=_unless(found["flops"], 0),
+            stack_id=pl.Series(ids, dtype=pl.Int64).gather(found["stack"]),
+            **{SEQUENCE: _unless(found[SEQUENCE], NO_SEQUENCE)},
+            **{FORWARD: _unless(found[FORWARD], 0)},
+        )
+        if modules.drop_nulls().len():
+            column = modules.gather(found["modules"]).alias(MODULES)
+            operators = operators.with_columns(column)
+        used = pl.col("stack_id").is_in(operators["stack_id"].drop_nulls().unique().implode())
+        return operators, table.filter(used)
+
     def _devices(self, found: pl.DataFrame) -> pl.DataFrame:
-        processes = pl.Series(found["process"].unique(), dtype=pl.Int64)
+        processes = found["process"].unique()
         known = pl.DataFrame(
             {
                 "process": processes,
                 "device": pl.Series(map(self._device, processes), dtype=pl.Int32),
-                "communicates": [self._processes.get(each) not in _HARDWARE for each in processes],
-            },
-            schema_overrides={"communicates": pl.Boolean},
+                "communicates": pl.Series(
+                    [self._processes.get(each) not in _HARDWARE for each in processes],
+                    dtype=pl.Boolean,
+                ),
+            }
         )
         return found.join(known, on="process", how="left", maintain_order="left")
 
@@ -313,15 +352,36 @@ class _Trace:
         number = self._labels.get(process, "").removeprefix("NPU").strip()
         return int(number) if number.isdecimal() else process & _DEVICE_BITS
 
-    def _coverage(self) -> dict[str, Coverage]:
-        rows = {"cpu_op": len(self._start)}
-        marks = {"cpu_op": len(self._marks)}
-        return {
-            kind: Coverage(seen=seen, rows=rows.get(kind, 0), marks=marks.get(kind, 0), hidden=0)
+    def _coverage(self, rows: int, marks: int) -> dict[str, Coverage]:
+        coverage = {
+            kind: Coverage(seen=seen, rows=0, marks=0, hidden=0)
             for kind, seen in self._seen.items()
         }
+        if seen := self._seen["cpu_op"]:
+            coverage["cpu_op"] = Coverage(seen=seen, rows=rows, marks=marks, hidden=0)
+        return coverage
+
+
+def _ranges(events: list[_Event]) -> dict[str, pl.Series]:
+    return {
+        "thread": _numbers([event.tid for event in events]),
+        "start_ns": _times([event.ts for event in events]),
+        "duration_ns": _times([event.dur for event in events]),
+    }
+
+
+def _arrivals(links: pl.Series, events: list[_Event]) -> dict[str, pl.Series]:
+    return {
+        "link": links.cast(pl.Int64),
+        "start_ns": _times([event.ts for event in events]),
+        "process": _numbers([event.pid for event in events]),
+        "stream": _numbers([event.tid for event in events]),
+    }
+
+
+def _joined(parts: list[pl.DataFrame], schema: pl.Schema) -> pl.DataFrame:
+    return pl.concat([schema.to_frame(), *parts])
 
 
 def _unless(values: pl.Series, none: int) -> pl.Series:
     return values.set(values == none, None)
-

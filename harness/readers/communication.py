@@ -56,9 +56,7 @@ def calls(path: Path) -> list[Call]:
         raise CaptureError(f"{path.name}: not as torch_npu writes it: {error!r}") from error
 
 
-def table(
-    kernels: pl.DataFrame, found: Iterable[Call], marks: Marks, rank: int
-) -> pl.DataFrame:
+def table(kernels: pl.DataFrame, found: Iterable[Call], marks: Marks, rank: int) -> pl.DataFrame:
     """Join what the kernels tell exactly, start and duration, with what only the file tells."""
     own = kernels.filter(communicates(kernels)).select(
         "step",
@@ -72,12 +70,18 @@ def table(
     if not rows:
         told = pl.DataFrame(schema={"name": pl.String})
     else:
-        told = told.with_columns(step=marks.of_torch(told["torch_step"].cast(pl.Int64))).drop("torch_step")
+        told = told.with_columns(step=marks.of_torch(told["torch_step"].cast(pl.Int64))).drop(
+            "torch_step"
+        )
     joined = own.join(told, on="name", how="full", coalesce=True, maintain_order="left_right")
-    doubled = [name for name in ("step", "start_ns", "duration_ns", "group") if f"{name}_right" in joined.columns]
-    joined = joined.with_columns(
-        pl.coalesce(name, f"{name}_right") for name in doubled
-    ).drop([f"{name}_right" for name in doubled])
+    doubled = [
+        name
+        for name in ("step", "start_ns", "duration_ns", "group")
+        if f"{name}_right" in joined.columns
+    ]
+    joined = joined.with_columns(pl.coalesce(name, f"{name}_right") for name in doubled).drop(
+        [f"{name}_right" for name in doubled]
+    )
     columns: dict[str, object] = {name: joined[name] for name in joined.columns}
     columns |= {
         "rank": pl.repeat(rank, joined.height, dtype=pl.Int32, eager=True),

@@ -25,7 +25,7 @@ _CHUNKS_WITHOUT_END: Final = 16
 _INDENT: Final = 64
 _SHOWN: Final = 5
 
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|["\[\]{}]', re.DOTALL)
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{}]', re.DOTALL)
 _BLANKS: Final = b" \t\r\n,"
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -100,6 +100,7 @@ class EventFile(Generic[T]):
             events = self._one_by_one()
         if not self._ended:
             self._ended = True
+            self._drop(len(self._pending) - len(self._pending.lstrip(_BLANKS)))
             self.notes.append(f"{self._name}: cut off at byte {self._at}")
         return events
 

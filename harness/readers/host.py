@@ -76,8 +76,7 @@ class Marks:
             int(number): next((s for at, s in self._starts if start <= at < end), None)
             for start, end, number in self._cycle
         }
-        known = [within.get(number) for number in numbers]
-        return pl.Series(known, dtype=pl.Int64)
+        return numbers.replace_strict(within, default=None, return_dtype=pl.Int64)
 
 
 def _numbered(found: list[Mark], prefix: str) -> list[tuple[int, int, int | str]]:
@@ -156,30 +155,47 @@ class Host:
 
     def innermost(self, threads: pl.Series, times: pl.Series) -> pl.Series:
         """Return the row of the innermost operator open at each time on its thread, else null."""
-        asked = pl.DataFrame({"thread": threads, "time": times}).with_row_index("n")
-        rows = self._table.select("thread", "start_ns").with_row_index("row")
+        ends = pl.col("start_ns") + pl.col("duration_ns")
+        rows = self._table.select("thread", "start_ns", end_ns=ends).with_row_index("row")
         found = (
-            asked.sort("time", maintain_order=True)
-            .join_asof(rows, left_on="time", right_on="start_ns", by="thread", check_sortedness=False)
+            pl.DataFrame({"thread": threads, "time": times})
+            .with_row_index("n")
+            .sort("time", maintain_order=True)
+            .join_asof(
+                rows,
+                left_on="time",
+                right_on="start_ns",
+                by="thread",
+                coalesce=False,
+                check_sortedness=False,
+            )
             .sort("n")
         )
-        starts, durations = self._table["start_ns"], self._table["duration_ns"]
-        ends = (starts + durations).to_list()
-        climbed: list[int | None] = []
-        for row, time in zip(found["row"].to_list(), times.to_list(), strict=True):
-            at = NO_ROW if row is None else row
-            # An operator without duration holds its own start.
-            while at != NO_ROW and time >= ends[at] and time != starts[at]:
+        # An operator without duration holds its own start.
+        open_ = (pl.col("time") < pl.col("end_ns")) | (pl.col("time") == pl.col("start_ns"))
+        known = found.select(pl.when(open_).then("row").cast(pl.Int64)).to_series()
+        ended = found.filter(~open_)
+        climbed = self._climb(ended["row"].to_list(), ended["time"].to_list(), rows["end_ns"])
+        return known.scatter(ended["n"], climbed)
+
+    def _climb(self, rows: list[int], times: list[int], ends: pl.Series) -> list[int | None]:
+        """Return the innermost operator that holds each row and is still open at its time."""
+        found: list[int | None] = []
+        for row, time in zip(rows, times, strict=True):
+            at = row
+            while at != NO_ROW and time >= ends[at]:
                 at = self._parents[at]
-            climbed.append(None if at == NO_ROW else at)
-        return pl.Series(climbed, dtype=pl.Int64)
+            found.append(None if at == NO_ROW else at)
+        return found
 
     def launchers(self, innermost: pl.Series) -> pl.Series:
         """Climb to the operator of torch's dispatcher that holds each; to itself if none does."""
         outer = pl.Series(self._launchers, dtype=pl.Int64).gather(innermost)
-        return pl.DataFrame({"outer": outer, "inner": innermost}).select(
-            pl.when(pl.col("outer") == NO_ROW).then("inner").otherwise("outer")
-        ).to_series()
+        return (
+            pl.DataFrame({"outer": outer, "inner": innermost})
+            .select(pl.when(pl.col("outer") == NO_ROW).then("inner").otherwise("outer"))
+            .to_series()
+        )
 
     def starts(self, rows: pl.Series) -> pl.Series:
         """Return when the operators of these rows began; null for null."""
@@ -211,9 +227,7 @@ class Host:
         count = self.count
         on_device = kernels.group_by("row").agg(pl.col("duration_ns").sum())
         device = pl.repeat(None, count, dtype=pl.Int64, eager=True)
-        columns: dict[str, object] = {
-            name: self._table[name] for name in self._table.columns
-        }
+        columns: dict[str, object] = {name: self._table[name] for name in self._table.columns}
         columns |= self._marks.places(self._table["start_ns"])
         columns |= {
             "id": pl.int_range(origin.first_operator, origin.first_operator + count, eager=True),
@@ -222,4 +236,3 @@ class Host:
             "device_ns": device.scatter(on_device["row"], on_device["duration_ns"]),
         }
         return tables.frame("operators", columns)
-

@@ -30,16 +30,20 @@ def communicates(kernels: pl.DataFrame) -> pl.Series:
 def arrivals(kernels: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
     """Return, for each kernel, the row of `arrived` that is its start; nulls where there is none.
 
-    By stream and start; where the stream is not known, by start among those of its kind. The start
-    of communication is up to 1 ns off in the timeline.
+    By stream and start, and by device where there are several; where the stream is not known, by
+    start among those of its kind. The start of communication is up to 1 ns off in the timeline.
 
     Args:
-        kernels: start_ns, stream, name and core.
-        arrived: start_ns, stream and communicates, and what is asked for.
+        kernels: start_ns, stream, device, name and core.
+        arrived: start_ns, stream, device and communicates, and what is asked for.
     """
     arrived = arrived.with_row_index("arrival")
     asked = kernels.select(
-        "start_ns", "stream", communicates=communicates(kernels), arrival=pl.lit(None, pl.UInt32)
+        "start_ns",
+        "stream",
+        "device",
+        communicates=communicates(kernels),
+        arrival=pl.lit(None, pl.UInt32),
     )
     attempts = [
         (["start_ns", "stream"], 0),
@@ -47,6 +51,8 @@ def arrivals(kernels: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
         *((["start_ns", "communicates"], offset) for offset in (1, -1)),
         (["start_ns"], 0),
     ]
+    if arrived["device"].n_unique() > 1:
+        attempts.insert(0, (["start_ns", "stream", "device"], 0))
     for keys, offset in attempts:
         if not asked["arrival"].has_nulls():
             break
@@ -56,17 +62,18 @@ def arrivals(kernels: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
         asked = asked.join(found, on=keys, how="left", maintain_order="left").select(
             "start_ns",
             "stream",
+            "device",
             "communicates",
             pl.coalesce("arrival", "arrival_right").alias("arrival"),
         )
-    return arrived[:0].select(pl.exclude("arrival")) if asked.is_empty() else arrived.select(
-        pl.exclude("arrival").gather(asked["arrival"])
+    return (
+        arrived[:0].select(pl.exclude("arrival"))
+        if asked.is_empty()
+        else arrived.select(pl.exclude("arrival").gather(asked["arrival"]))
     )
 
 
-def linked(
-    kernels: pl.DataFrame, host: Host, marks: Marks, origin: Origin, rank: int
-) -> Linked:
+def linked(kernels: pl.DataFrame, host: Host, marks: Marks, origin: Origin, rank: int) -> Linked:
     """Build the tables kernels and operators.
 
     Args:

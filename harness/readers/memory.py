@@ -85,6 +85,12 @@ def of_operators(found: pl.DataFrame, host: Host, origin: Origin, rank: int) -> 
     return _table(rows, rank)
 
 
+def timed(found: pl.DataFrame) -> int:
+    """Return how many of these have a time, and so become rows."""
+    known = pl.col("allocationTime").is_not_null() | pl.col("releaseTime").is_not_null()
+    return found.filter(known).height
+
+
 def of_records(found: pl.DataFrame, rank: int) -> pl.DataFrame:
     """Make a row of each record; what was allocated or released is not told.
 

@@ -12,7 +12,8 @@ WORDS: Final[pl.DataType] = pl.List(pl.String)
 
 NOT_RECORDED: Final = "N/A"
 _BETWEEN_ARGUMENTS: Final = ";\r\n"
-_DECIMALS: Final = 3  # of a microsecond: whole nanoseconds
+_DECIMAL: Final = pl.Decimal(38, 3)  # of a microsecond: whole nanoseconds
+_NS_PER_US: Final = 1000
 
 
 def shapes(cell: str | None) -> list[list[int]] | None:
@@ -69,11 +70,9 @@ def parsed(
     What `parse` refuses with ValueError is null, as is what is null.
     """
     distinct = cells.drop_nulls().unique()
-    found = [_or_none(parse, cell) for cell in distinct]
+    found = [_or_none(parse, cell) for cell in distinct.cast(pl.String)]
     known = pl.DataFrame({"cell": distinct, "value": pl.Series(found, dtype=dtype)})
-    joined = pl.DataFrame({"cell": cells}).join(
-        known, on="cell", how="left", maintain_order="left"
-    )
+    joined = pl.DataFrame({"cell": cells}).join(known, on="cell", how="left", maintain_order="left")
     return joined["value"].alias(cells.name)
 
 
@@ -89,8 +88,10 @@ def nanoseconds(microseconds: pl.Series) -> pl.Series:
 
     Blanks around are allowed; what is no number is null.
     """
-    decimal = microseconds.str.strip_chars().cast(pl.Decimal(38, _DECIMALS), strict=False)
-    return (decimal * 10**_DECIMALS).cast(pl.Int64, strict=False)
+    decimal = microseconds.cast(_DECIMAL, strict=False)
+    if decimal.null_count() > microseconds.null_count():
+        decimal = microseconds.str.strip_chars().cast(_DECIMAL, strict=False)
+    return (decimal * _NS_PER_US).cast(pl.Int64, strict=False)
 
 
 def whole(values: pl.Series, unit: int) -> pl.Series:

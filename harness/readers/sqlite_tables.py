@@ -23,31 +23,45 @@ class Tables:
     def __init__(self, connection: sqlite3.Connection, name: str) -> None:
         self._connection, self._name = connection, name
         self._strings: pl.DataFrame | None = None
+        self.notes: list[str] = []
+        """Tables that could be read in part only."""
 
     def has(self, table: str) -> bool:
         """Tell whether there is a table of this name."""
         return bool(self.columns(table))
 
     def columns(self, table: str) -> list[str]:
-        """Return the names of the columns, none for no such table."""
-        return [str(row[1]) for row in self._rows(f"PRAGMA table_info({table})")]
+        """Return the names of the columns, none for no such table.
+
+        Raises CaptureError if the file is no database.
+        """
+        try:
+            found = self._connection.execute(f"PRAGMA table_info({table})").fetchall()
+        except sqlite3.Error as error:
+            raise CaptureError(f"{self._name}: {error}") from error
+        return [str(row[1]) for row in found]
 
     def read(self, table: str, columns: Mapping[str, pl.DataType], where: str = "") -> pl.DataFrame:
         """Return the columns asked for; what the table lacks is null, as are wrong values."""
         there = self.columns(table)
         known = {name: dtype for name, dtype in columns.items() if name in there}
         absent = {name: dtype for name, dtype in columns.items() if name not in there}
-        found = pl.DataFrame(schema=dict(known))
+        parts = [pl.DataFrame(schema=known)]
         if known:
             chosen = ", ".join(f'"{name}"' for name in known)
             condition = f" WHERE {where}" if where else ""
-            # All of it names and conditions of ours.
-            cursor = self._execute(f"SELECT {chosen} FROM {table}{condition}")  # noqa: S608
-            parts = [_frame(rows, known) for rows in self._batches(cursor)]
-            found = pl.concat([found, *parts])
-        return found.with_columns(
-            pl.lit(None, dtype).alias(name) for name, dtype in absent.items()
-        ).select(list(columns))
+            try:
+                # All of it names and conditions of ours.
+                query = f"SELECT {chosen} FROM {table}{condition}"  # noqa: S608
+                parts += (_frame(rows, known) for rows in self._batches(query))
+            except sqlite3.Error as error:
+                read = sum(part.height for part in parts)
+                self.notes.append(f"{self._name}: {table}: {error}, after {read} rows")
+        return (
+            pl.concat(parts)
+            .with_columns(pl.lit(None, dtype).alias(name) for name, dtype in absent.items())
+            .select(list(columns))
+        )
 
     def texts(self, ids: pl.Series) -> pl.Series:
         """Return the texts of ids into ``STRING_IDS``; null for none."""
@@ -58,21 +72,10 @@ class Tables:
         found = asked.join(self._strings, on="id", how="left", maintain_order="left")
         return found["value"]
 
-    def _rows(self, query: str) -> list[tuple[object, ...]]:
-        return [row for rows in self._batches(self._execute(query)) for row in rows]
-
-    def _execute(self, query: str) -> sqlite3.Cursor:
-        try:
-            return self._connection.execute(query)
-        except sqlite3.Error as error:
-            raise CaptureError(f"{self._name}: {error}") from error
-
-    def _batches(self, cursor: sqlite3.Cursor) -> Iterator[list[tuple[object, ...]]]:
-        try:
-            while rows := cursor.fetchmany(_ROWS):
-                yield rows
-        except sqlite3.Error as error:
-            raise CaptureError(f"{self._name}: {error}") from error
+    def _batches(self, query: str) -> Iterator[list[tuple[object, ...]]]:
+        cursor = self._connection.execute(query)
+        while rows := cursor.fetchmany(_ROWS):
+            yield rows
 
 
 @contextmanager

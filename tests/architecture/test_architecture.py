@@ -18,7 +18,7 @@ HARNESS = ROOT / "harness"
 STAGES = {"compose", "validate", "plan", "run", "collect", "verify", "analyse", "report"}
 KNOW_THE_ORDER = {"pipeline", "cli", "jobs", "checking"}
 """pipeline runs the stages; the others are the command line around it."""
-LOADS_TORCH = {"events", "session"}
+LOADS_TORCH = {"drain", "events", "session"}
 """Imported in the child process only."""
 
 
@@ -113,7 +113,7 @@ def test_every_demand_has_a_check_and_every_check_a_demand() -> None:
 
 def test_every_verb_is_in_the_help() -> None:
     text = (ROOT / "conf" / "hydra" / "help" / "harness.yaml").read_text(encoding="utf-8")
-    assert set(re.findall(r"python -m harness (?:-m )?([a-z]+) \[", text)) == set(VERBS)
+    assert set(re.findall(r"python -m harness (?:-m )?([a-z]+) (?:\[|RUN)", text)) == set(VERBS)
 
 
 def test_settings_reference_is_what_the_settings_say() -> None:

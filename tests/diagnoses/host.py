@@ -115,7 +115,7 @@ NOTES: list[Other] = [
     (
         "compiler",
         {"programs": {}},
-        "no cc, gcc or clang on PATH: torch.compile needs one",
+        "no cc, gcc or clang on PATH: torch.compile and rehearsals need one",
         "install gcc",
     ),
     (

@@ -17,7 +17,9 @@ from tests.machines import (
 )
 
 NPU_OPTIONS = "--device /dev/davinci_manager --device /dev/devmm_svm --device /dev/hisi_hdc"
-OFF = "switches torch_npu's profiler off"
+UNDER_MSPROF = "torch_npu takes it for a run under msprof, and records nothing"
+OFF = "torch_npu then switches its profiler off, and records nothing"
+DAEMON = "torch_npu then profiles by itself, as a daemon says"
 
 
 GOOD: list[Good] = [
@@ -149,8 +151,14 @@ BAD: list[Other] = [
     (
         "npu environment",
         {"environment": {"PROFILING_MODE": "dynamic", "PROFILER_SAMPLECONFIG": "{}"}},
-        f"PROFILER_SAMPLECONFIG={{}} {OFF}; PROFILING_MODE=dynamic {OFF}",
+        f"PROFILER_SAMPLECONFIG={{}} {UNDER_MSPROF}; PROFILING_MODE=dynamic {OFF}",
         "unset PROFILER_SAMPLECONFIG PROFILING_MODE",
+    ),
+    (
+        "npu environment",
+        {"environment": {"MSMONITOR_USE_DAEMON": "1", "KINETO_USE_DAEMON": "0"}},
+        f"MSMONITOR_USE_DAEMON=1 {DAEMON}",
+        "unset MSMONITOR_USE_DAEMON",
     ),
 ]
 NOTES: list[Other] = [

@@ -18,6 +18,7 @@ collect_ignore_glob = [] if COMPILER else ["test_*.py"]
 
 CHILDREN = Path(__file__).parent / "children"
 LIMIT_S = 600
+HEALTHY = Faults()
 
 OnNpu = Callable[..., str]
 
@@ -34,7 +35,7 @@ def on_npu(emulator: Emulator, tmp_path: Path) -> OnNpu:
 
 
 def run_on_npu(
-    emulator: Emulator, folder: Path, *words: str, faults: Faults = Faults(), **settings: str
+    emulator: Emulator, folder: Path, *words: str, faults: Faults = HEALTHY, **settings: str
 ) -> str:
     """Run Python on the emulator; `settings` are environment variables."""
     script = CHILDREN / words[0]
@@ -42,9 +43,7 @@ def run_on_npu(
     done = subprocess.run(
         [sys.executable, *start, *words[1:]],
         cwd=folder,
-        env=emulator.environment(**({"faults": faults} if faults != Faults() else {}))
-        | {"PYTHONPATH": str(ROOT)}
-        | settings,
+        env=emulator.environment(faults=faults) | {"PYTHONPATH": str(ROOT)} | settings,
         capture_output=True,
         text=True,
         timeout=LIMIT_S,

@@ -1,5 +1,7 @@
-"""What reaches CANN: for composed settings, exactly the calls that the tables of torch_npu's boundary
-state. The tables are those that a recording of the wheel over a stand-in gave, spelled out here."""
+"""What reaches CANN: for composed settings, exactly the calls that torch_npu's tables state.
+
+The tables are those that a recording of the wheel over a stand-in gave, spelled out here.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +34,7 @@ BITS = {
     "profile_memory": 0x1000,
     "op_attr": 0x4000,
 }
+HEALTHY = Faults()
 NO_FEATURES = Faults(missing_features=("ATTR", "AICORE_SHAPE", "MemoryAccess"))
 
 
@@ -89,7 +92,7 @@ def lines(file: Path) -> list[Any]:
 
 
 def captured(
-    emulator: Emulator, folder: Path, typed: list[list[str]], faults: Faults = Faults()
+    emulator: Emulator, folder: Path, typed: list[list[str]], faults: Faults = HEALTHY
 ) -> list[list[Any]]:
     """Take the captures through the device file, in one process; return the calls of each."""
     (folder / "cases.json").write_text(json.dumps(typed))
@@ -107,9 +110,11 @@ def test_the_cases_hold_every_pair_of_values() -> None:
 
 
 def test_composed_settings_reach_cann_as_the_tables_say(emulator: Emulator, tmp_path: Path) -> None:
-    """One process takes all: torch_npu's folder is a singleton, and each has its own all the same."""
+    """One process takes all: torch_npu's folder is a singleton, and each has its own."""
     made = list(cases(COUNT))
-    for case, calls in zip(made, captured(emulator, tmp_path, list(map(settings, made))), strict=True):
+    for case, calls in zip(
+        made, captured(emulator, tmp_path, list(map(settings, made))), strict=True
+    ):
         check(case, calls)
     for index in range(COUNT):
         (capture,) = (tmp_path / str(index) / "raw").iterdir()

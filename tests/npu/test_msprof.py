@@ -49,6 +49,7 @@ CASES = [
     case("Db", export_type=["Db"], mstx=True, **PIPE),
     case("older", "HARNESS_EMULATOR_ERA=block_dim"),
     case("again", **PIPE),
+    case("cycles", repeat=2, data_simplification=True),
 ]
 KERNELS_PER_STEP = 17
 STEPS = 2
@@ -310,6 +311,35 @@ def test_the_database_leads_from_operators_to_kernels_too(folders: dict[str, Pat
     with closing(sqlite3.connect(output(folders["Db"], "analysis.db"))) as analysis:
         steps = analysis.execute("select step from StepTraceTime order by step").fetchall()
     assert steps == [("1",), ("2",)]
+
+
+def test_each_cycle_counts_its_operators_and_keeps_the_count(folders: dict[str, Path]) -> None:
+    files = list(folders["cycles"].parent.glob("*_ascend_pt/PROF_*/emulated/summary.json"))
+    assert len(files) == 2
+    for file in files:
+        assert json.loads(file.read_text()) == {
+            "emulated": True,
+            "operators_computed": KERNELS_PER_STEP * STEPS,
+            "operators_not_computed": 0,
+            "not_computed": {},
+        }
+        assert not (file.parents[1] / "mindstudio_profiler_output").exists()  # simplified
+
+
+def test_what_runs_on_the_second_device_is_found_under_its_number(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    second = case("second", export_type=["Text", "Db"], **PIPE)
+    (tmp_path / "cases.json").write_text(json.dumps([second]))
+    run_on_npu(emulator, tmp_path, "mlp.py", "cases.json", str(tmp_path), TEST_DEVICE="1")
+    (folder,) = (tmp_path / "second").glob("*_ascend_pt")
+    rows = kernels(folder)
+    assert Counter(row["Device_id"] for row in rows) == {"1": KERNELS_PER_STEP * STEPS}
+    labels = [each["args"]["labels"] for each in trace(folder) if each["name"] == "process_labels"]
+    assert {label for label in labels if label.startswith("NPU")} == {"NPU 1"}
+    with closing(sqlite3.connect(output(folder, "ascend_pytorch_profiler.db"))) as database:
+        devices = database.execute("select distinct deviceId from TASK").fetchall()
+    assert devices == [(1,)]
 
 
 def msprof(emulator: Emulator, *words: str, **settings: str) -> subprocess.Popen[str]:

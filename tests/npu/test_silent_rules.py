@@ -1,248 +1,170 @@
-"""What torch_npu resets in silence, the harness refuses: one row a rule, both executed.
-
-torch_npu's own answer is taken from the real wheel, over the emulator.
-"""
+"""torch_npu's silent rules: each is tried on the real wheel, over the emulator, and answered."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
+from msgspec import inspect, to_builtins
 
+from harness import schema
 from harness.compose import compose_jobs
+from harness.config import Request
+from harness.evidence import UNCHECKED
 from harness.plan import plan
 from harness.validate import problems
-from tests.npu.conftest import OnNpu, run_on_npu
+from tests.composing import composed
+from tests.conftest import ROOT
+from tests.npu.conftest import run_on_npu
+from tests.npu.silent_captures import ANALYSES, CAPTURES, RULES
+from tests.npu.silent_rules import SETTINGS, Answer, Rule
+
+OFF = "off: "
+"""Cases that need a variable in the environment of their process."""
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """One silent rule of torch_npu."""
+class Tried(msgspec.Struct, frozen=True):
+    """What torch_npu did, and what it printed meanwhile."""
 
-    name: str
-    asked: dict[str, Any]
-    """What is handed to torch_npu."""
-    got: dict[str, Any]
-    """What torch_npu makes of it."""
-    typed: tuple[str, ...]
-    """The same, as a user of the harness types it."""
-    refused: str
-    """The setting that the harness names when it refuses."""
-    kind: str = "experimental"
+    found: dict[str, Any]
+    said: str = ""
 
 
-def experimental(**settings: object) -> tuple[str, ...]:
-    def text(value: object) -> str:
-        plain = json.dumps(value).replace('"', "")
-        return plain.replace(", ", ",")
-
-    return tuple(f"profiler.experimental.{name}={text(value)}" for name, value in settings.items())
+def each(*answers: Answer) -> pytest.MarkDecorator:
+    chosen = [rule for rule in RULES if not answers or rule.answer in answers]
+    return pytest.mark.parametrize("rule", chosen, ids=[rule.name for rule in chosen])
 
 
-def rule(name: str, refused: str, got: dict[str, Any], **asked: Any) -> Rule:
-    return Rule(
-        name=name,
-        asked=asked,
-        got=got,
-        typed=experimental(**asked),
-        refused=f"profiler.experimental.{refused}",
-    )
+def results(said: str) -> list[dict[str, Any]]:
+    lines = [line for line in said.splitlines() if line.startswith("RESULT ")]
+    return [json.loads(line.removeprefix("RESULT ")) for line in lines]
 
 
-def step(name: str, given: object, got: int) -> Rule:
-    return Rule(
-        name=f"{name}={given} becomes {got}",
-        kind="schedule",
-        asked={name: given},
-        got={name: got},
-        typed=(f"profiler.schedule.{name}={given}",),
-        refused=f"profiler.schedule.{name}",
-    )
+class Trial:
+    """Tries rules when the first of them is asked for, many in one process."""
 
+    def __init__(self, emulator: Any, folder: Path) -> None:
+        self.emulator = emulator
+        self.folder = folder
+        self.known: dict[str, Tried] = {}
 
-RULES = [
-    rule(
-        "Level0 drops the counter group",
-        "aic_metrics",
-        {"aic_metrics": "AiCoreNone"},
-        profiler_level="Level0",
-        aic_metrics="PipeUtilization",
-    ),
-    rule(
-        "Level_none drops the counter group",
-        "aic_metrics",
-        {"aic_metrics": "AiCoreNone"},
-        profiler_level="Level_none",
-        aic_metrics="Memory",
-        mstx=True,
-    ),
-    rule(
-        "Level_none forces marks on",
-        "mstx",
-        {"mstx": True},
-        profiler_level="Level_none",
-        aic_metrics="AiCoreNone",
-        mstx=False,
-    ),
-    rule(
-        "an unknown level becomes Level0, with the counters kept",
-        "profiler_level",
-        {"profiler_level": "Level0", "aic_metrics": "Memory"},
-        profiler_level="Level9",
-        aic_metrics="Memory",
-    ),
-    rule(
-        "an unknown counter group becomes the default",
-        "aic_metrics",
-        {"aic_metrics": "PipeUtilization"},
-        profiler_level="Level1",
-        aic_metrics="PipeUtilisation",
-    ),
-    rule(
-        "an unknown export type becomes Text",
-        "export_type",
-        {"export_type": ["Text"]},
-        export_type=["Excel"],
-    ),
-    rule("no export type becomes Text", "export_type", {"export_type": ["Text"]}, export_type=[]),
-    rule(
-        "operator attributes without a database are dropped",
-        "op_attr",
-        {"op_attr": False},
-        op_attr=True,
-        export_type=["Text"],
-    ),
-    *(
-        rule(f"{name}=7 becomes {default}", name, {name: default}, **{name: 7})
-        for name, default in {
-            "l2_cache": False,
-            "msprof_tx": False,
-            "mstx": False,
-            "data_simplification": True,
-            "record_op_args": False,
-            "op_attr": False,
-            "sys_io": False,
-            "sys_interconnection": False,
-        }.items()
-    ),
-    rule(
-        "domains without marks are cleared",
-        "mstx",
-        {"mstx_domain_include": []},
-        mstx_domain_include=["mine"],
-    ),
-    rule(
-        "excluded domains beside included ones are dropped",
-        "mstx_domain_exclude",
-        {"mstx_domain_exclude": []},
-        mstx=True,
-        mstx_domain_include=["mine"],
-        mstx_domain_exclude=["other"],
-    ),
-    rule(
-        "a domain that is no text clears all",
-        "mstx_domain_include",
-        {"mstx_domain_include": []},
-        mstx=True,
-        mstx_domain_include=["mine", 7],
-    ),
-    rule(
-        "a negative threshold is dropped",
-        "gc_detect_threshold",
-        {"gc_detect_threshold": None},
-        gc_detect_threshold=-1,
-    ),
-    rule(
-        "a threshold that is a text is dropped",
-        "gc_detect_threshold",
-        {"gc_detect_threshold": None},
-        gc_detect_threshold="long",
-    ),
-    rule(
-        "true passes for a threshold of 1 ms",
-        "gc_detect_threshold",
-        {"gc_detect_threshold": True},
-        gc_detect_threshold=True,
-    ),
-    rule("an unknown host system clears all", "host_sys", {"host_sys": []}, host_sys=["GPU"]),
-    rule("host systems that are no list are dropped", "host_sys", {"host_sys": []}, host_sys="CPU"),
-    step("wait", -1, 0),
-    step("warmup", -2, 0),
-    step("warmup", 0.5, 0),
-    step("active", 0, 1),
-    step("active", 1.5, 1),
-    step("repeat", -1, 0),
-    step("skip_first", -1, 0),
-    step("skip_first_wait", 0.5, 0),
-]
-NAMES = [each.name for each in RULES]
+    def of(self, rule: Rule) -> Tried:
+        if rule.name not in self.known:
+            if rule in SETTINGS:
+                self._settings(SETTINGS)
+            elif rule.kind.startswith(OFF):
+                self._off(rule)
+            else:
+                self._cases(CAPTURES if rule in CAPTURES else ANALYSES)
+        return self.known[rule.name]
+
+    def harness(self, requests: list[Request]) -> list[dict[str, Any]]:
+        """Return what torch_npu holds when the harness has built its profiler."""
+        lowered = [to_builtins(plan(request, Path("run")).profiler) for request in requests]
+        return self._rules([{"kind": "harness", "settings": each} for each in lowered])
+
+    def _rules(self, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        file = self.folder / "cases.json"
+        file.write_text(json.dumps(cases))
+        return results(run_on_npu(self.emulator, self.folder, "rules.py", str(file)))
+
+    def _settings(self, rules: list[Rule]) -> None:
+        found = self._rules([{"kind": rule.kind, "settings": rule.given} for rule in rules])
+        for rule, made in zip(rules, found, strict=True):
+            self.known[rule.name] = Tried(made)
+
+    def _cases(self, rules: list[Rule]) -> None:
+        rules = [rule for rule in rules if not rule.kind.startswith(OFF)]
+        names = list(dict.fromkeys(rule.kind for rule in rules))
+        said = run_on_npu(self.emulator, self.folder, "silent.py", *names)
+        made = {result["case"]: Tried(result["found"], result["said"]) for result in results(said)}
+        self.known |= {rule.name: made[rule.kind] for rule in rules}
+
+    def _off(self, rule: Rule) -> None:
+        variables = {rule.kind.removeprefix(OFF): "on"}
+        if rule.hides:
+            variables["TORCH_NPU_WARNING_DISABLE"] = "1"
+        said = run_on_npu(self.emulator, self.folder, "silent.py", "off", **variables)  # type: ignore[arg-type]
+        (result,) = results(said)
+        self.known[rule.name] = Tried(result["found"], result["said"])
 
 
 @pytest.fixture(scope="module")
-def torch_npus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What torch_npu makes of every rule's settings, by the rule's name; one process for all."""
-    cases = [{"kind": each.kind, "settings": each.asked} for each in RULES]
-    folder = tmp_path_factory.mktemp("rules")
-    emulator = request.getfixturevalue("emulator")
-    said = run_on_npu(emulator, folder, "rules.py", json.dumps(cases))
-    results = [
-        json.loads(line.removeprefix("RESULT "))
-        for line in said.splitlines()
-        if line.startswith("RESULT ")
+def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trial:
+    return Trial(request.getfixturevalue("emulator"), tmp_path_factory.mktemp("rules"))
+
+
+@each()
+def test_torch_npu_does_it_in_silence(rule: Rule, trial: Trial) -> None:
+    """No exception reached the program, and no exit code but 0."""
+    tried = trial.of(rule)
+    assert {name: tried.found[name] for name in rule.got} == rule.got
+    assert rule.says in tried.said
+    assert not rule.hides or rule.hides not in tried.said
+    changed = {name: value for name, value in rule.given.items() if tried.found.get(name) != value}
+    # True for a number is the one thing that is taken and should not be.
+    assert changed or not rule.given or rule.given == {"gc_detect_threshold": True}
+
+
+@each("refused")
+def test_the_harness_refuses_it(rule: Rule) -> None:
+    composition = compose_jobs(["device=npu", *rule.typed])
+    (job,) = composition.jobs or (None,)
+    found = [*composition.problems, *(job.problems if job else ())]
+    found += problems(job.request) if job and job.request else []
+    assert rule.typed
+    assert rule.setting in [problem.setting for problem in found]
+
+
+@each("demanded")
+def test_the_harness_demands_what_would_be_lost(rule: Rule) -> None:
+    request = composed("device=npu", *rule.typed)
+    assert problems(request) == []
+    demands = {each.setting: each.demand for each in plan(request, Path("run")).evidence}
+    assert demands[rule.setting] != UNCHECKED
+
+
+def test_the_harness_hands_over_what_works(trial: Trial) -> None:
+    """Read back from the profiler that it builds."""
+    rules = [rule for rule in RULES if rule.answer == "handed over"]
+    requests = [composed("device=npu", *rule.typed) for rule in rules]
+    for rule, held in zip(rules, trial.harness(requests), strict=True):
+        assert rule.arrives, rule.name
+        assert {name: held[name] for name in rule.arrives} == rule.arrives, rule.name
+
+
+@each("out of reach")
+def test_no_setting_leads_there(rule: Rule) -> None:
+    names = {path.rpartition(".")[2] for path in schema.paths(inspect.type_info(Request))}
+    assert not names & set(rule.absent)
+    assert rule.why
+
+
+def test_every_answer_is_given_and_every_rule_stands_once() -> None:
+    assert {rule.answer for rule in RULES} == set(get_args(Answer))
+    assert [name for name, count in Counter(rule.name for rule in RULES).items() if count > 1] == [
+        # CANN rejects both settings in one capture.
+        "host_sys or sys_io that CANN rejects: rejected"
     ]
-    return dict(zip(NAMES, results, strict=True))
 
 
-@pytest.mark.parametrize("each", RULES, ids=NAMES)
-def test_torch_npu_resets_it(each: Rule, torch_npus: dict[str, dict[str, Any]]) -> None:
-    made = torch_npus[each.name]
-    assert {name: made[name] for name in each.got} == each.got
-    assert any(each.asked.get(name, ...) != made[name] for name in each.got) or (
-        each.asked == {"gc_detect_threshold": True}
-    ), "the rule changes nothing"
+def test_the_documentation_has_a_row_for_each() -> None:
+    text = (ROOT / "docs" / "silent-rules.md").read_text(encoding="utf-8")
+    rows = [
+        line.split(" | ")[0].removeprefix("| ") for line in text.splitlines() if line[:2] == "| "
+    ]
+    told = [row for row in rows if row not in {"asked", "---"}]
+    assert told == list(dict.fromkeys(rule.asked for rule in RULES))
 
 
-@pytest.mark.parametrize("each", RULES, ids=NAMES)
-def test_harness_refuses_it(each: Rule) -> None:
-    (job,) = compose_jobs(["device=npu", *each.typed]).jobs
-    found = [*job.problems, *(problems(job.request) if job.request else ())]
-    assert each.refused in [problem.setting for problem in found]
-
-
-def test_forgotten_profiler_arguments_are_refused_too() -> None:
-    for typed, refused in (
-        (["profiler.activities=[]"], "profiler.activities"),
-        (["profiler.record_shapes=7"], "profiler.record_shapes"),
-        (["profiler.with_flops=true"], "profiler.with_flops"),
-        (
-            [
-                "profiler=level0",
-                "profiler.activities=[device]",
-                "profiler.experimental.gc_detect_threshold=5",
-            ],
-            "profiler.experimental.gc_detect_threshold",
-        ),
-    ):
-        (job,) = compose_jobs(["device=npu", *typed]).jobs
-        found = [*job.problems, *(problems(job.request) if job.request else ())]
-        assert [problem.setting for problem in found] == [refused]
-
-
-def test_lists_are_handed_over_as_lists(on_npu: OnNpu) -> None:
-    """OmegaConf's list type is what torch_npu drops in silence."""
-    (job,) = compose_jobs(
-        ["device=npu", "profiler.experimental.export_type=[Text,Db]", "profiler=level1"]
-    ).jobs
-    assert job.request is not None
-    lowered = plan(job.request, Path("x")).profiler.experimental
-    assert lowered["export_type"] == ["Text", "Db"]
-    assert type(lowered["export_type"]) is list
-    script = (
-        "from omegaconf import OmegaConf\n"
-        "from torch_npu import profiler\n"
-        "given = OmegaConf.create(['db'])\n"
-        "print('GOT', profiler._ExperimentalConfig(export_type=given)._export_type)\n"
-    )
-    assert "GOT ['text']" in on_npu(script)
+def test_the_documentation_names_only_settings_that_exist() -> None:
+    text = (ROOT / "docs" / "silent-rules.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:profiler|workload|device)\.[\w.]+)`", text))
+    assert named
+    known = set(schema.paths(inspect.type_info(Request)))
+    assert {name for name in named if name not in known} == set()

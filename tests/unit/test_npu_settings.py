@@ -43,17 +43,17 @@ TEXTS = "must be a list, each a text"
 BAD: list[tuple[str, str, str, str]] = [
     ("profiler_level", "Level9", LEVELS, "Level2"),
     ("profiler_level", "level1", LEVELS, "Level1"),
-    ("profiler_level", "1", LEVELS, "Level0"),
-    ("profiler_level", "true", LEVELS, "Level0"),
-    ("profiler_level", "null", LEVELS, "Level0"),
-    ("profiler_level", "''", LEVELS, "Level0"),
+    ("profiler_level", "1", LEVELS, "Level1"),
+    ("profiler_level", "true", LEVELS, "Level1"),
+    ("profiler_level", "null", LEVELS, "Level1"),
+    ("profiler_level", "''", LEVELS, "Level1"),
     ("profiler_level", "[Level1]", LEVELS, "Level1"),
     ("aic_metrics", "PipeUtilisation", GROUPS, "PipeUtilization"),
     ("aic_metrics", "memory", GROUPS, "Memory"),
-    ("aic_metrics", "1", GROUPS, "AiCoreNone"),
-    ("aic_metrics", "false", GROUPS, "AiCoreNone"),
-    ("aic_metrics", "''", GROUPS, "AiCoreNone"),
-    ("aic_metrics", "[Memory,L2Cache]", GROUPS, "AiCoreNone"),
+    ("aic_metrics", "1", GROUPS, "null"),
+    ("aic_metrics", "false", GROUPS, "null"),
+    ("aic_metrics", "''", GROUPS, "null"),
+    ("aic_metrics", "[Memory,L2Cache]", GROUPS, "null"),
     *((name, "7", SWITCH, "true") for name in SWITCHES),
     *((name, "null", SWITCH, "false") for name in SWITCHES),
     *(
@@ -65,25 +65,26 @@ BAD: list[tuple[str, str, str, str]] = [
             ("off", "false"),
             ("''", "true"),
             ("[true]", "true"),
+            ("'true'", "true"),
         )
     ),
     *(
         ("gc_detect_threshold", given, THRESHOLD, "0")
         for given in ("-1", "-0.5", "nan", "inf", "true", "long", "''", "[1]")
     ),
-    ("export_type", "[]", EXPORTS, "[Db]"),
-    ("export_type", "null", EXPORTS, "[Db]"),
+    ("export_type", "[]", EXPORTS, "[Text]"),
+    ("export_type", "null", EXPORTS, "[Text]"),
     ("export_type", "Text", EXPORTS, "[Text]"),
     ("export_type", "[text]", EXPORTS, "[Text]"),
-    ("export_type", "[Text,7]", EXPORTS, "[Text,Db]"),
-    ("export_type", "[[Text]]", EXPORTS, "[Db]"),
-    ("export_type", "true", EXPORTS, "[Db]"),
+    ("export_type", "[Text,7]", EXPORTS, "[Text]"),
+    ("export_type", "[[Text]]", EXPORTS, "[Text]"),
+    ("export_type", "true", EXPORTS, "[Text]"),
     ("host_sys", "CPU", HOSTS, "[CPU]"),
     ("host_sys", "[mem]", HOSTS, "[MEM]"),
-    ("host_sys", "[GPU]", HOSTS, "[CPU]"),
-    ("host_sys", "[MEM,null]", HOSTS, "[MEM,CPU]"),
-    ("host_sys", "null", HOSTS, "[CPU]"),
-    ("host_sys", "7", HOSTS, "[CPU]"),
+    ("host_sys", "[GPU]", HOSTS, "[]"),
+    ("host_sys", "[MEM,null]", HOSTS, "[MEM]"),
+    ("host_sys", "null", HOSTS, "[]"),
+    ("host_sys", "7", HOSTS, "[]"),
     *(
         (name, given, TEXTS, fix)
         for name in ("mstx_domain_include", "mstx_domain_exclude")
@@ -411,6 +412,13 @@ def test_a_version_that_is_newer_or_unreadable_is_not_in_the_way(
 ) -> None:
     write(install, source, version="3.0.0")
     assert found("profiler=level2", f"{EXPERIMENTAL}.host_sys=[NUMA]") == []
+
+
+def test_settings_that_can_only_be_named_are_read_too(install: Path) -> None:
+    write(install, f"class _ExperimentalConfig:\n    def __init__(self, *, {ALL_FIELDS}): ...\n")
+    known = installed()
+    assert known is not None
+    assert known.settings == {field.name for field in structs.fields(NpuExperimental)}
 
 
 def test_a_version_without_a_number_is_called_unknown(

@@ -94,7 +94,7 @@ HOLES = [
         "delivery.accept",
         "[1,true]",
         "must be a list, each one of profiler.activities",
-        "delivery.accept=[profiler.",
+        "delivery.accept=[]",
     ),
     ("execution.timeout_s=nan", "execution.timeout_s", "nan", "must be a number", "execution."),
     ("seed=${nope}", "seed", "${nope}", "this reference cannot be resolved", "seed=…"),

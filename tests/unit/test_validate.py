@@ -49,6 +49,36 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         "activities leaves the host out",
     ),
     (
+        ("rehearsal.emulate=true",),
+        "device",
+        "cpu",
+        "a rehearsal stands in for an NPU; other devices are run",
+    ),
+    (
+        (*NPU, "rehearsal.emulate=true", "execution=inline"),
+        "execution",
+        "inline",
+        "the emulator's libraries must be known before a process starts",
+    ),
+    (
+        (*NPU, "rehearsal.emulate=true", "device.index=2"),
+        "device.index",
+        "2",
+        "this rehearsal has 2 NPUs, numbered from 0",
+    ),
+    (
+        (*NPU, "rehearsal.faults.lost_head=0.5"),
+        "rehearsal.faults.lost_head",
+        "0.5",
+        "it is for rehearsals, and this is none",
+    ),
+    (
+        ("profiler.analyse=later",),
+        "profiler.analyse",
+        "later",
+        "torch's events become tables while the run goes on",
+    ),
+    (
         ("profiler=level0", "profiler.activities=[host,device]"),
         "profiler.activities",
         "[host,device]",

@@ -35,6 +35,7 @@ def main() -> None:
         ),
     ) as running:
         train("npu:0")
+        torch.ones(3, device="npu:0").cumsum(0).cumsum(0)
         torch_npu.npu.synchronize()
         running.step()
     torch.manual_seed(0)

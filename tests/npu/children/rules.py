@@ -13,7 +13,7 @@ import torch_npu
 from omegaconf import OmegaConf
 from torch_npu import profiler
 
-from harness.devices.base import LoweredProfiler
+from harness.devices.base import LoweredProfiler, Sink
 from harness.devices.npu import Npu
 
 ENUMS = {
@@ -90,24 +90,17 @@ def profile(settings: dict[str, Any]) -> dict[str, Any]:
     return held(profiler.profile(**words))
 
 
-class Sink:
-    """Where a run's captures would go."""
-
-    folder = Path("run")
-
-    def announce(self) -> None:
-        """Say that a capture is finished; there will be none."""
-
-
 def harness(settings: dict[str, Any]) -> dict[str, Any]:
     """Build the profiler as the harness does."""
     lowered = msgspec.convert(settings, LoweredProfiler)
-    return held(Npu().profiler(lowered, Sink()))  # type: ignore[arg-type]
+    sink = Sink(
+        folder=Path.cwd(), torch_device=torch.device("npu", 0), cycles=1, announce=lambda: None
+    )
+    return held(Npu().profiler(lowered, sink))
 
 
 KINDS = {
-    each.__name__: each
-    for each in (experimental, texts, omegaconf, schedule, profile, harness)
+    each.__name__: each for each in (experimental, texts, omegaconf, schedule, profile, harness)
 }
 
 

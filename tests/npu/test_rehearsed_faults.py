@@ -1,0 +1,155 @@
+"""What a fault of CANN, of msprof or of a capture becomes: an exit code, and the setting named."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.emulator.build import Emulator
+from tests.conftest import LIMIT_S, TINY_MLP, Run, command, environment, run_harness
+from tests.npu.rehearsing import undelivered
+
+
+@pytest.fixture(autouse=True)
+def built(emulator: Emulator) -> Emulator:
+    """Compile it once, outside of the runs."""
+    return emulator
+
+
+FAULTS = [
+    (
+        ["profiler.experimental.aic_metrics=MemoryAccess"],
+        "missing_features=[MemoryAccess]",
+        {"profiler.experimental.aic_metrics": "substituted"},
+    ),
+    (
+        ["profiler=level0", "profiler.record_shapes=true"],
+        "missing_features=[AICORE_SHAPE]",
+        {"profiler.record_shapes": "partial"},
+    ),
+    (
+        ["profiler.experimental.op_attr=true", "profiler.experimental.export_type=[Text,Db]"],
+        "missing_features=[ATTR]",
+        {"profiler.experimental.op_attr": "missing"},
+    ),
+    ([], "lost_head=0.2", {"profiler.schedule": "missing"}),
+    ([], "lost_head=0.5", {"profiler.schedule": "missing"}),
+    ([], "dropped_kernels=1", {"profiler.schedule": "missing"}),
+    ([], "na_shapes=[MatMulV2]", {"profiler.record_shapes": "partial"}),
+    (
+        ["profiler.experimental.l2_cache=true"],
+        "empty_hit_rate=true",
+        {"profiler.experimental.l2_cache": "partial"},
+    ),
+    (
+        ["profiler.experimental.sys_io=true"],
+        "rejected_settings=[sys_io]",
+        {"profiler.experimental.sys_io": "missing"},
+    ),
+    (
+        ["profiler.experimental.sys_interconnection=true"],
+        "rejected_settings=[sys_interconnection]",
+        {"profiler.experimental.sys_interconnection": "missing"},
+    ),
+    (
+        ["profiler.experimental.host_sys=[CPU,MEM]"],
+        "rejected_settings=[host_sys]",
+        {"profiler.experimental.host_sys": "missing"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("asked", "fault", "found"), FAULTS, ids=[each[1] for each in FAULTS])
+def test_a_fault_is_exit_3_and_names_the_setting(
+    tmp_path: Path, asked: list[str], fault: str, found: dict[str, str]
+) -> None:
+    run = run_harness(tmp_path, "rehearse", *asked, *TINY_MLP, f"rehearsal.faults.{fault}")
+    assert run.code == 3, run.err
+    assert undelivered(run.record) == found
+    for setting in found:
+        assert f"  {setting}: " in run.out
+
+
+@pytest.mark.parametrize("fault", ["msprof=fails", "msprof=missing", "start_fails=true"])
+def test_without_tables_every_setting_is_missing_and_the_reason_is_named(
+    tmp_path: Path, fault: str
+) -> None:
+    run = run_harness(tmp_path, "rehearse", *TINY_MLP, f"rehearsal.faults.{fault}")
+    assert run.code == 3, run.err
+    missing = undelivered(run.record)
+    assert missing["profiler.activities"] in {"missing", "partial"}
+    assert missing["profiler.experimental.aic_metrics"] == "missing"
+
+
+def test_a_short_step_is_named(tmp_path: Path) -> None:
+    run = run_harness(tmp_path, "rehearse", *TINY_MLP, "rehearsal.faults.lost_head=0.2")
+    # 12 of 57 kernels are lost, all of the first recorded step.
+    assert "step 1 has 7 kernels of 19" in " ".join(run.out.split())
+
+
+def test_partial_shapes_pass_if_accepted_and_nothing_else_does(tmp_path: Path) -> None:
+    words = [*TINY_MLP, "delivery.accept=[profiler.record_shapes]"]
+    fault = "rehearsal.faults.na_shapes=[MatMulV2]"
+    run = run_harness(tmp_path, "rehearse", *words, fault)
+    assert run.code == 0, run.err
+    assert "profiler.record_shapes: accepted by delivery.accept" in run.out
+
+
+def test_a_crash_at_stop_is_exit_1_and_what_was_recorded_is_kept(tmp_path: Path) -> None:
+    run = run_harness(tmp_path, "rehearse", *TINY_MLP, "rehearsal.faults.crash_at_stop=true")
+    assert run.code == 1, run.err
+    assert "the child process died of SIG" in run.out
+    assert list(run.latest.glob("raw/*_ascend_pt/PROF_*"))
+    assert run.table("steps").height > 0
+
+
+def test_later_leaves_the_verdict_pending_and_read_completes_it(tmp_path: Path) -> None:
+    run = run_harness(tmp_path, "rehearse", *TINY_MLP, "profiler.analyse=later")
+    assert run.code == 0, run.err
+    assert (run.record.verdict, run.record.delivery) == ("pending", ())
+    assert "captures are not analysed yet" in " ".join(run.out.split())
+    assert not list(run.latest.glob("raw/*/ASCEND_PROFILER_OUTPUT"))
+    read = run_harness(tmp_path, "read", "outputs/latest")
+    assert read.code == 0, read.err
+    assert (read.record.verdict, read.record.emulated) == ("delivered", True)
+    assert read.record.overrides == run.record.overrides
+    assert read.table("kernels").height == 57
+
+
+def test_an_analysis_past_its_limit_is_exit_3_and_read_tries_again(tmp_path: Path) -> None:
+    words = [*TINY_MLP, "rehearsal.faults.slow_analysis_s=15", "profiler.analyse_timeout_s=8"]
+    run = run_harness(tmp_path, "rehearse", *words)
+    assert run.code == 3, run.err
+    assert "ran past profiler.analyse_timeout_s=8" in " ".join(run.out.split())
+    again = run_harness(tmp_path, "read", "outputs/latest", "profiler.analyse_timeout_s=100")
+    assert again.code == 0, again.err
+    assert again.record.verdict == "delivered"
+
+
+def test_ctrl_c_during_the_analysis_keeps_what_was_recorded(tmp_path: Path) -> None:
+    words = ["rehearse", *TINY_MLP, "rehearsal.faults.slow_analysis_s=20"]
+    with subprocess.Popen(
+        command(*words),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        for line in running.stderr:
+            if line.startswith("torch_npu analyses"):
+                break
+        time.sleep(1)
+        running.send_signal(signal.SIGINT)
+        out, _ = running.communicate(timeout=LIMIT_S)
+    assert running.returncode == 130, out
+    run = Run(130, out, "", tmp_path)
+    assert (run.record.status, run.record.verdict) == ("interrupted", "pending")
+    assert list(run.latest.glob("raw/*_ascend_pt/PROF_*"))
+    read = run_harness(tmp_path, "read", "outputs/latest")
+    assert (read.code, read.record.verdict) == (0, "delivered")

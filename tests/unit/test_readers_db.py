@@ -1,0 +1,275 @@
+"""The database of torch_npu, from tables written here."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.kineto import HostRange
+from harness.readers import ascend
+from harness.readers.ascend_db import AscendDb, counter_name
+from harness.readers.base import Origin, Reading
+from harness.readers.stacks import stack_id
+from tests.unit.test_readers_text import column, folder
+
+T = 1_700_000_000_000_000_000
+PID = 77
+MAIN, BACKWARD = PID << 32 | 10, PID << 32 | 11
+NOTHING = 4294967295
+RANGE = "startNs TEXT, endNs TEXT, globalTid"
+ARGUMENTS = "inputDtypes, inputShapes, callchainId"
+TASK = "taskType, contextId, streamId, taskId, modelId"
+TENSORS = "inputFormats, inputDataTypes, inputShapes, outputFormats, outputDataTypes, outputShapes"
+Tables = dict[str, tuple[str, list[tuple[Any, ...]]]]
+
+
+class Strings(dict[str, int]):
+    def __missing__(self, text: str) -> int:
+        self[text] = len(self) + 1
+        return self[text]
+
+
+def api(
+    strings: Strings, name: str, at: int, duration: int, connection: int | None = None, **more: Any
+) -> tuple[Any, ...]:
+    """Times are text, as torch_npu writes them."""
+    ids = [None if (cell := more.get(key)) is None else strings[cell] for key in ("types", "dims")]
+    place = more.get("thread", MAIN), connection, strings[name], -1, 0
+    return (
+        str(T + at),
+        str(T + at + duration),
+        *place,
+        *ids,
+        more.get("chain"),
+        more.get("kind", 50001),
+    )
+
+
+def capture_tables() -> Tables:
+    strings = Strings()
+    word = strings.__getitem__
+    tensors = [word(each) for each in ("ND;ND", "FLOAT;FLOAT", "32,64;", "ND", "FLOAT", "32,128")]
+    missing = [word("N/A")] * 6
+    tables: Tables = {
+        "PYTORCH_API": (
+            f"{RANGE}, connectionId, name, sequenceNumber, fwdThreadId, {ARGUMENTS}, type",
+            [
+                api(strings, "harness.step#7", 1_000, 99_000),
+                api(strings, "harness.stage#forward", 1_500, 30_000),
+                api(
+                    *(strings, "aten::linear", 3_000, 30_000),
+                    types="float;\r\nfloat",
+                    dims="32,64;\r\n",
+                    chain=4,
+                ),
+                api(strings, "aclnnAddmm", 5_000, 10_000, 1),
+                api(strings, "aten::item", 50_000, 5_000, 2, types="double"),
+                api(strings, "main.py(3): f", 51_000, 1_000, kind=50003),
+                api(strings, "Enqueue", 5_500, 1_000, 1, kind=50002),
+            ],
+        ),
+        "PYTORCH_CALLCHAINS": (
+            "id, stack, stackDepth",
+            [(4, word("main.py(1): outer"), 1), (4, word("nn.py(9): inner"), 0)],
+        ),
+        "CONNECTION_IDS": ("id, connectionId", [(1, 501), (2, 502)]),
+        "CANN_API": (
+            "startNs, endNs, type, globalTid, connectionId, name",
+            [(T + 70_000, T + 71_000, 20000, MAIN, 503, 1), (T + 70_500, 0, 10000, MAIN, 503, 1)],
+        ),
+        "TASK": (
+            f"startNs, endNs, deviceId, connectionId, globalTaskId, globalPid, {TASK}",
+            [
+                (T + 60_000, T + 61_557, 0, 501, 1, PID, 0, NOTHING, 2, 51, NOTHING),
+                (T + 90_000, T + 91_000, 0, 503, 2, PID, 0, 0, 2, 52, NOTHING),
+            ],
+        ),
+        "COMPUTE_TASK_INFO": (
+            f"name, globalTaskId, blockDim, mixBlockDim, taskType, opType, {TENSORS}, attrInfo",
+            [
+                (word("MatMul_1"), 1, 4, 0, word("AI_CORE"), word("MatMulV2"), *tensors, None),
+                (word("MemSet"), 2, 1, 0, word("AI_VECTOR_CORE"), word("MemSet"), *missing, None),
+            ],
+        ),
+        "TASK_PMU_INFO": (
+            "globalTaskId, name, value",
+            [
+                (1, word("aic_total_time"), 1.5),
+                (1, word("aic_total_cycles"), 2700),
+                (1, word("aic_l0c_read_bw_cube"), 0.25),
+                (1, word("aic_new_counter"), 3),
+            ],
+        ),
+        "COMMUNICATION_OP": (
+            "opName, startNs, endNs, connectionId, groupName, opId, opType",
+            [
+                (
+                    *(word("hcom_allReduce__586_0_1"), T + 61_000, T + 85_000),
+                    *(502, word("175226"), 0, word("hcom_allReduce_")),
+                )
+            ],
+        ),
+        "MSTX_EVENTS": (
+            "startNs, endNs, message, domainId",
+            [(T + 9, T + 19, word("b"), word("d")), (T + 1, T + 1, word("a"), word("d"))],
+        ),
+        "META_DATA": ("name, value", [("emulated", "true")]),
+        "STEP_TIME": ("id, startNs, endNs", [(2, T + 500, T + 200_000)]),
+    }
+    return tables | {"STRING_IDS": ("id, value", [(n, text) for text, n in strings.items()])}
+
+
+def write(path: Path, tables: Tables) -> None:
+    with closing(sqlite3.connect(path)) as database, database:
+        for name, (columns, rows) in tables.items():
+            database.execute(f"CREATE TABLE {name} ({columns})")
+            marks = ", ".join("?" * len(columns.split(",")))
+            database.executemany(f"INSERT INTO {name} VALUES ({marks})", rows)  # noqa: S608
+
+
+def made(root: Path, leave: Iterable[str] = ()) -> Path:
+    tables = {name: each for name, each in capture_tables().items() if name not in leave}
+    capture = folder(root, {})
+    write(capture / "ASCEND_PROFILER_OUTPUT" / "ascend_pytorch_profiler_3.db", tables)
+    return capture
+
+
+def read(capture: Path, **origin: Any) -> Reading:
+    return AscendDb().read(capture, Origin(**origin))
+
+
+def test_operators_come_with_shapes_stacks_and_self_times(tmp_path: Path) -> None:
+    reading = read(made(tmp_path), first_operator=100, rank=3)
+    operators = reading.frames["operators"]
+    assert column(operators, "name") == ["aten::linear", "aclnnAddmm", "aten::item"]
+    assert column(operators, "id") == [100, 101, 102]
+    assert column(operators, "self_ns") == [20_000, 10_000, 4_000]
+    assert column(operators, "thread") == [10, 10, 10]
+    assert column(operators, "step") == [7, 7, 7]
+    assert column(operators, "stage") == ["forward", "forward", None]
+    # A single scalar has an empty shape, which torch_npu leaves out of its database.
+    assert column(operators, "input_shapes") == [[[32, 64], []], None, [[]]]
+    assert column(operators, "input_dtypes") == [["float", "float"], None, ["double"]]
+    frames = ["nn.py(9): inner", "main.py(1): outer"]
+    assert column(operators, "stack_id") == [stack_id(frames), None, None]
+    assert column(reading.frames["stacks"], "frames") == [frames]
+    assert reading.coverage["cpu_op"].seen == 5
+    assert reading.coverage["cpu_op"].marks == 2
+    assert reading.coverage["python_function"].seen == 1
+    assert not reading.notes
+
+
+def test_kernels_come_with_their_launch_and_counters(tmp_path: Path) -> None:
+    kernels = read(made(tmp_path)).frames["kernels"]
+    assert column(kernels, "name") == ["hcom_allReduce__586_0_1", "MatMul_1", "MemSet"]
+    by_name = kernels.sort("name", descending=True)
+    assert column(by_name, "name") == ["hcom_allReduce__586_0_1", "MemSet", "MatMul_1"]
+    assert column(by_name, "operator") == [2, None, 0]
+    assert column(by_name, "correlation") == [502, 503, 501]
+    # Nothing is known of the last launch but the driver's call.
+    assert column(by_name, "step") == [7, 7, 7]
+    assert column(by_name, "stage") == [None, None, "forward"]
+    assert column(by_name, "duration_ns") == [24_000, 1_000, 1_557]
+    assert column(by_name, "core") == ["COMMUNICATION", "AI_VECTOR_CORE", "AI_CORE"]
+    assert column(by_name, "input_shapes") == [None, None, [[32, 64], []]]
+    assert column(by_name, "Block Dim") == [None, 1, 4]
+    assert column(by_name, "Context ID") == [None, 0, None]
+    assert column(by_name, "aicore_time(us)") == [None, None, 1.5]
+    assert column(by_name, "aic_total_cycles") == [None, None, 2700]
+    assert column(by_name, "aic_l0c_read_bw_cube(GB/s)") == [None, None, 0.25]
+    assert column(by_name, "aic_new_counter") == [None, None, 3.0]
+
+
+def test_communication_comes_with_its_group(tmp_path: Path) -> None:
+    communication = read(made(tmp_path)).frames["communication"]
+    assert communication.select("name", "type", "group", "step", "duration_ns").rows() == [
+        ("hcom_allReduce__586_0_1", "allreduce", "175226", 7, 24_000)
+    ]
+
+
+@pytest.mark.parametrize("table", ["TASK_PMU_INFO", "COMMUNICATION_OP", "PYTORCH_CALLCHAINS"])
+def test_tables_may_be_absent(tmp_path: Path, table: str) -> None:
+    reading = read(made(tmp_path, [table]))
+    assert reading.frames["operators"].height == 3
+    assert reading.frames["kernels"].height == (2 if table == "COMMUNICATION_OP" else 3)
+    assert not reading.notes
+
+
+def test_without_the_host_kernels_have_the_step_of_torch_npu_by_their_time(tmp_path: Path) -> None:
+    capture = made(tmp_path, ["PYTORCH_API", "CANN_API"])
+    reading = read(capture)
+    assert column(reading.frames["kernels"], "step") == [2, 2, 2]
+    assert "operators" not in reading.frames
+    ours = (HostRange(30, T + 600, T + 700),)
+    assert column(read(capture, steps=ours).frames["kernels"], "step") == [30, 30, 30]
+
+
+def test_step_times_come_from_the_analysis_in_microseconds(tmp_path: Path) -> None:
+    capture = made(tmp_path)
+    rows: list[tuple[Any, ...]] = [(0, "2", 25.926, 1, 0, 702.146)]
+    columns = "deviceId, step TEXT, computing, communication, overlapped, free"
+    path = capture / "ASCEND_PROFILER_OUTPUT" / "analysis.db"
+    write(path, {"StepTraceTime": (columns, rows)})
+    steps = read(capture).frames["steps"]
+    assert steps.select("compute_ns", "communication_ns", "overlapped_ns", "free_ns").row(0) == (
+        *(25_926, 1_000, 0, 702_146),
+    )
+    assert column(steps, "step") == [7]
+    path.write_bytes(b"nothing of the kind" * 99)
+    assert read(capture).notes == ("analysis.db: file is not a database",)
+
+
+def test_marks_and_origin_are_told(tmp_path: Path) -> None:
+    capture = made(tmp_path)
+    assert ascend.marks(capture).rows() == [("a", "d", T + 1, 0), ("b", "d", T + 9, 10)]
+    assert ascend.emulated(capture)
+    assert not ascend.emulated(made(tmp_path / "real", ["META_DATA"]))
+
+
+def test_a_damaged_table_gives_what_could_be_read(tmp_path: Path) -> None:
+    capture = made(tmp_path)
+    path = capture / "ASCEND_PROFILER_OUTPUT" / "ascend_pytorch_profiler_3.db"
+    with closing(sqlite3.connect(path)) as database:
+        pages = dict(database.execute("SELECT name, rootpage FROM sqlite_master"))
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    content = bytearray(path.read_bytes())
+    begin = (pages["PYTORCH_CALLCHAINS"] - 1) * size
+    content[begin : begin + size] = b"\xff" * size
+    path.write_bytes(content)
+    reading = read(capture)
+    assert reading.frames["kernels"].height == 3
+    assert reading.frames["stacks"].is_empty()
+    assert reading.notes == (
+        f"{path.name}: PYTORCH_CALLCHAINS: database disk image is malformed, after 0 rows",
+    )
+
+
+def test_reading_leaves_nothing_behind(tmp_path: Path) -> None:
+    capture = made(tmp_path)
+    output = capture / "ASCEND_PROFILER_OUTPUT"
+    before = {each.name: each.read_bytes() for each in output.iterdir()}
+    read(capture)
+    assert {each.name: each.read_bytes() for each in output.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("bare", "name"),
+    [
+        ("aic_total_time", "aicore_time(us)"),
+        ("aiv_total_time", "aiv_time(us)"),
+        ("aic_mte1_time", "aic_mte1_time(us)"),
+        ("aic_mac_ratio", "aic_mac_ratio"),
+        ("aic_main_mem_read_bw", "aic_main_mem_read_bw(GB/s)"),
+        ("aic_l0c_write_bw_cube", "aic_l0c_write_bw_cube(GB/s)"),
+        ("aic_GM_to_L1_datas", "aic_GM_to_L1_datas(KB)"),
+        ("cube_utilization", "cube_utilization(%)"),
+        ("brand_new", "brand_new"),
+    ],
+)
+def test_counters_are_called_as_in_the_text_export(bare: str, name: str) -> None:
+    assert counter_name(bare) == name
