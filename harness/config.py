@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from harness.devices import AnyExperimental
+from harness.emulator.columns import Era
 from harness.emulator.faults import Faults
 from harness.workloads import AnyWorkload
 
@@ -141,7 +142,7 @@ class Rehearsal(Settings, frozen=True, kw_only=True):
     """Whether there is no NPU; ``python -m harness rehearse`` sets it. Read by: run."""
     devices: Annotated[int, Meta(ge=1, le=16)] = 2
     """How many NPUs there are. Read by: the emulator."""
-    era: Literal["block_dim", "block_num"] = "block_num"
+    era: Era = "block_num"
     """Which CANN it is, by the headers of its tables: before 2026 (block_dim) or since.
     Read by: the emulator."""
     strict: bool = False

@@ -17,7 +17,6 @@ torch's to the nanosecond. Three differences, on purpose:
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,11 +27,12 @@ from typing import Any, Final, NamedTuple, TypeVar
 import polars as pl
 from torch._C._autograd import DeviceType
 from torch._C._profiler import _EventType
-from torch.autograd.profiler_util import MEMORY_EVENT_NAME, _filter_name, _filter_stack_entry
+from torch.autograd.profiler_util import MEMORY_EVENT_NAME, _filter_name
 
 from harness import tables
 from harness.kineto import Event, HostRange, Result
 from harness.marks import STAGE_MARK, STEP_MARK
+from harness.readers.stacks import kept, stack_id
 from harness.records import Coverage
 
 _TORCH_MARK: Final = "ProfilerStep#"
@@ -136,9 +136,6 @@ class _Distinct(dict[T | None, int]):
     def __missing__(self, value: T | None) -> int:
         number = self[value] = len(self)
         return number
-
-
-_kept: Callable[[str], bool] = _filter_stack_entry
 
 
 def _ints(values: Sequence[int]) -> pl.Series:
@@ -405,8 +402,6 @@ class _Reader:
         """Return id and frames of the distinct stacks, null for none."""
         found: list[tuple[int, list[str]] | None] = []
         for stack in self._stacks:
-            frames = [frame for frame in stack or () if _kept(frame)]
-            # From the frames, so that a stack has one id in all parts, ranks and runs.
-            digest = hashlib.blake2b("\n".join(frames).encode(), digest_size=8).digest()
-            found.append((int.from_bytes(digest, "big") >> 1, frames) if frames else None)
+            frames = [frame for frame in stack or () if kept(frame)]
+            found.append((stack_id(frames), frames) if frames else None)
         return found

@@ -88,6 +88,8 @@ def _emulation(emulation: Emulation) -> str:
     """Say how many operators yielded zeros."""
     zeros = emulation.operators_not_computed
     total = emulation.operators_computed + zeros
+    if not zeros:
+        return f"all of its {total:,} operators were computed"
     names = ", ".join(list(emulation.not_computed)[:_NAMED])
     more = ", …" if len(emulation.not_computed) > _NAMED else ""
     return f"{zeros:,} of {total:,} operators were not computed, and gave zeros" + (
@@ -108,12 +110,12 @@ def _timing(record: RunRecord) -> Iterator[Section]:
         for phase, timing in record.timing.items()
     ]
     notes = []
-    if len(rows) == len(names):
+    if len(rows) == len(names) and not record.emulated:
         clean, profiled = record.timing["baseline"], record.timing["active"]
         ratio = profiled.median_ns / clean.median_ns
         notes.append(f"a profiled step takes {ratio:.2f} × a clean one")
     for phase, timing in record.timing.items():
-        if timing.steps > 1 and timing.spread > UNSTABLE_SPREAD:
+        if timing.steps > 1 and timing.spread > UNSTABLE_SPREAD and not record.emulated:
             notes.append(
                 f"unstable: the {names[phase]} steps spread over {timing.spread:.0%} of their"
                 " median; compare times of this machine with care"

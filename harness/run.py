@@ -84,18 +84,19 @@ def environment_of(plan: Plan) -> dict[str, str]:
     Raises:
         MachineError: The emulator cannot be built here.
     """
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"} | plan.environment
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     rehearsal = plan.request.rehearsal
-    if not rehearsal.emulate:
-        return environment
-    return build().environment(
-        environment,
-        devices=rehearsal.devices,
-        record=Path(plan.folder) / CALLS_FILE,
-        strict=rehearsal.strict,
-        era=rehearsal.era,
-        faults=rehearsal.faults,
-    )
+    if rehearsal.emulate:
+        environment = build().environment(
+            environment,
+            devices=rehearsal.devices,
+            record=Path(plan.folder) / CALLS_FILE,
+            strict=rehearsal.strict,
+            era=rehearsal.era,
+            faults=rehearsal.faults,
+        )
+    # The user's own come last.
+    return environment | plan.environment
 
 
 def _inline(plan: Plan, watch: Watch) -> Outcome:

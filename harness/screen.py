@@ -21,7 +21,7 @@ PHASES = {
     "profiler_warmup": "profiler warms up",
     "active": "recording",
     "drain": "writing what was recorded",
-    "analyse": "torch_npu analyses what it recorded",
+    "analyse": "analysis by torch_npu",
     "done": "done",
 }
 
@@ -46,13 +46,13 @@ class Screen:
             TextColumn("{task.description:<26}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("steps"),
+            TextColumn("{task.fields[unit]}"),
             TimeElapsedColumn(),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
-        self.task = self.bar.add_task("starting", total=None)
+        self.task = self.bar.add_task("starting", total=None, unit="steps")
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -69,9 +69,16 @@ class Screen:
     def progress(self, progress: Progress) -> None:
         """Move the bar; in a pipe, say each phase once."""
         words = PHASES.get(progress.phase, progress.phase)
-        self.bar.update(self.task, description=words, completed=progress.done, total=progress.total)
+        unit = "captures" if progress.phase == "analyse" else "steps"
+        self.bar.update(
+            self.task,
+            description=words,
+            completed=progress.done,
+            total=progress.total,
+            unit=unit,
+        )
         if not self.console.is_terminal and progress.phase != self.phase:
-            self.console.print(f"{words} ({progress.done} of {progress.total} steps done)")
+            self.console.print(f"{words} ({progress.done} of {progress.total} {unit} done)")
         self.phase = progress.phase
 
     def output(self, line: str) -> None:

@@ -306,23 +306,16 @@ HOST_DATA = {
     "DISK": ("Disk Usage", "HOST_DISK_USAGE"),
     "NETWORK": ("Network Usage", "HOST_NETWORK_USAGE"),
     "OSRT": ("OS Runtime API", "OSRT_API"),
-    "NUMA": ("NUMA", "NUMA"),
 }
 """By name in host_sys: the process in the timeline, and the table in the database."""
+NUMA = "NUMA"
+"""This one is written beside the capture, in a folder PLATFORM_<time>."""
 
 
 def host_sys(capture: Capture) -> Finding:
     """Look for the host's tracks in the timeline, or its tables in the database."""
     asked = capture.plan.profiler.experimental["host_sys"]
-    found = [
-        name
-        for name in asked
-        if any(
-            _count(folder, "trace_view.json", f'"{HOST_DATA[name][0]}'.encode())
-            or _rows(folder, HOST_DATA[name][1])
-            for folder in capture.captures
-        )
-    ]
+    found = [name for name in asked if _host_data(capture, name)]
     return by_share(
         len(found),
         len(asked),
@@ -330,6 +323,16 @@ def host_sys(capture: Capture) -> Finding:
         unread(capture)
         or "CANN refused it, which torch_npu only logs: perf, ltrace and iotop, and the rights to"
         " run them, are needed for DISK, NETWORK and OSRT",
+    )
+
+
+def _host_data(capture: Capture, name: str) -> bool:
+    if name == NUMA:
+        return any(capture.folder.glob("raw/**/PLATFORM*/*"))
+    process, table = HOST_DATA[name]
+    return any(
+        _count(folder, "trace_view.json", f'"{process}"'.encode()) or _rows(folder, table)
+        for folder in capture.captures
     )
 
 

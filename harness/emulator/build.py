@@ -16,6 +16,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from harness.devices.npu_settings import KNOWN, OTHER_PROFILERS
 from harness.emulator.columns import NEWEST_ERA, Era
 from harness.emulator.faults import NO_FAULTS, Faults
 from harness.errors import MachineError
@@ -82,7 +83,7 @@ class Emulator(Struct, frozen=True):
             faults: what is to go wrong.
         """
         inherited = dict(os.environ if base is None else base)
-        ours = ("ASCEND_", "HARNESS_EMULATOR_", "PROFILER_SAMPLECONFIG", "PROFILING_MODE")
+        ours = ("ASCEND_", "HARNESS_EMULATOR_", *OTHER_PROFILERS)
         kept = {name: value for name, value in inherited.items() if not name.startswith(ours)}
         path = inherited.get("PATH", os.defpath)
         set_here = {
@@ -160,7 +161,7 @@ def _torch_npu_library() -> Path:
     if spec is None or spec.origin is None:
         raise MachineError(
             "The CANN emulator runs the real torch_npu, which is not installed:"
-            " pip install 'harness[npu]'."
+            f" pip install torch-npu=={KNOWN}."
         )
     return Path(spec.origin).parent / "lib" / "libtorch_npu.so"
 

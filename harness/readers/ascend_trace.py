@@ -354,12 +354,16 @@ class _Trace:
 
     def _coverage(self, rows: int, marks: int) -> dict[str, Coverage]:
         coverage = {
-            kind: Coverage(seen=seen, rows=0, marks=0, hidden=0)
+            _UNCATEGORISED.get(kind, kind): Coverage(seen=seen, rows=0, marks=0, hidden=0)
             for kind, seen in self._seen.items()
         }
         if seen := self._seen["cpu_op"]:
             coverage["cpu_op"] = Coverage(seen=seen, rows=rows, marks=marks, hidden=0)
         return coverage
+
+
+_UNCATEGORISED: Final = {"X": "CANN and device", "M": "labels", "C": "counter samples"}
+"""What events without a category are, by their phase."""
 
 
 def _ranges(events: list[_Event]) -> dict[str, pl.Series]:

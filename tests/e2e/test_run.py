@@ -151,7 +151,8 @@ def test_cuda_without_cuda_is_exit_4_and_says_what_is_missing(harness: Harness) 
 def test_npu_is_exit_4_before_anything_is_written(harness: Harness) -> None:
     run = harness(*TINY_MLP, "device=npu")
     assert run.code == 4
-    assert "check device=npu" in run.err
+    assert "python -m harness doctor device=npu" in run.err
+    assert "python -m harness rehearse" in run.err
     assert not (run.folder / "outputs").exists()
 
 

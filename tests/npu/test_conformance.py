@@ -117,8 +117,7 @@ def test_composed_settings_reach_cann_as_the_tables_say(emulator: Emulator, tmp_
     ):
         check(case, calls)
     for index in range(COUNT):
-        (capture,) = (tmp_path / str(index) / "raw").iterdir()
-        assert capture.name.endswith("_ascend_pt")
+        (capture,) = (tmp_path / str(index) / "raw").glob("*_ascend_pt")
         (profile,) = capture.glob("PROF_*")
         assert (profile / "host" / "end_info").exists()
     assert not (tmp_path / "export_only_prof_dir").exists()

@@ -142,7 +142,7 @@ def test_ctrl_c_during_the_analysis_keeps_what_was_recorded(tmp_path: Path) -> N
     ) as running:
         assert running.stderr is not None
         for line in running.stderr:
-            if line.startswith("torch_npu analyses"):
+            if line.startswith("analysis by torch_npu"):
                 break
         time.sleep(1)
         running.send_signal(signal.SIGINT)

@@ -127,7 +127,9 @@ def test_a_broken_file_of_communication_is_a_note(tmp_path: Path, text: bytes) -
 def test_a_folder_in_place_of_a_file_is_no_file(tmp_path: Path) -> None:
     capture = both(tmp_path)
     (capture / "ASCEND_PROFILER_OUTPUT" / "operator_memory.csv").mkdir()
-    assert "memory" not in read(capture).frames
+    reading = read(capture)
+    assert "memory" not in reading.frames
+    assert not reading.notes
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

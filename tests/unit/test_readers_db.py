@@ -175,6 +175,8 @@ def test_kernels_come_with_their_launch_and_counters(tmp_path: Path) -> None:
     assert column(by_name, "step") == [7, 7, 7]
     assert column(by_name, "stage") == [None, None, "forward"]
     assert column(by_name, "duration_ns") == [24_000, 1_000, 1_557]
+    # The communication has no device there; the first kernel of a device waits for nothing.
+    assert column(by_name, "wait_ns") == [0, 28_443, 0]
     assert column(by_name, "core") == ["COMMUNICATION", "AI_VECTOR_CORE", "AI_CORE"]
     assert column(by_name, "input_shapes") == [None, None, [[32, 64], []]]
     assert column(by_name, "Block Dim") == [None, 1, 4]

@@ -117,7 +117,7 @@ WRONG: list[tuple[object, str, str, str, str]] = [
     ({"text": True}, "text", "true", "must be a text", "text=\"'true'\""),
     ({"text": None}, "text", "null", "must be a text", "text=…"),
     ({"name": "a b"}, "name", "a b", "must be a text that matches ^[a-z]{1,4}$", "name=…"),
-    ({"colour": "Green"}, "colour", "Green", "must be one of green, red", "colour=red"),
+    ({"colour": "Green"}, "colour", "Green", "must be one of green, red", "colour=green"),
     ({"colour": 1}, "colour", "1", "must be one of green, red", "colour=red"),
     (
         {"colours": [1, True]},
