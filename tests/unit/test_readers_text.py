@@ -255,13 +255,13 @@ def test_coverage_counts_what_became_rows_and_marks(tmp_path: Path) -> None:
     coverage = read(both(tmp_path)).coverage
     found = {kind: (each.seen, each.rows, each.marks) for kind, each in coverage.items()}
     assert found == {
-        "M": (4, 0, 0),
+        "labels": (4, 0, 0),
         "cpu_op": (9, 6, 3),
         "python_function": (2, 0, 0),
         "async_npu": (6, 0, 0),
         "HostToDevice": (4, 0, 0),
-        "X": (2, 0, 0),
-        "C": (1, 0, 0),
+        "CANN and device": (2, 0, 0),
+        "counter samples": (1, 0, 0),
         "kernel": (4, 4, 0),
     }
 
