@@ -306,7 +306,7 @@ ANSWER_IN_JSON = {"doctor"}
 def _single(command: Command, composition: Composition) -> ExitCode:
     (job,) = composition.jobs
     assert job.request is not None
-    check_machine(job.request)
+    check_machine(job.request, ERR.print)
     _refuse(_occupied(command.overrides))
     _done.clear()
     _hydra(command, command.overrides)

@@ -181,6 +181,14 @@ class _Composer:
                     allowed="this group is chosen already, and + would add a second choice",
                     fix=f"{twice[1]}={twice[2]}",
                 )
+            unlike = re.search(r"merging override \+*([\w./]+)=(.*?)\.?$", str(error), re.MULTILINE)
+            if unlike:
+                return Problem(
+                    setting=unlike[1],
+                    given=unlike[2],
+                    allowed="a group of names cannot take the place of what is no group",
+                    fix=f"{unlike[1]}=VALUE or [VALUES]; --cfg job shows what stands there",
+                )
             return Problem(
                 setting="configuration",
                 given="",

@@ -59,15 +59,18 @@ _OURS = (
 _NOT_READ_BACK = "the harness ended before the run was read back; what there is stays in parts/"
 
 
-def check_machine(request: Request) -> None:
-    """Raise `MachineError` for what this machine lacks that can be told without torch."""
+def check_machine(request: Request, tell: Callable[[str], None]) -> None:
+    """Raise `MachineError` for what this machine lacks that can be told without torch.
+
+    `tell` is told what takes a while.
+    """
     if importlib.util.find_spec("torch") is None:
         raise MachineError(
             "torch is not installed in this Python. Install it: pip install 'torch>=2.13,<2.14'."
             " What else there is to do: python -m harness doctor"
         )
     if request.rehearsal.emulate:
-        build()
+        build(tell=tell)
     elif request.device.name == "npu":
         device = "device" in request.profiler.activities
         lacks = npu_lacks(Machine(), analyse=device and request.profiler.analyse == "now")
@@ -232,7 +235,7 @@ def _concluded(
 
 def _run(planned: Plan, watch: Watch) -> Outcome:
     try:
-        check_machine(planned.request)
+        check_machine(planned.request, watch.output)
     except MachineError as error:
         return Outcome(status="cannot", reason=str(error))
     return run(planned, watch)

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -116,17 +116,20 @@ def _in_front(folder: Path, others: str | None) -> str:
     return f"{folder}{os.pathsep}{others}" if others else str(folder)
 
 
-def build(cache: Path | None = None) -> Emulator:
+def build(cache: Path | None = None, tell: Callable[[str], None] | None = None) -> Emulator:
     """Return the emulator, compiled if this machine has not done so yet.
 
     Args:
         cache: where to keep it; by default, the user's cache folder.
+        tell: is told that it is compiled now, which takes some seconds.
     """
     compiler = _compiler()
     wheel = _torch_npu_library()
     root = _cache() if cache is None else cache
     folder = root / _fingerprint(compiler)
     if not folder.exists():
+        if tell:
+            tell(f"compiling the emulator of CANN with {compiler}, once")
         root.mkdir(parents=True, exist_ok=True)
         # Built aside and renamed: whoever comes second finds the first one's, or replaces nothing.
         with tempfile.TemporaryDirectory(dir=root, prefix="building-") as building:
