@@ -29,6 +29,7 @@ from harness.machine import Machine
 from harness.plan import plan, requested
 from harness.records import (
     CALLS_FILE,
+    CAPTURES,
     OUTCOME_FILES,
     PLAN_FILE,
     RUN_FILE,
@@ -72,8 +73,8 @@ def check_machine(request: Request, tell: Callable[[str], None]) -> None:
     if request.rehearsal.emulate:
         build(tell=tell)
     elif request.device.name == "npu":
-        device = "device" in request.profiler.activities
-        lacks = npu_lacks(Machine(), analyse=device and request.profiler.analyse == "now")
+        now = request.profiler.analyse == "now"
+        lacks = npu_lacks(Machine(), analyse=now and "device" in request.profiler.activities)
         if lacks:
             raise MachineError(lacks)
 
@@ -156,18 +157,25 @@ def read_run(folder: Path, *, watch: Watch, limit_s: float | None) -> Finished:
 
     The device analyses its captures anew; of torch's profiler, the tables that were kept are
     judged. `limit_s` is for the analysis, null for none. Raises `RefusedError` if the folder is no
-    run that this version can read.
+    run that this version can read, and `MachineError` if its captures cannot be analysed here; the
+    run is then what it was.
     """
     record = _kept(folder, RUN_FILE, RunRecord)
     planned = _kept(folder, PLAN_FILE, Plan)
     outcome = _kept(folder, OUTCOME_FILES["execute"], Outcome)
     # It may have been moved since.
     planned = replace(planned, folder=str(folder.absolute()))
-    return _concluded(
-        record,
-        planned,
-        lambda: _with_analysis(outcome, analyse(planned, watch, limit_s)),
-    )
+
+    def outcomes() -> tuple[Outcome, Outcome | None]:
+        profiler = replace(planned.request.profiler, analyse="now")
+        if any(folder.glob(CAPTURES)):
+            check_machine(replace(planned.request, profiler=profiler), watch.output)
+        analysis = analyse(planned, watch, limit_s)
+        if analysis is not None and analysis.status == "cannot":
+            raise MachineError(analysis.reason)
+        return _with_analysis(outcome, analysis)
+
+    return _concluded(record, planned, outcomes)
 
 
 def _with_analysis(outcome: Outcome, analysis: Outcome | None) -> tuple[Outcome, Outcome | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -317,11 +318,14 @@ def test_our_own_defaults_go_together() -> None:
 
 
 def test_every_npu_setting_is_explained_where_its_value_stands() -> None:
-    """A comment on each line, which says what the setting is."""
+    """A comment above each line says what the setting is."""
     text = (CONF / "profiler" / "experimental" / "npu" / "_base.yaml").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    assert [line.partition(":")[0] for line in lines] == list(structs.asdict(NpuExperimental()))
-    assert [line for line in lines if " # " not in line] == []
+    lines = [line for line in text.splitlines() if line]
+    settings = {
+        line.partition(":")[0]: above for above, line in pairwise(lines) if not line.startswith("#")
+    }
+    assert list(settings) == list(structs.asdict(NpuExperimental()))
+    assert [name for name, above in settings.items() if not above.startswith("# ")] == []
 
 
 @pytest.mark.parametrize(

@@ -252,21 +252,46 @@ def test_several_cycles_are_all_collected(tmp_path: Path) -> None:
     assert operators["id"].to_list() == list(range(operators.height))
 
 
-def test_device_npu_itself_needs_nothing_more_than_cann(emulator: Emulator, tmp_path: Path) -> None:
-    """On a machine whose CANN is the emulator, the plain command runs, and says what it ran on."""
+def run_with_cann(folder: Path, cann: dict[str, str], *words: str) -> Run:
+    """Run the plain command on a machine whose CANN is the emulator."""
     done = subprocess.run(
-        command("device=npu", "profiler=level1", *TINY_MLP),
-        cwd=tmp_path,
-        env=emulator.environment(environment()),
+        command("device=npu", "profiler=level1", *TINY_MLP, *words),
+        cwd=folder,
+        env=cann,
         capture_output=True,
         text=True,
         timeout=LIMIT_S,
         check=False,
     )
-    run = Run(done.returncode, done.stdout, done.stderr, tmp_path)
+    return Run(done.returncode, done.stdout, done.stderr, folder)
+
+
+def test_device_npu_itself_needs_nothing_more_than_cann(emulator: Emulator, tmp_path: Path) -> None:
+    """It says what it ran on, although nobody asked for an emulator."""
+    run = run_with_cann(tmp_path, emulator.environment(environment()))
     assert run.code == 0, run.out + run.err
     assert run.record.emulated
     assert not (run.latest / "acl_calls.jsonl").exists()
+
+
+def test_what_cannot_be_analysed_here_stays_pending(emulator: Emulator, tmp_path: Path) -> None:
+    cann = emulator.environment(environment())
+    run = run_with_cann(tmp_path, cann, "profiler.analyse=later")
+    assert run.code == 0, run.out + run.err
+    read = run_harness(tmp_path, "read", "outputs/latest")
+    assert read.code == 4
+    assert "msprof: not on PATH" in read.err
+    assert read.record == run.record
+
+
+def test_a_variable_that_switches_the_profiler_off_is_exit_4(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    cann = emulator.environment(environment()) | {"PROFILING_MODE": "dynamic"}
+    run = run_with_cann(tmp_path, cann)
+    assert run.code == 4
+    assert "to do: unset PROFILING_MODE" in run.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_compiler_it_is_exit_4_and_says_how_to_get_one(tmp_path: Path) -> None:
