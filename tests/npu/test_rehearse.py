@@ -94,11 +94,28 @@ def test_everything_that_shows_a_figure_says_emulated(level1: Run) -> None:
     titles = [line for line in summary.splitlines() if line.startswith("## ")]
     plain = {"## ACL", "## Fil", "## Del"}
     assert all("(emulated: invented)" in title or title[:6] in plain for title in titles)
-    emulation = level1.record.emulation
+    assert "all of its 57 operators were computed" in summary
+
+
+def test_the_summary_says_what_the_emulator_did_not_compute(tmp_path: Path) -> None:
+    words = ["workload=conv", "workload.batch=1", "workload.image_size=8"]
+    run = run_harness(tmp_path, "rehearse", *words, "profiler.schedule.active=1")
+    assert run.code == 0, run.out + run.err
+    emulation = run.record.emulation
     assert emulation is not None
-    zeros, total = emulation.operators_not_computed, emulation.operators_computed
-    assert zeros > 0
-    assert f"{zeros:,} of {zeros + total:,} operators were not computed" in summary
+    assert emulation.not_computed["aclnnConvolution"] > 0
+    zeros = sum(emulation.not_computed.values())
+    assert zeros == emulation.operators_not_computed
+    total = run.table("kernels").height
+    assert zeros + emulation.operators_computed == total
+    assert f"{zeros:,} of {total:,} operators were not computed" in " ".join(run.out.split())
+
+
+def test_strictly_an_operator_that_is_not_computed_is_an_error(tmp_path: Path) -> None:
+    words = ["workload=conv", "workload.batch=1", "workload.image_size=8"]
+    run = run_harness(tmp_path, "rehearse", *words, "rehearsal.strict=true")
+    assert run.code == 1
+    assert "emulated: aclnnConvolution is not computed" in run.err
 
 
 def test_nothing_is_left_in_the_folder_where_it_was_typed(level1: Run) -> None:
@@ -182,7 +199,6 @@ def test_torch_npus_own_defaults_lose_what_the_profile_delivers(
     "words",
     [
         ["workload=matmul", "workload.shapes=[[8,8,8]]"],
-        ["workload=conv", "workload.batch=1", "workload.image_size=8"],
         ["workload=attention", "workload.sequence=8"],
         ["workload=transformer", "workload.layers=1", "workload.sequence=8"],
         ["workload=transformer", "workload.mode=generate", "workload.layers=1"],
