@@ -18,8 +18,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from harness import __version__, rendering, report
-from harness.analyse import step_times, views
+from harness import __version__, rendering, report, tables
+from harness.analyse import views
+from harness.analyses.steps import step_times
 from harness.collect import collect
 from harness.config import Request
 from harness.diagnoses.npu import lacks as npu_lacks
@@ -53,6 +54,7 @@ _OURS = (
     "summary.md",
     "parts",
     "tables",
+    "analyses",
     "raw",
 )
 """What a run leaves in its folder, and what a new run in the same folder replaces."""
@@ -221,8 +223,10 @@ def _concluded(
         outcome, analysis = outcomes()
         capture = collect(planned, outcome, analysis)
         delivery = () if _pending(capture) or outcome.status == "cannot" else verify(capture)
+        seen = views(capture)
+        tables.keep(seen.analyses, folder / "analyses")
         record = _ended(record, capture, delivery)
-        parts = report.sections(record, views(capture), str(_shown(folder)))
+        parts = report.sections(record, seen, str(_shown(folder)))
         (folder / "summary.md").write_text(rendering.markdown(parts), encoding="utf-8")
         shutil.rmtree(folder / "parts", ignore_errors=True)
     except KeyboardInterrupt:
@@ -300,8 +304,8 @@ def _clear(folder: Path) -> None:
 
 def _files(folder: Path) -> tuple[str, ...]:
     """Return what there is to read in a run folder: files, and folders with a slash."""
-    names = [name for name in ("harness.log", "tables/", "raw/") if (folder / name).exists()]
-    return ("summary.md", *names)
+    left = ("harness.log", "tables/", "analyses/", "raw/")
+    return ("summary.md", *(name for name in left if (folder / name).exists()))
 
 
 def _shown(folder: Path) -> Path:

@@ -222,14 +222,18 @@ class Timing(Struct, frozen=True, kw_only=True):
 
 
 class Views(Struct, frozen=True, kw_only=True):
-    """Tables made of a capture to be looked at; `harness.analyse` says what their columns are."""
+    """Tables made of a capture to be looked at; `harness/analyses/` say what their columns are."""
 
+    steps: pl.DataFrame
     operators: pl.DataFrame
     kernels: pl.DataFrame
+    types: pl.DataFrame
     stages: pl.DataFrame
     memory: pl.DataFrame
     calls: pl.DataFrame
     files: pl.DataFrame
+    analyses: dict[str, pl.DataFrame]
+    """Every analysis that has rows, by name."""
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):

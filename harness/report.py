@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -32,7 +32,9 @@ def sections(record: RunRecord, views: Views, folder: str) -> list[Section]:
     """Return everything that a person should see of a run, in order."""
     figures = [
         *_timing(record),
+        *_breakdown(views),
         *_operators(views),
+        *_types(views),
         *_kernels(views),
         *_stages(views),
         *_memory(views),
@@ -145,7 +147,7 @@ def _operators(views: Views) -> Iterator[Section]:
             shapes(row["input_shapes"]),
             f"{row['count']:,}",
             duration(row["self_ns"]),
-            f"{row['share']:.1%}",
+            _optional(row["share"], _percent),
         ]
         cells += [_optional(row["device_ns"], duration)] if with_device else []
         cells += [_optional(row["flops"], _flops)] if with_flops else []
@@ -155,6 +157,62 @@ def _operators(views: Views) -> Iterator[Section]:
         columns=tuple(columns),
         rows=tuple(rows),
         notes=_more(table.height),
+    )
+
+
+def _breakdown(views: Views) -> Iterator[Section]:
+    table = views.steps
+    if table.is_empty():
+        return
+    several = table["device"].n_unique() > 1
+    times = ("compute", "communication", "overlapped", "free")
+    yield Section(
+        title="Steps on the device",
+        columns=("step", *(["device"] if several else []), ">wall", ">span", *_right(times)),
+        rows=tuple(
+            (
+                _optional(row["step"], str),
+                *([_optional(row["device"], str)] if several else []),
+                _optional(row["wall_ns"], duration),
+                duration(row["span_ns"]),
+                *(f"{duration(row[f'{each}_ns'])} {_part(row, each)}" for each in times),
+            )
+            for row in table.head(TOP).iter_rows(named=True)
+        ),
+        notes=(
+            "span = compute + communication + free, communication without what compute overlaps",
+            *_more(table.height),
+        ),
+    )
+
+
+def _right(names: Iterable[str]) -> Iterator[str]:
+    return (f">{name}" for name in names)
+
+
+def _part(row: Mapping[str, int], name: str) -> str:
+    span = row["span_ns"]
+    return f"({row[f'{name}_ns'] / span:.0%})" if span else ""
+
+
+def _types(views: Views) -> Iterator[Section]:
+    if views.types.is_empty():
+        return
+    yield Section(
+        title="Kernels by type, all recorded steps",
+        columns=("type", "core", ">count", ">time", ">mean", ">share"),
+        rows=tuple(
+            (
+                row["type"] or "–",
+                row["core"] or "–",
+                f"{row['count']:,}",
+                duration(row["duration_ns"]),
+                duration(row["mean_ns"]),
+                _optional(row["share"], _percent),
+            )
+            for row in views.types.head(TOP).iter_rows(named=True)
+        ),
+        notes=_more(views.types.height),
     )
 
 
@@ -170,7 +228,7 @@ def _kernels(views: Views) -> Iterator[Section]:
                 shapes(row["input_shapes"]),
                 f"{row['count']:,}",
                 duration(row["duration_ns"]),
-                f"{row['share']:.1%}",
+                _optional(row["share"], _percent),
             )
             for row in views.kernels.head(TOP).iter_rows(named=True)
         ),
@@ -189,7 +247,7 @@ def _stages(views: Views) -> Iterator[Section]:
                 row["stage"] or "(outside)",
                 f"{row['operators']:,}",
                 duration(row["self_ns"]),
-                f"{row['share']:.1%}",
+                _optional(row["share"], _percent),
             )
             for row in views.stages.iter_rows(named=True)
         ),
@@ -312,10 +370,14 @@ def _next_command(record: RunRecord, folder: str) -> tuple[str, str]:
 
 
 def _more(height: int) -> tuple[str, ...]:
-    return (f"{height - TOP:,} more in tables/",) if height > TOP else ()
+    return (f"{height - TOP:,} more in analyses/",) if height > TOP else ()
 
 
-def _optional(value: int | None, render: object) -> str:
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def _optional(value: float | None, render: object) -> str:
     assert callable(render)
     return "–" if value is None else str(render(value))
 
