@@ -23,6 +23,7 @@ from harness.analyse import views
 from harness.analyses.steps import step_times
 from harness.collect import collect
 from harness.config import Request
+from harness.consistency import consistency
 from harness.diagnoses.npu import lacks as npu_lacks
 from harness.emulator.build import build
 from harness.errors import ExitCode, MachineError, Problem, RefusedError
@@ -35,6 +36,7 @@ from harness.records import (
     PLAN_FILE,
     RUN_FILE,
     Capture,
+    Consistency,
     Delivery,
     Outcome,
     Plan,
@@ -222,10 +224,12 @@ def _concluded(
     try:
         outcome, analysis = outcomes()
         capture = collect(planned, outcome, analysis)
-        delivery = () if _pending(capture) or outcome.status == "cannot" else verify(capture)
+        nothing = _pending(capture) or outcome.status == "cannot"
+        delivery = () if nothing else verify(capture)
+        consistent = () if nothing else consistency(capture)
         seen = views(capture)
         tables.keep(seen.analyses, folder / "analyses")
-        record = _ended(record, capture, delivery)
+        record = _ended(record, capture, delivery, consistent)
         parts = report.sections(record, seen, str(_shown(folder)))
         (folder / "summary.md").write_text(rendering.markdown(parts), encoding="utf-8")
         shutil.rmtree(folder / "parts", ignore_errors=True)
@@ -258,11 +262,17 @@ def _pending(capture: Capture) -> bool:
     return bool(capture.captures) and capture.analysis is None
 
 
-def _ended(record: RunRecord, capture: Capture, delivery: tuple[Delivery, ...]) -> RunRecord:
+def _ended(
+    record: RunRecord,
+    capture: Capture,
+    delivery: tuple[Delivery, ...],
+    consistent: tuple[Consistency, ...],
+) -> RunRecord:
     """Return the record of a run that is over."""
     outcome, analysis = capture.outcome, capture.analysis
     pending = _pending(capture)
-    delivered = bool(delivery) and not any(item.fails for item in delivery)
+    failing = any(item.fails for item in delivery) or any(item.fails for item in consistent)
+    delivered = bool(delivery) and not failing
     return replace(
         record,
         status="failed" if outcome.status == "cannot" else outcome.status,
@@ -276,6 +286,7 @@ def _ended(record: RunRecord, capture: Capture, delivery: tuple[Delivery, ...]) 
         emulated=outcome.emulated,
         emulation=capture.emulation,
         delivery=delivery,
+        consistency=consistent,
         timing=step_times(capture),
         coverage=capture.coverage,
         files=_files(capture.folder),

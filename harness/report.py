@@ -47,6 +47,7 @@ def sections(record: RunRecord, views: Views, folder: str) -> list[Section]:
         *_calls(views),
         *_analysed(views),
         *_delivery(record),
+        *_consistency(record),
         _files(record, folder),
     ]
 
@@ -165,7 +166,8 @@ def _breakdown(views: Views) -> Iterator[Section]:
     if table.is_empty():
         return
     several = table["device"].n_unique() > 1
-    times = ("compute", "communication", "overlapped", "free")
+    moving = bool((table["communication_ns"] > 0).any() or (table["overlapped_ns"] > 0).any())
+    times = ("compute", *(("communication", "overlapped") if moving else ()), "free")
     yield Section(
         title="Steps on the device",
         columns=("step", *(["device"] if several else []), ">wall", ">span", *_right(times)),
@@ -180,7 +182,7 @@ def _breakdown(views: Views) -> Iterator[Section]:
             for row in table.head(TOP).iter_rows(named=True)
         ),
         notes=(
-            "span = compute + communication + free, communication without what compute overlaps",
+            f"span = {'compute + communication, not overlapped,' if moving else 'compute'} + free",
             *_more(table.height),
         ),
     )
@@ -305,6 +307,8 @@ def _delivery(record: RunRecord) -> Iterator[Section]:
             whys.setdefault(item.why, []).append(item.setting)
     notes = [f"{', '.join(settings)}: {why}" for why, settings in whys.items()]
     notes += [f"{item.setting}: accepted by delivery.accept" for item in delivery if item.accepted]
+    if record.consistency and not any(each.fails for each in record.consistency):
+        notes.append(_counted(record))
     yield Section(
         title="Delivery: what was asked, what arrived",
         columns=("", "setting", "asked", "arrived"),
@@ -319,6 +323,29 @@ def _delivery(record: RunRecord) -> Iterator[Section]:
         ),
         notes=tuple(notes),
     )
+
+
+def _consistency(record: RunRecord) -> Iterator[Section]:
+    """Show what is broken; the others are in run.json."""
+    checks = record.consistency
+    broken = [each for each in checks if each.fails]
+    if not broken:
+        return
+    yield Section(
+        title="Consistency: what contradicts itself in the capture",
+        columns=("", "check", "expected", "found"),
+        rows=tuple(
+            (_MARKS["missing"], each.name, each.expected or "–", each.found or "–")
+            for each in broken
+        ),
+        notes=(*(f"{each.name}: {each.why}" for each in broken), _counted(record)),
+    )
+
+
+def _counted(record: RunRecord) -> str:
+    statuses = [each.status for each in record.consistency]
+    holding, broken = statuses.count("holds"), statuses.count("broken")
+    return f"{holding} consistency checks hold, {len(statuses) - holding - broken} do not apply"
 
 
 def _undelivered(item: Delivery) -> str:
@@ -360,6 +387,8 @@ def _next_command(record: RunRecord, folder: str) -> tuple[str, str]:
         on_npu = ["device=npu"] if rehearsed else []
         typed = [text for text in typed if not text.startswith("rehearsal")]
         why, words = "what is asked and what it needs", [*base[:3], "check", *on_npu, *typed]
+    elif any(item.fails for item in record.consistency):
+        why, words = "read the capture again", ["python", "-m", "harness", "read", folder]
     elif not asked["profiler.with_stack"]:
         why, words = "which line of code calls them", [*base, *given, "profiler=stacks"]
     elif not asked["profiler.profile_memory"]:

@@ -5,11 +5,27 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.analyse import views
 from harness.analyses import steps
 from harness.analyses.steps import LONGEST
-from harness.records import Capture
+from harness.records import Capture, RunRecord
+from harness.report import sections
 from tests.captures import Columns, capture
 
+RECORD = RunRecord(
+    status="ok",
+    verdict="delivered",
+    exit_code=0,
+    versions={},
+    host="here",
+    requested={
+        "device.name": "cuda",
+        "workload.name": "mlp",
+        "rehearsal.emulate": False,
+        "profiler.with_stack": True,
+        "profiler.profile_memory": True,
+    },
+)
 KERNELS: Columns = {
     "step": [1, 1, 1, 1, 2],
     "rank": [0] * 5,
@@ -46,6 +62,27 @@ def test_step_is_broken_down_by_what_its_device_did() -> None:
         (0, 0, 1, 600, 450, 180, 170, 10, 100),
         (0, 0, 2, None, 10, 10, 0, 0, 0),
     ]
+
+
+def test_breakdown_is_shown_without_the_columns_that_have_nothing() -> None:
+    shown = {part.title: part for part in sections(RECORD, views(capture(kernels=KERNELS)), "run")}[
+        "Steps on the device"
+    ]
+    assert shown.columns == (
+        *("step", ">wall", ">span"),
+        *(">compute", ">communication", ">overlapped", ">free"),
+    )
+    assert shown.rows[0] == (
+        *("1", "–", "450 ns"),
+        *("180 ns (40%)", "170 ns (38%)", "10 ns (2%)", "100 ns (22%)"),
+    )
+    alone: Columns = {name: values[:2] for name, values in KERNELS.items()}
+    shown = {part.title: part for part in sections(RECORD, views(capture(kernels=alone)), "run")}[
+        "Steps on the device"
+    ]
+    assert shown.columns == ("step", ">wall", ">span", ">compute", ">free")
+    assert shown.rows == (("1", "–", "130 ns", "130 ns (100%)", "0 ns (0%)"),)
+    assert shown.notes == ("span = compute + free",)
 
 
 def test_devices_and_nccl_are_told_apart() -> None:
