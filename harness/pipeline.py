@@ -18,10 +18,12 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from harness import __version__, rendering, report
-from harness.analyse import step_times, views
+from harness import __version__, rendering, report, tables
+from harness.analyse import views
+from harness.analyses.steps import step_times
 from harness.collect import collect
 from harness.config import Request
+from harness.consistency import consistency
 from harness.diagnoses.npu import lacks as npu_lacks
 from harness.emulator.build import build
 from harness.errors import ExitCode, MachineError, Problem, RefusedError
@@ -34,6 +36,7 @@ from harness.records import (
     PLAN_FILE,
     RUN_FILE,
     Capture,
+    Consistency,
     Delivery,
     Outcome,
     Plan,
@@ -53,6 +56,7 @@ _OURS = (
     "summary.md",
     "parts",
     "tables",
+    "analyses",
     "raw",
 )
 """What a run leaves in its folder, and what a new run in the same folder replaces."""
@@ -220,9 +224,13 @@ def _concluded(
     try:
         outcome, analysis = outcomes()
         capture = collect(planned, outcome, analysis)
-        delivery = () if _pending(capture) or outcome.status == "cannot" else verify(capture)
-        record = _ended(record, capture, delivery)
-        parts = report.sections(record, views(capture), str(_shown(folder)))
+        nothing = _pending(capture) or outcome.status == "cannot"
+        delivery = () if nothing else verify(capture)
+        consistent = () if nothing else consistency(capture)
+        seen = views(capture)
+        tables.keep(seen.analyses, folder / "analyses")
+        record = _ended(record, capture, delivery, consistent)
+        parts = report.sections(record, seen, str(_shown(folder)))
         (folder / "summary.md").write_text(rendering.markdown(parts), encoding="utf-8")
         shutil.rmtree(folder / "parts", ignore_errors=True)
     except KeyboardInterrupt:
@@ -254,11 +262,17 @@ def _pending(capture: Capture) -> bool:
     return bool(capture.captures) and capture.analysis is None
 
 
-def _ended(record: RunRecord, capture: Capture, delivery: tuple[Delivery, ...]) -> RunRecord:
+def _ended(
+    record: RunRecord,
+    capture: Capture,
+    delivery: tuple[Delivery, ...],
+    consistent: tuple[Consistency, ...],
+) -> RunRecord:
     """Return the record of a run that is over."""
     outcome, analysis = capture.outcome, capture.analysis
     pending = _pending(capture)
-    delivered = bool(delivery) and not any(item.fails for item in delivery)
+    failing = any(item.fails for item in delivery) or any(item.fails for item in consistent)
+    delivered = bool(delivery) and not failing
     return replace(
         record,
         status="failed" if outcome.status == "cannot" else outcome.status,
@@ -272,6 +286,7 @@ def _ended(record: RunRecord, capture: Capture, delivery: tuple[Delivery, ...]) 
         emulated=outcome.emulated,
         emulation=capture.emulation,
         delivery=delivery,
+        consistency=consistent,
         timing=step_times(capture),
         coverage=capture.coverage,
         files=_files(capture.folder),
@@ -300,8 +315,8 @@ def _clear(folder: Path) -> None:
 
 def _files(folder: Path) -> tuple[str, ...]:
     """Return what there is to read in a run folder: files, and folders with a slash."""
-    names = [name for name in ("harness.log", "tables/", "raw/") if (folder / name).exists()]
-    return ("summary.md", *names)
+    left = ("harness.log", "tables/", "analyses/", "raw/")
+    return ("summary.md", *(name for name in left if (folder / name).exists()))
 
 
 def _shown(folder: Path) -> Path:

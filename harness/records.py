@@ -207,6 +207,26 @@ class Delivery(Struct, frozen=True, kw_only=True):
         return self.status in {"missing", "substituted", "partial"} and not self.accepted
 
 
+class Consistency(Struct, frozen=True, kw_only=True):
+    """Whether two sources of a capture tell the same."""
+
+    name: str
+    status: Literal["holds", "broken", "does_not_apply"]
+    expected: str = ""
+    """What the one says."""
+    found: str = ""
+    """What the other says."""
+    difference: float | None = None
+    """Of the two, relative; null if they could not be compared."""
+    why: str = ""
+    """What is broken, or why it does not apply."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether this ends the run in exit 3."""
+        return self.status == "broken"
+
+
 class Timing(Struct, frozen=True, kw_only=True):
     """Step times of one phase."""
 
@@ -222,14 +242,18 @@ class Timing(Struct, frozen=True, kw_only=True):
 
 
 class Views(Struct, frozen=True, kw_only=True):
-    """Tables made of a capture to be looked at; `harness.analyse` says what their columns are."""
+    """Tables made of a capture to be looked at; `harness/analyses/` say what their columns are."""
 
+    steps: pl.DataFrame
     operators: pl.DataFrame
     kernels: pl.DataFrame
+    types: pl.DataFrame
     stages: pl.DataFrame
     memory: pl.DataFrame
     calls: pl.DataFrame
     files: pl.DataFrame
+    analyses: dict[str, pl.DataFrame]
+    """Every analysis that has rows, by name."""
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
@@ -264,6 +288,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     recorded_steps: int = 0
     """Steps that the schedule records."""
     delivery: tuple[Delivery, ...] = ()
+    consistency: tuple[Consistency, ...] = ()
+    """Whether the capture's own sources agree."""
     timing: dict[str, Timing] = {}
     """By phase: baseline, active."""
     coverage: dict[str, Coverage] = {}

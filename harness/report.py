@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -32,7 +32,9 @@ def sections(record: RunRecord, views: Views, folder: str) -> list[Section]:
     """Return everything that a person should see of a run, in order."""
     figures = [
         *_timing(record),
+        *_breakdown(views),
         *_operators(views),
+        *_types(views),
         *_kernels(views),
         *_stages(views),
         *_memory(views),
@@ -45,6 +47,7 @@ def sections(record: RunRecord, views: Views, folder: str) -> list[Section]:
         *_calls(views),
         *_analysed(views),
         *_delivery(record),
+        *_consistency(record),
         _files(record, folder),
     ]
 
@@ -145,7 +148,7 @@ def _operators(views: Views) -> Iterator[Section]:
             shapes(row["input_shapes"]),
             f"{row['count']:,}",
             duration(row["self_ns"]),
-            f"{row['share']:.1%}",
+            _optional(row["share"], _percent),
         ]
         cells += [_optional(row["device_ns"], duration)] if with_device else []
         cells += [_optional(row["flops"], _flops)] if with_flops else []
@@ -155,6 +158,63 @@ def _operators(views: Views) -> Iterator[Section]:
         columns=tuple(columns),
         rows=tuple(rows),
         notes=_more(table.height),
+    )
+
+
+def _breakdown(views: Views) -> Iterator[Section]:
+    table = views.steps
+    if table.is_empty():
+        return
+    several = table["device"].n_unique() > 1
+    moving = bool((table["communication_ns"] > 0).any() or (table["overlapped_ns"] > 0).any())
+    times = ("compute", *(("communication", "overlapped") if moving else ()), "free")
+    yield Section(
+        title="Steps on the device",
+        columns=("step", *(["device"] if several else []), ">wall", ">span", *_right(times)),
+        rows=tuple(
+            (
+                _optional(row["step"], str),
+                *([_optional(row["device"], str)] if several else []),
+                _optional(row["wall_ns"], duration),
+                duration(row["span_ns"]),
+                *(f"{duration(row[f'{each}_ns'])} {_part(row, each)}" for each in times),
+            )
+            for row in table.head(TOP).iter_rows(named=True)
+        ),
+        notes=(
+            f"span = {'compute + communication, not overlapped,' if moving else 'compute'} + free",
+            *_more(table.height),
+        ),
+    )
+
+
+def _right(names: Iterable[str]) -> Iterator[str]:
+    return (f">{name}" for name in names)
+
+
+def _part(row: Mapping[str, int], name: str) -> str:
+    span = row["span_ns"]
+    return f"({row[f'{name}_ns'] / span:.0%})" if span else ""
+
+
+def _types(views: Views) -> Iterator[Section]:
+    if views.types.is_empty():
+        return
+    yield Section(
+        title="Kernels by type, all recorded steps",
+        columns=("type", "core", ">count", ">time", ">mean", ">share"),
+        rows=tuple(
+            (
+                row["type"] or "–",
+                row["core"] or "–",
+                f"{row['count']:,}",
+                duration(row["duration_ns"]),
+                duration(row["mean_ns"]),
+                _optional(row["share"], _percent),
+            )
+            for row in views.types.head(TOP).iter_rows(named=True)
+        ),
+        notes=_more(views.types.height),
     )
 
 
@@ -170,7 +230,7 @@ def _kernels(views: Views) -> Iterator[Section]:
                 shapes(row["input_shapes"]),
                 f"{row['count']:,}",
                 duration(row["duration_ns"]),
-                f"{row['share']:.1%}",
+                _optional(row["share"], _percent),
             )
             for row in views.kernels.head(TOP).iter_rows(named=True)
         ),
@@ -189,7 +249,7 @@ def _stages(views: Views) -> Iterator[Section]:
                 row["stage"] or "(outside)",
                 f"{row['operators']:,}",
                 duration(row["self_ns"]),
-                f"{row['share']:.1%}",
+                _optional(row["share"], _percent),
             )
             for row in views.stages.iter_rows(named=True)
         ),
@@ -247,6 +307,8 @@ def _delivery(record: RunRecord) -> Iterator[Section]:
             whys.setdefault(item.why, []).append(item.setting)
     notes = [f"{', '.join(settings)}: {why}" for why, settings in whys.items()]
     notes += [f"{item.setting}: accepted by delivery.accept" for item in delivery if item.accepted]
+    if record.consistency and not any(each.fails for each in record.consistency):
+        notes.append(_counted(record))
     yield Section(
         title="Delivery: what was asked, what arrived",
         columns=("", "setting", "asked", "arrived"),
@@ -261,6 +323,29 @@ def _delivery(record: RunRecord) -> Iterator[Section]:
         ),
         notes=tuple(notes),
     )
+
+
+def _consistency(record: RunRecord) -> Iterator[Section]:
+    """Show what is broken; the others are in run.json."""
+    checks = record.consistency
+    broken = [each for each in checks if each.fails]
+    if not broken:
+        return
+    yield Section(
+        title="Consistency: what contradicts itself in the capture",
+        columns=("", "check", "expected", "found"),
+        rows=tuple(
+            (_MARKS["missing"], each.name, each.expected or "–", each.found or "–")
+            for each in broken
+        ),
+        notes=(*(f"{each.name}: {each.why}" for each in broken), _counted(record)),
+    )
+
+
+def _counted(record: RunRecord) -> str:
+    statuses = [each.status for each in record.consistency]
+    holding, broken = statuses.count("holds"), statuses.count("broken")
+    return f"{holding} consistency checks hold, {len(statuses) - holding - broken} do not apply"
 
 
 def _undelivered(item: Delivery) -> str:
@@ -302,6 +387,8 @@ def _next_command(record: RunRecord, folder: str) -> tuple[str, str]:
         on_npu = ["device=npu"] if rehearsed else []
         typed = [text for text in typed if not text.startswith("rehearsal")]
         why, words = "what is asked and what it needs", [*base[:3], "check", *on_npu, *typed]
+    elif any(item.fails for item in record.consistency):
+        why, words = "read the capture again", ["python", "-m", "harness", "read", folder]
     elif not asked["profiler.with_stack"]:
         why, words = "which line of code calls them", [*base, *given, "profiler=stacks"]
     elif not asked["profiler.profile_memory"]:
@@ -312,10 +399,14 @@ def _next_command(record: RunRecord, folder: str) -> tuple[str, str]:
 
 
 def _more(height: int) -> tuple[str, ...]:
-    return (f"{height - TOP:,} more in tables/",) if height > TOP else ()
+    return (f"{height - TOP:,} more in analyses/",) if height > TOP else ()
 
 
-def _optional(value: int | None, render: object) -> str:
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def _optional(value: float | None, render: object) -> str:
     assert callable(render)
     return "–" if value is None else str(render(value))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -128,6 +129,10 @@ def write(table: pl.DataFrame, path: Path) -> None:
         if table.schema.get(column) != dtype:
             found = table.schema.get(column, "no such column")
             raise SchemaError(f"{path.stem}.{column} must be {dtype}, found {found}")
+    _replace(table, path)
+
+
+def _replace(table: pl.DataFrame, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -135,6 +140,13 @@ def write(table: pl.DataFrame, path: Path) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def keep(found: Mapping[str, pl.DataFrame], folder: Path) -> None:
+    """Write tables of any columns as ``folder/<name>.parquet``, in place of all that was there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, table in found.items():
+        _replace(table, folder / f"{name}.parquet")
 
 
 def join_parts(parts_dir: Path, out_dir: Path) -> None:

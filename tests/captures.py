@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from harness import tables
 from harness.compose import compose_jobs
 from harness.plan import plan
-from harness.records import Capture, Outcome
+from harness.records import Capture, Outcome, Plan
 
 Columns = Mapping[str, list[object]]
+
+
+@cache
+def _plan(settings: tuple[str, ...], folder: Path) -> Plan:
+    (job,) = compose_jobs(settings).jobs
+    assert job.request is not None, job.problems
+    return plan(job.request, folder)
 
 
 def capture(
@@ -21,11 +29,9 @@ def capture(
     **columns: Columns,
 ) -> Capture:
     """Return a capture of the settings, with the given columns of its tables; others are empty."""
-    (job,) = compose_jobs(settings).jobs
-    assert job.request is not None, job.problems
     return Capture(
         folder=folder,
-        plan=plan(job.request, folder),
+        plan=_plan(settings, folder),
         outcome=Outcome(status="ok", stages=stages),
         tables={name: tables.frame(name, columns.get(name, {})) for name in tables.SCHEMAS},
         raw=raw,

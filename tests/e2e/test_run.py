@@ -42,6 +42,26 @@ def test_run_folder_has_every_table_with_its_schema(harness: Harness) -> None:
     assert (run.latest / ".hydra" / "config.yaml").exists()
 
 
+def test_analyses_are_kept_and_the_capture_agrees_with_itself(harness: Harness) -> None:
+    run = harness(*TINY_MLP)
+    assert run.code == 0, run.err
+    folder = run.latest / "analyses"
+    # Of a CPU: no kernels, no memory.
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "hot_operators.parquet",
+        "shape_coverage.parquet",
+        "stages.parquet",
+    ]
+    assert pl.read_parquet(folder / "hot_operators.parquet")["share"].sum() > 0.999
+    assert "analyses/" in run.record.files
+    applies = {e.name: e for e in run.record.consistency if e.status != "does_not_apply"}
+    assert {name: (each.status, each.difference) for name, each in applies.items()} == {
+        "rows of the tables": ("holds", 0.0),
+        "self times of operators": ("holds", 0.0),
+    }
+    assert "2 consistency checks hold, 6 do not apply" in run.out
+
+
 def test_steps_are_told_by_phase(harness: Harness) -> None:
     run = harness(
         *TINY_MLP,

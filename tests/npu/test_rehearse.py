@@ -68,6 +68,28 @@ def test_every_step_has_the_same_kernels(level1: Run) -> None:
         assert computed == pytest.approx(total, abs=100)
 
 
+def test_capture_agrees_with_itself(level1: Run) -> None:
+    found = {each.name: each for each in level1.record.consistency}
+    applies = {name for name, each in found.items() if each.status != "does_not_apply"}
+    assert found.keys() - applies == {"communication.json"}
+    for name in applies:
+        each = found[name]
+        assert each.status == "holds", each.why
+        assert each.difference is not None
+        # Steps of some microseconds make 20 ns much, relatively.
+        assert each.difference < (1e-2 if "step_trace_time" in name else 1e-5)
+    assert "  7 consistency checks hold, 1 do not apply" in level1.out
+
+
+def test_steps_are_broken_down(level1: Run) -> None:
+    table = pl.read_parquet(level1.latest / "analyses" / "step_breakdown.parquet")
+    assert table["step"].to_list() == [1, 2, 3]
+    spans = table["compute_ns"] + table["communication_ns"] + table["free_ns"]
+    assert spans.to_list() == table["span_ns"].to_list()
+    assert (table["wall_ns"] > table["compute_ns"]).all()
+    assert "Steps on the device (emulated: invented)" in level1.out
+
+
 def test_kernels_are_linked_to_their_operators(level1: Run) -> None:
     linked = level1.table("kernels").join(
         level1.table("operators"), left_on="operator", right_on="id", suffix="_of"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness import analyse
+from harness.analyses import kernels, memory, operators, steps
 from harness.records import Timing
 from tests.captures import capture
 
@@ -10,7 +11,7 @@ MM: list[object] = [[2, 3], [3, 4]]
 
 
 def test_operators_are_summed_by_name_and_shapes() -> None:
-    table = analyse.hot_operators(
+    table = operators.hot_operators(
         capture(
             operators={
                 "name": ["mm", "mm", "mm", "add", "mm"],
@@ -41,7 +42,7 @@ def test_operators_are_summed_by_name_and_shapes() -> None:
 
 
 def test_kernels_are_summed_by_name_type_and_shapes() -> None:
-    table = analyse.hot_kernels(
+    table = kernels.hot_kernels(
         capture(
             kernels={
                 "name": ["gemm", "copy", "gemm"],
@@ -59,7 +60,7 @@ def test_kernels_are_summed_by_name_type_and_shapes() -> None:
 
 
 def test_step_times_are_told_by_phase() -> None:
-    times = analyse.step_times(
+    times = steps.step_times(
         capture(
             steps={
                 "phase": ["warmup", "baseline", "baseline", "profiler_warmup", "active"],
@@ -75,7 +76,7 @@ def test_step_times_are_told_by_phase() -> None:
 
 
 def test_stages_come_in_the_workloads_order() -> None:
-    table = analyse.stage_times(
+    table = operators.stage_times(
         capture(
             stages=("forward", "backward"),
             operators={
@@ -94,7 +95,7 @@ def test_stages_come_in_the_workloads_order() -> None:
 
 
 def test_memory_peak_names_its_operator() -> None:
-    table = analyse.memory_peaks(
+    table = memory.memory_peaks(
         capture(
             operators={"id": [0, 1], "name": ["mm", "add"]},
             memory={
@@ -114,4 +115,31 @@ def test_nothing_recorded_gives_empty_tables() -> None:
     assert views.kernels.is_empty()
     assert views.stages.is_empty()
     assert views.memory.is_empty()
-    assert analyse.step_times(capture()) == {}
+    assert views.steps.is_empty()
+    assert views.types.is_empty()
+    assert views.analyses == {}
+    assert steps.step_times(capture()) == {}
+
+
+def test_every_analysis_that_has_rows_is_there_under_its_name() -> None:
+    views = analyse.views(
+        capture(
+            kernels={
+                "step": [1, 1],
+                "name": ["mm", "mm"],
+                "start_ns": [0, 20],
+                "duration_ns": [10, 5],
+            }
+        )
+    )
+    assert set(views.analyses) == {
+        "step_breakdown",
+        "device_gaps",
+        "operator_kernels",
+        "hot_kernels",
+        "kernels_by_type",
+        "kernels_by_shape",
+        "precision_mix",
+        "shape_coverage",
+    }
+    assert views.analyses["step_breakdown"] is views.steps

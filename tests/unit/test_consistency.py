@@ -1,0 +1,346 @@
+"""Each comparison, on a capture that agrees with itself and on one that does not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import pipeline, tables
+from harness.consistency import consistency
+from harness.readers import READERS
+from harness.readers.base import Origin, Reading
+from harness.records import Capture, Consistency, Coverage, Delivery, Outcome, RunRecord
+from harness.report import sections
+from tests.captures import Columns, capture
+
+KERNELS = """\
+Step Id,Stream ID,Name,Type,Accelerator Core,Start Time(us),Duration(us),\
+aicore_time(us),aic_mac_time(us),aic_mac_ratio
+1,2,mm,MatMulV2,AI_CORE,1000.000\t,10.000,8.000,4.000,0.5
+1,2,relu,Relu,AI_VECTOR_CORE,1020.000\t,5.000,0.0,0.0,0.0
+1,9,hcom_allReduce__1_0_1,hcom_allReduce_,HCCL,1022.000\t,30.000,N/A,N/A,N/A
+2,2,mm,MatMulV2,AI_CORE,2000.000\t,12.000,0.900,0.301,0.335
+"""
+STATISTIC = """\
+OP Type,Core Type,Count,Total Time(us),Ratio(%)
+MatMulV2,AI_CORE,2,22.000,81.5
+Relu,AI_VECTOR_CORE,1,5.000,18.5
+"""
+STEPS = """\
+Step,Computing,Communication(Not Overlapped),Overlapped,Communication,Free
+1,15.020,27.000,3.000,30.000,10.000
+2,12.000,0,0,0,0
+"""
+COMMUNICATION = {
+    "step1": {
+        "p2p": {},
+        "collective": {
+            "hcom_allReduce__1_0_1@1": {
+                "Communication Time Info": {
+                    "Start Timestamp(us)": 1022.0,
+                    "Elapse Time(ms)": 0.03,
+                    "Transit Time(ms)": 0.02,
+                    "Wait Time(ms)": 0.01,
+                },
+            },
+        },
+    },
+}
+SOURCES = {
+    "kernel_details.csv": KERNELS,
+    "op_statistic.csv": STATISTIC,
+    "step_trace_time.csv": STEPS,
+    "communication.json": json.dumps(COMMUNICATION),
+}
+BY_FILES = (
+    "rows of kernel_details.csv",
+    "op_statistic.csv",
+    "computing in step_trace_time.csv",
+    "communication in step_trace_time.csv",
+    "communication.json",
+    "ratios of pipes",
+)
+
+Change = Callable[[str], str]
+
+
+def taken(root: Path, **changes: Change) -> Capture:
+    """Write a capture as torch_npu does, each file changed as asked, and read it."""
+    folder = root / "raw" / "host_1_20250101000000000_ascend_pt"
+    output = folder / "ASCEND_PROFILER_OUTPUT"
+    output.mkdir(parents=True)
+    for name, text in SOURCES.items():
+        change = changes.get(name.partition(".")[0], str)
+        (output / name).write_text(change(text), newline="")
+    reading: Reading = READERS[0].read(folder, Origin())
+    found = {
+        name: tables.frame(name, {column.name: column for column in frame})
+        for name, frame in reading.frames.items()
+    }
+    bare = capture("device=npu", "profiler=level1", folder=root)
+    return Capture(
+        folder=root,
+        plan=bare.plan,
+        outcome=bare.outcome,
+        analysis=Outcome(status="ok"),
+        tables=bare.tables | found,
+        raw=(),
+        coverage=reading.coverage,
+    )
+
+
+def judged(taken: Capture) -> dict[str, Consistency]:
+    return {each.name: each for each in consistency(taken)}
+
+
+def broken(taken: Capture) -> dict[str, str]:
+    return {name: each.why for name, each in judged(taken).items() if each.fails}
+
+
+def test_everything_that_applies_holds_in_a_whole_capture(tmp_path: Path) -> None:
+    found = judged(taken(tmp_path))
+    assert [found[name].status for name in BY_FILES] == ["holds"] * len(BY_FILES)
+    assert (found["op_statistic.csv"].expected, found["op_statistic.csv"].found) == (
+        "3 kernels, 27,000 ns",
+        "3 kernels, 27,000 ns",
+    )
+    # CANN's own sums are some 20 ns off.
+    computing = found["computing in step_trace_time.csv"]
+    assert (computing.expected, computing.found) == ("27,020 ns in 2 steps", "27,000 ns")
+    assert computing.difference == 20 / 27020
+    assert found["communication.json"].expected == "30,000 ns in 1 operations"
+    assert found["ratios of pipes"].expected == "2 ratios"
+
+
+def test_a_file_of_kernels_cut_between_lines_contradicts_the_others(tmp_path: Path) -> None:
+    found = broken(taken(tmp_path, kernel_details=lambda text: text[: text.index("2,2,mm")]))
+    assert found == {
+        "op_statistic.csv": "MatMulV2 on AI_CORE: 2 kernels and 22,000 ns in op_statistic.csv,"
+        " 1 and 10,000 ns in kernel_details.csv",
+        "computing in step_trace_time.csv": "step 2: Computing is 12,000 ns in"
+        " step_trace_time.csv, the kernels' 0 ns",
+    }
+
+
+def test_a_file_of_kernels_cut_within_a_line_is_named(tmp_path: Path) -> None:
+    found = judged(taken(tmp_path, kernel_details=lambda text: text[:-20]))
+    rows = found["rows of kernel_details.csv"]
+    assert rows.fails
+    assert (rows.expected, rows.found, rows.difference) == ("4 lines", "3 rows", 0.25)
+    assert rows.why == "kernel_details.csv is cut off or broken"
+
+
+def test_a_file_of_kernels_without_its_communication_is_named(tmp_path: Path) -> None:
+    def without(text: str) -> str:
+        return "".join(line for line in text.splitlines(keepends=True) if "HCCL" not in line)
+
+    found = broken(taken(tmp_path, kernel_details=without))
+    assert found == {
+        "communication in step_trace_time.csv": "step 1: Communication is 30,000 ns in"
+        " step_trace_time.csv, the kernels' 0 ns",
+        "communication.json": "hcom_allReduce__1_0_1: 30,000 ns in communication.json,"
+        " 0 ns in kernel_details.csv",
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "name", "why"),
+    [
+        (
+            "op_statistic",
+            lambda text: text.replace(",22.000,", ",22.004,"),
+            "op_statistic.csv",
+            (
+                "MatMulV2 on AI_CORE: 2 kernels and 22,004 ns in op_statistic.csv,"
+                " 2 and 22,000 ns in kernel_details.csv"
+            ),
+        ),
+        (
+            "op_statistic",
+            lambda text: text.replace("CORE,1,5", "CORE,3,5"),
+            "op_statistic.csv",
+            (
+                "Relu on AI_VECTOR_CORE: 3 kernels and 5,000 ns in op_statistic.csv,"
+                " 1 and 5,000 ns in kernel_details.csv"
+            ),
+        ),
+        (
+            "step_trace_time",
+            lambda text: text[: text.index("2,12.000")],
+            "computing in step_trace_time.csv",
+            "step 2: Computing is 0 ns in step_trace_time.csv, the kernels' 12,000 ns",
+        ),
+        (
+            "kernel_details",
+            lambda text: text.replace("4.000,0.5", "4.000,0.51"),
+            "ratios of pipes",
+            (
+                "mm: aic_mac_time(us) 4.0 of aicore_time(us) 8.0 is not aic_mac_ratio 0.51"
+                " (1 of 2 kernels)"
+            ),
+        ),
+    ],
+)
+def test_a_contradiction_is_named(
+    tmp_path: Path, file: str, change: Change, name: str, why: str
+) -> None:
+    assert broken(taken(tmp_path, **{file: change})) == {name: why}
+
+
+def test_overlapping_kernels_count_once_in_a_step(tmp_path: Path) -> None:
+    """Computing is the time under kernels, not the sum of their durations."""
+    found = taken(
+        tmp_path,
+        kernel_details=lambda text: text.replace("1020.000", "1005.000"),
+        step_trace_time=lambda text: text.replace("15.020", "10.000"),
+    )
+    assert broken(found) == {}
+
+
+def test_kernels_at_the_border_of_steps_are_no_contradiction(tmp_path: Path) -> None:
+    found = judged(
+        taken(
+            tmp_path,
+            step_trace_time=lambda text: text.replace("15.020", "10.000").replace(
+                "2,12.000", "2,17.000"
+            ),
+        )
+    )["computing in step_trace_time.csv"]
+    assert found.status == "does_not_apply"
+    assert found.why == "kernels at the borders of steps are counted in another step, or in none"
+
+
+def test_without_files_there_is_nothing_to_compare() -> None:
+    found = judged(capture("device=npu", "profiler=level1"))
+    assert {each.status for each in found.values()} == {"does_not_apply"}
+    assert found["op_statistic.csv"].why == "there is no op_statistic.csv"
+
+
+OPERATORS: Columns = {
+    "rank": [0] * 4,
+    "thread": [7, 7, 7, 8],
+    "name": ["outer", "inner", "after", "other"],
+    "start_ns": [0, 10, 100, 0],
+    "duration_ns": [100, 30, 5, 50],
+    "self_ns": [70, 30, 5, 50],
+}
+
+
+def _counted(seen: int, rows: int) -> Coverage:
+    return Coverage(seen=seen, rows=rows, marks=0, hidden=0)
+
+
+@pytest.mark.parametrize(
+    ("self_ns", "frames", "why"),
+    [
+        ([70, 30, 5, 50], 0, ""),
+        (
+            [69, 30, 5, 50],
+            0,
+            "thread 7: self times are 104 ns, and the outermost operators took 105 ns",
+        ),
+        ([50, 30, 5, 50], 3, ""),
+        (
+            [99, 30, 5, 50],
+            3,
+            "thread 7: self times are 134 ns, and the outermost operators took 105 ns",
+        ),
+    ],
+)
+def test_self_times_add_up_to_the_outermost_operators(
+    self_ns: list[object], frames: int, why: str
+) -> None:
+    bare = capture(operators={**OPERATORS, "self_ns": self_ns})
+    coverage = {"cpu_op": _counted(4, 4), "python_function": _counted(frames, 0)}
+    found = judged(
+        Capture(
+            folder=bare.folder,
+            plan=bare.plan,
+            outcome=bare.outcome,
+            tables=bare.tables,
+            raw=(),
+            coverage=coverage,
+        )
+    )
+    assert found["self times of operators"].why == why
+    assert found["rows of the tables"].status == "holds"
+
+
+def test_rows_that_were_lost_are_counted() -> None:
+    bare = capture(operators=OPERATORS)
+    lost = Capture(
+        folder=bare.folder,
+        plan=bare.plan,
+        outcome=bare.outcome,
+        tables=bare.tables,
+        raw=(),
+        coverage={"cpu_op": _counted(5, 5)},
+    )
+    found = judged(lost)["rows of the tables"]
+    assert (found.expected, found.found, found.difference) == ("5 rows", "4 rows", 0.2)
+    assert found.fails
+
+
+DELIVERED = Delivery(
+    setting="profiler.activities", asked="[host]", arrived="4", status="delivered", evidence="rows"
+)
+HOLDS = Consistency(name="ratios of pipes", status="holds", difference=0.0)
+BROKEN = Consistency(
+    name="op_statistic.csv",
+    status="broken",
+    expected="2 kernels",
+    found="1 kernels",
+    difference=0.5,
+    why="Relu: 2 and 1",
+)
+RECORD = RunRecord(
+    status="running",
+    verdict="pending",
+    exit_code=None,
+    versions={},
+    host="here",
+    requested={
+        "device.name": "cpu",
+        "workload.name": "mlp",
+        "rehearsal.emulate": False,
+        "profiler.with_stack": True,
+        "profiler.profile_memory": True,
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "verdict"),
+    [((HOLDS,), 0, "delivered"), ((HOLDS, BROKEN), 3, "not_delivered")],
+)
+def test_a_contradiction_ends_in_exit_3(
+    found: tuple[Consistency, ...], code: int, verdict: str
+) -> None:
+    record = pipeline._ended(RECORD, capture(), (DELIVERED,), found)
+    assert (record.exit_code, record.verdict) == (code, verdict)
+    assert record.consistency == found
+
+
+def test_summary_names_what_is_broken_and_counts_the_rest() -> None:
+    from harness.analyse import views
+
+    empty = views(capture())
+    good = pipeline._ended(RECORD, capture(), (DELIVERED,), (HOLDS,))
+    shown = {part.title: part for part in sections(good, empty, "run")}
+    assert "Consistency: what contradicts itself in the capture" not in shown
+    delivery = "Delivery: what was asked, what arrived"
+    assert shown[delivery].notes == ("1 consistency checks hold, 0 do not apply",)
+
+    bad = pipeline._ended(RECORD, capture(), (DELIVERED,), (HOLDS, BROKEN))
+    shown = {part.title: part for part in sections(bad, empty, "run")}
+    part = shown["Consistency: what contradicts itself in the capture"]
+    assert part.rows == (("✗", "op_statistic.csv", "2 kernels", "1 kernels"),)
+    assert part.notes == (
+        "op_statistic.csv: Relu: 2 and 1",
+        "1 consistency checks hold, 0 do not apply",
+    )
+    assert shown[delivery].notes == ()
+    assert "python -m harness read run" in shown["Files"].notes[-1]
