@@ -314,3 +314,10 @@ def test_starting_over_happens_in_the_same_folder() -> None:
     first = compose_jobs(words, multirun=True)
     over = compose_jobs([*words, "sweep.resume=false"], multirun=True)
     assert identity(first) == identity(over)
+
+
+def test_a_mapping_for_a_list_names_the_setting() -> None:
+    setting = "profiler.experimental.host_sys"
+    (problem,) = compose_jobs(["device=npu", f"{setting}={{CPU:true}}"]).problems
+    assert (problem.setting, problem.given) == (setting, "{CPU:true}")
+    assert "a group of names cannot take the place" in problem.allowed

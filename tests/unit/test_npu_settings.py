@@ -448,9 +448,3 @@ def test_the_installed_torch_npu_has_all_settings() -> None:
     assert known is not None
     assert known.version.startswith(npu_settings.KNOWN)
     assert known.settings == set(composed("device=npu").profiler.experimental.lowered())
-
-
-def test_a_mapping_for_a_list_names_the_setting() -> None:
-    (problem,) = compose_jobs(["device=npu", f"{EXPERIMENTAL}.host_sys={{CPU:true}}"]).problems
-    assert (problem.setting, problem.given) == (f"{EXPERIMENTAL}.host_sys", "{CPU:true}")
-    assert "a group of names cannot take the place" in problem.allowed
