@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import polars as pl
+from polars.exceptions import PolarsError
 
 from harness.analyses.intervals import union, with_ends
-from harness.readers import ascend, communication, launches
+from harness.readers import ascend, ascend_csv, communication, launches
 from harness.readers.base import CaptureError
 from harness.records import Capture, Consistency
 
@@ -102,6 +103,30 @@ def _rows_of_tables(capture: Capture) -> _Differs:
     return _counted("rows", counted, rows, f"rows were lost on their way into {', '.join(names)}")
 
 
+def _rows_of_operators(capture: Capture) -> _Differs:
+    """operator_details.csv has a row for every operator, and for some marks of steps and stages."""
+    counts = [_count(path) for path, _ in _files(capture, "operator_details.csv")]
+    account = capture.coverage.get("cpu_op")
+    marks = account.marks if account else 0
+    rows, operators = sum(counts), capture.tables["operators"].height
+    off = max(operators - rows, rows - marks - operators, 0)
+    return _Differs(
+        f"{rows:,} rows with up to {marks:,} marks",
+        f"{operators:,} operators",
+        off / max(rows, operators, 1),
+        "operator_details.csv or trace_view.json is cut off or broken" if off else "",
+    )
+
+
+def _count(path: Path) -> int:
+    """Count the rows of a file whose cells have ends of lines in them."""
+    try:
+        found = pl.scan_csv(path, infer_schema=False).select(pl.len()).collect()
+    except PolarsError as error:
+        raise CaptureError(f"{path.name}: {error}") from error
+    return int(found.item())
+
+
 def _counted(what: str, expected: int, found: int, why: str) -> _Differs:
     difference = abs(expected - found) / max(expected, found, 1)
     return _Differs(
@@ -171,7 +196,7 @@ def _communicating(capture: Capture) -> _Differs:
 
 
 def _of_steps(capture: Capture, name: str, column: str, *, moving: bool) -> _Differs:
-    _files(capture, "step_trace_time.csv")
+    paths = [path for path, _ in _files(capture, "step_trace_time.csv")]
     kernels = capture.tables["kernels"]
     chosen = kernels.filter(launches.communicates(kernels) == moving)
     found = union(chosen, _DEVICE).group_by("step").agg(pl.col("union_ns").sum())
@@ -181,6 +206,8 @@ def _of_steps(capture: Capture, name: str, column: str, *, moving: bool) -> _Dif
         .group_by("step")
         .agg(pl.col(column).sum().alias("told_ns"))
     )
+    if told.is_empty() and not any(map(_whole_rows, paths)):
+        return _Differs("a row for each step", "none", 1.0, "step_trace_time.csv has no whole row")
     if told.is_empty():
         raise _DoesNotApplyError("step_trace_time.csv tells of no step of the workload")
     both = (
@@ -212,6 +239,10 @@ def _of_steps(capture: Capture, name: str, column: str, *, moving: bool) -> _Dif
         off / max(expected, rows, 1),
         why,
     )
+
+
+def _whole_rows(path: Path) -> int:
+    return ascend_csv.text(path).table.height
 
 
 def _pipes(capture: Capture) -> _Differs:
@@ -385,6 +416,7 @@ def _cells(
 
 CHECKS: Final[Mapping[str, Compare]] = {
     "rows of kernel_details.csv": _rows_of_kernels,
+    "rows of operator_details.csv": _rows_of_operators,
     "rows of the tables": _rows_of_tables,
     "op_statistic.csv": _op_statistic,
     "computing in step_trace_time.csv": _computing,

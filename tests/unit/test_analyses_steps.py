@@ -128,7 +128,7 @@ def test_gap_names_its_kernels_and_what_the_host_was_in() -> None:
         "after",
         "operator",
     ]
-    # From the end of communication; the last kernel that began before ended earlier.
+    # From the end of communication.
     assert table.rows() == [
         (0, 0, 1, 1300, 100, "hcom_allReduce__1_0_1", "add", "Optimizer.step"),
     ]
@@ -146,19 +146,20 @@ def test_innermost_operator_is_named_and_none_where_the_host_was_in_none() -> No
                 "duration_ns": [30, 10, 10],
             },
             kernels={
-                "step": [1, 1, 1],
-                "rank": [0] * 3,
-                "device": [0] * 3,
-                "name": ["a", "b", "c"],
-                "start_ns": [0, 20, 50],
-                "duration_ns": [10, 15, 1],
-                "operator": [0, 1, 2],
+                "step": [1] * 4,
+                "rank": [0] * 4,
+                "device": [0] * 4,
+                "name": ["a", "long", "within", "c"],
+                "start_ns": [0, 20, 25, 50],
+                "duration_ns": [10, 15, 2, 1],
+                "operator": [0, 1, 1, 2],
             },
         )
     )
-    assert table.select("start_ns", "duration_ns", "operator").rows() == [
-        (35, 15, None),
-        (10, 10, "inner"),
+    # The kernel before a gap is the one that ended last, not the one that began last.
+    assert table.select("start_ns", "duration_ns", "before", "operator").rows() == [
+        (35, 15, "long", None),
+        (10, 10, "a", "inner"),
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from harness import pipeline, tables
 from harness.consistency import consistency
@@ -146,6 +147,33 @@ def test_a_file_of_kernels_without_its_communication_is_named(tmp_path: Path) ->
     }
 
 
+def test_a_file_of_steps_without_a_whole_row_is_named(tmp_path: Path) -> None:
+    found = broken(taken(tmp_path, step_trace_time=lambda text: text[: text.index("27.000")]))
+    assert found == {
+        f"{name} in step_trace_time.csv": "step_trace_time.csv has no whole row"
+        for name in ("computing", "communication")
+    }
+
+
+@pytest.mark.parametrize(
+    ("operators", "marks", "off"), [(4, 0, 0), (3, 1, 0), (3, 0, 1), (2, 1, 1), (5, 9, 1)]
+)
+def test_operators_are_those_of_their_file_but_for_marks(
+    tmp_path: Path, operators: int, marks: int, off: int
+) -> None:
+    whole = taken(tmp_path)
+    details = next(tmp_path.glob("raw/*/ASCEND_PROFILER_OUTPUT")) / "operator_details.csv"
+    details.write_text('Name,Call Stack\n"mm","a;\nb;\nc"\nmm,\nrelu,"a\nb"\nharness.step#1,\n')
+    coverage = {"cpu_op": Coverage(seen=4, rows=operators, marks=marks, hidden=0)}
+    given = capture(operators={"name": ["mm"] * operators}).tables["operators"]
+    found = judged(
+        structs.replace(whole, tables=whole.tables | {"operators": given}, coverage=coverage)
+    )["rows of operator_details.csv"]
+    assert found.expected == f"4 rows with up to {marks} marks"
+    assert found.difference == off / max(4, operators)
+    assert found.fails == bool(off)
+
+
 @pytest.mark.parametrize(
     ("file", "change", "name", "why"),
     [
@@ -255,30 +283,14 @@ def test_self_times_add_up_to_the_outermost_operators(
 ) -> None:
     bare = capture(operators={**OPERATORS, "self_ns": self_ns})
     coverage = {"cpu_op": _counted(4, 4), "python_function": _counted(frames, 0)}
-    found = judged(
-        Capture(
-            folder=bare.folder,
-            plan=bare.plan,
-            outcome=bare.outcome,
-            tables=bare.tables,
-            raw=(),
-            coverage=coverage,
-        )
-    )
+    found = judged(structs.replace(bare, coverage=coverage))
     assert found["self times of operators"].why == why
     assert found["rows of the tables"].status == "holds"
 
 
 def test_rows_that_were_lost_are_counted() -> None:
     bare = capture(operators=OPERATORS)
-    lost = Capture(
-        folder=bare.folder,
-        plan=bare.plan,
-        outcome=bare.outcome,
-        tables=bare.tables,
-        raw=(),
-        coverage={"cpu_op": _counted(5, 5)},
-    )
+    lost = structs.replace(bare, coverage={"cpu_op": _counted(5, 5)})
     found = judged(lost)["rows of the tables"]
     assert (found.expected, found.found, found.difference) == ("5 rows", "4 rows", 0.2)
     assert found.fails
