@@ -51,7 +51,7 @@ def collect(plan: Plan, outcome: Outcome, analysis: Outcome | None = None) -> Ca
         tables.write(_steps(times, device), out / "steps.parquet")
     return Capture(
         folder=folder,
-        plan=plan,
+        asked=plan.asked,
         outcome=outcome,
         analysis=analysis,
         tables={name: pl.read_parquet(out / f"{name}.parquet") for name in tables.SCHEMAS},

@@ -25,7 +25,7 @@ def capture(
     assert job.request is not None, job.problems
     return Capture(
         folder=folder,
-        plan=plan(job.request, folder),
+        asked=plan(job.request, folder).asked,
         outcome=Outcome(status="ok", stages=stages),
         tables={name: tables.frame(name, columns.get(name, {})) for name in tables.SCHEMAS},
         raw=raw,

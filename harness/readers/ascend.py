@@ -12,7 +12,7 @@ from typing import Any, Final
 import polars as pl
 
 from harness.readers import ascend_csv, ascend_trace, mstx
-from harness.readers.base import CaptureError, Origin
+from harness.readers.base import CaptureError, Origin, Told
 
 SUFFIX: Final = "_ascend_pt"
 OUTPUT: Final = "ASCEND_PROFILER_OUTPUT"
@@ -105,6 +105,24 @@ def profiler_info(folder: Path) -> dict[str, Any] | None:
         **dict(_experimental(_mapping(config.get("experimental_config")))),
         **dict(_facts(record)),
     }
+
+
+def told(folder: Path) -> Told:
+    """Return what the capture says of its origin; nothing if its record cannot be read."""
+    try:
+        record = profiler_info(folder) or {}
+    except CaptureError:
+        record = {}
+    return Told(
+        device="npu",
+        rank=record.get("rank"),
+        versions={
+            name: str(record[word])
+            for word, name in (("torch_npu_version", "torch_npu"), ("cann_version", "cann"))
+            if word in record
+        },
+        settings={name: value for name, value in record.items() if name.startswith("profiler.")},
+    )
 
 
 def rank(folder: Path, origin: Origin, notes: list[str]) -> int:

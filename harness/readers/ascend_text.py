@@ -110,7 +110,12 @@ class _Capture:
         frames |= {name: frame for name, frame in found.items() if frame is not None}
         if not frames:
             raise CaptureError(f"{self._folder}: nothing can be read: {'; '.join(self._notes)}")
-        return Reading(frames=frames, coverage=self._coverage, notes=tuple(self._notes))
+        return Reading(
+            frames=frames,
+            coverage=self._coverage,
+            notes=tuple(self._notes),
+            told=ascend.told(self._folder),
+        )
 
     def _count(self, kind: str, seen: int, rows: int) -> None:
         self._coverage[kind] = Coverage(seen=seen, rows=rows, marks=0, hidden=0)
