@@ -26,7 +26,7 @@ def hot_operators(capture: Capture) -> pl.DataFrame:
     Columns: name, input_shapes, count, self_ns, share (of all self time, 0 to 1), mean_ns (of the
     whole duration), device_ns, flops (sums; null where nothing has them).
     """
-    operators = capture.tables["operators"].filter(pl.col("step").is_not_null())
+    operators = _recorded(capture.tables["operators"])
     return (
         operators.group_by("name", "input_shapes")
         .agg(
@@ -47,8 +47,7 @@ def hot_kernels(capture: Capture) -> pl.DataFrame:
     Columns: name, type, input_shapes, count, duration_ns (sum), share (of all kernel time).
     """
     return (
-        capture.tables["kernels"]
-        .filter(pl.col("step").is_not_null())
+        _recorded(capture.tables["kernels"])
         .group_by("name", "type", "input_shapes")
         .agg(pl.len().alias("count"), pl.col("duration_ns").sum())
         .with_columns((pl.col("duration_ns") / pl.col("duration_ns").sum()).alias("share"))
@@ -77,7 +76,7 @@ def stage_times(capture: Capture) -> pl.DataFrame:
 
     Columns: stage (null outside of all), operators (count), self_ns, share.
     """
-    operators = capture.tables["operators"].filter(pl.col("step").is_not_null())
+    operators = _recorded(capture.tables["operators"])
     order = {name: place for place, name in enumerate(capture.outcome.stages)}
     return (
         operators.group_by("stage")
@@ -126,6 +125,12 @@ def analysed_files(capture: Capture) -> pl.DataFrame:
     names = [name.rpartition("/")[2] for name in capture.raw if "ASCEND_PROFILER_OUTPUT/" in name]
     files = pl.DataFrame({"file": names}, {"file": pl.String})
     return files.group_by("file").len("captures").sort("file")
+
+
+def _recorded(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of the recorded steps; all of them, if the capture knows no steps."""
+    within = table.filter(pl.col("step").is_not_null())
+    return table if within.is_empty() else within
 
 
 def _sum_or_null(column: str) -> pl.Expr:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from harness import __version__, rendering, report
+from harness import __version__, intake, rendering, report
 from harness.analyse import step_times, views
 from harness.collect import collect
 from harness.config import Request
@@ -35,6 +35,7 @@ from harness.records import (
     RUN_FILE,
     Capture,
     Delivery,
+    Evidence,
     Outcome,
     Plan,
     RunRecord,
@@ -136,20 +137,22 @@ def run_job(
         request_hash=request_hash(request),
         versions={"harness": __version__},
         host=socket.gethostname(),
+        device=request.device.name,
         requested=requested(request),
         effective=planned.effective,
         recorded_steps=len(planned.recorded),
     )
     write_json(record, folder / RUN_FILE)
 
-    def outcomes() -> tuple[Outcome, Outcome | None]:
+    def captured() -> Capture:
         outcome = _run(planned, watch)
         write_json(outcome, folder / OUTCOME_FILES["execute"])
         now = request.profiler.analyse == "now" and outcome.status in {"ok", "failed"}
         limit_s = request.profiler.analyse_timeout_s
-        return _with_analysis(outcome, analyse(planned, watch, limit_s) if now else None)
+        analysis = analyse(planned, watch, limit_s) if now else None
+        return collect(planned, *_with_analysis(outcome, analysis))
 
-    return _concluded(record, planned, outcomes)
+    return _concluded(record, folder, captured)
 
 
 def read_run(folder: Path, *, watch: Watch, limit_s: float | None) -> Finished:
@@ -166,16 +169,84 @@ def read_run(folder: Path, *, watch: Watch, limit_s: float | None) -> Finished:
     # It may have been moved since.
     planned = replace(planned, folder=str(folder.absolute()))
 
-    def outcomes() -> tuple[Outcome, Outcome | None]:
+    def captured() -> Capture:
         profiler = replace(planned.request.profiler, analyse="now")
         if any(folder.glob(CAPTURES)):
             check_machine(replace(planned.request, profiler=profiler), watch.output)
         analysis = analyse(planned, watch, limit_s)
         if analysis is not None and analysis.status == "cannot":
             raise MachineError(analysis.reason)
-        return _with_analysis(outcome, analysis)
+        return collect(planned, *_with_analysis(outcome, analysis))
 
-    return _concluded(record, planned, outcomes)
+    return _concluded(record, folder, captured)
+
+
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder is one of the harness's own runs, whole or not."""
+    return any((folder / name).exists() for name in (RUN_FILE, PLAN_FILE))
+
+
+def read_capture(path: Path, folder: Path) -> Finished:
+    """Take in a capture that another program recorded, as a run in `folder`.
+
+    The capture is linked to, and never changed. Raises `RefusedError` if there is a run in the
+    folder already, or nothing that can be read; then nothing is written.
+    """
+    if is_run(folder):
+        raise RefusedError([_taken(folder)])
+    foreign = intake.read(path)
+    told = foreign.told
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise RefusedError([_taken(folder)])
+    record = RunRecord(
+        status="running",
+        verdict="pending",
+        exit_code=None,
+        versions={"harness": __version__},
+        host=told.host,
+        device=told.device,
+        source=str(foreign.source),
+        requested=intake.requested(told),
+        effective=told.settings,
+    )
+    write_json(record, folder / RUN_FILE)
+    more = tuple(_not_asked(each) for each in intake.not_asked(told)) + _partly(foreign.lost)
+    return _concluded(record, folder, lambda: intake.keep(foreign, folder), more)
+
+
+def _taken(folder: Path) -> Problem:
+    return Problem(
+        setting="--out",
+        given=str(folder),
+        allowed="there is something in this folder already",
+        fix="choose another folder, or remove this one",
+    )
+
+
+def _not_asked(evidence: Evidence) -> Delivery:
+    return Delivery(
+        setting=evidence.setting,
+        asked=evidence.asked,
+        arrived="",
+        status="not_asked",
+        evidence=evidence.demand,
+    )
+
+
+def _partly(lost: Sequence[str]) -> tuple[Delivery, ...]:
+    """Return the demand that all of a capture can be read, if it cannot."""
+    if not lost:
+        return ()
+    found = Delivery(
+        setting="read",
+        asked="the whole capture",
+        arrived="a part of it",
+        status="partial",
+        evidence="nothing in its files is broken or cut off",
+        why="; ".join(lost),
+    )
+    return (found,)
 
 
 def _with_analysis(outcome: Outcome, analysis: Outcome | None) -> tuple[Outcome, Outcome | None]:
@@ -212,16 +283,19 @@ def _no_run(folder: Path, lacks: str) -> Problem:
 
 def _concluded(
     record: RunRecord,
-    planned: Plan,
-    outcomes: Callable[[], tuple[Outcome, Outcome | None]],
+    folder: Path,
+    captured: Callable[[], Capture],
+    more: tuple[Delivery, ...] = (),
 ) -> Finished:
-    """Get the outcomes of the run and of its analysis, judge what there is, and write it down."""
-    folder = Path(planned.folder)
+    """Get the capture, judge what there is, and write it down.
+
+    `more` is what is known of the delivery beside what a check can find.
+    """
     try:
-        outcome, analysis = outcomes()
-        capture = collect(planned, outcome, analysis)
+        capture = captured()
+        outcome = capture.outcome
         delivery = () if _pending(capture) or outcome.status == "cannot" else verify(capture)
-        record = _ended(record, capture, delivery)
+        record = _ended(record, capture, delivery + more)
         parts = report.sections(record, views(capture), str(_shown(folder)))
         (folder / "summary.md").write_text(rendering.markdown(parts), encoding="utf-8")
         shutil.rmtree(folder / "parts", ignore_errors=True)
@@ -258,7 +332,9 @@ def _ended(record: RunRecord, capture: Capture, delivery: tuple[Delivery, ...]) 
     """Return the record of a run that is over."""
     outcome, analysis = capture.outcome, capture.analysis
     pending = _pending(capture)
-    delivered = bool(delivery) and not any(item.fails for item in delivery)
+    # Of a capture from elsewhere it may be that nothing is known to have been asked.
+    known = bool(delivery or record.source)
+    delivered = known and not any(item.fails for item in delivery)
     return replace(
         record,
         status="failed" if outcome.status == "cannot" else outcome.status,

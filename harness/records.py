@@ -285,6 +285,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     """Of harness, python and torch."""
     host: str
+    device: str = ""
+    """cpu, cuda or npu."""
     device_name: str = ""
     emulated: bool = False
     """Whether the device is an emulation, and every figure invented."""

@@ -28,6 +28,7 @@ SIGNATURES = {
 }
 """By counter group: a column of kernel_details that no other group has."""
 COUNTED_CORES = ("AI_CORE", "AI_VECTOR_CORE", "MIX_AIC", "MIX_AIV")
+COMMUNICATION_CORES = ("HCCL", "COMMUNICATION")
 GC_RECORD_BYTES = 24
 """process, start, end (torch_npu/profiler/_profiler_gc_detect.py)."""
 
@@ -63,7 +64,10 @@ def _level(capture: Capture) -> str:
     kernels = capture.tables["kernels"]
     if kernels.is_empty():
         return "Level_none"
-    if kernels["core"].is_null().all():
+    # Communication tells its core at any level.
+    communication = pl.col("core").fill_null("").is_in(COMMUNICATION_CORES)
+    computing = kernels.filter(~communication)
+    if (kernels if computing.is_empty() else computing)["core"].is_null().all():
         return "Level0"
     return "Level2" if "runtime" in set(_layers(capture)) else "Level1"
 

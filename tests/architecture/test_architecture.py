@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 HARNESS = ROOT / "harness"
 
-STAGES = {"compose", "validate", "plan", "run", "collect", "verify", "analyse", "report"}
+STAGES = {"compose", "validate", "plan", "run", "collect", "intake", "verify", "analyse", "report"}
 KNOW_THE_ORDER = {"pipeline", "cli", "jobs", "checking"}
 """pipeline runs the stages; the others are the command line around it."""
 LOADS_TORCH = {"drain", "events", "session"}
