@@ -164,6 +164,10 @@ def read_run(folder: Path, *, watch: Watch, limit_s: float | None) -> Finished:
     run is then what it was.
     """
     record = _kept(folder, RUN_FILE, RunRecord)
+    if record.source:
+        why = f"this is what was read from {record.source}, and no run"
+        fix = f"python -m harness read {record.source}"
+        raise RefusedError([Problem(setting="read", given=str(folder), allowed=why, fix=fix)])
     planned = _kept(folder, PLAN_FILE, Plan)
     outcome = _kept(folder, OUTCOME_FILES["execute"], Outcome)
     # It may have been moved since.
@@ -189,16 +193,18 @@ def is_run(folder: Path) -> bool:
 def read_capture(path: Path, folder: Path) -> Finished:
     """Take in a capture that another program recorded, as a run in `folder`.
 
-    The capture is linked to, and never changed. Raises `RefusedError` if there is a run in the
-    folder already, or nothing that can be read; then nothing is written.
+    The capture is linked to, and never changed. Raises `RefusedError` if there is anything
+    in the folder already, or nothing that can be read; then nothing is written.
     """
-    if is_run(folder):
-        raise RefusedError([_taken(folder)])
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RefusedError([_no_place(folder, "there is something in its place already")])
     foreign = intake.read(path)
     told = foreign.told
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise RefusedError([_taken(folder)])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"the folder cannot be made: {error.strerror}"
+        raise RefusedError([_no_place(folder, why)]) from error
     record = RunRecord(
         status="running",
         verdict="pending",
@@ -215,13 +221,9 @@ def read_capture(path: Path, folder: Path) -> Finished:
     return _concluded(record, folder, lambda: intake.keep(foreign, folder), more)
 
 
-def _taken(folder: Path) -> Problem:
-    return Problem(
-        setting="--out",
-        given=str(folder),
-        allowed="there is something in this folder already",
-        fix="choose another folder, or remove this one",
-    )
+def _no_place(folder: Path, why: str) -> Problem:
+    fix = "choose another folder, or remove what is there"
+    return Problem(setting="--out", given=str(folder), allowed=why, fix=fix)
 
 
 def _not_asked(evidence: Evidence) -> Delivery:

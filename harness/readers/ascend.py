@@ -194,9 +194,10 @@ def _experimental(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if name == "aic_metrics":
             spelled = GROUPS.get(str(value), value)
         elif name == "export_type":
-            spelled = [str(each).capitalize() for each in _listed(value)]
+            # torch_npu keeps these as sets, whose order differs from process to process.
+            spelled = sorted((str(each).capitalize() for each in _listed(value)), reverse=True)
         elif name == "host_sys":
-            spelled = [str(each).upper() for each in _listed(value)]
+            spelled = sorted(str(each).upper() for each in _listed(value))
         yield f"profiler.experimental.{name}", spelled
 
 

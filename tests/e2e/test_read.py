@@ -46,6 +46,7 @@ def test_a_trace_from_elsewhere_becomes_a_run(harness: Harness, tmp_path: Path) 
     assert again.code == 0, again.err
     assert read_record(tmp_path / "named").device == "cpu"
     assert harness("read", "t.json.gz", "--out", "named").code == 2
+    assert "no run. fix: python -m harness read" in " ".join(harness("read", "named").err.split())
     (tmp_path / "t.json.gz").write_bytes(b"\x1f\x8b\x08\x00")
     broken = harness("read", "t.json.gz")
     assert broken.code == 2

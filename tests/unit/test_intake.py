@@ -70,6 +70,16 @@ def test_a_capture_is_judged_by_its_own_record_and_stays_as_it_is(tmp_path: Path
     assert snapshot(tmp_path / "there") == before
 
 
+def test_level0_is_told_from_its_kernels_beside_communication_that_has_a_core(
+    tmp_path: Path,
+) -> None:
+    core = HEADER.index("Accelerator Core")
+    lean = [[*row[:core], "N/A", *row[core + 1 :]] for row in KERNELS[:2]]
+    files = FILES | {"kernel_details.csv": [HEADER, *lean, KERNELS[2]]}
+    record = taken(folder(tmp_path, files, info(_profiler_level="Level0")), tmp_path / "out")
+    assert statuses(record)["profiler_level"] == "delivered"
+
+
 def test_what_was_asked_and_did_not_come_ends_in_exit_3(tmp_path: Path) -> None:
     record = taken(folder(tmp_path, FILES, info(_profiler_level="Level0")), tmp_path / "out")
     assert statuses(record)["profiler_level"] == "substituted"
@@ -84,8 +94,9 @@ def test_a_capture_without_a_record_was_asked_for_nothing_that_is_known(tmp_path
 
 
 def test_ranks_of_one_profile_are_one_run(tmp_path: Path) -> None:
-    for rank in (0, 1):
-        folder(tmp_path / "both" / str(rank), FILES, info(rank))
+    for rank, exports in ((0, ["text", "db"]), (1, ["db", "text"])):
+        # torch_npu keeps a set, and writes it in any order.
+        folder(tmp_path / "both" / str(rank), FILES, info(rank, _export_type=exports))
     record = taken(tmp_path / "both", tmp_path / "out")
     operators = pl.read_parquet(tmp_path / "out" / "tables" / "operators.parquet")
     assert operators["rank"].value_counts().sort("rank").rows() == [(0, 6), (1, 6)]
@@ -160,8 +171,11 @@ def test_a_folder_with_anything_in_it_is_not_written_to(tmp_path: Path) -> None:
     capture = folder(tmp_path / "in", FILES)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("keep", encoding="utf-8")
-    assert "there is something in this folder already" in refusal(capture, tmp_path / "out")
+    assert "there is something in its place already" in refusal(capture, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    file = tmp_path / "out" / "mine.txt"
+    assert "there is something in its place already" in refusal(capture, file)
+    assert "the folder cannot be made: Not a directory" in refusal(capture, file / "below")
 
 
 def test_a_renamed_capture_and_its_output_folder_are_found(tmp_path: Path) -> None:
