@@ -36,6 +36,7 @@ _HIDDEN: Final = frozenset(
 """What torch, too, leaves out (`torch.autograd.profiler_util._filter_name`)."""
 _LATEST: Final = 1 << 61  # nanoseconds: two of them can be added
 _SCIENTIFIC: Final = re.compile(r"-?\d+(\.\d+)?[eE][+-]?\d{1,2}")
+_LISTS: Final[pl.DataType] = pl.List(pl.Int64)
 _MAX_COLUMNS: Final = 256
 _NULL: Final = Raw(b"null")
 
@@ -371,7 +372,11 @@ def _column(values: list[Any]) -> pl.Series:
         if kinds <= {int, float}:
             return pl.Series(values, dtype=pl.Float64)
         if kinds == {list} and all(type(n) is int for each in values for n in each or ()):
-            return pl.Series(values, dtype=pl.List(pl.Int64))
+            # polars makes a series of each list, and there are few different ones.
+            codes = Codes()
+            rows = codes.of([None if each is None else tuple(each) for each in values])
+            distinct = [None if each is None else list(each) for each in codes]
+            return pl.Series(distinct, dtype=_LISTS).gather(rows)
     except (TypeError, OverflowError):
         pass
     texts = [each if isinstance(each, str | None) else _text(each) for each in values]

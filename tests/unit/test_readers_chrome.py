@@ -186,7 +186,7 @@ def test_arguments_of_kernels_are_columns_under_their_own_names(write: Write) ->
         [
             kernel(1, 5, grid=[64, 1, 1], **{"blocks per SM": 1, "registers per thread": 90}),
             kernel(2, 25, **{"blocks per SM": 0.5, "name": "mine", "odd": {"a": 1}}),
-            kernel(3, 45, grid="all"),
+            kernel(3, 45, grid="all", block=[]),
         ]
     )
     for size in (1, 4 << 20):
@@ -195,6 +195,7 @@ def test_arguments_of_kernels_are_columns_under_their_own_names(write: Write) ->
         assert kernels["blocks per SM"].to_list() == [1.0, 0.5, None]
         assert kernels["args.name"].to_list() == [None, "mine", None]
         assert kernels["odd"].to_list() == [None, '{"a":1}', None]
+        assert kernels["block"].to_list() == [None, None, []]
         assert kernels["grid"].to_list() == ["[64,1,1]", None, "all"]
 
 
