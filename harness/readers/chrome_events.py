@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -35,7 +33,6 @@ _HIDDEN: Final = frozenset(
 )
 """What torch, too, leaves out (`torch.autograd.profiler_util._filter_name`)."""
 _LATEST: Final = 1 << 61  # nanoseconds: two of them can be added
-_SCIENTIFIC: Final = re.compile(r"-?\d+(\.\d+)?[eE][+-]?\d{1,2}")
 _LISTS: Final[pl.DataType] = pl.List(pl.Int64)
 _MAX_COLUMNS: Final = 256
 _NULL: Final = Raw(b"null")
@@ -327,15 +324,7 @@ def _cells(raws: Sequence[Raw]) -> pl.Series:
 
 def _times(raws: Sequence[Raw]) -> pl.Series:
     """Return whole nanoseconds; never by way of a float, which has too few digits."""
-    cells = _cells(raws)
-    found = nanoseconds(cells)
-    if found.has_nulls():
-        odd = [
-            round(Decimal(cell) * 1000) if _SCIENTIFIC.fullmatch(cell) else None
-            for cell in cells.filter(found.is_null())
-        ]
-        odd = [None if each is None or abs(each) > _LATEST else each for each in odd]
-        found = found.scatter(found.is_null().arg_true(), pl.Series(odd, dtype=pl.Int64))
+    found = nanoseconds(_cells(raws))
     return found.set(found.abs() > _LATEST, None)
 
 
