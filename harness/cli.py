@@ -25,7 +25,7 @@ from harness.compose import CONF, Composition, choices, compose_jobs, identity, 
 from harness.doctor import doctor
 from harness.errors import ExitCode, HarnessError, Problem, RefusedError, worst
 from harness.overrides import opened
-from harness.pipeline import check_machine, finished, read_run, run_job
+from harness.pipeline import check_machine, finished, is_run, read_capture, read_run, run_job
 from harness.records import REHEARSED, RUN_FILE, RunRecord, as_typed
 from harness.screen import Screen
 from harness.validate import problems
@@ -94,6 +94,7 @@ def _parse(words: Sequence[str]) -> tuple[Command, str]:
     """Tell flags, settings and the verb apart, wherever they stand."""
     parser = get_args_parser()
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", metavar="DIR")
     flags = parser.parse_intermixed_args(list(words))
     positional = list(flags.overrides)
     bare = [word for word in positional if "=" not in word and word[:1] not in "+~"]
@@ -140,6 +141,17 @@ def _parse(words: Sequence[str]) -> tuple[Command, str]:
                     given="",
                     allowed="only doctor answers in JSON",
                     fix="leave it out; a run's figures are in run.json and tables/",
+                )
+            ]
+        )
+    if flags.out is not None and verb not in WRITE_A_FOLDER:
+        raise RefusedError(
+            [
+                Problem(
+                    setting="--out",
+                    given=flags.out,
+                    allowed="only read takes it",
+                    fix="hydra.run.dir=FOLDER says where a run goes",
                 )
             ]
         )
@@ -246,7 +258,7 @@ def _rehearse(command: Command) -> ExitCode:
 
 
 def _read(command: Command) -> ExitCode:
-    """Complete the verdict of a run whose captures were not analysed, or judge it again."""
+    """Take in a capture from elsewhere; of a run, complete the verdict, or judge it again."""
     limit_s = _analysis_limit(command.overrides)
     if len(command.paths) != 1:
         raise RefusedError(
@@ -254,15 +266,38 @@ def _read(command: Command) -> ExitCode:
                 Problem(
                     setting="read",
                     given=" ".join(command.paths),
-                    allowed="it takes the folder of one run",
-                    fix="python -m harness read outputs/latest",
+                    allowed="it takes one capture, or the folder of one run",
+                    fix="python -m harness read PATH",
                 )
             ]
         )
-    with Screen(ERR) as screen:
-        done = read_run(Path(command.paths[0]), watch=screen, limit_s=limit_s)
+    path, out = Path(command.paths[0]), command.flags.out
+    if is_run(path):
+        _refuse(_run_stays(out))
+        with Screen(ERR) as screen:
+            done = read_run(path, watch=screen, limit_s=limit_s)
+    else:
+        _refuse(_nothing_to_analyse(command.overrides))
+        folder = Path(out) if out else jobs.new_folder()
+        done = read_capture(path, folder)
+        jobs.link_latest(folder)
     rendering.show(done.summary, OUT)
     return ExitCode(done.record.exit_code or ExitCode.OK)
+
+
+def _run_stays(out: str | None) -> list[Problem]:
+    if out is None:
+        return []
+    why = "a run is read where it is; --out is for captures from elsewhere"
+    return [Problem(setting="--out", given=out, allowed=why, fix="leave it out")]
+
+
+def _nothing_to_analyse(overrides: Sequence[str]) -> list[Problem]:
+    why = "of a capture from elsewhere, only what is there is read"
+    return [
+        Problem(setting=text.partition("=")[0], given="", allowed=why, fix="leave it out")
+        for text in overrides
+    ]
 
 
 def _analysis_limit(overrides: Sequence[str]) -> float | None:
@@ -298,6 +333,9 @@ VERBS: dict[str, Callable[[Command], ExitCode]] = {
 
 TAKE_A_PATH = {"read"}
 """Those that take bare words beside the verb."""
+
+WRITE_A_FOLDER = {"read"}
+"""Those that know ``--out``."""
 
 ANSWER_IN_JSON = {"doctor"}
 """Those that know ``--json``; Hydra does not, and never sees it."""

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from harness import tables
+from harness import readings, tables
 from harness.kineto import HostRange
 from harness.readers import READERS
 from harness.readers.base import CaptureError, Origin, Reading
@@ -20,7 +20,6 @@ from harness.records import (
     CALLS_FILE,
     CAPTURES,
     Capture,
-    Coverage,
     Emulation,
     Outcome,
     Plan,
@@ -40,9 +39,9 @@ def collect(plan: Plan, outcome: Outcome, analysis: Outcome | None = None) -> Ca
     captures = sorted(folder.glob(CAPTURES))
     if captures:
         shutil.rmtree(parts, ignore_errors=True)
-        readings, notes = _read(captures, times)
-        _keep(readings, parts)
-        coverage = _total(readings)
+        found, notes = _read(captures, times)
+        readings.keep(found, parts)
+        coverage = readings.total(found)
     # Of a run that was read back before, the parts are gone and the tables are there.
     if parts.exists() or not out.exists():
         out.mkdir(exist_ok=True)
@@ -51,7 +50,7 @@ def collect(plan: Plan, outcome: Outcome, analysis: Outcome | None = None) -> Ca
         tables.write(_steps(times, device), out / "steps.parquet")
     return Capture(
         folder=folder,
-        plan=plan,
+        asked=plan.asked,
         outcome=outcome,
         analysis=analysis,
         tables={name: pl.read_parquet(out / f"{name}.parquet") for name in tables.SCHEMAS},
@@ -70,7 +69,7 @@ def _read(captures: Sequence[Path], times: Sequence[StepTime]) -> tuple[list[Rea
         for time in times
         if time.step is not None
     )
-    readings: list[Reading] = []
+    found: list[Reading] = []
     notes = []
     operators = 0
     for capture in captures:
@@ -82,27 +81,10 @@ def _read(captures: Sequence[Path], times: Sequence[StepTime]) -> tuple[list[Rea
         except CaptureError as error:
             notes.append(str(error))
             continue
-        readings.append(reading)
+        found.append(reading)
         notes += reading.notes
         operators += reading.frames["operators"].height if "operators" in reading.frames else 0
-    return readings, notes
-
-
-def _keep(readings: Sequence[Reading], parts: Path) -> None:
-    """Write readings as the parts of a run, so that they are joined like those of torch."""
-    for number, reading in enumerate(readings):
-        for name, frame in reading.frames.items():
-            # A reader gives the columns that it knows; the others are null.
-            whole = tables.frame(name, {column.name: column for column in frame})
-            tables.write(whole, parts / f"{number:03d}" / f"{name}.parquet")
-
-
-def _total(readings: Sequence[Reading]) -> dict[str, Coverage]:
-    found: dict[str, Coverage] = {}
-    for reading in readings:
-        for kind, more in reading.coverage.items():
-            found[kind] = found[kind] + more if kind in found else more
-    return found
+    return found, notes
 
 
 def _times(path: Path) -> list[StepTime]:

@@ -386,7 +386,7 @@ def _others_nest(capture: Capture) -> bool:
 
 
 def _on_npu(capture: Capture) -> bool:
-    return capture.plan.request.device.name == "npu"
+    return capture.asked.device == "npu"
 
 
 def _files(capture: Capture, name: str) -> list[tuple[Path, Path]]:

@@ -6,37 +6,46 @@ without a demand of their own are reported as not checkable when they differ fro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from msgspec import Struct
 
-from harness.config import Request
+from harness.records import Evidence
+from harness.schema import show
 
 
-def asked(request: Request, value: object) -> bool:  # noqa: ARG001 - the signature
+class Target(Struct, frozen=True):
+    """Whom a profile is asked of: what decides whether a setting asks for anything."""
+
+    device: str
+    activities: tuple[str, ...]
+
+
+def asked(target: Target, value: object) -> bool:  # noqa: ARG001 - the signature
     """Tell whether a setting asks for anything."""
     return bool(value)
 
 
-def on_npu(request: Request, value: object) -> bool:
+def on_npu(target: Target, value: object) -> bool:
     """Tell whether an NPU's setting asks for anything; its records are the device's."""
     named = value != "AiCoreNone" if isinstance(value, str) else bool(value)
-    return named and request.device.name == "npu" and "device" in request.profiler.activities
+    return named and target.device == "npu" and "device" in target.activities
 
 
-def of_npu(request: Request, value: object) -> bool:
+def of_npu(target: Target, value: object) -> bool:
     """Tell whether an NPU's setting asks for anything that comes without the device, too."""
-    return bool(value) and request.device.name == "npu"
+    return bool(value) and target.device == "npu"
 
 
-def collections(request: Request, value: object) -> bool:
+def collections(target: Target, value: object) -> bool:
     """Tell whether garbage collections are asked for; a threshold of 0 asks for all."""
-    return value is not None and request.device.name == "npu"
+    return value is not None and target.device == "npu"
 
 
-def not_simplified(request: Request, value: object) -> bool:
+def not_simplified(target: Target, value: object) -> bool:
     """Tell whether raw files were to be kept."""
-    return value is False and on_npu(request, value=True)
+    return value is False and on_npu(target, value=True)
 
 
 class Demand(Struct, frozen=True, kw_only=True):
@@ -45,7 +54,7 @@ class Demand(Struct, frozen=True, kw_only=True):
     setting: str
     phrase: str
     """What will be looked for, as it is printed."""
-    asks: Callable[[Request, object], bool] = asked
+    asks: Callable[[Target, object], bool] = asked
 
 
 UNCHECKED = "nothing: the harness has no check for this setting yet"
@@ -94,7 +103,7 @@ DEMANDS = (
     Demand(
         setting="profiler.experimental.profiler_level",
         phrase="what only this level delivers: kernels, their cores, calls of the runtime",
-        asks=lambda request, value: on_npu(request, value) and value != "Level_none",
+        asks=lambda target, value: on_npu(target, value) and value != "Level_none",
     ),
     Demand(
         setting="profiler.experimental.aic_metrics",
@@ -167,3 +176,32 @@ DEMANDS = (
         asks=on_npu,
     ),
 )
+
+
+def demanded(
+    target: Target,
+    effective: Mapping[str, Any],
+    *,
+    recorded: int | None,
+    changed: Iterable[str],
+) -> Iterator[Evidence]:
+    """Yield the demands that apply: those whose setting was asked for.
+
+    Args:
+        target: Whom it is asked of.
+        effective: The settings by their dotted names.
+        recorded: How many steps the schedule records; null where nobody knows.
+        changed: The device's own settings that differ from their defaults, by their dotted names.
+    """
+    for demand in DEMANDS:
+        value = effective.get(demand.setting)
+        if demand.setting == "profiler.schedule":
+            value = None if recorded is None else f"{recorded} recorded steps"
+        if demand.asks(target, value):
+            words = value if isinstance(value, str) else show(value)
+            yield Evidence(setting=demand.setting, asked=words, demand=demand.phrase)
+    settled = {demand.setting for demand in DEMANDS} | IMPLIED
+    for setting in changed:
+        if setting not in settled:
+            asked_for = show(effective.get(setting))
+            yield Evidence(setting=setting, asked=asked_for, demand=UNCHECKED)

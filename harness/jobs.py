@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from rich import box
@@ -91,6 +92,12 @@ def show(console: Console, jobs: Jobs, folder: Path) -> None:
     console.print(f"\n[bold]{title}[/bold]  {done} of {len(jobs)} jobs delivered", highlight=False)
     console.print(table)
     console.print(f"  {folder}/", highlight=False, markup=False)
+
+
+def new_folder() -> Path:
+    """Return where a run of now goes, as conf/config.yaml says for all others."""
+    now = datetime.now().astimezone()
+    return OUTPUTS / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S-%f}"
 
 
 def link_latest(folder: Path) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from harness import __version__, rendering, report, tables
+from harness import __version__, intake, rendering, report, tables
 from harness.analyse import views
 from harness.analyses.steps import step_times
 from harness.collect import collect
@@ -38,6 +38,7 @@ from harness.records import (
     Capture,
     Consistency,
     Delivery,
+    Evidence,
     Outcome,
     Plan,
     RunRecord,
@@ -140,20 +141,22 @@ def run_job(
         request_hash=request_hash(request),
         versions={"harness": __version__},
         host=socket.gethostname(),
+        device=request.device.name,
         requested=requested(request),
         effective=planned.effective,
         recorded_steps=len(planned.recorded),
     )
     write_json(record, folder / RUN_FILE)
 
-    def outcomes() -> tuple[Outcome, Outcome | None]:
+    def captured() -> Capture:
         outcome = _run(planned, watch)
         write_json(outcome, folder / OUTCOME_FILES["execute"])
         now = request.profiler.analyse == "now" and outcome.status in {"ok", "failed"}
         limit_s = request.profiler.analyse_timeout_s
-        return _with_analysis(outcome, analyse(planned, watch, limit_s) if now else None)
+        analysis = analyse(planned, watch, limit_s) if now else None
+        return collect(planned, *_with_analysis(outcome, analysis))
 
-    return _concluded(record, planned, outcomes)
+    return _concluded(record, folder, captured)
 
 
 def read_run(folder: Path, *, watch: Watch, limit_s: float | None) -> Finished:
@@ -165,21 +168,91 @@ def read_run(folder: Path, *, watch: Watch, limit_s: float | None) -> Finished:
     run is then what it was.
     """
     record = _kept(folder, RUN_FILE, RunRecord)
+    if record.source:
+        why = f"this is what was read from {record.source}, and no run"
+        fix = f"python -m harness read {record.source}"
+        raise RefusedError([Problem(setting="read", given=str(folder), allowed=why, fix=fix)])
     planned = _kept(folder, PLAN_FILE, Plan)
     outcome = _kept(folder, OUTCOME_FILES["execute"], Outcome)
     # It may have been moved since.
     planned = replace(planned, folder=str(folder.absolute()))
 
-    def outcomes() -> tuple[Outcome, Outcome | None]:
+    def captured() -> Capture:
         profiler = replace(planned.request.profiler, analyse="now")
         if any(folder.glob(CAPTURES)):
             check_machine(replace(planned.request, profiler=profiler), watch.output)
         analysis = analyse(planned, watch, limit_s)
         if analysis is not None and analysis.status == "cannot":
             raise MachineError(analysis.reason)
-        return _with_analysis(outcome, analysis)
+        return collect(planned, *_with_analysis(outcome, analysis))
 
-    return _concluded(record, planned, outcomes)
+    return _concluded(record, folder, captured)
+
+
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder is one of the harness's own runs, whole or not."""
+    return any((folder / name).exists() for name in (RUN_FILE, PLAN_FILE))
+
+
+def read_capture(path: Path, folder: Path) -> Finished:
+    """Take in a capture that another program recorded, as a run in `folder`.
+
+    The capture is linked to, and never changed. Raises `RefusedError` if there is anything
+    in the folder already, or nothing that can be read; then nothing is written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RefusedError([_no_place(folder, "there is something in its place already")])
+    foreign = intake.read(path)
+    told = foreign.told
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"the folder cannot be made: {error.strerror}"
+        raise RefusedError([_no_place(folder, why)]) from error
+    record = RunRecord(
+        status="running",
+        verdict="pending",
+        exit_code=None,
+        versions={"harness": __version__},
+        host=told.host,
+        device=told.device,
+        source=str(foreign.source),
+        requested=intake.requested(told),
+        effective=told.settings,
+    )
+    write_json(record, folder / RUN_FILE)
+    more = tuple(_not_asked(each) for each in intake.not_asked(told)) + _partly(foreign.lost)
+    return _concluded(record, folder, lambda: intake.keep(foreign, folder), more)
+
+
+def _no_place(folder: Path, why: str) -> Problem:
+    fix = "choose another folder, or remove what is there"
+    return Problem(setting="--out", given=str(folder), allowed=why, fix=fix)
+
+
+def _not_asked(evidence: Evidence) -> Delivery:
+    return Delivery(
+        setting=evidence.setting,
+        asked=evidence.asked,
+        arrived="",
+        status="not_asked",
+        evidence=evidence.demand,
+    )
+
+
+def _partly(lost: Sequence[str]) -> tuple[Delivery, ...]:
+    """Return the demand that all of a capture can be read, if it cannot."""
+    if not lost:
+        return ()
+    found = Delivery(
+        setting="read",
+        asked="the whole capture",
+        arrived="a part of it",
+        status="partial",
+        evidence="nothing in its files is broken or cut off",
+        why="; ".join(lost),
+    )
+    return (found,)
 
 
 def _with_analysis(outcome: Outcome, analysis: Outcome | None) -> tuple[Outcome, Outcome | None]:
@@ -216,20 +289,23 @@ def _no_run(folder: Path, lacks: str) -> Problem:
 
 def _concluded(
     record: RunRecord,
-    planned: Plan,
-    outcomes: Callable[[], tuple[Outcome, Outcome | None]],
+    folder: Path,
+    captured: Callable[[], Capture],
+    more: tuple[Delivery, ...] = (),
 ) -> Finished:
-    """Get the outcomes of the run and of its analysis, judge what there is, and write it down."""
-    folder = Path(planned.folder)
+    """Get the capture, judge what there is, and write it down.
+
+    `more` is what is known of the delivery beside what a check can find.
+    """
     try:
-        outcome, analysis = outcomes()
-        capture = collect(planned, outcome, analysis)
+        capture = captured()
+        outcome = capture.outcome
         nothing = _pending(capture) or outcome.status == "cannot"
         delivery = () if nothing else verify(capture)
         consistent = () if nothing else consistency(capture)
         seen = views(capture)
         tables.keep(seen.analyses, folder / "analyses")
-        record = _ended(record, capture, delivery, consistent)
+        record = _ended(record, capture, delivery + more, consistent)
         parts = report.sections(record, seen, str(_shown(folder)))
         (folder / "summary.md").write_text(rendering.markdown(parts), encoding="utf-8")
         shutil.rmtree(folder / "parts", ignore_errors=True)
@@ -271,8 +347,10 @@ def _ended(
     """Return the record of a run that is over."""
     outcome, analysis = capture.outcome, capture.analysis
     pending = _pending(capture)
+    # Of a capture from elsewhere it may be that nothing is known to have been asked.
+    known = bool(delivery or record.source)
     failing = any(item.fails for item in delivery) or any(item.fails for item in consistent)
-    delivered = bool(delivery) and not failing
+    delivered = known and not failing
     return replace(
         record,
         status="failed" if outcome.status == "cannot" else outcome.status,

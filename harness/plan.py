@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ from msgspec.structs import asdict
 from harness.config import Profiler, Request
 from harness.devices import TARGETS
 from harness.devices.base import LoweredProfiler, LoweredSchedule
-from harness.evidence import DEMANDS, IMPLIED, UNCHECKED
-from harness.records import Evidence, Plan
+from harness.evidence import Target, demanded
+from harness.records import Plan
 from harness.schedule import recorded_steps, steps_for, whole_cycles
-from harness.schema import flatten, show
+from harness.schema import flatten
 
 
 def plan(request: Request, folder: Path) -> Plan:
@@ -39,7 +38,17 @@ def plan(request: Request, folder: Path) -> Plan:
         cycles=cycles,
         recorded=recorded,
         effective=effective,
-        evidence=tuple(_evidence(request, effective, len(recorded))),
+        evidence=tuple(
+            demanded(
+                Target(request.device.name, request.profiler.activities),
+                effective,
+                recorded=len(recorded),
+                changed=[
+                    f"profiler.experimental.{name}"
+                    for name in request.profiler.experimental.changed()
+                ],
+            )
+        ),
     )
 
 
@@ -71,24 +80,3 @@ def _lower(profiler: Profiler, cycles: int) -> LoweredProfiler:
         schedule=LoweredSchedule(**schedule),
         experimental=profiler.experimental.lowered(),
     )
-
-
-def _evidence(request: Request, effective: Mapping[str, Any], recorded: int) -> list[Evidence]:
-    """List the demands that apply: those whose setting was asked for."""
-    found = []
-    for demand in DEMANDS:
-        value = (
-            f"{recorded} recorded steps"
-            if demand.setting == "profiler.schedule"
-            else effective.get(demand.setting)
-        )
-        if demand.asks(request, value):
-            asked = value if isinstance(value, str) else show(value)
-            found.append(Evidence(setting=demand.setting, asked=asked, demand=demand.phrase))
-    settled = {demand.setting for demand in DEMANDS} | IMPLIED
-    for name in request.profiler.experimental.changed():
-        setting = f"profiler.experimental.{name}"
-        if setting not in settled:
-            asked = show(effective.get(setting))
-            found.append(Evidence(setting=setting, asked=asked, demand=UNCHECKED))
-    return found

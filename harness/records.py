@@ -31,6 +31,24 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """What will be looked for, in one phrase."""
 
 
+class Asked(Struct, frozen=True, kw_only=True):
+    """What a capture is judged by: of a run, what it was to record; of others, what they tell."""
+
+    device: str
+    """cpu, cuda or npu."""
+    activities: tuple[str, ...]
+    """host, device."""
+    effective: dict[str, Any]
+    """Every setting that reached the profiler, by its dotted name, as far as that is known."""
+    experimental: dict[str, Any]
+    """Those of the device alone, by the profiler's names, its defaults among them."""
+    evidence: tuple[Evidence, ...] = ()
+    recorded: tuple[int, ...] = ()
+    """The steps, where they are known."""
+    accept: tuple[str, ...] = ()
+    """Settings whose partial delivery is fine."""
+
+
 class Plan(Struct, frozen=True, kw_only=True):
     """A request lowered to one device. Handed to the child process as JSON."""
 
@@ -51,6 +69,19 @@ class Plan(Struct, frozen=True, kw_only=True):
     effective: dict[str, Any]
     """Every setting that reaches the profiler, after lowering, by its dotted name."""
     evidence: tuple[Evidence, ...]
+
+    @property
+    def asked(self) -> Asked:
+        """What the capture of its run is judged by."""
+        return Asked(
+            device=self.request.device.name,
+            activities=self.profiler.activities,
+            effective=self.effective,
+            experimental=self.profiler.experimental,
+            evidence=self.evidence,
+            recorded=self.recorded,
+            accept=self.request.delivery.accept,
+        )
 
 
 class Progress(Struct, frozen=True, kw_only=True):
@@ -158,7 +189,7 @@ class Capture(Struct, frozen=True, kw_only=True):
     """A run folder read back: what verify, analyse and report work on."""
 
     folder: Path
-    plan: Plan
+    asked: Asked
     outcome: Outcome
     analysis: Outcome | None = None
     """How the device's own analysis of its captures ended; null: there was none."""
@@ -278,11 +309,15 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     """Of harness, python and torch."""
     host: str
+    device: str = ""
+    """cpu, cuda or npu."""
     device_name: str = ""
     emulated: bool = False
     """Whether the device is an emulation, and every figure invented."""
     emulation: Emulation | None = None
     """What the emulator did in place of the device."""
+    source: str = ""
+    """What was read, if it was recorded by another program."""
     requested: dict[str, Any]
     effective: dict[str, Any] = {}
     recorded_steps: int = 0

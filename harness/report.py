@@ -62,8 +62,12 @@ def shapes(value: Sequence[Sequence[int]] | None) -> str:
 
 def _headline(record: RunRecord) -> Section:
     asked = record.requested
-    where = f"{asked['device.name']}" + (f" ({record.device_name})" if record.device_name else "")
-    notes = [f"{asked['workload.name']} on {where}, {record.recorded_steps} recorded step(s)"]
+    device = record.device or asked["device.name"]
+    where = f"{device} ({record.device_name})" if record.device_name else device
+    if record.source:
+        notes = [f"{record.source}, read, recorded on {where}"]
+    else:
+        notes = [f"{asked['workload.name']} on {where}, {record.recorded_steps} recorded step(s)"]
     if record.emulated:
         notes.append("EMULATED device: every time and counter is invented")
     if record.emulation:
@@ -73,6 +77,8 @@ def _headline(record: RunRecord) -> Section:
         "not_delivered": "NOT everything asked for was delivered",
         "pending": "its captures are not analysed yet, and the delivery is not checked",
     }[record.verdict]
+    if record.source and not record.delivery:
+        verdict = "nothing is known of what was asked for, so no delivery is checked"
     ending = {
         "ok": verdict,
         "failed": f"FAILED: {record.reason}",
@@ -372,6 +378,10 @@ def _files(record: RunRecord, folder: str) -> Section:
 
 def _next_command(record: RunRecord, folder: str) -> tuple[str, str]:
     """Return what is most likely to be wanted now, and the command for it."""
+    if record.source:
+        words = ["python", "-m", "harness", f"device={record.device}", "profiler=level1"]
+        words += ["workload=callable", "workload.target=MODULE:FACTORY"]
+        return "profile a step of your own, and have its delivery checked", shlex.join(words)
     rehearsed = record.requested["rehearsal.emulate"]
     typed = as_typed(record.overrides, rehearsed=rehearsed)
     given = [text for text in typed if not text.startswith(("profiler=", "profiler/"))]

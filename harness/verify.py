@@ -1,4 +1,4 @@
-"""Verify: for each demand of the plan, look for the evidence in the capture.
+"""Verify: for each demand of a plan, look for the evidence in the capture.
 
 A check takes a capture and gives a finding; it never looks at the request for its answer.
 """
@@ -19,12 +19,12 @@ KEPT = "the profiler itself says that it kept the value"
 
 
 def verify(capture: Capture) -> tuple[Delivery, ...]:
-    """Judge every demand of the capture's plan."""
-    accept = capture.plan.request.delivery.accept
+    """Judge every demand that a capture is to meet."""
+    accept = capture.asked.accept
     reset = _reset(capture)
-    demanded = capture.plan.evidence
+    demanded = capture.asked.evidence
     more = [
-        Evidence(setting=setting, asked=show(capture.plan.effective[setting]), demand=KEPT)
+        Evidence(setting=setting, asked=show(capture.asked.effective[setting]), demand=KEPT)
         for setting in reset
         if setting not in {evidence.setting for evidence in demanded}
     ]
@@ -35,7 +35,7 @@ def verify(capture: Capture) -> tuple[Delivery, ...]:
 
 
 def _find(capture: Capture, evidence: Evidence) -> Finding:
-    check = check_of(evidence.setting, capture.plan.request.device.name)
+    check = check_of(evidence.setting, capture.asked.device)
     if check is None:
         return Finding("not_checkable", "", "the harness has no check for this setting yet")
     try:
@@ -54,7 +54,7 @@ def _kept(capture: Capture) -> dict[str, Any]:
 
 def _reset(capture: Capture) -> dict[str, Finding]:
     """Find settings that torch_npu itself reports to have changed, by comparing with the plan."""
-    asked = capture.plan.effective
+    asked = capture.asked.effective
     return {
         setting: Finding(
             "substituted",

@@ -9,16 +9,16 @@ from pathlib import Path
 from harness import tables
 from harness.compose import compose_jobs
 from harness.plan import plan
-from harness.records import Capture, Outcome, Plan
+from harness.records import Asked, Capture, Outcome
 
 Columns = Mapping[str, list[object]]
 
 
 @cache
-def _plan(settings: tuple[str, ...], folder: Path) -> Plan:
+def _asked(settings: tuple[str, ...], folder: Path) -> Asked:
     (job,) = compose_jobs(settings).jobs
     assert job.request is not None, job.problems
-    return plan(job.request, folder)
+    return plan(job.request, folder).asked
 
 
 def capture(
@@ -31,7 +31,7 @@ def capture(
     """Return a capture of the settings, with the given columns of its tables; others are empty."""
     return Capture(
         folder=folder,
-        plan=_plan(settings, folder),
+        asked=_asked(settings, folder),
         outcome=Outcome(status="ok", stages=stages),
         tables={name: tables.frame(name, columns.get(name, {})) for name in tables.SCHEMAS},
         raw=raw,

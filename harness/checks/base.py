@@ -41,7 +41,7 @@ def by_share(part: int, whole: int, what: str, why: str) -> Finding:
 
 def unread(capture: Capture) -> str:
     """Say why an NPU's capture came out empty; "" if it did not, or is none of an NPU."""
-    if capture.plan.request.device.name != "npu":
+    if capture.asked.device != "npu":
         return ""
     if not capture.captures:
         return (

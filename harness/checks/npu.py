@@ -28,17 +28,18 @@ SIGNATURES = {
 }
 """By counter group: a column of kernel_details that no other group has."""
 COUNTED_CORES = ("AI_CORE", "AI_VECTOR_CORE", "MIX_AIC", "MIX_AIV")
+COMMUNICATION_CORES = ("HCCL", "COMMUNICATION")
 GC_RECORD_BYTES = 24
 """process, start, end (torch_npu/profiler/_profiler_gc_detect.py)."""
 
 
 def activities(capture: Capture) -> Finding:
     """As on other devices; at Level_none marks are all that the device records."""
-    if capture.plan.profiler.experimental["profiler_level"] != "Level_none":
+    if capture.asked.experimental["profiler_level"] != "Level_none":
         return portable.activities(capture)
     operators, marks = capture.tables["operators"].height, _domains(capture).total()
     counts = {"host": (operators, "operators"), "device": (marks, "marks and ranges")}
-    asked = [counts[name] for name in capture.plan.profiler.activities]
+    asked = [counts[name] for name in capture.asked.activities]
     arrived = ", ".join(f"{count:,} {what}" for count, what in asked)
     some = [count for count, _ in asked if count]
     if len(some) == len(asked):
@@ -48,7 +49,7 @@ def activities(capture: Capture) -> Finding:
 
 def profiler_level(capture: Capture) -> Finding:
     """Tell the level by what only it delivers: kernels, their cores, calls of the runtime."""
-    asked = capture.plan.profiler.experimental["profiler_level"]
+    asked = capture.asked.experimental["profiler_level"]
     found = _level(capture)
     if asked == found:
         return Finding("delivered", found)
@@ -63,7 +64,10 @@ def _level(capture: Capture) -> str:
     kernels = capture.tables["kernels"]
     if kernels.is_empty():
         return "Level_none"
-    if kernels["core"].is_null().all():
+    # Communication tells its core at any level.
+    communication = pl.col("core").fill_null("").is_in(COMMUNICATION_CORES)
+    computing = kernels.filter(~communication)
+    if (kernels if computing.is_empty() else computing)["core"].is_null().all():
         return "Level0"
     return "Level2" if "runtime" in set(_layers(capture)) else "Level1"
 
@@ -83,7 +87,7 @@ def _layers(capture: Capture) -> Iterator[str]:
 
 def aic_metrics(capture: Capture) -> Finding:
     """Read the counter group off its columns, and look for values on compute kernels."""
-    asked = capture.plan.profiler.experimental["aic_metrics"]
+    asked = capture.asked.experimental["aic_metrics"]
     kernels = capture.tables["kernels"]
     columns = pl.Series(kernels.columns)
     present = [name for name, pattern in SIGNATURES.items() if columns.str.contains(pattern).any()]
@@ -121,7 +125,7 @@ def l2_cache(capture: Capture) -> Finding:
     tables = [ascend.table(folder, "l2_cache") for folder in capture.captures]
     rows = [table for table in tables if table is not None and "Hit Rate" in table.columns]
     if not rows:
-        if "Text" not in capture.plan.profiler.experimental["export_type"]:
+        if "Text" not in capture.asked.experimental["export_type"]:
             return Finding("not_checkable", "", "rates are in l2_cache.csv, of export_type Text")
         return Finding(
             "missing", "no l2_cache.csv", unread(capture) or "CANN recorded nothing of the L2 cache"
@@ -152,7 +156,7 @@ def mstx(capture: Capture) -> Finding:
 
 def mstx_domain_include(capture: Capture) -> Finding:
     """Look for marks of other domains than those asked for."""
-    asked = set(capture.plan.profiler.experimental["mstx_domain_include"])
+    asked = set(capture.asked.experimental["mstx_domain_include"])
     found = _domains(capture)
     foreign = sorted(found.keys() - asked)
     arrived = _named(found)
@@ -171,7 +175,7 @@ def mstx_domain_include(capture: Capture) -> Finding:
 def mstx_domain_exclude(capture: Capture) -> Finding:
     """Look for marks of the domains that were to be left out."""
     found = _domains(capture)
-    excluded = set(capture.plan.profiler.experimental["mstx_domain_exclude"])
+    excluded = set(capture.asked.experimental["mstx_domain_exclude"])
     unwanted = sorted(found.keys() & excluded)
     if unwanted:
         why = f"marks of {', '.join(unwanted)} came all the same"
@@ -208,7 +212,7 @@ def with_modules(capture: Capture) -> Finding:
     count = sum(_count(folder, "trace_view.json", b'"nn.Module: ') for folder in capture.captures)
     if count:
         return Finding("delivered", f"{count:,} calls of modules in trace_view.json")
-    if "Text" not in capture.plan.profiler.experimental["export_type"]:
+    if "Text" not in capture.asked.experimental["export_type"]:
         return Finding("not_checkable", "", "modules are in trace_view.json, of export_type Text")
     why = unread(capture) or "the workload calls no module, or torch_npu recorded none"
     return Finding("missing", "no calls of modules", why)
@@ -235,7 +239,7 @@ def data_simplification(capture: Capture) -> Finding:
     kept = [
         path for each in capture.captures for path in each.glob("PROF_*/mindstudio_profiler_output")
     ]
-    asked = bool(capture.plan.profiler.experimental["data_simplification"])
+    asked = bool(capture.asked.experimental["data_simplification"])
     arrived = "msprof's own output was kept" if kept else "msprof's own output was deleted"
     if asked != bool(kept):
         return Finding("delivered", arrived)
@@ -277,13 +281,13 @@ def gc_detect_threshold(capture: Capture) -> Finding:
     count = sum(path.stat().st_size // GC_RECORD_BYTES for path in files if path.exists())
     if count:
         return Finding("delivered", f"{count:,} garbage collections")
-    threshold = capture.plan.profiler.experimental["gc_detect_threshold"]
+    threshold = capture.asked.experimental["gc_detect_threshold"]
     return Finding("not_checkable", "none", f"there may have been none longer than {threshold} ms")
 
 
 def export_type(capture: Capture) -> Finding:
     """Look for the files of each format."""
-    asked = capture.plan.profiler.experimental["export_type"]
+    asked = capture.asked.experimental["export_type"]
     found = {
         "Text": [ascend.output(each, "trace_view.json") for each in capture.captures],
         "Db": [ascend.database(each) for each in capture.captures],
@@ -314,7 +318,7 @@ NUMA = "NUMA"
 
 def host_sys(capture: Capture) -> Finding:
     """Look for the host's tracks in the timeline, or its tables in the database."""
-    asked = capture.plan.profiler.experimental["host_sys"]
+    asked = capture.asked.experimental["host_sys"]
     found = [name for name in asked if _host_data(capture, name)]
     return by_share(
         len(found),

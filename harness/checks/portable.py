@@ -36,7 +36,7 @@ def activities(capture: Capture) -> Finding:
         "host": (capture.tables["operators"].height, "operators"),
         "device": (capture.tables["kernels"].height, "kernels"),
     }
-    asked = capture.plan.profiler.activities
+    asked = capture.asked.activities
     empty = [name for name in asked if counts[name][0] == 0]
     arrived = ", ".join(f"{counts[name][0]:,} {counts[name][1]}" for name in asked)
     if not empty:
@@ -48,7 +48,7 @@ def activities(capture: Capture) -> Finding:
 
 def _nothing_of(activity: str, capture: Capture) -> str:
     if activity == "host":
-        perf = bool(capture.plan.profiler.experimental.get("performance_events"))
+        perf = bool(capture.asked.experimental.get("performance_events"))
         known = PERF if perf else f"{NESTED}; or the step runs nothing of torch's"
         return f"no operator was recorded: {known}"
     known = {
@@ -56,17 +56,17 @@ def _nothing_of(activity: str, capture: Capture) -> str:
         " the step launches none",
         "cuda": "the step launches none, another tool holds CUPTI, or its buffers overflowed (see"
         " harness.log)",
-    }.get(capture.plan.request.device.name, "the step launches none")
+    }.get(capture.asked.device, "the step launches none")
     return f"no kernel was recorded: {known}"
 
 
 def schedule(capture: Capture) -> Finding:
     """Look for events of every asked step, and for steps that lost some of their kernels."""
-    asked = set(capture.plan.recorded)
+    asked = set(capture.asked.recorded)
     seen = set(asked)
     for activity, table in (("host", "operators"), ("device", "kernels")):
         # A program without kernels has none in any step; the check of activities says so.
-        if activity in capture.plan.profiler.activities and not capture.tables[table].is_empty():
+        if activity in capture.asked.activities and not capture.tables[table].is_empty():
             seen &= set(capture.tables[table]["step"].drop_nulls().unique())
     if all(capture.tables[table].is_empty() for table in ("operators", "kernels")):
         seen = set()
@@ -87,7 +87,7 @@ def schedule(capture: Capture) -> Finding:
 
 
 def _kind(capture: Capture) -> str:
-    return "npu" if capture.plan.request.device.name == "npu" else "torch"
+    return "npu" if capture.asked.device == "npu" else "torch"
 
 
 _LOST_STEPS = {
@@ -120,7 +120,7 @@ def _short_steps(capture: Capture, steps: set[int]) -> list[tuple[int, int, int]
 def record_shapes(capture: Capture) -> Finding:
     """Look for shapes of operators and, where the device itself records them, of kernels."""
     found = _operator_shapes(capture)
-    if _kind(capture) != "npu" or "device" not in capture.plan.profiler.activities:
+    if _kind(capture) != "npu" or "device" not in capture.asked.activities:
         return found
     of_kernels = _kernel_shapes(capture)
     if found.status == "not_checkable":

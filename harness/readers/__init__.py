@@ -7,6 +7,7 @@ from typing import Final
 from harness.readers.ascend_db import AscendDb
 from harness.readers.ascend_text import AscendText
 from harness.readers.base import Reader
+from harness.readers.chrome import Chrome
 
-READERS: Final[tuple[Reader, ...]] = (AscendText(), AscendDb())
+READERS: Final[tuple[Reader, ...]] = (AscendText(), AscendDb(), Chrome())
 """The formats in order: of a capture in several, the first is read."""

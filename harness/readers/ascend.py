@@ -12,7 +12,7 @@ from typing import Any, Final
 import polars as pl
 
 from harness.readers import ascend_csv, ascend_trace, mstx
-from harness.readers.base import CaptureError, Origin
+from harness.readers.base import CaptureError, Origin, Told
 
 SUFFIX: Final = "_ascend_pt"
 OUTPUT: Final = "ASCEND_PROFILER_OUTPUT"
@@ -107,6 +107,24 @@ def profiler_info(folder: Path) -> dict[str, Any] | None:
     }
 
 
+def told(folder: Path) -> Told:
+    """Return what the capture says of its origin; nothing if its record cannot be read."""
+    try:
+        record = profiler_info(folder) or {}
+    except CaptureError:
+        record = {}
+    return Told(
+        device="npu",
+        rank=record.get("rank"),
+        versions={
+            name: str(record[word])
+            for word, name in (("torch_npu_version", "torch_npu"), ("cann_version", "cann"))
+            if word in record
+        },
+        settings={name: value for name, value in record.items() if name.startswith("profiler.")},
+    )
+
+
 def rank(folder: Path, origin: Origin, notes: list[str]) -> int:
     """Return the rank that the capture tells, else that of `origin`; notes what is unreadable."""
     try:
@@ -176,9 +194,10 @@ def _experimental(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if name == "aic_metrics":
             spelled = GROUPS.get(str(value), value)
         elif name == "export_type":
-            spelled = [str(each).capitalize() for each in _listed(value)]
+            # torch_npu keeps these as sets, whose order differs from process to process.
+            spelled = sorted((str(each).capitalize() for each in _listed(value)), reverse=True)
         elif name == "host_sys":
-            spelled = [str(each).upper() for each in _listed(value)]
+            spelled = sorted(str(each).upper() for each in _listed(value))
         yield f"profiler.experimental.{name}", spelled
 
 

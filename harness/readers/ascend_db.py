@@ -102,7 +102,12 @@ class AscendDb:
             frames["steps"] = steps
         if not frames:
             raise CaptureError(f"{file}: none of the tables that torch_npu writes")
-        return Reading(frames=frames, coverage=capture.coverage, notes=(*notes, *database.notes))
+        return Reading(
+            frames=frames,
+            coverage=capture.coverage,
+            notes=(*notes, *database.notes),
+            told=ascend.told(path),
+        )
 
 
 class _Capture:

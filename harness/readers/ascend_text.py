@@ -110,7 +110,12 @@ class _Capture:
         frames |= {name: frame for name, frame in found.items() if frame is not None}
         if not frames:
             raise CaptureError(f"{self._folder}: nothing can be read: {'; '.join(self._notes)}")
-        return Reading(frames=frames, coverage=self._coverage, notes=tuple(self._notes))
+        return Reading(
+            frames=frames,
+            coverage=self._coverage,
+            notes=tuple(self._notes),
+            told=ascend.told(self._folder),
+        )
 
     def _count(self, kind: str, seen: int, rows: int) -> None:
         self._coverage[kind] = Coverage(seen=seen, rows=rows, marks=0, hidden=0)
@@ -154,7 +159,22 @@ class _Capture:
         if kernels.height < found.height:
             lost = found.height - kernels.height
             self._notes.append(f"{name}: {lost} rows without start or duration are left out")
+        counted = self._counted()
+        if kernels.height < counted:
+            told = f"{counted} kernels by op_statistic.csv"
+            self._notes.append(f"{name}: {kernels.height} kernels of {told}: the file was cut off")
         return kernels
+
+    def _counted(self) -> int:
+        """Return how many kernels CANN itself counted, communication left out; 0: not known."""
+        try:
+            found = ascend.table(self._folder, "op_statistic")
+        except CaptureError as error:
+            self._notes.append(str(error))
+            return 0
+        if found is None or "Count" not in found.columns:
+            return 0
+        return int(found["Count"].cast(_WHOLE, strict=False).sum())
 
     def _steps(self, marks: Marks) -> pl.DataFrame | None:
         found = self._table("step_trace_time.csv", STEP_TIMES)

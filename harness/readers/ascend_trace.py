@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +17,7 @@ from harness.readers.host import Mark, is_mark
 from harness.readers.shapes import (
     SHAPES,
     WORDS,
+    Codes,
     argument_shapes,
     argument_words,
     call_stack,
@@ -182,26 +183,12 @@ def _numbers(values: Sequence[int | str]) -> pl.Series:
         return texts.cast(pl.Int64, strict=False)
 
 
-class _Codes(dict[Any, int]):
-    """Numbers for values, so that each distinct one is kept and parsed once."""
-
-    def __missing__(self, value: object) -> int:
-        number = self[value] = len(self)
-        return number
-
-    def of(self, values: Iterable[object]) -> pl.Series:
-        return pl.Series([self[value] for value in values], dtype=pl.Int32)
-
-    def texts(self) -> pl.Series:
-        return pl.Series(list(self), dtype=pl.String)
-
-
 class _Trace:
     """The events so far, as numbers: a frame for each chunk and kind."""
 
     def __init__(self) -> None:
         self._names, self._shapes, self._dtypes, self._stacks, self._modules, self._links = (
-            _Codes() for _ in range(6)
+            Codes() for _ in range(6)
         )
         self._operators: list[pl.DataFrame] = []
         self._frames: list[pl.DataFrame] = []

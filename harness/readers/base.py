@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 from msgspec import Struct
@@ -31,6 +31,19 @@ class Origin(Struct, frozen=True, kw_only=True):
     of a step (`harness.marks.STEP_MARK`)."""
 
 
+class Told(Struct, frozen=True, kw_only=True):
+    """What a capture says of where it comes from; empty where it says nothing."""
+
+    device: str = ""
+    """The kind: cpu, cuda, npu."""
+    device_name: str = ""
+    host: str = ""
+    rank: int | None = None
+    versions: dict[str, str] = {}
+    settings: dict[str, Any] = {}
+    """The profiler's, by their dotted names, as they took effect."""
+
+
 class Reading(Struct, frozen=True, kw_only=True):
     """What a reader found in a capture."""
 
@@ -41,6 +54,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     """What became of the file's events and rows, by kind."""
     notes: tuple[str, ...] = ()
     """What a person should know: unknown headers, files that could not be read, with the place."""
+    told: Told = Told()
 
 
 class Reader(Protocol):

@@ -1,4 +1,4 @@
-"""A file that is one JSON list of objects, decoded chunk by chunk into typed structs.
+"""A JSON list of objects, decoded chunk by chunk into typed structs: a file, or a part of one.
 
 A chunk ends where an object of the list ends. That such a place was found need not be checked with
 a parser of our own: if everything up to it, closed with a bracket, is a JSON list, then it was one,
@@ -14,31 +14,53 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
 from harness.readers.base import CaptureError
 
 CHUNK_BYTES: Final = 4 << 20
+BESIDE_BYTES: Final = 16 << 20
+"""As much may stand before the list in its object, and behind it."""
+_CLOSINGS: Final = 8
 _CHUNKS_WITHOUT_END: Final = 16
 _INDENT: Final = 64
 _SHOWN: Final = 5
 
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{}]', re.DOTALL)
+_LIST: Final = re.compile(rb"\s*:\s*\[")
 _BLANKS: Final = b" \t\r\n,"
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 T = TypeVar("T")
 
 
+class Source(Protocol):
+    """Bytes, one block after the other."""
+
+    def read(self, count: int, /) -> bytes:
+        """Return at most so many bytes; none at the end."""
+
+
 class EventFile(Generic[T]):
     """The events of a file, read once from its start to its end."""
 
     def __init__(
-        self, file: BinaryIO, name: str, kind: type[T], chunk_bytes: int = CHUNK_BYTES
+        self,
+        file: Source,
+        name: str,
+        kind: type[T],
+        chunk_bytes: int = CHUNK_BYTES,
+        *,
+        key: str | None = None,
     ) -> None:
-        """Take an open file, its name for notes, and the struct of an event."""
+        """Take an open file, its name for notes, and the struct of an event.
+
+        With a key, the file is an object, and its list is under that key.
+        """
+        self._key = key and json.dumps(key).encode()
+        self._before, self._after = b"", b""
         self._file, self._name, self._kind, self._size = file, name, kind, chunk_bytes
         self._decoder = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
         self._one = msgspec.json.Decoder(kind)
@@ -57,8 +79,24 @@ class EventFile(Generic[T]):
             yield self._complete()
         if not self._ended:
             yield self._rest()
+        if self._key:
+            self._after += self._file.read(BESIDE_BYTES)
         if self._bad > _SHOWN:
             self.notes.append(f"{self._name}: {self._bad} events are left out, the first named")
+
+    def beside(self) -> dict[str, Any]:
+        """Return what the object says beside its list; to be asked after the last chunk."""
+        cut_off = any("cut off" in note for note in self.notes)
+        for text in (b"%b]%b" % (self._before, self._after), b"%b]}" % self._before):
+            try:
+                found = json.loads(text.decode(errors="replace"))
+            except (ValueError, RecursionError):
+                found = None
+            if isinstance(found, dict):
+                return found
+            if not cut_off:
+                self.notes.append(f"{self._name}: what stands behind its events is broken")
+        return {}
 
     def _open(self) -> None:
         while not self._pending.strip():
@@ -67,9 +105,23 @@ class EventFile(Generic[T]):
             if not self._pending:
                 raise CaptureError(f"{self._name}: the file is empty")
         text = self._pending.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if self._key and text.startswith(b"{"):
+            self._drop(len(self._pending) - len(text))
+            self._enter(self._key)
+            return
         if not text.startswith(b"["):
             raise CaptureError(f"{self._name}: no list of events: begins with {text[:20]!r}")
         self._drop(len(self._pending) - len(text) + 1)
+
+    def _enter(self, key: bytes) -> None:
+        """Skip what stands in the object before its list."""
+        while (begin := _opening(self._pending, key)) is None:
+            block = self._file.read(max(self._size, CHUNK_BYTES))
+            if not block or len(self._pending) > BESIDE_BYTES:
+                raise CaptureError(f"{self._name}: no list {key.decode()} in its object")
+            self._pending += block
+        self._before = self._pending[:begin]
+        self._drop(begin)
 
     def _drop(self, count: int) -> None:
         self._at += count
@@ -92,12 +144,14 @@ class EventFile(Generic[T]):
 
     def _rest(self) -> list[T]:
         """Decode what is left at the end of the file."""
-        self._ended = True
-        try:
-            return self._decoder.decode(b"[" + self._pending)
-        except _UNREADABLE:
-            self._ended = False
-            events = self._one_by_one()
+        for end in _closings(self._pending) if self._key else (len(self._pending),):
+            try:
+                events = self._decoder.decode(b"[" + self._pending[:end])
+            except _UNREADABLE:
+                continue
+            self._ended, self._after = True, self._pending[end:]
+            return events
+        events = self._one_by_one()
         if not self._ended:
             self._ended = True
             self._drop(len(self._pending) - len(self._pending.lstrip(_BLANKS)))
@@ -120,7 +174,7 @@ class EventFile(Generic[T]):
                 depth -= 1
                 if depth < 0:
                     self._between(data[done:place], done)
-                    self._ended = True
+                    self._ended, self._after = True, data[token.end() :]
                     break
                 if depth == 0:
                     done = token.end()
@@ -150,6 +204,32 @@ class EventFile(Generic[T]):
         self._bad += 1
         if self._bad <= _SHOWN:
             self.notes.append(f"{self._name}: at byte {self._at + place}: {why}")
+
+
+def _opening(data: bytes, key: bytes) -> int | None:
+    """Return where the list under a key of the outermost object begins, behind its bracket."""
+    depth = 0
+    for token in _TOKEN.finditer(data):
+        what = token[0]
+        if what == b'"':  # has no end yet
+            break
+        if what in b"[{":
+            depth += 1
+        elif what in b"]}":
+            depth -= 1
+        elif depth == 1 and what == key and (found := _LIST.match(data, token.end())):
+            return found.end()
+    return None
+
+
+def _closings(data: bytes) -> Iterator[int]:
+    """Yield the last places where the list may have ended, behind its bracket."""
+    end = len(data)
+    for _ in range(_CLOSINGS):
+        end = data.rfind(b"]", 0, end)
+        if end < 0:
+            break
+        yield end + 1
 
 
 def _border(data: bytes) -> tuple[int, int] | None:

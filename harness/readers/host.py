@@ -53,10 +53,15 @@ class Marks:
             steps = [(each.start_ns, each.end_ns, each.step) for each in origin.steps]
             stages += [(r.start_ns, r.end_ns, r.stage) for r in origin.steps if r.stage]
         self._cycle = _numbered(found, TORCH_MARK)
+        self._ranges = steps or self._cycle
         self._ours = bool(steps)
-        self.steps = tables.Timeline(steps or self._cycle, pl.Int64())
+        self.steps = tables.Timeline(self._ranges, pl.Int64())
         self._starts = sorted((start, int(step)) for start, _, step in steps)
         self.stages = tables.Timeline(stages, pl.String())
+
+    def ranges(self) -> list[tuple[int, int, int]]:
+        """Return start, end and number of each step, in order."""
+        return sorted((start, end, int(step)) for start, end, step in self._ranges)
 
     def places(self, host_times: pl.Series) -> dict[str, pl.Series]:
         """Return the step and the stage of each time; null outside of all, and for null."""
@@ -196,6 +201,33 @@ class Host:
             .select(pl.when(pl.col("outer") == NO_ROW).then("inner").otherwise("outer"))
             .to_series()
         )
+
+    def numbered(self, numbers: pl.Series) -> pl.Series:
+        """Return the row of the operator with each number in its column `external`, else null."""
+        own = self._table.select("external").with_row_index("row").drop_nulls()
+        rows = own.unique("external", keep="first", maintain_order=True)
+        asked = pl.DataFrame({"external": numbers.cast(pl.Int64)})
+        found = asked.join(rows, on="external", how="left", maintain_order="left")
+        return found["row"].cast(pl.Int64)
+
+    def paths(self, rows: list[int]) -> tuple[list[list[str]], dict[int, int]]:
+        """Return the distinct paths of names outwards, the first empty, and that of each row."""
+        names = self._table["name"].to_list()
+        codes: dict[tuple[str, int], int] = {}
+        paths: list[list[str]] = [[]]
+        of_row: dict[int, int] = {NO_ROW: 0}
+        for row in rows:
+            way = [row]
+            while way[-1] not in of_row:
+                way.append(self._parents[way[-1]])
+            for at in reversed(way[:-1]):
+                outer = of_row[self._parents[at]]
+                key = names[at], outer
+                if key not in codes:
+                    codes[key] = len(paths)
+                    paths.append([names[at], *paths[outer]])
+                of_row[at] = codes[key]
+        return paths, of_row
 
     def starts(self, rows: pl.Series) -> pl.Series:
         """Return when the operators of these rows began; null for null."""

@@ -73,7 +73,15 @@ def arrivals(kernels: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def linked(kernels: pl.DataFrame, host: Host, marks: Marks, origin: Origin, rank: int) -> Linked:
+def linked(  # noqa: PLR0913 - a table, and what places its rows
+    kernels: pl.DataFrame,
+    host: Host,
+    marks: Marks,
+    origin: Origin,
+    rank: int,
+    *,
+    dispatched: bool = True,
+) -> Linked:
     """Build the tables kernels and operators.
 
     Args:
@@ -84,8 +92,9 @@ def linked(kernels: pl.DataFrame, host: Host, marks: Marks, origin: Origin, rank
         marks: The steps and stages.
         origin: Where ids start.
         rank: Goes into every row.
+        dispatched: Climb to an operator of torch's dispatcher; else the innermost one counts.
     """
-    launchers = host.launchers(kernels["inner"])
+    launchers = host.launchers(kernels["inner"]) if dispatched else kernels["inner"]
     launched = pl.select(pl.coalesce(host.starts(kernels["inner"]), kernels["host_ns"])).to_series()
     places = marks.places(launched)
     step = pl.select(

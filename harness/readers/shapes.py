@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import polars as pl
 
@@ -14,6 +14,22 @@ NOT_RECORDED: Final = "N/A"
 _BETWEEN_ARGUMENTS: Final = ";\r\n"
 _DECIMAL: Final = pl.Decimal(38, 3)  # of a microsecond: whole nanoseconds
 _NS_PER_US: Final = 1000
+
+
+class Codes(dict[Any, int]):
+    """Numbers for values, so that each distinct one is kept and parsed once."""
+
+    def __missing__(self, value: object) -> int:
+        number = self[value] = len(self)
+        return number
+
+    def of(self, values: Iterable[object]) -> pl.Series:
+        """Return the number of each value."""
+        return pl.Series([self[value] for value in values], dtype=pl.Int32)
+
+    def texts(self) -> pl.Series:
+        """Return the values by their numbers; all of them must be texts, or null."""
+        return pl.Series(list(self), dtype=pl.String)
 
 
 def shapes(cell: str | None) -> list[list[int]] | None:

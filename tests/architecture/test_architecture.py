@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 HARNESS = ROOT / "harness"
 
 STAGES = {
-    *("compose", "validate", "plan", "run", "collect"),
+    *("compose", "validate", "plan", "run", "collect", "intake"),
     *("verify", "consistency", "analyse", "report"),
 }
 KNOW_THE_ORDER = {"pipeline", "cli", "jobs", "checking"}

@@ -1,12 +1,14 @@
-"""``harness read``: a run is judged again, and nothing else is taken for one."""
+"""``harness read``: a run is judged again, a capture from elsewhere becomes one."""
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY_MLP, Harness
+from tests.conftest import TINY_MLP, Harness, read_record
 
 
 def test_a_run_read_again_is_what_it_was(harness: Harness) -> None:
@@ -28,13 +30,40 @@ def test_a_run_that_was_moved_is_read_where_it_is(harness: Harness) -> None:
     assert "elsewhere/run: summary.md" in read.out
 
 
+def test_a_trace_from_elsewhere_becomes_a_run(harness: Harness, tmp_path: Path) -> None:
+    step = {"ph": "X", "cat": "user_annotation", "name": "ProfilerStep#4", "pid": 1, "tid": 1}
+    mm = step | {"cat": "cpu_op", "name": "aten::mm", "ts": 20, "dur": 30.5}
+    trace = {"schemaVersion": 1, "traceEvents": [step | {"ts": 10, "dur": 90}, mm]}
+    (tmp_path / "t.json.gz").write_bytes(gzip.compress(json.dumps(trace).encode()))
+    read = harness("read", "t.json.gz")
+    assert read.code == 0, read.err
+    assert "t.json.gz, read, recorded on cpu" in read.out
+    assert "nothing is known of what was asked for" in read.out
+    assert read.table("operators").select("step", "name", "duration_ns", "self_ns").rows() == [
+        (4, "aten::mm", 30_500, 30_500)
+    ]
+    again = harness("read", "t.json.gz", "--out", "named")
+    assert again.code == 0, again.err
+    assert read_record(tmp_path / "named").device == "cpu"
+    assert harness("read", "t.json.gz", "--out", "named").code == 2
+    assert "no run. fix: python -m harness read" in " ".join(harness("read", "named").err.split())
+    (tmp_path / "t.json.gz").write_bytes(b"\x1f\x8b\x08\x00")
+    broken = harness("read", "t.json.gz")
+    assert broken.code == 2
+    assert "t.json.gz: no reader knows it" in " ".join(broken.err.split())
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["read"], "it takes the folder of one run"),
-        (["read", "one", "two"], "it takes the folder of one run"),
-        (["read", "empty"], "it has no run.json"),
-        (["read", "absent"], "it has no run.json"),
+        (["read"], "it takes one capture, or the folder of one run"),
+        (["read", "one", "two"], "it takes one capture, or the folder of one run"),
+        (["read", "empty"], "no capture is in it, and it has no run.json"),
+        (["read", "absent"], "there is no such file or folder"),
+        (["read", "foreign", "--out", "out"], "a run is read where it is"),
+        (["check", "--out", "out"], "only read takes it"),
+        (["read", "empty", "seed=1"], "read takes a run as it was"),
+        (["read", "empty", "profiler.analyse_timeout_s=5"], "only what is there is read"),
         (["read", "foreign"], "its run.json is not one that this version can read"),
         (["read", "empty", "profiler=level2"], "read takes a run as it was"),
         (["read", "empty", "profiler.analyse_timeout_s=soon"], "it must be seconds, or null"),

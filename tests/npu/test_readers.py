@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from harness import pipeline
 from harness.emulator.build import Emulator
 from harness.emulator.columns import GROUPS, counter_header
 from harness.readers import READERS, ascend, mstx
@@ -180,3 +182,32 @@ def test_the_folder_tells_its_settings_marks_and_origin(captures: dict[str, Path
     file = ascend.database(capture)
     assert file is not None
     assert marks.equals(mstx.marks(file))
+
+
+def statuses(capture: Path, out: Path) -> dict[str, str]:
+    record = pipeline.read_capture(capture, out).record
+    assert (record.emulated, record.device, record.status) == (True, "npu", "ok")
+    assert record.notes == ()
+    return {item.setting.rpartition(".")[2]: item.status for item in record.delivery}
+
+
+@pytest.mark.parametrize("exported", ["text", "database"])
+def test_a_capture_of_another_program_is_judged_by_its_own_record(
+    captures: dict[str, Path], tmp_path: Path, exported: str
+) -> None:
+    capture = tmp_path / captures["Level1"].name
+    shutil.copytree(captures["Level1"], capture, symlinks=True)
+    if exported == "database":
+        for name in ("trace_view.json", "kernel_details.csv"):
+            (capture / ascend.OUTPUT / name).unlink()
+    found = statuses(capture, tmp_path / "out")
+    for setting in ("activities", "record_shapes", "with_stack", "aic_metrics", "profiler_level"):
+        assert found[setting] == "delivered", setting
+    assert found["with_flops"] == "not_asked"
+    # Both were asked for; here the text is deleted.
+    assert found["export_type"] == ("delivered" if exported == "text" else "partial")
+
+
+def test_what_level0_was_not_asked_for_is_said(captures: dict[str, Path], tmp_path: Path) -> None:
+    found = statuses(captures["Level0"], tmp_path / "out")
+    assert (found["profiler_level"], found["aic_metrics"]) == ("delivered", "not_asked")

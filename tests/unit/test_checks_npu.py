@@ -246,5 +246,5 @@ def test_a_table_that_cannot_be_read_is_missing_and_named(tmp_path: Path) -> Non
 
 def test_no_group_and_no_device_demand_no_counters() -> None:
     for settings in (("profiler=level0",), ("profiler.activities=[host]",)):
-        demanded = {each.setting for each in capture("device=npu", *settings).plan.evidence}
+        demanded = {each.setting for each in capture("device=npu", *settings).asked.evidence}
         assert f"{EXPERIMENTAL}.aic_metrics" not in demanded

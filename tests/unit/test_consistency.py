@@ -84,7 +84,7 @@ def taken(root: Path, **changes: Change) -> Capture:
     bare = capture("device=npu", "profiler=level1", folder=root)
     return Capture(
         folder=root,
-        plan=bare.plan,
+        asked=bare.asked,
         outcome=bare.outcome,
         analysis=Outcome(status="ok"),
         tables=bare.tables | found,

@@ -9,10 +9,11 @@ import pytest
 
 from harness import pipeline
 from harness.collect import collect
+from harness.compose import compose_jobs
 from harness.errors import ExitCode, Problem, RefusedError, worst
+from harness.plan import plan
 from harness.records import RUN_FILE, Outcome, Progress, StepTime, write_json
 from harness.run import _death, _Lines
-from tests.captures import capture
 from tests.composing import composed
 
 
@@ -66,7 +67,9 @@ def test_half_a_line_of_step_times_is_left_out(tmp_path: Path) -> None:
     time = StepTime(phase="baseline", step=None, start_ns=5, duration_ns=7)
     line = msgspec.json.encode(time) + b"\n"
     (tmp_path / "steps.jsonl").write_bytes(line + line[:20])
-    planned = capture(folder=tmp_path).plan
+    (job,) = compose_jobs([]).jobs
+    assert job.request is not None
+    planned = plan(job.request, tmp_path)
     read = collect(planned, Outcome(status="failed"))
     assert read.tables["steps"].select("phase", "duration_ns").rows() == [("baseline", 7)]
     assert read.tables["operators"].is_empty()

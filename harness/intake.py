@@ -1,0 +1,217 @@
+"""Intake: captures that other programs recorded become a `Capture`; the originals stay as they are.
+
+What was asked of the profiler is taken from its own record, where it left one; nothing is assumed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from msgspec import Struct
+
+from harness import readings, tables
+from harness.devices.npu_settings import NpuExperimental
+from harness.errors import Problem, RefusedError
+from harness.evidence import DEMANDS, Target, demanded
+from harness.readers import READERS, ascend
+from harness.readers.base import CaptureError, Origin, Reader, Reading, Told
+from harness.records import Asked, Capture, Evidence, Outcome
+from harness.schema import show
+
+EXPERIMENTAL: Final = "profiler.experimental."
+_RANK: Final = re.compile(r"rank[-_]?(\d{1,6})(?!\d)")
+_NOTHING: Final[tuple[object, ...]] = (None, False, "AiCoreNone", [], ())
+_SHOWN: Final = 5
+
+
+class Source(Struct, frozen=True):
+    """One capture, and what reads it."""
+
+    path: Path
+    reader: Reader
+
+
+class Foreign(Struct, frozen=True, kw_only=True):
+    """Captures of one profile, read."""
+
+    source: Path
+    captures: tuple[Path, ...]
+    read: tuple[Reading, ...]
+    lost: tuple[str, ...]
+    """What could not be read, with the place; empty if all of it could."""
+    told: Told
+    emulated: bool
+
+
+def read(path: Path) -> Foreign:
+    """Read a capture, or a folder of several of one profile; writes nothing.
+
+    Raises `RefusedError` where there is none, or none that can be read, or where they do not
+    belong together.
+    """
+    lost: list[str] = []
+    sources = list(_sources(path, lost))
+    found: list[tuple[Path, Reading]] = []
+    operators = 0
+    for source in sources:
+        rank = _RANK.search(source.path.name)
+        origin = Origin(rank=int(rank[1]) if rank else 0, first_operator=operators)
+        try:
+            reading = source.reader.read(source.path, origin)
+        except CaptureError as error:
+            lost.append(str(error))
+            continue
+        found.append((source.path, reading))
+        lost += reading.notes
+        operators += reading.frames["operators"].height if "operators" in reading.frames else 0
+    if not found:
+        raise RefusedError([_unreadable(path, lost)])
+    read_ = tuple(reading for _, reading in found)
+    captures = tuple(each for each, _ in found)
+    return Foreign(
+        source=path.absolute(),
+        captures=captures,
+        read=read_,
+        lost=tuple(lost),
+        told=_agreed(path, captures, read_),
+        emulated=any(ascend.emulated(each) for each in captures if each.is_dir()),
+    )
+
+
+def keep(foreign: Foreign, folder: Path) -> Capture:
+    """Write the tables into a run folder, and links to the captures; returns what is there."""
+    raw = folder / "raw"
+    raw.mkdir()
+    names = []
+    for number, path in enumerate(foreign.captures):
+        name = path.name if path.is_file() else f"{path.name.removesuffix(ascend.SUFFIX)}_ascend_pt"
+        link = raw / (name if len(foreign.captures) == 1 else f"{number:03d}_{name}")
+        link.symlink_to(path.absolute(), target_is_directory=path.is_dir())
+        names += [f"raw/{link.name}{each}" for each in _files(path)]
+    parts, out = folder / "parts", folder / "tables"
+    readings.keep(foreign.read, parts)
+    out.mkdir()
+    tables.join_parts(parts, out)
+    told = foreign.told
+    return Capture(
+        folder=folder,
+        asked=asked(told),
+        outcome=Outcome(
+            status="ok",
+            device_name=told.device_name,
+            versions=told.versions,
+            emulated=foreign.emulated,
+        ),
+        analysis=Outcome(status="ok"),
+        tables={name: pl.read_parquet(out / f"{name}.parquet") for name in tables.SCHEMAS},
+        raw=tuple(names),
+        coverage=readings.total(foreign.read),
+        notes=foreign.lost,
+    )
+
+
+def requested(told: Told) -> dict[str, Any]:
+    """Return what is known to have been asked: an NPU's captures say so, chrome traces do not."""
+    return told.settings if told.device == "npu" else {}
+
+
+def asked(told: Told) -> Asked:
+    """Return what captures are judged by."""
+    settings = requested(told)
+    experimental = {
+        name.removeprefix(EXPERIMENTAL): value
+        for name, value in settings.items()
+        if name.startswith(EXPERIMENTAL)
+    }
+    activities = tuple(settings.get("profiler.activities") or ())
+    target = Target(told.device, activities)
+    return Asked(
+        device=told.device,
+        activities=activities,
+        effective=settings,
+        # A check may look at a setting beside its own; where the record has none, at its default.
+        experimental=(NpuExperimental().lowered() if told.device == "npu" else {}) | experimental,
+        evidence=tuple(demanded(target, settings, recorded=None, changed=())),
+    )
+
+
+def not_asked(told: Told) -> tuple[Evidence, ...]:
+    """Return the settings that could have been asked for and were not, by the capture's record."""
+    settings = requested(told)
+    return tuple(
+        Evidence(setting=each.setting, asked=show(settings[each.setting]), demand=each.phrase)
+        for each in DEMANDS
+        if each.setting in settings and settings[each.setting] in _NOTHING
+    )
+
+
+def _sources(path: Path, lost: list[str]) -> Iterator[Source]:
+    """Yield the captures at or below a path, in the order of their time or name."""
+    if not path.exists():
+        raise RefusedError([_no_capture(path, "there is no such file or folder")])
+    for each in _candidates(path):
+        reader = next((reader for reader in READERS if reader.recognises(each)), None)
+        if reader is not None:
+            yield Source(each, reader)
+        elif each.is_dir():
+            lost.append(
+                f"{each.name}: torch_npu has not analysed it: on a machine with CANN,"
+                " torch_npu.profiler.profiler.analyse(FOLDER) does"
+            )
+        elif each == path:
+            lost.append(f"{each.name}: no reader knows it")
+
+
+def _candidates(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if path.name == ascend.OUTPUT:
+        path = path.absolute().parent
+    if (path / ascend.OUTPUT).is_dir():  # whatever it was renamed to
+        return [path]
+    return ascend.captures(path) or sorted(
+        each for ending in ("json", "json.gz") for each in path.rglob(f"*.{ending}")
+    )
+
+
+def _agreed(path: Path, captures: Sequence[Path], found: Sequence[Reading]) -> Told:
+    """Return what all captures tell; refuse those that were asked for different things."""
+    first = found[0].told
+    for capture, reading in zip(captures, found, strict=True):
+        told = reading.told
+        if (told.device, told.settings) != (first.device, first.settings):
+            both = {**first.settings, **told.settings}
+            names = [name for name in both if told.settings.get(name) != first.settings.get(name)]
+            names = names or [f"device: {first.device}, {told.device}"]
+            differ = ", ".join(names[:_SHOWN])
+            why = (
+                f"{captures[0].name} and {capture.name} are no captures of one profile; they"
+                f" differ in {differ}"
+            )
+            raise RefusedError([_no_capture(path, why, "read each by itself")])
+    return first
+
+
+def _no_capture(path: Path, why: str, fix: str = "") -> Problem:
+    fix = fix or (
+        "python -m harness read PATH: a chrome trace of torch (.json, .json.gz), a folder"
+        " *_ascend_pt, a folder of these, or a run folder"
+    )
+    return Problem(setting="read", given=str(path), allowed=why, fix=fix)
+
+
+def _unreadable(path: Path, lost: Sequence[str]) -> Problem:
+    if not lost:
+        return _no_capture(path, "no capture is in it, and it has no run.json")
+    more = f"; and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+    return _no_capture(path, f"nothing of it can be read: {'; '.join(lost[:_SHOWN])}{more}")
+
+
+def _files(path: Path) -> list[str]:
+    if path.is_file():
+        return [""]
+    return sorted(f"/{each.relative_to(path)}" for each in path.rglob("*") if each.is_file())

@@ -1,0 +1,334 @@
+"""The reader of torch's chrome traces, compressed or not: CPU, CUDA and ROCm.
+
+Rows, nesting, self time and stacks mean what they mean in `harness.events`, which reads the same
+events before they are written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from harness import tables
+from harness.readers import stacks
+from harness.readers.base import CaptureError, Origin, Reading, Told
+from harness.readers.chrome_events import FORWARD, SEQUENCE, Event, Events, Kept
+from harness.readers.events_json import CHUNK_BYTES, EventFile
+from harness.readers.host import NO_ROW, Host, Mark, Marks, is_mark
+from harness.readers.inflating import opened
+from harness.readers.launches import linked
+from harness.readers.nccl import communication
+from harness.readers.shapes import SHAPES, WORDS, Codes, call_stack
+
+EVENTS: Final = "traceEvents"
+SETTINGS: Final = ("record_shapes", "with_stack", "profile_memory", "with_modules", "with_flops")
+"""What torch writes of its settings into the head of a trace."""
+_ENDINGS: Final = (".json", ".json.gz")
+_HEAD: Final = 1 << 16
+_LATEST: Final = 1 << 61
+_DEVICES: Final = {
+    0: "cpu",
+    1: "cuda",
+    6: "hip",
+    9: "xla",
+    12: "xpu",
+    13: "mps",
+    14: "meta",
+    15: "hpu",
+    19: "mtia",
+    20: "npu",
+}
+"""torch's numbers for types of devices (c10/core/DeviceType.h); 20 is PrivateUse1."""
+
+
+class Chrome:
+    """Reads the chrome trace of torch.profiler."""
+
+    name = "chrome trace of torch.profiler"
+
+    def recognises(self, path: Path) -> bool:
+        """Tell whether a file is named like one and begins like one."""
+        if not path.name.endswith(_ENDINGS) or not path.is_file():
+            return False
+        try:
+            with opened(path, []) as file:
+                head = file.read(_HEAD)
+        except CaptureError:
+            return False
+        return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and any(
+            word in head for word in (b'"schemaVersion"', b'"traceEvents"')
+        )
+
+    def read(self, path: Path, origin: Origin) -> Reading:
+        """Read a capture. Raises `CaptureError` if nothing of it can be read."""
+        return read(path, origin)
+
+
+def read(path: Path, origin: Origin, chunk_bytes: int = CHUNK_BYTES) -> Reading:
+    """Read a trace. Raises `CaptureError` if nothing of it can be read."""
+    notes: list[str] = []
+    events = Events()
+    with opened(path, notes) as file:
+        source = EventFile(file, path.name, Event, chunk_bytes, key=EVENTS)
+        for chunk in source.chunks():
+            events.add(chunk)
+        head = source.beside()
+        notes += source.notes
+    kept = events.kept(path.name)
+    notes += kept.notes
+    return _Trace(kept, head, origin).reading(notes)
+
+
+class _Trace:
+    """Everything that a trace says, on the way to tables."""
+
+    def __init__(self, kept: Kept, head: Mapping[str, Any], origin: Origin) -> None:
+        self._kept, self._head, self._origin = kept, head, origin
+        base = head.get("baseTimeNanoseconds", 0)
+        offset = base if isinstance(base, int) and abs(base) < _LATEST else 0
+        self._frames = {
+            name: frame.with_columns(pl.col("start_ns") + offset)
+            for name, frame in kept.frames.items()
+        }
+        self._names = kept.codes["name"].texts()
+        self._told = _told(head, kernels=not self._frames["kernels"].is_empty())
+        rank = self._told.rank
+        self._rank = origin.rank if rank is None else rank
+
+    def reading(self, notes: list[str]) -> Reading:
+        found = self._frames["operators"]
+        marking = pl.Series([is_mark(each) for each in self._names], dtype=pl.Boolean)
+        marked = marking.gather(found["name"])
+        marks = self._marks(found.filter(marked))
+        operators, table = self._operators(found.filter(~marked))
+        launches = self._frames["launches"]
+        ranges = ("thread", "start_ns", "duration_ns")
+        nested = pl.concat([self._frames[each].select(ranges) for each in ("frames", "launches")])
+        host = Host(operators, nested, marks)
+        kernels = self._kernels(host, launches)
+        both = linked(kernels.drop("row"), host, marks, self._origin, self._rank, dispatched=False)
+        own = self._kept.arguments.select(pl.all().gather(kernels["row"])).rename(_free)
+        operator = both.kernels["operator"] - self._origin.first_operator
+        arguments = both.operators.select("input_shapes", "input_dtypes").select(
+            pl.all().gather(operator)
+        )
+        frames = {
+            "operators": both.operators.drop("external"),
+            "kernels": both.kernels.with_columns(arguments).hstack(own),
+            "memory": self._memory(host),
+            "stacks": table,
+            "steps": _steps(marks, self._rank),
+        }
+        moved = communication(frames["kernels"])
+        if moved is not None:
+            frames["communication"] = moved
+        return Reading(
+            frames=frames, coverage=self._kept.coverage, notes=tuple(notes), told=self._told
+        )
+
+    def _marks(self, found: pl.DataFrame) -> Marks:
+        rows = found.select(
+            "start_ns",
+            end_ns=pl.col("start_ns") + pl.col("duration_ns"),
+            name=self._names.gather(found["name"]),
+        )
+        return Marks([Mark(*row) for row in rows.rows()], self._origin)
+
+    def _operators(self, found: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        codes = self._kept.codes
+        calls = [call_stack(each) for each in _values(codes["stack"], _text)]
+        of_row: pl.Series = found["stack"]
+        if not any(calls) and not self._frames["frames"].is_empty():
+            calls, of_row = self._python_stacks(found)
+        ids, table = stacks.identified(calls)
+        columns = {
+            "stack_id": pl.Series(ids, dtype=pl.Int64).gather(of_row),
+            "name": self._names.gather(found["name"]),
+            "input_shapes": _gathered(found["shapes"], codes["shapes"], _shapes, SHAPES),
+            "input_dtypes": _gathered(found["dtypes"], codes["dtypes"], _words, WORDS),
+            "flops": found["flops"].set(found["flops"] == 0, None),
+            SEQUENCE: found[SEQUENCE],
+            FORWARD: found[FORWARD].set(found[FORWARD] == 0, None),
+            "Concrete Inputs": _gathered(found["concrete"], codes["concrete"], _json, pl.String()),
+            "Input Strides": _gathered(found["strides"], codes["strides"], _json, pl.String()),
+            "module": _gathered(found["module"], codes["module"], _text, pl.String()),
+        }
+        optional = (SEQUENCE, FORWARD, "Concrete Inputs", "Input Strides", "module")
+        own = {
+            name: column
+            for name, column in columns.items()
+            if name not in optional or column.null_count() < len(column)
+        }
+        kept = found.select("thread", "start_ns", "duration_ns", "external").with_columns(**own)
+        used = kept["stack_id"].drop_nulls().unique()
+        return kept, table.filter(pl.col("stack_id").is_in(used.implode()))
+
+    def _python_stacks(self, found: pl.DataFrame) -> tuple[list[list[str]], pl.Series]:
+        """Return the stacks of Python's functions that hold each operator's start."""
+        frames = self._frames["frames"]
+        names = self._names.gather(frames["name"])
+        python = Host(
+            frames.select("thread", "start_ns", "duration_ns", name=names),
+            frames.select("thread", "start_ns", "duration_ns")[:0],
+            Marks([], Origin()),
+        )
+        rows = python.innermost(found["thread"], found["start_ns"])
+        paths, codes = python.paths(rows.drop_nulls().unique().sort().to_list())
+        distinct = pl.Series(list(codes), dtype=pl.Int64)
+        place = pl.Series(list(codes.values()), dtype=pl.Int64)
+        return paths, rows.fill_null(NO_ROW).replace_strict(distinct, place)
+
+    def _kernels(self, host: Host, launches: pl.DataFrame) -> pl.DataFrame:
+        """Add the operator that launched each kernel, and when.
+
+        By the driver's call of the same correlation; where the trace has none, by the start of
+        the arrow between them; where it has none either, by the operator's own number.
+        """
+        kernels = self._frames["kernels"]
+        calls = launches.drop_nulls("correlation").select(
+            "correlation", "thread", "start_ns", call="external"
+        )
+        arrows = self._frames["flows"].with_columns(call=pl.lit(None, pl.Int64))
+        sent = (
+            pl.concat([calls, arrows.select(calls.columns)])
+            .unique("correlation", keep="first", maintain_order=True)
+            .rename({"start_ns": "host_ns"})
+        )
+        placed = kernels.join(sent, on="correlation", how="left", maintain_order="left")
+        # Old traces repeat the driver's number as that of the operator.
+        given = pl.coalesce("call", "external")
+        number = pl.when(given != pl.col("correlation")).then(given)
+        named = host.numbered(placed.select(number).to_series())
+        inner = host.innermost(placed["thread"], placed["host_ns"])
+        names = self._kept.codes["type"].texts()
+        return placed.select(
+            "row",
+            "device",
+            "stream",
+            "start_ns",
+            "duration_ns",
+            "correlation",
+            "host_ns",
+            name=self._names.gather(placed["name"]),
+            type=names.gather(placed["type"]),
+            inner=pl.coalesce(named, inner),
+            step_id=pl.lit(None, pl.Int64),
+        )
+
+    def _memory(self, host: Host) -> pl.DataFrame:
+        found = self._frames["memory"].sort("start_ns", maintain_order=True)
+        kinds = found["device_type"].replace_strict(
+            _DEVICES, default="device", return_dtype=pl.String
+        )
+        index = pl.when(pl.col("device_id") >= 0).then(
+            pl.concat_str(pl.lit(":"), pl.col("device_id").cast(pl.String))
+        )
+        rows = host.innermost(found["thread"], found["start_ns"])
+        columns: dict[str, object] = {
+            "rank": pl.repeat(self._rank, found.height, dtype=pl.Int32, eager=True),
+            "time_ns": found["start_ns"],
+            "device": found.select(pl.concat_str(kinds, index.fill_null(""))).to_series(),
+            "kind": found.select(
+                pl.when(pl.col("bytes") < 0).then(pl.lit("free")).otherwise(pl.lit("alloc"))
+            ).to_series(),
+            **{name: found[name] for name in ("bytes", "total_allocated", "total_reserved")},
+            "operator": rows + self._origin.first_operator,
+        }
+        return tables.frame("memory", columns)
+
+
+def _steps(marks: Marks, rank: int) -> pl.DataFrame:
+    rows = marks.ranges()
+    columns: dict[str, object] = {
+        "step": [step for _, _, step in rows],
+        "rank": [rank] * len(rows),
+        "phase": ["active"] * len(rows),
+        "start_ns": [start for start, _, _ in rows],
+        "duration_ns": [end - start for start, end, _ in rows],
+    }
+    return tables.frame("steps", columns)
+
+
+def _free(name: str) -> str:
+    return f"args.{name}" if name in tables.SCHEMAS["kernels"] else name
+
+
+def _told(head: Mapping[str, Any], *, kernels: bool) -> Told:
+    """Return what a trace says of its origin; torch calls ROCm's devices cuda, too."""
+    devices = head.get("deviceProperties")
+    names = [
+        str(each["name"])
+        for each in (devices if isinstance(devices, list) else [])
+        if isinstance(each, dict) and "name" in each
+    ]
+    spread = head.get("distributedInfo")
+    rank = spread.get("rank") if isinstance(spread, dict) else None
+    versions = {
+        word.removesuffix("_version"): str(head[word])
+        for word in head
+        if word.endswith("_version") and isinstance(head[word], str | int)
+    }
+    return Told(
+        device="cuda" if names or kernels else "cpu",
+        device_name=names[0] if names else "",
+        host=str(head.get("host_name", "")),
+        rank=rank if isinstance(rank, int) and 0 <= rank < 1 << 31 else None,
+        versions=versions,
+        settings={f"profiler.{name}": bool(head[name]) for name in SETTINGS if name in head},
+    )
+
+
+def _values(codes: Codes, parse: Callable[[Any], Any]) -> list[Any]:
+    """Parse the distinct texts of an argument; null for what is none of its kind."""
+    found = []
+    for text in codes:
+        try:
+            value = json.loads(text.decode(errors="replace"))
+            found.append(None if value is None else parse(value))
+        except (ValueError, TypeError, RecursionError):
+            found.append(None)
+    return found
+
+
+def _gathered(
+    numbers: pl.Series, codes: Codes, parse: Callable[[Any], Any], dtype: pl.DataType
+) -> pl.Series:
+    return pl.Series(_values(codes, parse), dtype=dtype).gather(numbers)
+
+
+def _shapes(value: list[Any]) -> list[list[int]] | None:
+    """A list of tensors has no shape of its own, as in torch's own tables."""
+    found = [[_size(size) for size in shape] if _flat(shape) else [] for shape in _list(value)]
+    return found or None
+
+
+def _flat(shape: Any) -> bool:
+    return not any(isinstance(each, list) for each in _list(shape))
+
+
+def _size(value: Any) -> int:
+    if not isinstance(value, int) or abs(value) > _LATEST:
+        raise TypeError(value)
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(value)
+    return value
+
+
+def _words(value: list[Any]) -> list[str | None] | None:
+    return [str(each) or None for each in _list(value)] or None
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value)
+
+
+def _text(value: Any) -> str | None:
+    return str(value) or None

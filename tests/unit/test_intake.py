@@ -1,0 +1,210 @@
+"""Captures from elsewhere become runs: judged by what they tell, and left as they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness import intake, pipeline
+from harness.errors import RefusedError
+from harness.readers import ascend
+from harness.records import RunRecord
+from tests.unit.test_readers_text import EVENTS, HEADER, KERNELS, folder
+
+FILES = {"trace_view.json": EVENTS, "kernel_details.csv": [HEADER, *KERNELS]}
+COMMON: dict[str, Any] = {
+    "activities": ["ProfilerActivity.CPU", "ProfilerActivity.NPU"],
+    "record_shapes": True,
+    "with_stack": True,
+    "with_flops": False,
+}
+EXPERIMENTAL: dict[str, Any] = {
+    "_profiler_level": "Level1",
+    "_aic_metrics": "ACL_AICORE_NONE",
+    "_export_type": "text",
+}
+
+
+def info(rank: int = 0, **experimental: Any) -> dict[str, Any]:
+    config = {"common_config": COMMON, "experimental_config": EXPERIMENTAL | experimental}
+    return {"config": config, "rank_id": rank, "torch_npu_version": "2.7.1"}
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def taken(path: Path, out: Path) -> RunRecord:
+    return pipeline.read_capture(path, out).record
+
+
+def statuses(record: RunRecord) -> dict[str, str]:
+    return {item.setting.rpartition(".")[2]: item.status for item in record.delivery}
+
+
+def test_a_capture_is_judged_by_its_own_record_and_stays_as_it_is(tmp_path: Path) -> None:
+    capture = folder(tmp_path / "there", FILES, info())
+    before = snapshot(tmp_path / "there")
+    record = taken(capture, tmp_path / "out")
+    assert statuses(record) == {
+        "activities": "delivered",
+        "record_shapes": "delivered",
+        "with_stack": "delivered",
+        "profiler_level": "delivered",
+        "export_type": "delivered",
+        "with_flops": "not_asked",
+        "aic_metrics": "not_asked",
+    }
+    assert (record.exit_code, record.verdict, record.status) == (0, "delivered", "ok")
+    assert record.requested["profiler.experimental.profiler_level"] == "Level1"
+    assert (record.device, record.versions["torch_npu"]) == ("npu", "2.7.1")
+    assert (tmp_path / "out" / "raw" / capture.name).resolve() == capture
+    assert pl.read_parquet(tmp_path / "out" / "tables" / "kernels.parquet").height == 4
+    assert str(capture) in (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert snapshot(tmp_path / "there") == before
+
+
+def test_level0_is_told_from_its_kernels_beside_communication_that_has_a_core(
+    tmp_path: Path,
+) -> None:
+    core = HEADER.index("Accelerator Core")
+    lean = [[*row[:core], "N/A", *row[core + 1 :]] for row in KERNELS[:2]]
+    files = FILES | {"kernel_details.csv": [HEADER, *lean, KERNELS[2]]}
+    record = taken(folder(tmp_path, files, info(_profiler_level="Level0")), tmp_path / "out")
+    assert statuses(record)["profiler_level"] == "delivered"
+
+
+def test_what_was_asked_and_did_not_come_ends_in_exit_3(tmp_path: Path) -> None:
+    record = taken(folder(tmp_path, FILES, info(_profiler_level="Level0")), tmp_path / "out")
+    assert statuses(record)["profiler_level"] == "substituted"
+    assert (record.exit_code, record.verdict, record.status) == (3, "not_delivered", "ok")
+
+
+def test_a_capture_without_a_record_was_asked_for_nothing_that_is_known(tmp_path: Path) -> None:
+    record = taken(folder(tmp_path, FILES), tmp_path / "out")
+    assert (record.exit_code, record.verdict, record.delivery) == (0, "delivered", ())
+    text = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert "nothing is known of what was asked for" in text
+
+
+def test_ranks_of_one_profile_are_one_run(tmp_path: Path) -> None:
+    for rank, exports in ((0, ["text", "db"]), (1, ["db", "text"])):
+        # torch_npu keeps a set, and writes it in any order.
+        folder(tmp_path / "both" / str(rank), FILES, info(rank, _export_type=exports))
+    record = taken(tmp_path / "both", tmp_path / "out")
+    operators = pl.read_parquet(tmp_path / "out" / "tables" / "operators.parquet")
+    assert operators["rank"].value_counts().sort("rank").rows() == [(0, 6), (1, 6)]
+    assert operators["id"].n_unique() == 12
+    assert len(list((tmp_path / "out" / "raw").iterdir())) == 2
+    assert statuses(record)["activities"] == "delivered"
+
+
+def test_chrome_traces_of_ranks_are_told_apart_by_their_names(tmp_path: Path) -> None:
+    event = {"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 1, "tid": 1, "ts": 1, "dur": 1}
+    trace = {"schemaVersion": 1, "traceEvents": [event]}
+    (tmp_path / "in").mkdir()
+    for rank in (0, 3):
+        (tmp_path / "in" / f"rank{rank}.json").write_text(json.dumps(trace), encoding="utf-8")
+    (tmp_path / "in" / "other.json").write_text("{}", encoding="utf-8")
+    record = taken(tmp_path / "in", tmp_path / "out")
+    operators = pl.read_parquet(tmp_path / "out" / "tables" / "operators.parquet")
+    assert operators["rank"].to_list() == [0, 3]
+    assert (record.exit_code, record.requested, record.device) == (0, {}, "cpu")
+
+
+def test_what_is_broken_is_kept_in_part_and_said(tmp_path: Path) -> None:
+    cut = json.dumps(EVENTS).encode()[:-200]
+    capture = folder(tmp_path, FILES | {"trace_view.json": cut})
+    record = taken(capture, tmp_path / "out")
+    assert (record.exit_code, statuses(record)) == (3, {"read": "partial"})
+    assert "trace_view.json: cut off at byte" in record.delivery[0].why
+    assert pl.read_parquet(tmp_path / "out" / "tables" / "kernels.parquet").height == 4
+
+
+def test_a_table_that_ends_early_is_noticed_by_the_count_of_another(tmp_path: Path) -> None:
+    statistic = [["OP Type", "Core Type", "Count"], ["MatMulV2", "AI_CORE", 1], ["Relu", "", 2]]
+    for rows, exit_code in ((KERNELS, 0), (KERNELS[:2], 3)):
+        files = {"kernel_details.csv": [HEADER, *rows], "op_statistic.csv": statistic}
+        root = tmp_path / str(exit_code)
+        record = taken(folder(root, FILES | files), root / "out")
+        assert record.exit_code == exit_code
+    assert record.delivery[0].why == (
+        "kernel_details.csv: 2 kernels of 3 kernels by op_statistic.csv: the file was cut off"
+    )
+
+
+def refusal(path: Path, out: Path) -> str:
+    with pytest.raises(RefusedError) as raised:
+        pipeline.read_capture(path, out)
+    return str(raised.value)
+
+
+def test_captures_of_different_profiles_are_refused(tmp_path: Path) -> None:
+    folder(tmp_path / "in" / "a", FILES, info())
+    folder(tmp_path / "in" / "b", FILES, info(_profiler_level="Level2"))
+    says = refusal(tmp_path / "in", tmp_path / "out")
+    assert "they differ in profiler.experimental.profiler_level" in says
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_read_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert "there is no such file or folder" in refusal(tmp_path / "absent", out)
+    (tmp_path / "empty").mkdir()
+    assert "no capture is in it" in refusal(tmp_path / "empty", out)
+    (tmp_path / "notes.txt").write_text("hello", encoding="utf-8")
+    assert "notes.txt: no reader knows it" in refusal(tmp_path / "notes.txt", out)
+    (tmp_path / "raw_ascend_pt").mkdir()
+    assert "torch_npu has not analysed it" in refusal(tmp_path / "raw_ascend_pt", out)
+    (tmp_path / "half.json").write_text('{"schemaVersion": 1, "trac', encoding="utf-8")
+    assert 'half.json: no list "traceEvents"' in refusal(tmp_path / "half.json", out)
+    assert not out.exists()
+
+
+def test_a_folder_with_anything_in_it_is_not_written_to(tmp_path: Path) -> None:
+    capture = folder(tmp_path / "in", FILES)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("keep", encoding="utf-8")
+    assert "there is something in its place already" in refusal(capture, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    file = tmp_path / "out" / "mine.txt"
+    assert "there is something in its place already" in refusal(capture, file)
+    assert "the folder cannot be made: Not a directory" in refusal(capture, file / "below")
+
+
+def test_a_renamed_capture_and_its_output_folder_are_found(tmp_path: Path) -> None:
+    capture = folder(tmp_path, FILES, info()).rename(tmp_path / "renamed")
+    for path in (capture, capture / ascend.OUTPUT):
+        assert intake.read(path).captures == (capture,)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_no_damage_to_a_capture_ends_in_a_traceback(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    capture = folder(tmp_path_factory.mktemp("damaged"), FILES, info())
+    files = sorted(path for path in capture.rglob("*") if path.is_file())
+    path = data.draw(st.sampled_from(files))
+    content = path.read_bytes()
+    at = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        path.write_bytes(content[:at])
+    else:
+        path.write_bytes(content[:at] + bytes([data.draw(st.integers(0, 255))]) + content[at + 1 :])
+    try:
+        foreign = intake.read(capture)
+    except RefusedError as error:
+        assert capture.name in str(error)  # noqa: PT017
+    else:
+        assert foreign.read
+        intake.asked(foreign.told)
+        intake.not_asked(foreign.told)
