@@ -351,7 +351,7 @@ def _consistency(record: RunRecord) -> Iterator[Section]:
 def _counted(record: RunRecord) -> str:
     statuses = [each.status for each in record.consistency]
     holding, broken = statuses.count("holds"), statuses.count("broken")
-    return f"{holding} consistency checks hold, {len(statuses) - holding - broken} do not apply"
+    return f"{holding} consistency checks hold, {len(statuses) - holding - broken} not applicable"
 
 
 def _undelivered(item: Delivery) -> str:

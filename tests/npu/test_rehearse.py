@@ -78,7 +78,7 @@ def test_capture_agrees_with_itself(level1: Run) -> None:
         assert each.difference is not None
         # Steps of some microseconds make 20 ns much, relatively.
         assert each.difference < (1e-2 if "step_trace_time" in name else 1e-5)
-    assert "  8 consistency checks hold, 1 do not apply" in level1.out
+    assert "  8 consistency checks hold, 1 not applicable" in level1.out
 
 
 def test_steps_are_broken_down(level1: Run) -> None:

@@ -344,7 +344,7 @@ def test_summary_names_what_is_broken_and_counts_the_rest() -> None:
     shown = {part.title: part for part in sections(good, empty, "run")}
     assert "Consistency: what contradicts itself in the capture" not in shown
     delivery = "Delivery: what was asked, what arrived"
-    assert shown[delivery].notes == ("1 consistency checks hold, 0 do not apply",)
+    assert shown[delivery].notes == ("1 consistency checks hold, 0 not applicable",)
 
     bad = pipeline._ended(RECORD, capture(), (DELIVERED,), (HOLDS, BROKEN))
     shown = {part.title: part for part in sections(bad, empty, "run")}
@@ -352,7 +352,7 @@ def test_summary_names_what_is_broken_and_counts_the_rest() -> None:
     assert part.rows == (("✗", "op_statistic.csv", "2 kernels", "1 kernels"),)
     assert part.notes == (
         "op_statistic.csv: Relu: 2 and 1",
-        "1 consistency checks hold, 0 do not apply",
+        "1 consistency checks hold, 0 not applicable",
     )
     assert shown[delivery].notes == ()
     assert "python -m harness read run" in shown["Files"].notes[-1]
