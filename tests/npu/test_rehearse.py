@@ -90,6 +90,32 @@ def test_steps_are_broken_down(level1: Run) -> None:
     assert "Steps on the device (emulated: invented)" in level1.out
 
 
+SLOW = """
+import torch
+
+
+def factory(device, dtype, seed):
+    matrix = torch.ones(256, 256, device=device)
+
+    def step():
+        for _ in range(20):
+            matrix @ matrix
+
+    return step
+"""
+
+
+def test_no_kernel_of_the_warm_up_leaks_into_the_window(tmp_path: Path) -> None:
+    """The host is far ahead of the device at the end of each step, unless it waits."""
+    (tmp_path / "slow_steps.py").write_text(SLOW, encoding="utf-8")
+    words = ["workload=callable", "workload.target=slow_steps:factory"]
+    run = run_harness(tmp_path, "rehearse", *words)
+    assert run.code == 0, run.out + run.err
+    counts = run.table("kernels")["step"].value_counts().sort("step").rows()
+    assert counts == [(1, 20), (2, 20), (3, 20)]
+    assert len({row["Step Id"] for row in kernel_details(run)}) == 3
+
+
 def test_kernels_are_linked_to_their_operators(level1: Run) -> None:
     linked = level1.table("kernels").join(
         level1.table("operators"), left_on="operator", right_on="id", suffix="_of"

@@ -10,7 +10,7 @@ import pytest
 from harness import pipeline
 from harness.collect import collect
 from harness.compose import compose_jobs
-from harness.errors import ExitCode, Problem, RefusedError, worst
+from harness.errors import ExitCode, MachineError, Problem, RefusedError, worst
 from harness.plan import plan
 from harness.records import RUN_FILE, Outcome, Progress, StepTime, write_json
 from harness.run import _death, _Lines
@@ -113,3 +113,16 @@ def test_record_is_true_when_the_run_cannot_be_read_back(
     assert record is not None
     assert (record.status, record.exit_code) == (status, code)
     assert "before the run was read back" in record.reason
+
+
+def test_a_run_whose_captures_cannot_be_analysed_here_is_what_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "run", lambda *_values: Outcome(status="ok"))
+    pipeline.run_job(composed(), tmp_path, overrides=(), watch=_Silent())
+    kept = pipeline.read_record(tmp_path / RUN_FILE)
+    cannot = Outcome(status="cannot", reason="torch_npu cannot be loaded")
+    monkeypatch.setattr(pipeline, "analyse", lambda *_values: cannot)
+    with pytest.raises(MachineError, match="cannot be loaded"):
+        pipeline.read_run(tmp_path, watch=_Silent(), limit_s=None)
+    assert pipeline.read_record(tmp_path / RUN_FILE) == kept
