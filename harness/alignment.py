@@ -1,102 +1,152 @@
-"""Which elements of two sequences are the same one: minimal edits, and where these are not unique.
+"""Which elements of sequences are the same one: minimal edits, and where these are not unique.
 
 Kernels of two runs of one program differ in few places, but programs repeat themselves, so that
 several alignments may be minimal. A pair is certain if every minimal alignment has it.
 
 Two minimal alignments that cross each other make two more, one of their upper and one of their
 lower parts. So there are two extreme ones, between which all others lie, and a pair of both
-extremes is one of all. They are read off the bit-parallel recurrence for the longest common
+extremes is one of all. For a sequence in one that holds it, these are its first and its last
+embedding. For two others, they are read off the bit-parallel recurrence of the longest common
 subsequence (Hyyrö, Bit-Parallel LCS-length Computation Revisited, 2004), in the band that a bound
 of the distance leaves: n elements at distance d cost n steps on 2 d bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-Pairs = list[tuple[int, int]]
-"""Positions in the first and in the second sequence, both ascending."""
+Pair = tuple[int, int]
+"""Positions in the first and in the second sequence."""
+Tokens = tuple[int, ...]
 
 _LEAST_BOUND: Final = 128
 _LIKELY: Final = 25
 """One element in so many is taken to differ; more of them cost a second pass."""
+_LEAST_BLOCK: Final = 256
+"""Rows for which the band stays where it is."""
 _MOST_BITS: Final = 1 << 33
 """What the states of one alignment may take: 1 GiB."""
 
 
 class TooDifferentError(Exception):
-    """The sequences have so little in common that aligning them would take too much memory."""
+    """Two sequences have so little in common that aligning them would take too much memory."""
 
 
-class Alignment(NamedTuple):
-    """How one sequence lies on another."""
+class Whole(NamedTuple):
+    """A sequence that holds several others, what minimal alignments pair being there once."""
 
-    pairs: Pairs
-    """Those of one minimal alignment."""
-    doubtful: tuple[set[int], set[int]]
-    """Positions in each sequence that another minimal alignment pairs otherwise."""
-
-
-def align(first: Sequence[int], second: Sequence[int]) -> Alignment:
-    """Return a minimal alignment of two sequences, and what is not certain of it.
-
-    What is minimal is the number of insertions and deletions. An element that is neither paired
-    nor doubtful is in no minimal alignment paired. Raises `TooDifferentError`.
-    """
-    if first == second:
-        return Alignment([(at, at) for at in range(len(first))], (set(), set()))
-    band = _banded(first, second)
-    pairs = band.lower()
-    return Alignment(pairs, _doubtful(first, second, pairs, band.upper()))
+    tokens: Tokens
+    doubtful: frozenset[int]
+    """Positions of what other minimal alignments would pair otherwise."""
 
 
-def union(first: Sequence[int], second: Sequence[int]) -> list[int]:
-    """Return a sequence that holds both, with what a minimal alignment pairs once.
+class Embedding(NamedTuple):
+    """Where the elements of a sequence are in one that holds it."""
+
+    places: list[int]
+    """Ascending; of several embeddings the first."""
+    doubtful: set[int]
+    """Places in the whole that another embedding would take or leave."""
+
+
+def whole(sequences: Iterable[Tokens]) -> Whole:
+    """Return a sequence that holds all: the longest, with what the others have beyond it.
 
     Raises `TooDifferentError`.
     """
-    if first == second:
-        return list(first)
+    longest, *others = sorted(dict.fromkeys(sequences), key=lambda sequence: -len(sequence))
+    found = Whole(longest, frozenset())
+    for sequence in others:
+        if _first_embedding(found.tokens, sequence) is None:
+            found = _joined(found, sequence)
+    return found
+
+
+def embed(held: Tokens, sequence: Tokens) -> Embedding:
+    """Return where `sequence` is in `held`. Raises ValueError if it is not."""
+    if held == sequence:
+        return Embedding(list(range(len(held))), set())
+    first = _first_embedding(held, sequence)
+    if first is None:
+        raise ValueError("the one sequence does not hold the other")
+    mirrored = _first_embedding(held[::-1], sequence[::-1])
+    assert mirrored is not None
+    last = (len(held) - 1 - at for at in reversed(mirrored))
+    doubtful, _ = _doubtful(
+        held,
+        sequence,
+        list(zip(first, range(len(first)), strict=True)),
+        zip(last, range(len(first)), strict=True),
+    )
+    return Embedding(first, doubtful)
+
+
+def _first_embedding(held: Tokens, sequence: Tokens) -> list[int] | None:
+    found: list[int] = []
+    find, at = held.index, -1
+    try:
+        for token in sequence:
+            at = find(token, at + 1)
+            found.append(at)
+    except ValueError:
+        return None
+    return found
+
+
+def _joined(held: Whole, sequence: Tokens) -> Whole:
+    """Add to a whole what a sequence has beyond it."""
+    band = _banded(held.tokens, sequence)
+    pairs = band.lower()
+    doubtful, beyond = _doubtful(held.tokens, sequence, pairs, band.upper())
+    doubtful |= held.doubtful
     merged: list[int] = []
-    for (i, j), (next_i, next_j) in _gaps(_banded(first, second).lower(), first, second):
-        merged += first[i + 1 : next_i]
-        merged += second[j + 1 : next_j]
-        merged += first[next_i : next_i + 1]
-    return merged
+    doubts: set[int] = set()
 
+    def add(tokens: Tokens, start: int, end: int, doubted: set[int]) -> None:
+        if doubted:
+            shift = len(merged) - start
+            doubts.update(at + shift for at in range(start, end) if at in doubted)
+        merged.extend(tokens[start:end])
 
-def _gaps(
-    pairs: Pairs, first: Sequence[int], second: Sequence[int]
-) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Yield each two pairs that follow each other, the ends of the sequences being pairs, too."""
-    return pairwise([(-1, -1), *pairs, (len(first), len(second))])
+    done, used = 0, 0
+    for at, other in [*pairs, (len(held.tokens), len(sequence))]:
+        if other > used:
+            add(held.tokens, done, at, doubtful)
+            add(sequence, used, other, beyond)
+            done = at
+        used = other + 1
+    add(held.tokens, done, len(held.tokens), doubtful)
+    return Whole(tuple(merged), frozenset(doubts))
 
 
 def _doubtful(
-    first: Sequence[int], second: Sequence[int], lower: Pairs, upper: Pairs
+    first: Tokens, second: Tokens, lower: Sequence[Pair], upper: Iterable[Pair]
 ) -> tuple[set[int], set[int]]:
+    """Return the positions in each that another alignment between the extremes pairs otherwise."""
     doubt: tuple[set[int], set[int]] = (set(), set())
-    certain = sorted(set(lower).intersection(upper))
-    if len(certain) == len(lower):
-        return doubt
-    number = {pair: at for at, pair in enumerate(lower)}
-    borders = [-1, *(number[pair] for pair in certain), len(lower)]
-    for (at, next_at), ((i, j), (next_i, next_j)) in zip(
-        pairwise(borders), _gaps(certain, first, second), strict=True
-    ):
-        # All minimal alignments have equally many pairs between two that are certain.
-        if next_at - at == 1:
-            continue
+    # All minimal alignments have equally many pairs, before a certain one, too.
+    unequal = [at for at, (one, other) in enumerate(zip(lower, upper, strict=True)) if one != other]
+    for start, end in _stretches(unequal):
+        i, j = lower[start - 1] if start else (-1, -1)
+        next_i, next_j = lower[end] if end < len(lower) else (len(first), len(second))
         here, there = first[i + 1 : next_i], second[j + 1 : next_j]
         both = set(here).intersection(there)
-        doubt[0].update(i + 1 + place for place, one in enumerate(here) if one in both)
-        doubt[1].update(j + 1 + place for place, one in enumerate(there) if one in both)
+        doubt[0].update(i + 1 + at for at, token in enumerate(here) if token in both)
+        doubt[1].update(j + 1 + at for at, token in enumerate(there) if token in both)
     return doubt
 
 
-def _banded(columns: Sequence[int], rows: Sequence[int]) -> _Band:
+def _stretches(numbers: Sequence[int]) -> Iterator[Pair]:
+    """Yield the start and the end of each stretch of numbers that follow each other."""
+    if numbers:
+        cuts = [at for at, (one, other) in enumerate(pairwise(numbers), 1) if other != one + 1]
+        for start, end in pairwise([0, *cuts, len(numbers)]):
+            yield numbers[start], numbers[end - 1] + 1
+
+
+def _banded(columns: Tokens, rows: Tokens) -> _Band:
     longest = max(len(columns), len(rows))
     bound = max(_LEAST_BOUND, longest // _LIKELY, 2 * abs(len(columns) - len(rows)))
     band = _Band(columns, rows, bound)
@@ -110,11 +160,11 @@ class _Band:
     A state has a bit for each of these columns: 0 where one column more gives one pair more.
     """
 
-    def __init__(self, columns: Sequence[int], rows: Sequence[int], bound: int) -> None:
+    def __init__(self, columns: Tokens, rows: Tokens, bound: int) -> None:
         self._columns, self._rows = columns, rows
         width, height = len(columns), len(rows)
         right, left = (bound + width - height) // 2, (bound - width + height) // 2
-        self._height = block = max(256, bound)
+        self._height = block = max(_LEAST_BLOCK, bound)
         if height * (block + right + left) > _MOST_BITS:
             raise TooDifferentError
         masks = _masks(columns)
@@ -143,14 +193,14 @@ class _Band:
         self.distance = width + height - 2 * matches
         """Insertions and deletions; minimal if not above the bound."""
 
-    def lower(self) -> Pairs:
-        """Return the minimal alignment that leaves out columns as late as possible."""
-        found: Pairs = []
+    def lower(self) -> list[Pair]:
+        """Return the minimal alignment whose pairs are in the first columns possible."""
+        found: list[Pair] = []
         columns, rows, height = self._columns, self._rows, self._height
         column, row = len(columns), len(rows)
         while row and column:
-            start, states = self._blocks[(row - 1) // height]
             top = (row - 1) // height * height
+            start, states = self._blocks[top // height]
             while row > top and column:
                 at = column - 1 - start
                 if at >= 0 and states[row - top] >> at & 1:
@@ -163,20 +213,20 @@ class _Band:
         found.reverse()
         return found
 
-    def upper(self) -> Pairs:
-        """Return the minimal alignment that leaves out rows as late as possible."""
-        found: Pairs = []
+    def upper(self) -> list[Pair]:
+        """Return the minimal alignment whose pairs are in the first rows possible."""
+        found: list[Pair] = []
         columns, rows, height = self._columns, self._rows, self._height
         column, row = len(columns), len(rows)
         while row and column:
-            start, states = self._blocks[(row - 1) // height]
             top = (row - 1) // height * height
+            start, states = self._blocks[top // height]
             while row > top and column:
                 # A row adds a pair to the columns from the first bit that it changes up to the
                 # second, from the third to the fourth, and so on.
                 changed = states[row - top] ^ states[row - top - 1]
-                below = changed & ((1 << max(column - start, 0)) - 1)
-                if not below.bit_count() & 1:
+                before = changed & ((1 << max(column - start, 0)) - 1)
+                if not before.bit_count() & 1:
                     row -= 1
                 elif columns[column - 1] == rows[row - 1]:
                     row -= 1
@@ -188,8 +238,8 @@ class _Band:
         return found
 
 
-def _masks(columns: Sequence[int]) -> dict[int, int]:
-    """Return for each element the bits of its positions."""
+def _masks(columns: Tokens) -> dict[int, int]:
+    """Return for each token the bits of its positions."""
     places: dict[int, bytearray] = {}
     size = len(columns) // 8 + 1
     for at, token in enumerate(columns):

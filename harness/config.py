@@ -160,6 +160,17 @@ class Sweep(Settings, frozen=True, kw_only=True):
     Read by: pipeline."""
 
 
+Match = Literal["aligned", "strict"]
+
+
+class Merge(Settings, frozen=True, kw_only=True):
+    """How the runs of a sweep over groups of counters are joined."""
+
+    match: Match = "aligned"
+    """aligned: kernels are paired by minimal edits, and what not every run has is listed; strict:
+    runs that did not execute the same sequences are refused. Read by: merge."""
+
+
 class Request(Settings, frozen=True, kw_only=True):
     """All that a run is asked to be."""
 
@@ -181,3 +192,5 @@ class Request(Settings, frozen=True, kw_only=True):
     """Whether it runs over an emulator. Read by: run."""
     sweep: Sweep
     """How a sweep finds its earlier results. Read by: pipeline."""
+    merge: Merge
+    """How a sweep over groups of counters is joined. Read by: merge."""
