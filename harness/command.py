@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hydra._internal.utils import get_args_parser
 from msgspec import Struct
-from msgspec.structs import replace
 from rich.console import Console
 
 from harness.compose import Composition, compose_jobs
@@ -131,18 +130,23 @@ def composed(command: Command) -> Composition:
 
 
 def all_problems(composition: Composition) -> list[Problem]:
-    """Return what is wrong with any job, each problem once, with the job where not all have it."""
+    """Return what is wrong with any job, each problem once, with the jobs where not all have it.
+
+    What is wrong with several values of one setting, in the same way, is one problem.
+    """
     found = list(composition.problems)
-    seen: dict[Problem, list[str]] = {}
+    seen: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for job in composition.jobs:
-        own = [*job.problems, *(problems(job.request) if job.request else ())]
-        for problem in own:
-            seen.setdefault(problem, []).append(" ".join(job.overrides))
-    for problem, where in seen.items():
-        some = len(where) < len(composition.jobs)
-        note = f" (in {len(where)} of {len(composition.jobs)} jobs, first: {where[0]})"
-        allowed = problem.allowed + (note if some else "")
-        found.append(replace(problem, allowed=allowed))
+        for each in [*job.problems, *(problems(job.request) if job.request else ())]:
+            same = each.setting, each.allowed, each.fix
+            seen.setdefault(same, []).append((each.given, " ".join(job.overrides)))
+    for (setting, allowed, fix), where in seen.items():
+        given = ",".join(dict.fromkeys(value for value, _ in where))
+        jobs = list(dict.fromkeys(job for _, job in where))
+        some = len(jobs) < len(composition.jobs)
+        note = f" (in {len(jobs)} of {len(composition.jobs)} jobs, first: {jobs[0]})"
+        why = allowed + (note if some else "")
+        found.append(Problem(setting=setting, given=given, allowed=why, fix=fix))
     return found
 
 

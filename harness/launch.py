@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +19,10 @@ from omegaconf.errors import OmegaConfBaseException
 from harness import jobs, rendering
 from harness.command import ERR, OUT, Command, all_problems, composed, refuse
 from harness.compose import CONF, Composition, choices, identity, request_of
-from harness.errors import ExitCode, Problem, RefusedError, worst
-from harness.pipeline import check_machine, finished, run_job
-from harness.records import RUN_FILE, RunRecord, as_typed
+from harness.config import Request
+from harness.errors import ExitCode, Problem, RefusedError
+from harness.pipeline import Finished, check_machine, run_job
+from harness.records import RUN_FILE, RunRecord
 from harness.screen import Screen
 
 
@@ -95,25 +97,42 @@ def _sweep(command: Command, composition: Composition) -> ExitCode:
         f"hydra.sweep.dir={folder}",
         f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(repr, fixed))}]",
     ]
-    _state.total, _state.interrupted = len(composition.jobs), False
+    running = _sweeps[:] = [_Sweep(composition, jobs.kept(folder, composition))]
+    jobs.begin(folder, composition, running[0].kept)
     jobs.link_latest(folder)
-    _hydra(command, overrides)
-    records = jobs.records(folder, composition)
-    jobs.show(OUT, records, folder)
-    return worst(
-        record.exit_code if record and record.exit_code is not None else ExitCode.FAILED
-        for _, record in records
-    )
+    try:
+        _hydra(command, overrides)
+    except KeyboardInterrupt:
+        running[0].interrupted = True
+    finally:
+        # Whatever went wrong in one job, the others are told of.
+        found = jobs.end(folder, composition)
+        parts = jobs.sections(composition.swept, found, running[0].kept, folder)
+        jobs.keep_summary(parts, folder)
+        rendering.show(parts, OUT)
+    return ExitCode.INTERRUPTED if running[0].interrupted else jobs.exit_code(found)
 
 
-class _State:
-    """What the jobs of a sweep in this process share."""
+class _Sweep:
+    """What the jobs of the sweep in this process share."""
 
-    total = 1
-    interrupted = False
+    def __init__(self, composition: Composition, kept: list[bool]) -> None:
+        self.composition = composition
+        self.kept = kept
+        self.started = time.monotonic()
+        self.interrupted = False
+
+    def headline(self, number: int) -> None:
+        """Say which job begins, how long the sweep has taken, and what is kept."""
+        known = sum(self.kept)
+        passed = rendering.duration((time.monotonic() - self.started) * 1e9)
+        notes = [*([f"{passed} so far"] if number else []), *([f"{known} kept"] if known else [])]
+        text = jobs.varied_text(self.composition, self.composition.jobs[number])
+        jobs.headline(ERR, number, len(self.kept), text, ", ".join(notes))
 
 
-_state = _State()
+_sweeps: list[_Sweep] = []
+"""The one that is running, if any."""
 _done: list[RunRecord] = []
 
 
@@ -127,25 +146,38 @@ def job(config: DictConfig) -> None:
     request, found = request_of(config, {str(group): chosen[group] for group in chosen})
     if request is None:
         raise RefusedError(found)
-    sweeping = str(run.mode) == "RunMode.MULTIRUN"
-    if sweeping:
-        typed = as_typed(overrides, rehearsed=request.rehearsal.emulate)
-        jobs.headline(ERR, run.job.num, _state.total, typed)
-        if _state.interrupted:
-            ERR.print("not run: the sweep was interrupted")
-            return
-        if request.sweep.resume and finished(request, folder):
-            ERR.print("kept from before; sweep.resume=false runs it again")
-            return
+    if str(run.mode) == "RunMode.MULTIRUN":
+        _one_of_many(_sweeps[0], int(run.job.num), request, folder, overrides)
+        return
+    jobs.link_latest(folder)
+    done = _run(request, folder, overrides)
+    _done.append(done.record)
+    rendering.show(done.summary, OUT)
+
+
+def _one_of_many(
+    sweep: _Sweep, number: int, request: Request, folder: Path, overrides: tuple[str, ...]
+) -> None:
+    """Run a job of a sweep, unless it is kept; its summary stays in its folder."""
+    sweep.headline(number)
+    if sweep.interrupted:
+        ERR.print("not run: the sweep was interrupted")
+    elif sweep.kept[number]:
+        ERR.print("kept from before; sweep.resume=false runs it again")
     else:
-        jobs.link_latest(folder)
+        record = _run(request, folder, overrides).record
+        sweep.interrupted |= record.status == "interrupted"
+        text = f"{record.verdict.replace('_', ' ')}, exit code {record.exit_code}"
+        where = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+        ERR.print(f"{text}: {where}/summary.md", markup=False, highlight=False, soft_wrap=True)
+
+
+def _run(request: Request, folder: Path, overrides: tuple[str, ...]) -> Finished:
     with Screen(ERR) as screen:
         done = run_job(request, folder, overrides=overrides, watch=screen)
-    _state.interrupted |= done.record.status == "interrupted"
-    _done.append(done.record)
     if done.traceback:
         OUT.print(f"\n{done.traceback.rstrip()}", highlight=False, markup=False)
-    rendering.show(done.summary, OUT)
+    return done
 
 
 def _hydra(command: Command, overrides: Sequence[str]) -> ExitCode:

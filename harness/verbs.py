@@ -25,7 +25,7 @@ def _check(command: Command) -> ExitCode:
     for number, job in enumerate(composition.jobs):
         assert job.request is not None
         if composition.multirun:
-            jobs.headline(OUT, number, len(composition.jobs), job.overrides)
+            jobs.headline(OUT, number, len(composition.jobs), jobs.typed(job))
         checking.show(job.request, OUT)
     return ExitCode.OK
 
