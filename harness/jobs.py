@@ -97,7 +97,7 @@ def kept(folder: Path, composition: Composition) -> list[bool]:
     return [
         job.request is not None
         and job.request.sweep.resume
-        and finished(job.request, folder / _name(composition, job)) is not None
+        and finished(job.request, folder / folder_name(composition, job)) is not None
         for job in composition.jobs
     ]
 
@@ -125,7 +125,7 @@ def end(folder: Path, composition: Composition) -> Jobs:
     found = []
     for job in composition.jobs:
         assert job.request is not None
-        record = read_record(folder / _name(composition, job) / RUN_FILE)
+        record = read_record(folder / folder_name(composition, job) / RUN_FILE)
         if record is not None and record.request_hash != request_hash(job.request):
             record = None
         code = None if record is None else record.exit_code
@@ -146,14 +146,15 @@ def exit_code(found: Jobs) -> ExitCode:
 def sections(
     swept: Sequence[str], found: Jobs, kept: Sequence[bool], folder: Path
 ) -> list[Section]:
-    """Return the table of a sweep's jobs, for people."""
-    figures = _table(swept, found, folder).rows(named=True)
+    """Return the table of a sweep's jobs, for people, with the reasons of those that failed."""
     rows = []
+    notes = []
+    short = _short(swept)
+    figures = _table(swept, found, folder).rows(named=True)
     for (job, record), figure, there in zip(found, figures, kept, strict=True):
         times = [figure[name] for name in ("clean_step_ns", "profiled_step_ns", "device_ns")]
         clean, profiled, device = ("–" if time is None else duration(time) for time in times)
         slower = figure["overhead"]
-        verdict = "" if record is None else record.verdict.replace("_", " ")
         rows.append(
             (
                 *(job.values.get(key, "") for key in swept),
@@ -162,25 +163,36 @@ def sections(
                 profiled,
                 "–" if slower is None else f"{slower:.2f} ×",
                 device,
-                ": ".join(filter(None, [f"{verdict}, kept" if there else verdict, job.reason])),
+                f"{_result(record)}, kept" if there else _result(record),
             )
         )
+        if job.reason:
+            values = zip(short, (job.values.get(key, "") for key in swept), strict=True)
+            notes.append(f"{' '.join(map('='.join, values))}: {job.reason}")
     records = [record for _, record in found if record is not None]
-    done = sum(job.exit_code == ExitCode.OK for job, _ in found)
+    done = sum(record.verdict == "delivered" and not record.exit_code for record in records)
     emulated = " (emulated: invented)" if any(each.emulated for each in records) else ""
-    notes = [f"{folder}/: {SWEEP_FILE}, summary.md, tables/, and a folder for each job"]
-    if left := len(found) - done:
+    notes.append(f"{folder}/: {SWEEP_FILE}, summary.md, tables/, and a folder for each job")
+    if left := sum(job.exit_code != ExitCode.OK for job, _ in found):
         jobs = f"{left} job{'s' if left > 1 else ''}"
-        notes.append(f"the same command again keeps what was delivered and runs {jobs}")
+        notes.append(f"the same command again keeps what was delivered, and runs {jobs}")
     columns = (">exit", ">clean step", ">profiled step", ">overhead", ">device/step", "result")
     return [
         Section(
             title=f"Sweep{emulated}: {done} of {len(found)} jobs delivered",
-            columns=(*_short(swept), *columns),
+            columns=(*short, *columns),
             rows=tuple(rows),
             notes=tuple(notes),
         )
     ]
+
+
+def _result(record: RunRecord | None) -> str:
+    if record is None or record.exit_code is None:
+        return "no result"
+    if record.exit_code in {ExitCode.OK, ExitCode.NOT_DELIVERED}:
+        return record.verdict.replace("_", " ")
+    return "cannot" if record.exit_code == ExitCode.CANNOT else record.status
 
 
 def keep_summary(parts: Sequence[Section], folder: Path) -> None:
@@ -188,7 +200,7 @@ def keep_summary(parts: Sequence[Section], folder: Path) -> None:
     (folder / "summary.md").write_text(rendering.markdown(parts), encoding="utf-8")
 
 
-def _name(composition: Composition, job: Job) -> str:
+def folder_name(composition: Composition, job: Job) -> str:
     """Return the name of a job's folder, as conf/config.yaml has Hydra make it."""
     varied = [text for text in job.overrides if setting_of(text) in composition.swept]
     return slug(",".join(sorted(varied)))
@@ -197,7 +209,7 @@ def _name(composition: Composition, job: Job) -> str:
 def _job(composition: Composition, job: Job, *, code: int | None, reason: str = "") -> SweepJob:
     values = {setting_of(text): text.partition("=")[2] for text in job.overrides}
     return SweepJob(
-        folder=_name(composition, job),
+        folder=folder_name(composition, job),
         overrides=job.overrides,
         values={key: values[key] for key in composition.swept if key in values},
         exit_code=code,
