@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.config import Request
+from harness.devices import TARGETS
 from harness.errors import Problem, RefusedError
 from harness.overrides import (
     Catalogue,
     add_folder,
+    added_twice,
     ambiguous,
+    as_typed,
     enumerable,
     first_value,
     forced,
@@ -62,7 +65,7 @@ class Composition(Struct, frozen=True, kw_only=True):
     multirun: bool
     """Whether it is a sweep: by ``-m``, or by ``hydra.mode`` in a config."""
     swept: tuple[str, ...]
-    """The keys that the sweep varies."""
+    """The settings that the sweep varies, or that its file does, without their ``+``."""
     jobs: tuple[Job, ...]
     """The jobs in the order in which they will run; empty if the command line is wrong."""
     problems: tuple[Problem, ...]
@@ -101,24 +104,69 @@ def compose_jobs(
             params = OmegaConf.to_container(first.hydra.sweeper.params or OmegaConf.create({}))
             assert isinstance(params, dict)
             texts = [f"{key!s}={value}" for key, value in params.items()]
-            swept = judged(texts, composer.catalogue, found) + kept
-            found += sweep_problems(swept)
-            swept = list(filter(enumerable, swept))
-            batches = BasicSweeper.split_arguments(swept, max_batch_size=None)[0]
+            written = judged(texts, composer.catalogue, found)
+            found += [*sweep_problems([*written, *kept]), *added_twice(written, kept)]
+            both = [each for each in [*written, *kept] if enumerable(each)]
+            # What a file varies is swept, even if the command line leaves it one value.
+            varied = {_key(each) for each in [*written, *kept] if each.is_sweep_override()}
+            foreign = dict(_foreign(first, both, varied))
+            found += foreign.values()
+            both = [each for each in both if _key(each) not in foreign]
+            swept = tuple(dict.fromkeys(_key(each) for each in both if _key(each) in varied))
+            # As Hydra does: of two that set the same, the last one counts.
+            batches = BasicSweeper.split_arguments(both, max_batch_size=None)[0]
         else:
             found += [ambiguous(override) for override in kept if override.is_sweep_override()]
-            swept = []
+            swept = ()
             batches = [[str(override.input_line) for override in fixed]]
         jobs = tuple(composer.job(batch) for batch in batches)
     return Composition(
         multirun=multirun,
-        swept=tuple(
-            override.get_key_element() for override in swept if override.is_sweep_override()
-        ),
+        swept=swept,
         jobs=jobs,
         problems=tuple(found),
         unswept={} if isinstance(base, Problem) else _unresolved(base),
     )
+
+
+def setting_of(override: str) -> str:
+    """Return the setting, or the group, of an override's text: ``++seed=1`` sets ``seed``."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _key(override: Override) -> str:
+    return str(override.key_or_group)
+
+
+def _foreign(
+    first: DictConfig, overrides: Sequence[Override], varied: Container[str]
+) -> Iterator[tuple[str, Problem]]:
+    """Yield the swept settings that only profilers of other devices have, each once.
+
+    Each job would say it again, of its own value.
+    """
+    device, sweep = first.device.get("name"), first.hydra.runtime.choices.get("sweep")
+    if device not in TARGETS or "device" in varied:
+        return
+    last = {_key(override): override for override in overrides}
+    for key in filter(varied.__contains__, last):
+        group, _, name = key.rpartition(".")
+        have = [
+            other
+            for other, target in TARGETS.items()
+            if name in target.experimental.__struct_fields__ and key not in target.cannot
+        ]
+        if group == "profiler.experimental" and have and device not in have:
+            rehearse = ", or python -m harness rehearse" if "npu" in have else ""
+            yield (
+                key,
+                Problem(
+                    setting="+sweep" if sweep else key,
+                    given=str(sweep or as_typed(last[key])),
+                    allowed=f"device={device} has no {name} to sweep",
+                    fix=f"device={have[0]}{rehearse}",
+                ),
+            )
 
 
 def choices(config_dir: str | None, config_name: str = "config") -> dict[str, list[str]]:
@@ -271,6 +319,14 @@ def _unresolved(config: DictConfig) -> dict[str, Any]:
     return {str(key): data[key] for key in data if key != "hydra"}
 
 
+def _without(data: Any, paths: Container[str], at: str = "") -> Any:
+    """Return nested settings without those at some dotted paths."""
+    if not isinstance(data, dict):
+        return data
+    named = {key: f"{at}.{key}" if at else str(key) for key in data}
+    return {key: _without(data[key], paths, named[key]) for key in data if named[key] not in paths}
+
+
 def identity(composition: Composition) -> str:
     """Return eight hex digits for what stays the same in a sweep: all but the swept values."""
     swept = sorted(composition.swept)
@@ -278,10 +334,10 @@ def identity(composition: Composition) -> str:
         text
         for job in composition.jobs
         for text in job.overrides
-        if text.partition("=")[0] not in swept and not text.lstrip("+").startswith("sweep.")
+        if setting_of(text) not in swept and not setting_of(text).startswith("sweep.")
     }
-    # How a sweep is resumed says nothing of what it measures.
-    unswept = {key: value for key, value in composition.unswept.items() if key != "sweep"}
+    # How a sweep is resumed says nothing of what it measures, and a swept value is none of all.
+    unswept = _without(composition.unswept, {"sweep", *swept})
     same = [unswept, sorted(fixed), swept]
     return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:8]
 
@@ -294,5 +350,6 @@ __all__ = [
     "compose_jobs",
     "identity",
     "request_of",
+    "setting_of",
     "slug",
 ]

@@ -108,6 +108,8 @@ Acceptable = Literal[
     "profiler.memory_timeline",
     "profiler.schedule",
     "profiler.experimental.aic_metrics",
+    "profiler.experimental.performance_events",
+    "profiler.experimental.profiler_metrics",
     "profiler.experimental.export_type",
     "profiler.experimental.host_sys",
     "profiler.experimental.l2_cache",

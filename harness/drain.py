@@ -6,7 +6,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from harness import tables
+from harness.counters import counted, measured, with_counts, with_metrics
 from harness.devices.base import LoweredProfiler, Sink
 from harness.events import tables_of
 
@@ -41,6 +44,8 @@ class TorchDrain:
             known = sink.coverage.get(kind)
             sink.coverage[kind] = known + more if known else more
         profiler.export_chrome_trace(str(self._raw("trace")))
+        for name, frame in self._counters(converted.frames, profiler).items():
+            tables.write(frame, part / f"{name}.parquet")
         if self.lowered.memory_timeline:
             with warnings.catch_warnings():
                 # The user asked for it by name; that torch may drop it is said in the docs.
@@ -49,6 +54,17 @@ class TorchDrain:
                     str(self._raw("memory_timeline")), str(sink.torch_device)
                 )
         self.cycle += 1
+
+    def _counters(self, frames: dict[str, pl.DataFrame], profiler: Any) -> dict[str, pl.DataFrame]:
+        """Return the tables that counters belong to, with them; they are in the trace alone."""
+        trace, found = self._raw("trace"), {}
+        if events := self.lowered.experimental.get("performance_events"):
+            counts = counted(trace, events)
+            sources = profiler.profiler.kineto_results.events()
+            found["operators"] = with_counts(frames["operators"], sources, counts)
+        if metrics := self.lowered.experimental.get("profiler_metrics"):
+            found["kernels"] = with_metrics(frames["kernels"], measured(trace, metrics))
+        return found
 
     def _raw(self, name: str) -> Path:
         suffix = "" if self.sink.cycles == 1 else f"_{self.cycle}"

@@ -98,7 +98,11 @@ DEMANDS = (
     ),
     Demand(
         setting="profiler.experimental.performance_events",
-        phrase="operators are there at all; the counters are in the trace",
+        phrase="operators have a count of each event",
+    ),
+    Demand(
+        setting="profiler.experimental.profiler_metrics",
+        phrase="kernels have a value of each metric",
     ),
     Demand(
         setting="profiler.experimental.profiler_level",

@@ -1,26 +1,44 @@
-"""The jobs of a sweep: their folder, their records, their table."""
+"""The jobs of a sweep: their folders, what is left of each, and the table of them all."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from statistics import median
+from typing import Final
 
-from rich import box
+import polars as pl
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from harness.compose import Composition
-from harness.pipeline import read_record
-from harness.records import RUN_FILE, RunRecord
-from harness.rendering import duration
+from harness import rendering, tables
+from harness.compose import Composition, Job, setting_of, slug
+from harness.errors import ExitCode, worst
+from harness.pipeline import finished, read_record, request_hash
+from harness.records import (
+    RUN_FILE,
+    SWEEP_FILE,
+    RunRecord,
+    SweepJob,
+    SweepRecord,
+    as_typed,
+    write_json,
+)
+from harness.rendering import Section, duration
 
 OUTPUTS = Path("outputs")
 
-Jobs = list[tuple[str, RunRecord | None]]
-"""Each expected job: its swept settings, and its record if it left one."""
+COUNTERS: Final = (
+    "profiler.experimental.aic_metrics",
+    "profiler.experimental.profiler_metrics",
+    "profiler.experimental.performance_events",
+)
+"""The settings that choose a group of counters: one run collects one group."""
+
+Jobs = Sequence[tuple[SweepJob, RunRecord | None]]
+"""Each expected job, and its record if it left one."""
 
 
 def sweep_folder(overrides: Sequence[str], composition: Composition, digest: str) -> Path:
@@ -36,62 +54,242 @@ def sweep_folder(overrides: Sequence[str], composition: Composition, digest: str
 
 def fixed_keys(composition: Composition) -> list[str]:
     """Return the keys that all jobs set alike, which their folders' names leave out."""
-    keys = {text.partition("=")[0] for text in composition.jobs[0].overrides}
+    keys = {setting_of(text) for text in composition.jobs[0].overrides}
     return sorted(keys - set(composition.swept))
 
 
-def swept_text(composition: Composition, overrides: Sequence[str]) -> str:
-    """Return the part of a job's settings that the sweep varies."""
-    fixed = set(fixed_keys(composition))
-    kept = [text for text in overrides if text.partition("=")[0] not in fixed]
-    return " ".join(kept) or "(nothing varies)"
+def varies_counters(composition: Composition) -> bool:
+    """Tell whether the jobs differ in their group of counters alone, so that they can be joined.
 
-
-def headline(console: Console, number: int, total: int, overrides: Sequence[str]) -> None:
-    """Print which job begins."""
-    console.print(
-        f"\n[bold]job {number + 1} of {total}[/bold]  {escape(' '.join(overrides))}",
-        highlight=False,
+    What else is varied makes other programs, or other profiles, of them.
+    """
+    return (
+        len(composition.jobs) > 1
+        and len(composition.swept) == 1
+        and composition.swept[0] in COUNTERS
     )
 
 
-def records(folder: Path, composition: Composition) -> Jobs:
-    """Return the jobs that were expected, each with its record; None where it left none."""
-    left: dict[tuple[str, ...], RunRecord] = {}
-    for path in folder.glob(f"*/{RUN_FILE}"):
-        record = read_record(path)
-        if record:
-            left[record.overrides] = record
-    found: Jobs = []
+def headline(console: Console, number: int, total: int, text: str, note: str = "") -> None:
+    """Print which job begins, and how far the sweep is."""
+    console.print(
+        f"\n[bold]job {number + 1} of {total}[/bold]  {escape(text)}"
+        + (f"  [dim]{escape(note)}[/dim]" if note else ""),
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def typed(job: Job) -> str:
+    """Return a job's settings as they were typed."""
+    assert job.request is not None
+    return " ".join(as_typed(job.overrides, rehearsed=job.request.rehearsal.emulate))
+
+
+def varied_text(composition: Composition, job: Job) -> str:
+    """Return the part of a job's settings that the sweep varies."""
+    kept = [text for text in job.overrides if setting_of(text) in composition.swept]
+    return " ".join(kept) or "(nothing varies)"
+
+
+def kept(folder: Path, composition: Composition) -> list[bool]:
+    """Tell of each job whether a delivered run of the same request is there already, and counts."""
+    return [
+        job.request is not None
+        and job.request.sweep.resume
+        and finished(job.request, folder / folder_name(composition, job)) is not None
+        for job in composition.jobs
+    ]
+
+
+def begin(folder: Path, composition: Composition, kept: Sequence[bool]) -> None:
+    """Write down which jobs are expected, and which are there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(
+        SweepRecord(
+            swept=composition.swept,
+            jobs=tuple(
+                _job(composition, job, code=ExitCode.OK if there else None)
+                for job, there in zip(composition.jobs, kept, strict=True)
+            ),
+        ),
+        folder / SWEEP_FILE,
+    )
+
+
+def end(folder: Path, composition: Composition) -> Jobs:
+    """Write down what became of each expected job, and return it.
+
+    The record of another request, as of an earlier sweep that this job was to replace, is none.
+    """
+    found = []
     for job in composition.jobs:
-        found.append((swept_text(composition, job.overrides), left.get(job.overrides)))
+        assert job.request is not None
+        record = read_record(folder / folder_name(composition, job) / RUN_FILE)
+        if record is not None and record.request_hash != request_hash(job.request):
+            record = None
+        code = None if record is None else record.exit_code
+        found.append((_job(composition, job, code=code, reason=_reason(record)), record))
+    write_json(
+        SweepRecord(swept=composition.swept, jobs=tuple(each for each, _ in found)),
+        folder / SWEEP_FILE,
+    )
+    tables.keep({"sweep": _table(composition.swept, found, folder)}, folder / "tables")
     return found
 
 
-def show(console: Console, jobs: Jobs, folder: Path) -> None:
-    """Print the table of a sweep's jobs."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("job", overflow="fold")
-    table.add_column("exit", justify="right")
-    table.add_column("clean step", justify="right")
-    table.add_column("profiled step", justify="right")
-    table.add_column("result", overflow="fold")
-    for name, record in jobs:
-        if record is None:
-            table.add_row(escape(name), "–", "–", "–", "left no result")
-            continue
-        times = [
-            duration(record.timing[phase].median_ns) if phase in record.timing else "–"
-            for phase in ("baseline", "active")
-        ]
-        result = record.reason or record.verdict.replace("_", " ")
-        table.add_row(escape(name), str(record.exit_code), *times, escape(result))
-    records = [record for _, record in jobs if record is not None]
-    done = sum(record.verdict == "delivered" for record in records)
-    title = "Sweep (emulated: invented)" if any(each.emulated for each in records) else "Sweep"
-    console.print(f"\n[bold]{title}[/bold]  {done} of {len(jobs)} jobs delivered", highlight=False)
-    console.print(table)
-    console.print(f"  {folder}/", highlight=False, markup=False)
+def exit_code(found: Jobs) -> ExitCode:
+    """Return a sweep's code; a job that left none has failed."""
+    return worst(ExitCode.FAILED if job.exit_code is None else job.exit_code for job, _ in found)
+
+
+def sections(
+    swept: Sequence[str], found: Jobs, kept: Sequence[bool], folder: Path
+) -> list[Section]:
+    """Return the table of a sweep's jobs, for people, with the reasons of those that failed."""
+    rows = []
+    notes = []
+    short = _short(swept)
+    figures = _table(swept, found, folder).rows(named=True)
+    for (job, record), figure, there in zip(found, figures, kept, strict=True):
+        times = [figure[name] for name in ("clean_step_ns", "profiled_step_ns", "device_ns")]
+        clean, profiled, device = ("–" if time is None else duration(time) for time in times)
+        slower = figure["overhead"]
+        rows.append(
+            (
+                *(job.values.get(key, "") for key in swept),
+                "–" if job.exit_code is None else str(job.exit_code),
+                clean,
+                profiled,
+                "–" if slower is None else f"{slower:.2f} ×",
+                device,
+                f"{_result(record)}, kept" if there else _result(record),
+            )
+        )
+        if job.reason:
+            values = zip(short, (job.values.get(key, "") for key in swept), strict=True)
+            notes.append(f"{' '.join(map('='.join, values))}: {job.reason}")
+    records = [record for _, record in found if record is not None]
+    done = sum(record.verdict == "delivered" and not record.exit_code for record in records)
+    emulated = " (emulated: invented)" if any(each.emulated for each in records) else ""
+    notes.append(f"{folder}/: {SWEEP_FILE}, summary.md, tables/, and a folder for each job")
+    if left := sum(job.exit_code != ExitCode.OK for job, _ in found):
+        jobs = f"{left} job{'s' if left > 1 else ''}"
+        notes.append(f"the same command again keeps what was delivered, and runs {jobs}")
+    columns = (">exit", ">clean step", ">profiled step", ">overhead", ">device/step", "result")
+    return [
+        Section(
+            title=f"Sweep{emulated}: {done} of {len(found)} jobs delivered",
+            columns=(*short, *columns),
+            rows=tuple(rows),
+            notes=tuple(notes),
+        )
+    ]
+
+
+def _result(record: RunRecord | None) -> str:
+    if record is None or record.exit_code is None:
+        return "no result"
+    if record.exit_code in {ExitCode.OK, ExitCode.NOT_DELIVERED}:
+        return record.verdict.replace("_", " ")
+    return "cannot" if record.exit_code == ExitCode.CANNOT else record.status
+
+
+def keep_summary(parts: Sequence[Section], folder: Path) -> None:
+    """Write the table of a sweep's jobs into its folder."""
+    (folder / "summary.md").write_text(rendering.markdown(parts), encoding="utf-8")
+
+
+def folder_name(composition: Composition, job: Job) -> str:
+    """Return the name of a job's folder, as conf/config.yaml has Hydra make it."""
+    varied = [text for text in job.overrides if setting_of(text) in composition.swept]
+    return slug(",".join(sorted(varied)))
+
+
+def _job(composition: Composition, job: Job, *, code: int | None, reason: str = "") -> SweepJob:
+    values = {setting_of(text): text.partition("=")[2] for text in job.overrides}
+    return SweepJob(
+        folder=folder_name(composition, job),
+        overrides=job.overrides,
+        values={key: values[key] for key in composition.swept if key in values},
+        exit_code=code,
+        reason=reason,
+    )
+
+
+def _reason(record: RunRecord | None) -> str:
+    """Say in one line why a job is not what was asked for; "" if it is."""
+    if record is None:
+        return "it left no result"
+    if record.exit_code is None:
+        return "the harness ended before this job did"
+    failing = [
+        f"{item.setting.rpartition('.')[2]} {item.status}, arrived: {item.arrived or 'nothing'}"
+        + (f" ({item.why})" if item.why else "")
+        for item in record.delivery
+        if item.fails
+    ]
+    broken = [f"{item.name}: {item.why}" for item in record.consistency if item.fails]
+    return record.reason or record.analysis or "; ".join([*failing, *broken])
+
+
+def _short(swept: Sequence[str]) -> list[str]:
+    """Return the last words of settings, as many as tell them apart."""
+    last = [key.rpartition(".")[2] for key in swept]
+    return [word if last.count(word) == 1 else key for word, key in zip(last, swept, strict=True)]
+
+
+def _table(swept: Sequence[str], found: Jobs, folder: Path) -> pl.DataFrame:
+    """Return the sweep as a table, a row a job.
+
+    Columns: each swept setting, as it is typed; folder; exit_code, verdict, reason;
+    clean_step_ns and profiled_step_ns (medians); overhead (profiled / clean); device_ns (median
+    over the recorded steps of the time under kernels, all devices added up).
+    """
+    rows = []
+    for job, record in found:
+        timing = record.timing if record else {}
+        clean, profiled = (
+            timing[phase].median_ns if phase in timing else None for phase in ("baseline", "active")
+        )
+        rows.append(
+            {
+                **{key: job.values.get(key) for key in swept},
+                "folder": job.folder,
+                "exit_code": job.exit_code,
+                "verdict": record.verdict if record else None,
+                "reason": job.reason or None,
+                "clean_step_ns": clean,
+                "profiled_step_ns": profiled,
+                "overhead": profiled / clean if clean and profiled else None,
+                "device_ns": _device_time(folder / job.folder) if record else None,
+            }
+        )
+    return pl.DataFrame(rows, schema=_columns(swept))
+
+
+def _columns(swept: Iterable[str]) -> Mapping[str, type[pl.DataType]]:
+    words = (*swept, "folder", "verdict", "reason")
+    numbers = ("exit_code", "clean_step_ns", "profiled_step_ns", "device_ns")
+    types: dict[str, type[pl.DataType]] = {
+        **dict.fromkeys(words, pl.String),
+        **dict.fromkeys(numbers, pl.Int64),
+        "overhead": pl.Float64,
+    }
+    order = ("folder", "exit_code", "verdict", "reason")
+    figures = ("clean_step_ns", "profiled_step_ns", "overhead", "device_ns")
+    return {name: types[name] for name in (*swept, *order, *figures)}
+
+
+def _device_time(job: Path) -> int | None:
+    """Return how long devices are under kernels in a step; None where no step has any."""
+    path = job / "analyses" / "step_breakdown.parquet"
+    if not path.exists():
+        return None
+    busy = pl.col("compute_ns") + pl.col("communication_ns")
+    steps = pl.read_parquet(path).filter(pl.col("step").is_not_null())
+    times = steps.group_by("step").agg(busy.sum())["compute_ns"].to_list()
+    return round(median(times)) if times else None
 
 
 def new_folder() -> Path:

@@ -22,6 +22,14 @@ from msgspec import Struct
 
 _PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
 _PERF_ATTRIBUTES = 112
+_PERF_EVENTS = {
+    "cycles": (0, 0),
+    "instructions": (0, 1),
+    "frontend-stall-cycles": (0, 7),
+    "backend-stall-cycles": (0, 8),
+    "pagefaults": (1, 2),
+}
+"""By torch's names, type and config of linux/perf_event.h; 0 is hardware, 1 the kernel's own."""
 _ONLY_USER_MODE = 0b110_0000  # exclude_kernel and exclude_hv, as torch counts
 
 
@@ -129,12 +137,20 @@ class Machine:
 
     def count_cycles(self) -> str:
         """Try to count processor cycles; return "" or the system's name for what prevents it."""
+        return self.count("cycles")
+
+    def count(self, event: str) -> str:
+        """Try to count a perf event by torch's name; return "" or what prevents it.
+
+        Raises KeyError for an event that torch does not know.
+        """
+        kind, config = _PERF_EVENTS[event]
         number = _PERF_EVENT_OPEN.get(platform.machine())
-        if number is None:
+        if number is None or sys.platform != "linux":
             return "ENOSYS"
-        # perf_event_attr: type (hardware), size, config (cycles), …, and the flags at byte 40.
+        # perf_event_attr: type, size, config, …, and the flags at byte 40.
         attributes = bytearray(_PERF_ATTRIBUTES)
-        struct.pack_into("=IIQ", attributes, 0, 0, _PERF_ATTRIBUTES, 0)
+        struct.pack_into("=IIQ", attributes, 0, kind, _PERF_ATTRIBUTES, config)
         struct.pack_into("=Q", attributes, 40, _ONLY_USER_MODE)
         buffer = (ctypes.c_char * _PERF_ATTRIBUTES).from_buffer(attributes)
         system = ctypes.CDLL(None, use_errno=True)

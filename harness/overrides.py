@@ -26,6 +26,8 @@ OPEN_GROUPS = ("device.environment.", "workload.kwargs.")
 """Below these, the user chooses the names; they may be deleted, too."""
 
 _PAIRS = "profiler/experimental"
+_SWEEPS = "sweep"
+"""The group whose files say what is varied; the settings of the same name, how."""
 
 
 class Catalogue:
@@ -145,6 +147,13 @@ def _complaints(override: Override, catalogue: Catalogue) -> Iterator[Problem]:
                 allowed="settings cannot be removed; the run needs each of them",
                 fix=f"leave it out, or set it: {key}=…",
             )
+    elif key == _SWEEPS and (override.is_sweep_override() or not override.is_add()):
+        yield Problem(
+            setting=str(override.get_key_element()),
+            given=given,
+            allowed="one sweep at a time is added to the settings, with a +",
+            fix=f"+{key}={given.partition(',')[0]}",
+        )
     elif key in groups:
         yield from _option_problems(override, catalogue.options(key))
     elif slashed in groups and not isinstance(override.value(), dict):
@@ -166,6 +175,7 @@ def _complaints(override: Override, catalogue: Catalogue) -> Iterator[Problem]:
 
 def _option_problems(override: Override, options: Sequence[str]) -> Iterator[Problem]:
     group = override.key_or_group
+    plus = "+" if group == _SWEEPS else ""
     chosen = (
         [str(value) for value in override.sweep_string_iterator()]
         if override.is_sweep_override() and enumerable(override)
@@ -176,12 +186,12 @@ def _option_problems(override: Override, options: Sequence[str]) -> Iterator[Pro
             continue
         close = nearest(option, options)
         yield Problem(
-            setting=group,
+            setting=f"{plus}{group}",
             given=option,
             allowed=f"there is no such {group}"
             + (f"; did you mean {close}? There are " if close else "; there are ")
             + ", ".join(options),
-            fix=f"{group}={close or options[0]}",
+            fix=f"{plus}{group}={close or options[0]}",
         )
 
 
@@ -237,12 +247,33 @@ def sweep_problems(overrides: Sequence[Override]) -> Iterator[Problem]:
                 allowed="Hydra ignores it in a sweep",
                 fix="hydra.sweep.dir=FOLDER",
             )
+        if key == "hydra.sweep.subdir":
+            yield Problem(
+                setting=key,
+                given=as_typed(override),
+                allowed="a job's folder is named after what the sweep varies, to be found again",
+                fix="leave it out; sweep.json says which folder is whose",
+            )
         if not enumerable(override):
             yield Problem(
                 setting=override.get_key_element(),
                 given=as_typed(override),
                 allowed="an interval has no end of values",
                 fix=f"{key}=1,2,3 or {key}=range(1,4)",
+            )
+
+
+def added_twice(written: Sequence[Override], given: Sequence[Override]) -> Iterator[Problem]:
+    """Yield what is to be added though a sweep's file varies it: each job would have two values."""
+    varied = {override.key_or_group for override in written}
+    for override in given:
+        key = override.key_or_group
+        if key in varied and override.get_key_element() != key:
+            yield Problem(
+                setting=override.get_key_element(),
+                given=as_typed(override),
+                allowed="the sweep varies this setting under its plain name",
+                fix=f"{key}={as_typed(override)}, which then counts in place of the sweep's values",
             )
 
 

@@ -24,6 +24,8 @@ from harness.analyses.steps import step_times
 from harness.collect import collect
 from harness.config import Request
 from harness.consistency import consistency
+from harness.devices.torch_profiler import TorchExperimental
+from harness.diagnoses import cuda, host
 from harness.diagnoses.npu import lacks as npu_lacks
 from harness.emulator.build import build
 from harness.errors import ExitCode, MachineError, Problem, RefusedError
@@ -82,6 +84,18 @@ def check_machine(request: Request, tell: Callable[[str], None]) -> None:
         lacks = npu_lacks(Machine(), analyse=now and "device" in request.profiler.activities)
         if lacks:
             raise MachineError(lacks)
+    elif lacks := _uncounted(request):
+        raise MachineError(lacks)
+
+
+def _uncounted(request: Request) -> str:
+    """Say which counters that torch's profiler was asked for this machine does not have."""
+    experimental = request.profiler.experimental
+    assert isinstance(experimental, TorchExperimental)
+    lacks = [host.uncounted(Machine(), experimental.performance_events)]
+    if experimental.profiler_metrics:
+        lacks.append(cuda.uncounted(Machine()))
+    return " ".join(filter(None, lacks))
 
 
 def request_hash(request: Request) -> str:

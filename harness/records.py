@@ -1,4 +1,4 @@
-"""The values that travel between the stages, and the two that are kept as JSON.
+"""The values that travel between the stages, and those that are kept as JSON.
 
 Request ─▶ Plan ─▶ Outcome ─▶ Capture ─▶ Delivery, RunRecord. All are frozen.
 """
@@ -18,7 +18,7 @@ from harness.config import Request
 from harness.devices.base import LoweredProfiler
 
 SCHEMA_VERSION = 1
-"""Of plan.json and run.json; raised when a reader of older files would misread them."""
+"""Of plan.json, run.json and sweep.json; raised when a reader of older files would misread them."""
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
@@ -123,6 +123,7 @@ def as_typed(overrides: Sequence[str], *, rehearsed: bool) -> list[str]:
 
 PLAN_FILE = "plan.json"
 RUN_FILE = "run.json"
+SWEEP_FILE = "sweep.json"
 CALLS_FILE = "acl_calls.jsonl"
 """The profiling calls of a rehearsal, as the emulator recorded them."""
 CAPTURES = "raw/*_ascend_pt"
@@ -331,6 +332,31 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     """What became of the profiler's events, by activity type."""
     files: tuple[str, ...] = ()
     """Relative to the run folder."""
+
+
+class SweepJob(Struct, frozen=True, kw_only=True):
+    """One expected job of a sweep, and what became of it."""
+
+    folder: str
+    """The name of its run folder, beside sweep.json."""
+    overrides: tuple[str, ...]
+    """The settings that make it."""
+    values: dict[str, str]
+    """Those that the sweep varies, by setting, as they are typed."""
+    exit_code: int | None = None
+    """Null while it has none: it was not run, or the harness ended before it did."""
+    reason: str = ""
+    """One line, if it is not what was asked for."""
+
+
+class SweepRecord(Struct, frozen=True, kw_only=True):
+    """sweep.json: which jobs are expected, and what became of each. Written at start and end."""
+
+    schema_version: int = SCHEMA_VERSION
+    swept: tuple[str, ...]
+    """The settings that are varied, by their dotted names; or a group, as ``profiler``."""
+    jobs: tuple[SweepJob, ...]
+    """In the order in which they run."""
 
 
 def write_json(value: Struct, path: Path) -> None:

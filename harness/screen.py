@@ -30,6 +30,9 @@ _CHATTER = re.compile(
     # torch_npu's, with what its own progress bar has left on the line
     r"|^[-|/\\\s\x08]*\[\d{4}-\d\d-\d\d [\d:]+\] \[INFO\]"
     r"|NPUCachingAllocator.cpp.*32 padding size"
+    # torch_npu warns of "=" in a path, as folders of a sweep's jobs have it, and goes on
+    r"|_path_manager.py:\d+: UserWarning: Invalid input path: "
+    r"|^  warnings\.warn\(msg\)$"
 )
 """What only harness.log keeps; errors and warnings are shown."""
 

@@ -17,6 +17,7 @@ PORTABLE: Mapping[str, Check] = {
     "profiler.with_flops": portable.with_flops,
     "profiler.memory_timeline": portable.memory_timeline,
     "profiler.experimental.performance_events": portable.performance_events,
+    "profiler.experimental.profiler_metrics": portable.profiler_metrics,
 }
 """One check for each demand; where a device has another one, that counts."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from harness.checks.base import Finding, by_share, filled, share, unread
@@ -27,6 +29,10 @@ NESTED = (
 PERF = (
     "torch drops every event where the system offers no perf events (virtual machines,"
     " kernel.perf_event_paranoid); ask without profiler.experimental.performance_events"
+)
+CUPTI = (
+    "torch was built without CUPTI's range profiler, the GPU has no such metric, or this user may"
+    " not read its counters (python -m harness doctor device=cuda); see harness.log"
 )
 
 
@@ -251,10 +257,33 @@ def with_flops(capture: Capture) -> Finding:
 
 
 def performance_events(capture: Capture) -> Finding:
-    """See whether torch dropped everything for want of perf events."""
-    if capture.tables["operators"].is_empty():
+    """Look for the counts of each event, on every operator."""
+    operators = capture.tables["operators"]
+    if operators.is_empty():
         return Finding("missing", "no operators, no counters", PERF)
-    return Finding("not_checkable", "", "the counters are in the trace only, in raw/")
+    asked = capture.asked.experimental["performance_events"]
+    started = "threads that were running before the profiler started are not counted"
+    return _counted(operators, asked, "operators", PERF, started)
+
+
+def profiler_metrics(capture: Capture) -> Finding:
+    """Look for the values of each metric, on every kernel."""
+    kernels = capture.tables["kernels"]
+    asked = capture.asked.experimental["profiler_metrics"]
+    if kernels.is_empty():
+        return Finding("missing", "no kernels, no metrics", CUPTI)
+    return _counted(kernels, asked, "kernels", CUPTI, "copies have none; see harness.log")
+
+
+def _counted(
+    table: pl.DataFrame, names: Sequence[str], rows: str, why_none: str, why_some: str
+) -> Finding:
+    absent = [name for name in names if name not in table.columns or not filled(table[name])]
+    if absent:
+        status: DeliveryStatus = "missing" if len(absent) == len(names) else "partial"
+        return Finding(status, f"no count of {', '.join(absent)}", why_none)
+    counting = table.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in names))
+    return by_share(counting.height, table.height, f"{rows} with {', '.join(names)}", why_some)
 
 
 def memory_timeline(capture: Capture) -> Finding:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from harness.devices.base import Cannot, Experimental, LoweredProfiler, Profiler, Sink
 from harness.errors import Problem
+from harness.schema import show
 
 if TYPE_CHECKING:
     from harness.config import Request
@@ -20,6 +22,14 @@ ANALYSED_WHILE_RUNNING: Mapping[str, Cannot] = {
         "torch's events become tables while the run goes on", "profiler.analyse=now"
     ),
 }
+
+
+PERF_EVENTS = (
+    *("cycles", "instructions", "pagefaults"),
+    *("backend-stall-cycles", "frontend-stall-cycles"),
+)
+"""What torch 2.13 can count of Linux's perf events (torch/csrc/profiler/perf.cpp)."""
+MOST_PERF_EVENTS = 4
 
 
 class TorchExperimental(Experimental, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,7 +47,9 @@ class TorchExperimental(Experimental, frozen=True, kw_only=True, forbid_unknown_
     """Hand out stacks and module names with each event; without it they are recorded and
     stay empty. Profiles set it to ``${profiler.with_stack}``. Read by: the profiler."""
     performance_events: tuple[str, ...] = ()
-    """Linux perf events counted for each operator, e.g. ``cycles``. Read by: the profiler."""
+    """Linux perf events counted for each operator, those that it calls included: at most four of
+    cycles, instructions, pagefaults, backend-stall-cycles, frontend-stall-cycles. They become
+    columns of the operators. Read by: the profiler, verify."""
     enable_cuda_sync_events: bool = False
     """Record stream, event and device synchronisation; CUDA only. Read by: the profiler."""
     adjust_profiler_step: bool = False
@@ -93,6 +105,7 @@ def torch_problems(request: Request, experimental: TorchExperimental) -> Iterato
             allowed="there is nothing to measure for each kernel without profiler_metrics",
             fix=f"{prefix}.profiler_metrics=[sm__inst_executed.sum]",
         )
+    yield from _counter_problems(request, experimental)
     # Kineto reads the text as one line of KEY=VALUE; a second "=" makes it reject its whole
     # configuration, and stopping then dereferences a session that never started.
     if any(mark in experimental.custom_profiler_config for mark in "=\n"):
@@ -101,6 +114,45 @@ def torch_problems(request: Request, experimental: TorchExperimental) -> Iterato
             given=repr(experimental.custom_profiler_config),
             allowed="a text with '=' or a line break crashes torch's profiler (SIGSEGV)",
             fix=f"{prefix}.custom_profiler_config='' or a JSON object without '='",
+        )
+
+
+def _counter_problems(request: Request, experimental: TorchExperimental) -> Iterator[Problem]:
+    activities = request.profiler.activities
+    events, prefix = experimental.performance_events, "profiler.experimental"
+    wrong = ""
+    if unknown := [name for name in events if name not in PERF_EVENTS]:
+        wrong = f"torch knows no {unknown[0]}, and would record nothing at all; there are "
+        wrong += ", ".join(PERF_EVENTS)
+    elif len(set(events)) != len(events):
+        wrong = "torch refuses an event that is named twice, and would record nothing at all"
+    elif len(events) > MOST_PERF_EVENTS:
+        wrong = f"torch counts at most {MOST_PERF_EVENTS} at once, and would record nothing at all"
+    elif events and "host" not in activities:
+        wrong = "they are counted for operators, and activities leaves the host out"
+    if wrong:
+        known = [name for name in dict.fromkeys(events) if name in PERF_EVENTS]
+        allowed = known[:MOST_PERF_EVENTS] if "host" in activities else []
+        yield Problem(
+            setting=f"{prefix}.performance_events",
+            given=show(events),
+            allowed=wrong,
+            fix=f"{prefix}.performance_events={show(allowed)};"
+            " +sweep=performance_events counts all, run by run",
+        )
+    metrics = experimental.profiler_metrics
+    bad = [name for name in metrics if not re.fullmatch(r"[\w.]+", name)]
+    unseen = metrics and "device" not in activities and request.device.name == "cuda"
+    if bad or unseen:
+        yield Problem(
+            setting=f"{prefix}.profiler_metrics",
+            given=show(metrics),
+            allowed=f"{bad[0]!r} is no name of a metric"
+            if bad
+            else "they are counted for kernels, and activities leaves the device out",
+            fix=f"{prefix}.profiler_metrics=[sm__inst_executed.sum]"
+            if bad
+            else f"{prefix}.profiler_metrics=[]",
         )
 
 

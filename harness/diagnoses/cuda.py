@@ -126,3 +126,11 @@ def environment(probe: Probe) -> Answer:
             "NV_COMPUTE_PROFILER_PERFWORKS_DIR": "shows Nsight Compute, which takes CUPTI",
         },
     )
+
+
+def uncounted(probe: Probe) -> str:
+    """Say why GPU counters cannot be read here; "" if they can, or nobody knows."""
+    answer = counters(probe)
+    if answer.good or not answer.do:
+        return ""
+    return f"profiler.experimental.profiler_metrics: {answer.says}. To get them: {answer.do}"

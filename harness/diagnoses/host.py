@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
+from harness.devices.torch_profiler import PERF_EVENTS
 from harness.diagnoses.base import INSTALL_TORCH, Answer, bad, child, good, note, release
-from harness.machine import Probe
+from harness.machine import Machine, Probe
 
 PYTHON = (3, 11)
 TORCH = (2, 13)
@@ -112,4 +115,19 @@ def perf_events(probe: Probe) -> Answer:
         )
     return note(
         f"{says}; virtual machines often have no counters", "leave performance_events empty here"
+    )
+
+
+def uncounted(machine: Machine, events: Iterable[str]) -> str:
+    """Say which of these perf events this machine cannot count, and what it can; "" if all."""
+    refused = {event: why for event in events if (why := machine.count(event))}
+    if not refused:
+        return ""
+    says = ", ".join(f"{event} ({why})" for event, why in refused.items())
+    there = [event for event in PERF_EVENTS if not machine.count(event)]
+    instead = f"profiler.experimental.performance_events=[{','.join(there)}] counts here"
+    return (
+        f"profiler.experimental.performance_events: the system does not count {says}, and torch"
+        " would drop every event. Virtual machines often have no counters;"
+        " python -m harness doctor says more" + (f". {instead}" if there else "")
     )

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from harness import checks, evidence
-from harness.cli import VERBS
+from harness.verbs import VERBS
 from tests.conftest import ROOT
 
 HARNESS = ROOT / "harness"
@@ -19,7 +19,7 @@ STAGES = {
     *("compose", "validate", "plan", "run", "collect", "intake"),
     *("verify", "consistency", "analyse", "report"),
 }
-KNOW_THE_ORDER = {"pipeline", "cli", "jobs", "checking"}
+KNOW_THE_ORDER = {"pipeline", "cli", "command", "launch", "verbs", "jobs", "checking"}
 """pipeline runs the stages; the others are the command line around it."""
 LOADS_TORCH = {"drain", "events", "session"}
 """Imported in the child process only."""

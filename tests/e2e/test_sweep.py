@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from pathlib import Path
+from subprocess import PIPE
 
-from tests.conftest import TINY_MLP, Harness, Run, read_record
+import msgspec
+import polars as pl
+
+from harness.machine import Machine
+from harness.records import SWEEP_FILE, SweepRecord
+from tests.conftest import (
+    LIMIT_S,
+    TINY_MLP,
+    Harness,
+    Run,
+    command,
+    environment,
+    read_record,
+)
 
 
 def jobs_of(run: Run) -> dict[str, Path]:
     return {path.parent.name: path.parent for path in run.latest.glob("*/run.json")}
+
+
+def sweep_of(run: Run) -> SweepRecord:
+    return msgspec.json.decode((run.latest / SWEEP_FILE).read_bytes(), type=SweepRecord)
 
 
 def test_three_profiles_are_three_jobs_and_a_table(harness: Harness) -> None:
@@ -41,7 +61,7 @@ def test_crash_in_one_job_leaves_the_others(harness: Harness, user_module: str) 
     assert "2 of 3 jobs delivered" in run.out
     table = run.out[run.out.index("2 of 3 jobs") :]
     (dead,) = [line for line in table.splitlines() if "SIGSEGV" in line]
-    assert "workload.kwargs.crash=True" in dead
+    assert "crash=True: the child process died of SIGSEGV" in dead
     codes = sorted(read_record(path).exit_code or 0 for path in jobs_of(run).values())
     assert codes == [0, 0, 1]
 
@@ -119,3 +139,105 @@ def test_sweep_written_in_a_config_is_a_sweep_without_the_flag(harness: Harness)
     run = harness("--config-dir", "mine", "experiment=seeds", *TINY_MLP)
     assert run.code == 0, run.err
     assert {read_record(path).requested["seed"] for path in jobs_of(run).values()} == {1, 2}
+
+
+def test_hang_in_one_job_costs_its_time_and_leaves_the_others(
+    harness: Harness, user_module: str
+) -> None:
+    run = harness(
+        "-m",
+        "workload=callable",
+        f"workload.target={user_module}:hangs",
+        "workload.kwargs.at=9,1000",
+        "execution.timeout_s=20",
+        "execution.grace_s=0",
+    )
+    assert run.code == 1
+    hung, fine = sweep_of(run).jobs
+    assert (hung.exit_code, fine.exit_code) == (1, 0)
+    assert hung.reason == "ran past execution.timeout_s=20"
+    assert "at=9: ran past execution.timeout_s=20" in run.out
+
+
+WAITS = """
+import pathlib, time
+import torch
+def factory(device, dtype, seed):
+    if seed == 2 and not pathlib.Path("go").exists():
+        pathlib.Path("waiting").touch()
+        time.sleep(100)
+    return lambda: torch.ones(2) + 1
+"""
+
+
+def test_sweep_whose_harness_was_killed_goes_on_where_it_was(
+    harness: Harness, tmp_path: Path
+) -> None:
+    (tmp_path / "waits.py").write_text(WAITS, encoding="utf-8")
+    words = ("-m", "workload=callable", "workload.target=waits:factory", "seed=1,2,3")
+    process = subprocess.Popen(command(*words), cwd=tmp_path, env=environment(), stderr=PIPE)
+    until = time.monotonic() + LIMIT_S
+    while not (tmp_path / "waiting").exists():
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    left = msgspec.json.decode((folder / SWEEP_FILE).read_bytes(), type=SweepRecord)
+    assert left.swept == ("seed",)
+    assert [(job.folder, job.values, job.exit_code) for job in left.jobs] == [
+        (f"seed={seed}", {"seed": str(seed)}, None) for seed in (1, 2, 3)
+    ]
+    assert {path.parent.name for path in folder.glob("*/run.json")} == {"seed=1", "seed=2"}
+    assert read_record(folder / "seed=2").status == "running"
+    (tmp_path / "go").touch()
+    again = harness(*words)
+    assert again.code == 0, again.err
+    assert again.latest == folder.resolve()
+    assert again.err.count("kept from before") == 1
+    assert "job 2 of 3" in again.err
+    assert "1 kept" in again.err
+    assert [job.exit_code for job in sweep_of(again).jobs] == [0, 0, 0]
+
+
+def test_a_sweeps_table_has_what_is_swept_and_what_it_costs(harness: Harness) -> None:
+    run = harness("-m", "workload.batch=4,8", "profiler=level0,level2", *TINY_MLP[:1])
+    assert run.code == 0, run.err
+    table = pl.read_parquet(run.latest / "tables" / "sweep.parquet")
+    assert table.columns == [
+        *("workload.batch", "profiler", "folder", "exit_code", "verdict", "reason"),
+        *("clean_step_ns", "profiled_step_ns", "overhead", "device_ns"),
+    ]
+    assert table.select("workload.batch", "profiler").rows() == [
+        *(("4", "level0"), ("4", "level2")),
+        *(("8", "level0"), ("8", "level2")),
+    ]
+    for row in table.iter_rows(named=True):
+        record = read_record(run.latest / row["folder"])
+        assert row["clean_step_ns"] == record.timing["baseline"].median_ns
+        assert row["profiled_step_ns"] == record.timing["active"].median_ns
+        assert row["overhead"] == row["profiled_step_ns"] / row["clean_step_ns"]
+        assert (row["exit_code"], row["verdict"], row["reason"]) == (0, "delivered", None)
+        assert row["device_ns"] is None, "there is no device beside the host"
+    summary = (run.latest / "summary.md").read_text(encoding="utf-8")
+    assert "| batch | profiler | exit | clean step | profiled step | overhead |" in summary
+
+
+def test_perf_events_that_the_machine_has_are_columns_and_the_others_named(
+    harness: Harness,
+) -> None:
+    run = harness("+sweep=performance_events", *TINY_MLP)
+    setting = "profiler.experimental.performance_events"
+    codes = []
+    for job in sweep_of(run).jobs:
+        events = job.values[setting].strip("[]").split(",")
+        refused = [event for event in events if Machine().count(event)]
+        codes.append(4 if refused else 0)
+        assert job.exit_code == codes[-1], job.reason
+        assert all(event in job.reason for event in refused)
+        if not refused:
+            operators = pl.read_parquet(run.latest / job.folder / "tables" / "operators.parquet")
+            assert operators.select(pl.col(events).null_count()).row(0) == (0,) * len(events)
+            assert operators[events[0]].sum() > 0
+    assert run.code == max(codes)

@@ -297,7 +297,7 @@ def test_a_sweep_of_counter_groups_is_one_table(tmp_path: Path) -> None:
     groups = "profiler.experimental.aic_metrics=Memory,L2Cache"
     run = run_harness(tmp_path, "rehearse", "-m", groups, *TINY_MLP)
     assert run.code == 0, run.out + run.err
-    assert "Sweep (emulated: invented)  2 of 2 jobs delivered" in run.out
+    assert "Sweep (emulated: invented): 2 of 2 jobs delivered" in run.out
     assert "rehearsal.emulate" not in run.out + run.err
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.devices.torch_profiler import PERF_EVENTS
 from harness.machine import Machine, Ran
 
 
@@ -69,3 +70,11 @@ def test_room_is_that_of_the_nearest_folder_there_is(
     (tmp_path / "outputs").write_text("a file")
     (tmp_path / "outputs").chmod(0o755)
     assert not Machine().room("outputs").writable
+
+
+def test_every_event_that_torch_counts_can_be_tried() -> None:
+    machine = Machine()
+    assert {event: machine.count(event) for event in PERF_EVENTS}.keys() == set(PERF_EVENTS)
+    assert machine.count("cycles") == machine.count_cycles()
+    with pytest.raises(KeyError):
+        machine.count("branches")

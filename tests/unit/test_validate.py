@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from harness.devices.torch_profiler import PERF_EVENTS
 from harness.errors import Problem
 from harness.validate import RULES, problems
 from tests.composing import composed
@@ -89,6 +90,51 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         f"{EXPERIMENTAL}.profiler_metrics",
         "[a]",
         "CUPTI counters exist on CUDA only",
+    ),
+    (
+        (f"{EXPERIMENTAL}.performance_events=[cycles,branches]",),
+        f"{EXPERIMENTAL}.performance_events",
+        "[cycles,branches]",
+        "torch knows no branches, and would record nothing at all; there are cycles, instruc",
+    ),
+    (
+        (f"{EXPERIMENTAL}.performance_events=[cycles,cycles]",),
+        f"{EXPERIMENTAL}.performance_events",
+        "[cycles,cycles]",
+        "named twice",
+    ),
+    (
+        (f"{EXPERIMENTAL}.performance_events=[{','.join(PERF_EVENTS)}]",),
+        f"{EXPERIMENTAL}.performance_events",
+        f"[{','.join(PERF_EVENTS)}]",
+        "at most 4 at once",
+    ),
+    (
+        (
+            "device=cuda",
+            "profiler=level0",
+            "profiler.activities=[device]",
+            f"{EXPERIMENTAL}.performance_events=[cycles]",
+        ),
+        f"{EXPERIMENTAL}.performance_events",
+        "[cycles]",
+        "activities leaves the host out",
+    ),
+    (
+        ("device=cuda", f"{EXPERIMENTAL}.profiler_metrics=['a=b']"),
+        f"{EXPERIMENTAL}.profiler_metrics",
+        "[a=b]",
+        "no name of a metric",
+    ),
+    (
+        (
+            "device=cuda",
+            "profiler.activities=[host]",
+            f"{EXPERIMENTAL}.profiler_metrics=[sm__cycles_active.avg]",
+        ),
+        f"{EXPERIMENTAL}.profiler_metrics",
+        "[sm__cycles_active.avg]",
+        "activities leaves the device out",
     ),
     (
         (f"{EXPERIMENTAL}.enable_cuda_sync_events=true",),
@@ -289,7 +335,7 @@ ALLOWED: list[tuple[str, ...]] = [
     ("profiler=memory", "profiler.memory_timeline=true"),
     ("profiler=level0", f"{EXPERIMENTAL}.verbose=true"),
     (f"{EXPERIMENTAL}.profile_all_threads=true",),
-    (f"{EXPERIMENTAL}.performance_events=[cycles]",),
+    (f"{EXPERIMENTAL}.performance_events=[{','.join(PERF_EVENTS[:4])}]",),
     (f"{EXPERIMENTAL}.custom_profiler_config='{{a: 1}}'",),
     (*TARGET, "profiler.with_modules=true"),
     (*TARGET, "+workload.kwargs.size=3"),

@@ -143,8 +143,31 @@ def test_perf_events_that_the_system_lacks_are_the_reason() -> None:
         found = judged(f"profiler.{setting}", *settings)
         assert found.status == "missing"
         assert "kernel.perf_event_paranoid" in found.why
-    arrived = judged("profiler.experimental.performance_events", *settings, operators=operators())
-    assert arrived.status == "not_checkable"
+
+
+@pytest.mark.parametrize(
+    ("columns", "status", "arrived"),
+    [
+        ({"cycles": [5, 0, 7]}, "delivered", "3 of 3 operators with cycles (100.0%)"),
+        ({"cycles": [5, None, 7]}, "partial", "2 of 3 operators with cycles (66.7%)"),
+        ({"cycles": [None] * 3}, "missing", "no count of cycles"),
+        ({}, "missing", "no count of cycles"),
+    ],
+)
+def test_operators_show_what_was_counted(
+    columns: dict[str, list[object]], status: str, arrived: str
+) -> None:
+    setting = "profiler.experimental.performance_events"
+    found = judged(setting, f"{setting}=[cycles]", operators=operators(**columns))
+    assert (found.status, found.arrived) == (status, arrived)
+    assert bool(found.why) == (status != "delivered")
+
+
+def test_one_of_two_events_that_was_not_counted_is_partly_missing() -> None:
+    setting = "profiler.experimental.performance_events"
+    columns = operators(cycles=[1, 2, 3])
+    found = judged(setting, f"{setting}=[cycles,pagefaults]", operators=columns)
+    assert (found.status, found.arrived) == ("partial", "no count of pagefaults")
 
 
 @pytest.mark.parametrize(

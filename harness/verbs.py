@@ -1,0 +1,129 @@
+"""The verbs of the command line: what a bare word does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from harness import checking, jobs, rendering
+from harness.command import ERR, OUT, Command, Verb, all_problems, composed, refuse
+from harness.doctor import doctor
+from harness.errors import ExitCode, Problem, RefusedError
+from harness.launch import carry_out
+from harness.pipeline import is_run, read_capture, read_run
+from harness.records import REHEARSED
+from harness.screen import Screen
+
+
+def _check(command: Command) -> ExitCode:
+    """Show what would be done, job by job, and do nothing."""
+    composition = composed(command)
+    refuse(all_problems(composition))
+    for number, job in enumerate(composition.jobs):
+        assert job.request is not None
+        if composition.multirun:
+            jobs.headline(OUT, number, len(composition.jobs), jobs.typed(job))
+        checking.show(job.request, OUT)
+    return ExitCode.OK
+
+
+def _doctor(command: Command) -> ExitCode:
+    """Say whether this machine is able to."""
+    return doctor(command.overrides, OUT, as_json=command.flags.json)
+
+
+def _rehearse(command: Command) -> ExitCode:
+    """Run as if there were an NPU."""
+    devices = [text for text in command.overrides if text.startswith("device=")]
+    refuse(
+        [
+            Problem(
+                setting="device",
+                given=text.partition("=")[2],
+                allowed="a rehearsal stands in for an NPU; other devices are run",
+                fix="leave it out, or run without rehearse",
+            )
+            for text in devices
+            if text != REHEARSED[0]
+        ]
+    )
+    added = [text for text in REHEARSED if text not in command.overrides]
+    return carry_out(replace(command, overrides=(*added, *command.overrides)))
+
+
+def _read(command: Command) -> ExitCode:
+    """Take in a capture from elsewhere; of a run, complete the verdict, or judge it again."""
+    limit_s = _analysis_limit(command.overrides)
+    if len(command.paths) != 1:
+        raise RefusedError(
+            [
+                Problem(
+                    setting="read",
+                    given=" ".join(command.paths),
+                    allowed="it takes one capture, or the folder of one run",
+                    fix="python -m harness read PATH",
+                )
+            ]
+        )
+    path, out = Path(command.paths[0]), command.flags.out
+    if is_run(path):
+        refuse(_run_stays(out))
+        with Screen(ERR) as screen:
+            done = read_run(path, watch=screen, limit_s=limit_s)
+    else:
+        refuse(_nothing_to_analyse(command.overrides))
+        folder = Path(out) if out else jobs.new_folder()
+        done = read_capture(path, folder)
+        jobs.link_latest(folder)
+    rendering.show(done.summary, OUT)
+    return ExitCode(done.record.exit_code or ExitCode.OK)
+
+
+def _run_stays(out: str | None) -> list[Problem]:
+    if out is None:
+        return []
+    why = "a run is read where it is; --out is for captures from elsewhere"
+    return [Problem(setting="--out", given=out, allowed=why, fix="leave it out")]
+
+
+def _nothing_to_analyse(overrides: Sequence[str]) -> list[Problem]:
+    why = "of a capture from elsewhere, only what is there is read"
+    return [
+        Problem(setting=text.partition("=")[0], given="", allowed=why, fix="leave it out")
+        for text in overrides
+    ]
+
+
+def _analysis_limit(overrides: Sequence[str]) -> float | None:
+    """Return the one setting that a run read again can be given: seconds, or none."""
+    limit_s: float | None = None
+    for text in overrides:
+        setting, _, given = text.partition("=")
+        known = setting == "profiler.analyse_timeout_s"
+        if not known or not re.fullmatch(r"null|\d+(\.\d*)?", given):
+            raise RefusedError(
+                [
+                    Problem(
+                        setting=setting,
+                        given=given,
+                        allowed="it must be seconds, or null"
+                        if known
+                        else "read takes a run as it was, with its settings",
+                        fix="leave it out, or profiler.analyse_timeout_s=SECONDS",
+                    )
+                ]
+            )
+        limit_s = None if given == "null" else float(given)
+    return limit_s
+
+
+VERBS: dict[str, Verb] = {
+    "check": Verb(run=_check),
+    "doctor": Verb(run=_doctor, flags=("--json",)),
+    "read": Verb(run=_read, paths=True, flags=("--out",)),
+    "rehearse": Verb(run=_rehearse),
+}
+"""The verbs; a new one is a line here, and a line in conf/hydra/help/harness.yaml."""
