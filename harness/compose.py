@@ -271,6 +271,10 @@ def _unresolved(config: DictConfig) -> dict[str, Any]:
     return {str(key): data[key] for key in data if key != "hydra"}
 
 
+_AFTERWARDS = re.compile(r"[+~]*(sweep|analysis)\b")
+"""How a sweep is resumed and how its table is judged say nothing of what it measures."""
+
+
 def identity(composition: Composition) -> str:
     """Return eight hex digits for what stays the same in a sweep: all but the swept values."""
     swept = sorted(composition.swept)
@@ -278,10 +282,11 @@ def identity(composition: Composition) -> str:
         text
         for job in composition.jobs
         for text in job.overrides
-        if text.partition("=")[0] not in swept and not text.lstrip("+").startswith("sweep.")
+        if text.partition("=")[0] not in swept and not _AFTERWARDS.match(text)
     }
-    # How a sweep is resumed says nothing of what it measures.
-    unswept = {key: value for key, value in composition.unswept.items() if key != "sweep"}
+    unswept = {
+        key: value for key, value in composition.unswept.items() if not _AFTERWARDS.match(key)
+    }
     same = [unswept, sorted(fixed), swept]
     return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:8]
 
