@@ -1,4 +1,4 @@
-"""What a person sees of a merged sweep: the kinds of kernels with the most time, and their bounds."""
+"""What a person sees of a merged sweep: the kinds of kernels with the most time, their bounds."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ TOP: Final = 15
 _PERTURBED: Final = 10
 _MAX_TYPE = 26
 _MAX_SHAPES = 34
+_FEW_SHAPES = 22
 
 
 def sections(table: pl.DataFrame, runs: Sequence[str], *, emulated: bool = False) -> list[Section]:
@@ -105,7 +106,7 @@ def _perturbed(table: pl.DataFrame, runs: Sequence[str]) -> Iterator[Section]:
         rows.append(
             (
                 _kind(row),
-                _shapes(row["input_shapes"]),
+                _shapes(row["input_shapes"], _FEW_SHAPES),
                 f"{row['spread']:.0%}",
                 f"{duration(means[least])} {least}",
                 f"{duration(means[most])} {most}",
@@ -142,7 +143,7 @@ def _roofline(table: pl.DataFrame) -> Iterator[Section]:
         rows=tuple(
             (
                 _kind(row),
-                _shapes(row["input_shapes"]),
+                _shapes(row["input_shapes"], _FEW_SHAPES),
                 "–" if row["intensity"] is None else f"{row['intensity']:.3g} op/B",
                 "–" if row["achieved_tops"] is None else f"{row['achieved_tops']:.3g} Tops",
                 f"{row['attainable_tops']:.3g} Tops",
@@ -160,11 +161,11 @@ def _kind(row: Mapping[str, Any]) -> str:
     return _cut(row["name"] or row["type"] or "–", _MAX_TYPE)
 
 
-def _shapes(value: Sequence[Sequence[int]] | None) -> str:
+def _shapes(value: Sequence[Sequence[int]] | None, most: int = _MAX_SHAPES) -> str:
     if value is None:
         return "–"
     text = " ".join(f"[{','.join(map(str, shape))}]" for shape in value if shape)
-    return _cut(text, _MAX_SHAPES)
+    return _cut(text, most)
 
 
 def _cut(text: str, most: int) -> str:

@@ -78,10 +78,10 @@ def bottlenecks(
 ) -> pl.DataFrame:
     """Return what bounds each kind of kernel, the one with the most time first.
 
-    A kind is a type, a core, and shapes and dtypes of what was read and written (`KEY`); of kernels
-    whose input shapes are not known, type, core and name, and nothing is averaged over them. Every
-    column, with its unit, formula and run, is explained in docs/bottlenecks.md. Ratios are of 0 to
-    1; what was not measured is null.
+    A kind is a type, a core, and shapes and dtypes of what was read and written (`KEY`). Where core
+    or input shapes are not known, the name counts, too; over kernels without input shapes nothing
+    is averaged. Every column, with its unit, formula and run, is explained in docs/bottlenecks.md.
+    Ratios are from 0 to 1; what was not measured is null.
 
     Args:
         merged: A row for each kernel of the joined program: the columns of kernels; runs (how many
@@ -159,7 +159,8 @@ def _with_measures(merged: pl.DataFrame, columns: Columns, runs: Sequence[str]) 
         *(columns.count(count).alias(count.column) for count in (*COUNTS, *L2_COUNTS)),
         *_weighed(columns),
         *_core_times(columns, runs),
-        name=pl.when(pl.col("input_shapes").is_null()).then(unnumbered),
+        # A type tells kernels apart where there is a core; on a GPU it is no more than "kernel".
+        name=pl.when(pl.any_horizontal(pl.col("input_shapes", "core").is_null())).then(unnumbered),
     )
     computed, moved = _all_known(arithmetic), _all_known(memory)
     both = computed & moved

@@ -34,17 +34,18 @@ CLASSES: Final[Mapping[str, Class]] = {
     ),
     "unknown": Class(
         "no pipe was measured, or its kernels have no shapes and are not averaged",
-        "What bounds it is not known: sweep the group of counters that the column needs names.",
+        "What bounds it is not known, for the reason in evidence; where needs names a group of"
+        " counters, sweep it, too.",
     ),
     "bank_conflict": Class(
-        "vec is the fullest full pipe, or none is full and it is not short, and the three conflict"
-        " ratios add up to bound.conflict",
+        "vec is the fullest full pipe, or it would be latency; and the three conflict ratios add up"
+        " to bound.conflict",
         "Vector instructions stall on conflicts: vec_bankgroup_cflt_ratio asks for another block"
         " stride, vec_bank_cflt_ratio for other addresses of operands in UB, vec_resc_cflt_ratio"
         " for instructions spread over units.",
     ),
     "icache": Class(
-        "scalar is the fullest full pipe, or none is full and it is not short, and"
+        "scalar is the fullest full pipe, or it would be latency and is no bank_conflict; and"
         " icache_miss_rate reaches bound.icache_miss_rate",
         "Instructions arrive late (icache_miss_rate): the kernel's code is too long or too"
         " branched; unroll less, or split it.",
@@ -55,12 +56,12 @@ CLASSES: Final[Mapping[str, Class]] = {
         " (cube_fp16_share, cube_int8_share), or shapes that fill its tiles (input_shapes).",
     ),
     "compute_vector": Class(
-        "vec is the fullest full pipe",
+        "vec is the fullest full pipe, no bank_conflict",
         "The vector units are busy (vec_ratio): fuse elementwise work, use 16-bit floats where"
         " vector_fp32_share is high, and avoid the conversions that vector_misc_share counts.",
     ),
     "scalar": Class(
-        "scalar is the fullest full pipe",
+        "scalar is the fullest full pipe, no icache",
         "Address arithmetic and control are busy (scalar_ratio): larger tiles, fewer and longer"
         " instructions, shapes known at compile time (input_shapes).",
     ),
@@ -91,17 +92,18 @@ CLASSES: Final[Mapping[str, Class]] = {
         " copy: leave it out, or fuse it.",
     ),
     "unoverlapped": Class(
-        "no pipe is full; vec, mte2 and mte3 of a vector core add up to bound.together",
+        "no pipe is full, no memory_in_turn; vec, mte2 and mte3 of a vector core add up to"
+        " bound.together",
         "Computing and moving take turns (vec_ratio, mte2_ratio, mte3_ratio): with double buffers"
         " and more, smaller tiles they overlap.",
     ),
     "overhead": Class(
-        "no pipe is full, none fill the time in turn, and mean_ns is below bound.short_us",
+        "no pipe is full, none of these two; mean_ns is below bound.short_us",
         "Too short for anything to be busy (mean_ns, core_time_ratio): starting it costs most;"
         " fuse it with its neighbours, or capture a graph.",
     ),
     "latency": Class(
-        "none of the others",
+        "none of these three, no bank_conflict, no icache",
         "No pipe is busy (dominant_ratio): it waits for dependencies, for too few blocks or for"
         " tails; use more cores, larger tiles or deeper pipelines.",
     ),

@@ -1,8 +1,8 @@
 """What CANN calls the counters of AI cores, on each chip, and which runs a column comes from.
 
-Names follow CANN's ``op_summary``, by chip: A2 and A3 have cores that are split into cube (``aic_``)
-and vector (``aiv_``) halves; 910A and 310P have whole ones, without a prefix; Ascend 950 counts its
-L2 cache by other names. A name that a capture does not have gives null, never 0.
+Names follow CANN's ``op_summary``, by chip: A2 and A3 have cores that are split into cube
+(``aic_``) and vector (``aiv_``) halves; 910A and 310P have whole ones, without a prefix; Ascend 950
+counts its L2 cache by other names. A name that a capture does not have gives null, never 0.
 """
 
 from __future__ import annotations
