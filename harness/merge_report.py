@@ -134,8 +134,8 @@ def _roofline(table: pl.DataFrame) -> Iterator[Section]:
         columns=(
             "type",
             "input shapes",
-            ">intensity",
-            ">achieved",
+            ">op/byte",
+            ">Tops",
             ">attainable",
             "roof",
             ">of the roof",
@@ -144,15 +144,15 @@ def _roofline(table: pl.DataFrame) -> Iterator[Section]:
             (
                 _kind(row),
                 _shapes(row["input_shapes"], _FEW_SHAPES),
-                "–" if row["intensity"] is None else f"{row['intensity']:.3g} op/B",
-                "–" if row["achieved_tops"] is None else f"{row['achieved_tops']:.3g} Tops",
-                f"{row['attainable_tops']:.3g} Tops",
+                "–" if row["intensity"] is None else f"{row['intensity']:.3g}",
+                "–" if row["achieved_tops"] is None else f"{row['achieved_tops']:.3g}",
+                f"{row['attainable_tops']:.3g}",
                 row["roof"],
                 f"{row['roof_share']:.0%}",
             )
             for row in found.head(TOP).iter_rows(named=True)
         ),
-        notes=("peaks: analysis.peaks",),
+        notes=("Tops: 1e12 operations a second, achieved and attainable; peaks: analysis.peaks",),
     )
 
 

@@ -89,7 +89,7 @@ def test_a_roofline_is_shown_where_there_is_one() -> None:
     found = table(COLUMNS | work, "analysis.peaks.main_memory_gbps=204.8")
     # 60,000 KiB take 300 µs of the 600.
     assert titled(sections(found, RUNS), "Roofline").rows == (
-        ("MatMulV2", "[2,3] [3,4]", "0 op/B", "0 Tops", "0 Tops", "main_memory", "50%"),
+        ("MatMulV2", "[2,3] [3,4]", "0", "0", "0", "main_memory", "50%"),
     )
 
 
