@@ -138,17 +138,17 @@ def test_work_and_its_ratios() -> None:
 def test_intensity_is_of_the_kernels_that_both_runs_have() -> None:
     row = only(
         {
-            f"duration_ns@{A}": [1000, 1000],
-            f"duration_ns@{M}": [1000, None],
-            "aic_cube_fops": [2048, 999_999],
-            "aiv_vector_fops": [0, 0],
-            "aic_read_main_memory_datas(KB)": [1.0, None],
-            "aic_write_main_memory_datas(KB)": [1.0, None],
+            f"duration_ns@{A}": [1000, 1000, None],
+            f"duration_ns@{M}": [1000, None, 1000],
+            "aic_cube_fops": [2048, 999_999, None],
+            "aiv_vector_fops": [0, 0, None],
+            "aic_read_main_memory_datas(KB)": [1.0, None, 77.0],
+            "aic_write_main_memory_datas(KB)": [1.0, None, 77.0],
         },
         A,
         M,
     )
-    assert row["fops"] == 2048 + 999_999
+    assert (row["fops"], row["main_memory_bytes"]) == (2048 + 999_999, 156 * 1024)
     assert row["intensity"] == 1.0
 
 
@@ -249,17 +249,18 @@ def test_without_cycles_a_rate_is_weighted_by_the_duration() -> None:
 def test_time_on_the_core_is_that_of_the_longer_half() -> None:
     row = only(
         {
-            f"duration_ns@{P}": [10_000],
-            f"duration_ns@{A}": [20_000],
-            f"aicore_time(us)@{P}": [8.0],
-            f"aicore_time(us)@{A}": [10.0],
-            f"aiv_time(us)@{P}": [9.0],
-            f"aiv_time(us)@{A}": [1.0],
+            f"duration_ns@{P}": [10_000, 5_000],
+            f"duration_ns@{A}": [20_000, 5_000],
+            f"aicore_time(us)@{P}": [8.0, None],
+            f"aicore_time(us)@{A}": [10.0, None],
+            f"aiv_time(us)@{P}": [9.0, None],
+            f"aiv_time(us)@{A}": [1.0, None],
         },
         P,
         A,
     )
-    # (9 + 10) µs of 30 µs: never a time of one run and a duration of another.
+    # (9 + 10) µs of 30 µs: never a time of one run and a duration of another. A kernel without
+    # counters does not count.
     assert row["core_time_ratio"] == pytest.approx(19 / 30)
 
 
