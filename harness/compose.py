@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import yaml
@@ -327,6 +327,10 @@ def _without(data: Any, paths: Container[str], at: str = "") -> Any:
     return {key: _without(data[key], paths, named[key]) for key in data if named[key] not in paths}
 
 
+_AFTERWARDS: Final = ("sweep", "merge", "analysis")
+"""How a sweep is resumed, joined and judged says nothing of what it measures."""
+
+
 def identity(composition: Composition) -> str:
     """Return eight hex digits for what stays the same in a sweep: all but the swept values."""
     swept = sorted(composition.swept)
@@ -334,10 +338,10 @@ def identity(composition: Composition) -> str:
         text
         for job in composition.jobs
         for text in job.overrides
-        if setting_of(text) not in swept and not setting_of(text).startswith("sweep.")
+        if setting_of(text) not in swept and setting_of(text).split(".")[0] not in _AFTERWARDS
     }
-    # How a sweep is resumed says nothing of what it measures, and a swept value is none of all.
-    unswept = _without(composition.unswept, {"sweep", *swept})
+    # A swept value is none of all.
+    unswept = _without(composition.unswept, {*_AFTERWARDS, *swept})
     same = [unswept, sorted(fixed), swept]
     return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:8]
 

@@ -173,6 +173,103 @@ class Merge(Settings, frozen=True, kw_only=True):
     runs that did not execute the same sequences are refused. Read by: merge."""
 
 
+Ratio = Annotated[float, Meta(ge=0, le=1)]
+Peak = Annotated[float, Meta(gt=0)] | None
+
+
+class CubePipes(Settings, frozen=True, kw_only=True):
+    """From which share of a cube core's cycles on one of its pipes counts as full."""
+
+    mac: Ratio = 0.8
+    """Matrix products (mac_ratio). Read by: merge."""
+    scalar: Ratio = 0.8
+    """Scalar instructions; those of unsplit cores, too (scalar_ratio). Read by: merge."""
+    mte1: Ratio = 0.8
+    """Moves from L1 to L0A and L0B (mte1_ratio). Read by: merge."""
+    mte2: Ratio = 0.8
+    """Reads of main memory; those of unsplit cores, too (mte2_ratio). Read by: merge."""
+    fixpipe: Ratio = 0.75
+    """Moves out of L0C (fixpipe_ratio). Read by: merge."""
+
+
+class VectorPipes(Settings, frozen=True, kw_only=True):
+    """From which share of a vector core's cycles on one of its pipes counts as full."""
+
+    vec: Ratio = 0.7
+    """Vector instructions (vec_ratio). Read by: merge."""
+    scalar: Ratio = 0.8
+    """Scalar instructions (scalar_ratio). Read by: merge."""
+    mte2: Ratio = 0.7
+    """Reads of main memory (mte2_ratio). Read by: merge."""
+    mte3: Ratio = 0.7
+    """Writes of main memory (mte3_ratio). Read by: merge."""
+
+
+class Bound(Settings, frozen=True, kw_only=True):
+    """From where on something counts as what bounds a kernel."""
+
+    cube: CubePipes
+    """The pipes of cube cores. Read by: merge."""
+    vector: VectorPipes
+    """The pipes of vector cores. Read by: merge."""
+    together: Ratio = 0.9
+    """Pipes of which none is full fill the time in turn if they add up to this. Read by: merge."""
+    icache_miss_rate: Ratio = 0.15
+    """Instruction fetches that miss, of all. Read by: merge."""
+    conflict: Ratio = 0.15
+    """Cycles that vector instructions lose to conflicts, of all. Read by: merge."""
+    short_us: Annotated[float, Meta(ge=0)] = 20
+    """A kernel without a full pipe that is shorter is overhead, in microseconds; a longer one
+    waits. Read by: merge."""
+
+
+class Perturbed(Settings, frozen=True, kw_only=True):
+    """From which difference on the durations of two runs tell more than noise.
+
+    The limit is `short` for kernels up to `short_us`, `long` from `long_us` on, linear between.
+    """
+
+    short_us: Annotated[float, Meta(ge=0)] = 20
+    """A mean duration, in microseconds. Read by: merge."""
+    short: Annotated[float, Meta(gt=0)] = 0.25
+    """(max - min) / mean over the runs. Read by: merge."""
+    long_us: Annotated[float, Meta(gt=0)] = 50
+    """A mean duration above short_us, in microseconds. Read by: merge."""
+    long: Annotated[float, Meta(gt=0)] = 0.1
+    """(max - min) / mean over the runs. Read by: merge."""
+
+
+class Peaks(Settings, frozen=True, kw_only=True):
+    """What the chip can do at most, all its cores together; null: not known, so no roofline."""
+
+    cube_fp16_tops: Peak = None
+    """Matrix products of 16-bit floats, in 1e12 operations a second. Read by: merge."""
+    cube_int8_tops: Peak = None
+    """Matrix products of 8-bit integers, in 1e12 operations a second. Read by: merge."""
+    vector_fp32_tops: Peak = None
+    """Vector instructions on 32-bit floats, in 1e12 operations a second. Read by: merge."""
+    vector_fp16_tops: Peak = None
+    """Vector instructions on 16-bit floats, in 1e12 operations a second. Read by: merge."""
+    vector_int32_tops: Peak = None
+    """Vector instructions on 32-bit integers, in 1e12 operations a second. Read by: merge."""
+    main_memory_gbps: Peak = None
+    """Main memory, reads and writes together, in 1e9 bytes a second. Read by: merge."""
+    l2_gbps: Peak = None
+    """Between the L2 cache and the cores, both ways together, in 1e9 bytes a second.
+    Read by: merge."""
+
+
+class Analysis(Settings, frozen=True, kw_only=True):
+    """How the table of bottlenecks judges; changes no measurement, and no sweep's identity."""
+
+    bound: Bound
+    """From where on something bounds a kernel. Read by: merge."""
+    perturbed: Perturbed
+    """From where on a duration differs between runs. Read by: merge."""
+    peaks: Peaks
+    """What the chip can do at most. Read by: merge."""
+
+
 class Request(Settings, frozen=True, kw_only=True):
     """All that a run is asked to be."""
 
@@ -196,3 +293,5 @@ class Request(Settings, frozen=True, kw_only=True):
     """How a sweep finds its earlier results. Read by: pipeline."""
     merge: Merge
     """How a sweep over groups of counters is joined. Read by: merge."""
+    analysis: Analysis
+    """How the table of bottlenecks judges. Read by: merge."""

@@ -99,8 +99,9 @@ def _uncounted(request: Request) -> str:
 
 
 def request_hash(request: Request) -> str:
-    """Return a digest of everything requested but how a sweep is resumed."""
+    """Return a digest of all that is measured: not how a sweep is resumed, or its table judged."""
     same = msgspec.to_builtins(request) | {"sweep": None}
+    del same["analysis"], same["merge"]
     return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:16]
 
 

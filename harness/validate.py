@@ -207,6 +207,18 @@ def _rehearsal(request: Request) -> Iterator[Problem]:
         )
 
 
+def _analysis(request: Request) -> Iterator[Problem]:
+    limits = request.analysis.perturbed
+    if limits.long_us <= limits.short_us:
+        yield Problem(
+            setting="analysis.perturbed.long_us",
+            given=show(limits.long_us),
+            allowed=f"it must be above analysis.perturbed.short_us={show(limits.short_us)}: the"
+            " limit lies on a line between the two",
+            fix=f"analysis.perturbed.long_us={show(limits.short_us + 1)}",
+        )
+
+
 def _workload(request: Request) -> Iterator[Problem]:
     yield from request.workload.problems()
 
@@ -225,6 +237,7 @@ RULES: tuple[Rule, ...] = (
     _compile_before_timing,
     _modules,
     _rehearsal,
+    _analysis,
     _workload,
     _device,
 )

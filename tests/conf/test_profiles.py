@@ -14,7 +14,16 @@ from msgspec import structs
 from torch._C._profiler import _ExperimentalConfig
 
 from harness.compose import CONF, compose_jobs
-from harness.config import Delivery, Device, Execution, Profiler, Rehearsal, Request, Sweep
+from harness.config import (
+    Analysis,
+    Delivery,
+    Device,
+    Execution,
+    Profiler,
+    Rehearsal,
+    Request,
+    Sweep,
+)
 from harness.devices import TARGETS
 from harness.devices.npu_settings import (
     DEFAULTS_OF_OUR_OWN,
@@ -162,7 +171,7 @@ def options() -> list[tuple[str, ...]]:
     """Every file that a person can choose, as the overrides that choose it."""
     chosen: list[tuple[str, ...]] = [
         (f"{group}={path.stem}",)
-        for group in ("device", "execution", "experiment")
+        for group in ("analysis", "device", "execution", "experiment")
         for path in sorted((CONF / group).glob("[!_]*.yaml"))
     ]
     rehearsed = ("device=npu", "rehearsal.emulate=true")
@@ -183,7 +192,7 @@ def test_every_shipped_file_composes_into_a_valid_request(overrides: tuple[str, 
 
 def test_every_group_is_covered_here() -> None:
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
-    settings = {"device", "profiler", "workload", "execution", "rehearsal"}
+    settings = {"device", "profiler", "workload", "execution", "rehearsal", "analysis"}
     assert groups == settings | {"experiment", "hydra"}
 
 
@@ -204,6 +213,7 @@ def test_a_workload_file_has_all_settings_of_its_workload(workload: type) -> Non
         (Execution, "execution/inline.yaml", ()),
         (Profiler, "profiler/default.yaml", ("experimental",)),
         (Rehearsal, "rehearsal/healthy.yaml", ()),
+        (Analysis, "analysis/default.yaml", ()),
     ],
 )
 def test_a_file_has_all_settings_of_its_group(
@@ -214,7 +224,7 @@ def test_a_file_has_all_settings_of_its_group(
 
 def test_the_primary_config_has_all_settings_outside_the_groups() -> None:
     primary = read(CONF / "config.yaml")
-    groups = {"device", "profiler", "workload", "execution", "rehearsal"}
+    groups = {"device", "profiler", "workload", "execution", "rehearsal", "analysis"}
     assert structs_fields(Request) == (set(primary) - {"hydra"}) | groups
     assert structs_fields(Delivery) == set(primary["delivery"])
     assert structs_fields(Sweep) == set(primary["sweep"])

@@ -316,6 +316,16 @@ def test_starting_over_happens_in_the_same_folder() -> None:
     assert identity(first) == identity(over)
 
 
+def test_how_a_table_is_judged_makes_no_other_sweep(tmp_path: Path) -> None:
+    write(tmp_path, "analysis/mine.yaml", "defaults: [default]\npeaks: {main_memory_gbps: 1600}\n")
+    words = ["seed=1,2", "workload=mlp"]
+    plain = compose_jobs(words, multirun=True)
+    for more in (["analysis.bound.together=0.5"], ["analysis=mine"]):
+        judged = compose_jobs([*words, *more], multirun=True, config_dir=str(tmp_path))
+        assert found(judged) == []
+        assert identity(judged) == identity(plain)
+
+
 def test_a_mapping_for_a_list_names_the_setting() -> None:
     setting = "profiler.experimental.host_sys"
     (problem,) = compose_jobs(["device=npu", f"{setting}={{CPU:true}}"]).problems

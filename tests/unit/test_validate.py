@@ -50,6 +50,12 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         "activities leaves the host out",
     ),
     (
+        ("analysis.perturbed.short_us=50",),
+        "analysis.perturbed.long_us",
+        "50.0",
+        "it must be above analysis.perturbed.short_us=50",
+    ),
+    (
         ("rehearsal.emulate=true",),
         "device",
         "cpu",
