@@ -110,8 +110,8 @@ class _Trace:
         nested = pl.concat([self._frames[each].select(ranges) for each in ("frames", "launches")])
         host = Host(operators, nested, marks)
         kernels = self._kernels(host, launches)
-        both = linked(kernels.drop("row"), host, marks, self._origin, self._rank, dispatched=False)
-        own = self._kept.arguments.select(pl.all().gather(kernels["row"])).rename(_free)
+        both = linked(kernels, host, marks, self._origin, self._rank, dispatched=False)
+        own = self._kept.arguments.rename(_free)
         operator = both.kernels["operator"] - self._origin.first_operator
         arguments = both.operators.select("input_shapes", "input_dtypes").select(
             pl.all().gather(operator)
@@ -206,7 +206,6 @@ class _Trace:
         inner = host.innermost(placed["thread"], placed["host_ns"])
         names = self._kept.codes["type"].texts()
         return placed.select(
-            "row",
             "device",
             "stream",
             "start_ns",
@@ -287,7 +286,7 @@ def _values(codes: Codes, parse: Callable[[Any], Any]) -> list[Any]:
     found = []
     for text in codes:
         try:
-            value = json.loads(text.decode(errors="replace"))
+            value = json.loads(text)
             found.append(None if value is None else parse(value))
         except (ValueError, TypeError, RecursionError):
             found.append(None)
