@@ -204,7 +204,7 @@ class _Trace:
         number = pl.when(given != pl.col("correlation")).then(given)
         named = host.numbered(placed.select(number).to_series())
         inner = host.innermost(placed["thread"], placed["host_ns"])
-        names = self._kept.codes["type"].texts()
+        names = self._kept.codes["kind"].texts()
         return placed.select(
             "device",
             "stream",
@@ -213,7 +213,7 @@ class _Trace:
             "correlation",
             "host_ns",
             name=self._names.gather(placed["name"]),
-            type=names.gather(placed["type"]),
+            type=names.gather(placed["kind"]),
             inner=pl.coalesce(named, inner),
             step_id=pl.lit(None, pl.Int64),
         )

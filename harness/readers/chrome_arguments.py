@@ -10,7 +10,8 @@ import msgspec
 import polars as pl
 from msgspec import Raw, Struct
 
-from harness.readers.chrome_columns import NULL, column, joined
+from harness.readers.chrome_columns import NULL, coded, column, gathered, joined
+from harness.readers.shapes import Codes
 
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _MAX_COLUMNS: Final = 256
@@ -58,8 +59,10 @@ class Every:
     def __init__(self) -> None:
         """Start without names."""
         self._dicts = Known[dict[str, Any]](dict[str, Any], dict)
-        self._fields: dict[str, Any] = {}
+        self._lists: dict[str, Codes | None] = {}
         self._structs = _structs({})
+        self._pending: dict[str, list[Any]] = {}
+        self._waiting = 0
         self._parts: dict[str, list[pl.Series]] = {}
         self._rows = 0
         self._crowded: set[str] = set()
@@ -77,15 +80,20 @@ class Every:
     def of(self, raws: Sequence[Raw]) -> dict[str, list[Any]]:
         """Decode those of some events: the values of each name, None where it is not told.
 
-        Lists may stay `Raw`: as they are written.
+        What was once a list is, under that name, the number of its text.
         """
         values = self._values(raws)
-        if values is None:
-            dicts = self._dicts.of(raws)
-            self._learn(dicts)
-            values = self._values(raws)
-            if values is None:
-                values = {name: [each.get(name) for each in dicts] for name in self._fields}
+        if values is not None:
+            return values
+        dicts = self._dicts.of(raws)
+        self._learn(dicts)
+        values = self._values(raws)
+        if values is not None:
+            return values
+        values = {name: [each.get(name) for each in dicts] for name in self._lists}
+        for name, codes in self._lists.items():
+            if codes is not None:
+                values[name] = [codes[_text(each)] for each in values[name]]
         return values
 
     def _values(self, raws: Sequence[Raw]) -> dict[str, list[Any]] | None:
@@ -93,34 +101,52 @@ class Every:
             found = self._structs.decode(b"[%b]" % b",".join(raws))
         except UNREADABLE:
             return None
-        return {
-            name: list(map(attrgetter(_FIELD % place), found))
-            for place, name in enumerate(self._fields)
-        }
+        values: dict[str, list[Any]] = {}
+        for place, (name, codes) in enumerate(self._lists.items()):
+            each = list(map(attrgetter(_FIELD % place), found))
+            values[name] = each if codes is None else coded(codes, each)
+        return values
 
     def _learn(self, dicts: Sequence[Mapping[str, Any]]) -> None:
         for each in dicts:
             for name, value in each.items():
-                if name not in self._fields:
-                    if len(self._fields) >= _MAX_COLUMNS:
+                if name not in self._lists:
+                    if len(self._lists) >= _MAX_COLUMNS:
                         self._crowded.add(name)
                         continue
-                    self._fields[name] = Any
-                if isinstance(value, list):
-                    self._fields[name] = Raw
-        self._structs = _structs(self._fields)
+                    self._lists[name] = None
+                if isinstance(value, list) and self._lists[name] is None:
+                    codes = self._lists[name] = Codes()
+                    if name in self._pending:
+                        self._pending[name] = [codes[_text(v)] for v in self._pending[name]]
+        self._structs = _structs(self._lists)
 
-    def keep(self, values: Mapping[str, list[Any]], known: pl.Series) -> None:
-        """Add to the columns those rows of `values` that `known` is true for."""
-        rows = int(known.sum())
+    def keep(self, values: Mapping[str, list[Any]], rows: int) -> None:
+        """Take the values of some rows, to be columns later."""
         for name, each in values.items():
-            found = column(each)
+            if name not in self._pending:
+                self._pending[name] = self._absent(name, self._waiting)
+            self._pending[name] += each
+        self._waiting += rows
+        for name, pending in self._pending.items():
+            if name not in values:
+                pending += self._absent(name, rows)
+
+    def _absent(self, name: str, rows: int) -> list[Any]:
+        codes = self._lists[name]
+        return [None if codes is None else codes["null"]] * rows
+
+    def take(self, known: pl.Series) -> None:
+        """Make columns of those rows since the last time that `known` is true for."""
+        rows = int(known.sum())
+        for name, pending in self._pending.items():
+            codes = self._lists[name]
+            found = column(pending) if codes is None else gathered(pending, codes)
             part = found if rows == len(found) else found.filter(known)
             self._parts.setdefault(name, [_nothing(self._rows)]).append(part)
-        for name, parts in self._parts.items():
-            if name not in values:
-                parts.append(_nothing(rows))
+            pending.clear()
         self._rows += rows
+        self._waiting = 0
 
     def columns(self) -> pl.DataFrame:
         """Return all rows."""
@@ -131,15 +157,19 @@ def _nothing(rows: int) -> pl.Series:
     return pl.repeat(None, rows, dtype=pl.Null(), eager=True)
 
 
-def _structs(fields: Mapping[str, Any]) -> msgspec.json.Decoder[list[Any]]:
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _structs(lists: Mapping[str, Codes | None]) -> msgspec.json.Decoder[list[Any]]:
     """Return a decoder of structs that refuses any other name."""
     kind = msgspec.defstruct(
         "Arguments",
         [
-            (_FIELD % place, each, NULL if each is Raw else None)
-            for place, each in enumerate(fields.values())
+            (_FIELD % place, Any, None) if codes is None else (_FIELD % place, Raw, NULL)
+            for place, codes in enumerate(lists.values())
         ],
-        rename={_FIELD % place: name for place, name in enumerate(fields)},
+        rename={_FIELD % place: name for place, name in enumerate(lists)},
         gc=False,
         forbid_unknown_fields=True,
     )

@@ -32,9 +32,10 @@ def numbers(values: Sequence[Any]) -> pl.Series:
     return texts.cast(pl.Int64, strict=False)
 
 
-def written(raws: Sequence[Raw]) -> pl.Series:
+def written(raws: Sequence[Raw]) -> list[str]:
     """Return JSON as it is written."""
-    return pl.Series(_texts(raws), dtype=pl.String)
+    joined = _BETWEEN.encode().join(raws)
+    return joined.decode(errors="replace").split(_BETWEEN) if raws else []
 
 
 def exact(cells: pl.Expr) -> pl.Expr:
@@ -46,16 +47,11 @@ def exact(cells: pl.Expr) -> pl.Expr:
     return pl.when(ns.is_between(-_LATEST, _LATEST)).then(ns)
 
 
-def coded(codes: Codes, raws: Sequence[Raw]) -> pl.Series:
+def coded(codes: Codes, raws: Sequence[Raw]) -> list[int]:
     """Return the number of each JSON text."""
     if all(raw is NULL for raw in raws):
-        return pl.repeat(codes["null"], len(raws), dtype=pl.Int32, eager=True)
-    return codes.of(_texts(raws))
-
-
-def _texts(raws: Sequence[Raw]) -> list[str]:
-    joined = _BETWEEN.encode().join(raws)
-    return joined.decode(errors="replace").split(_BETWEEN) if raws else []
+        return [codes["null"]] * len(raws)
+    return list(map(codes.__getitem__, written(raws)))
 
 
 def column(values: Sequence[Any]) -> pl.Series:
@@ -64,8 +60,6 @@ def column(values: Sequence[Any]) -> pl.Series:
     try:
         if not kinds:
             return pl.Series(values, dtype=pl.Null)
-        if kinds == {Raw}:
-            return _gathered(values)
         if kinds == {int}:
             return pl.Series(values, dtype=pl.Int64)
         if kinds <= {int, float}:
@@ -78,11 +72,10 @@ def column(values: Sequence[Any]) -> pl.Series:
     return pl.Series(texts, dtype=pl.String)
 
 
-def _gathered(raws: Sequence[Raw]) -> pl.Series:
-    """Return the values of JSON of which few are different, such as lists."""
-    codes = Codes()
-    rows = codes.of(_texts(raws))
-    return column([msgspec.json.decode(each) for each in codes]).gather(rows)
+def gathered(rows: Sequence[int], codes: Codes) -> pl.Series:
+    """Return the values of numbered JSON texts, of which few are different."""
+    values = column([msgspec.json.decode(each) for each in codes])
+    return values.gather(pl.Series(rows, dtype=pl.Int32))
 
 
 def _text(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -40,7 +40,7 @@ SCHEMAS: Final = {
     "operators": pl.Schema(
         {
             **_RANGE,
-            **dict.fromkeys(_CODED, pl.Int32()),
+            **dict.fromkeys((*_CODED, "kind"), pl.Int32()),
             **dict.fromkeys(_NUMBERS, pl.Int64()),
         }
     ),
@@ -49,19 +49,22 @@ SCHEMAS: Final = {
     "flows": pl.Schema(dict.fromkeys(("correlation", "thread", "start_ns"), pl.Int64())),
     "kernels": pl.Schema(
         {
-            **dict.fromkeys(("name", "type"), pl.Int32()),
+            **dict.fromkeys(("name", "kind"), pl.Int32()),
             **dict.fromkeys(("device", "stream", "start_ns", "duration_ns"), pl.Int64()),
             **dict.fromkeys(("correlation", "external"), pl.Int64()),
         }
     ),
     "memory": pl.Schema(
-        dict.fromkeys(
-            (
-                *("thread", "start_ns", "device_type", "device_id"),
-                *("bytes", "total_allocated", "total_reserved"),
+        {
+            "kind": pl.Int32(),
+            **dict.fromkeys(
+                (
+                    *("thread", "start_ns", "device_type", "device_id"),
+                    *("bytes", "total_allocated", "total_reserved"),
+                ),
+                pl.Int64(),
             ),
-            pl.Int64(),
-        )
+        }
     ),
 }
 _NEEDED: Final = {
@@ -72,6 +75,12 @@ _NEEDED: Final = {
     "kernels": ("start_ns", "duration_ns"),
     "memory": ("thread", "start_ns", "bytes"),
 }
+
+
+_TIMES: Final = frozenset({"start_ns", "duration_ns"})
+_TOLD: Final = {"external": "External id"}
+_ROWS: Final = 1 << 16
+"""As many events of a table become a frame at once."""
 
 
 class Event(Struct, gc=False):
@@ -128,12 +137,17 @@ class Kept(NamedTuple):
 
 
 class Events:
-    """The events so far, as numbers: a frame for each chunk and kind."""
+    """The events so far, as numbers: a frame for many events of each table."""
 
     def __init__(self) -> None:
         """Start with none."""
-        self._codes = {name: Codes() for name in (*_CODED, "type")}
-        self._parts: dict[str, list[pl.DataFrame]] = defaultdict(list)
+        self._codes = {name: Codes() for name in (*_CODED, "kind")}
+        self._pending: dict[str, dict[str, list[Any]]] = {
+            table: {name: [] for name in schema} for table, schema in SCHEMAS.items()
+        }
+        self._parts: dict[str, list[pl.DataFrame]] = {
+            table: [schema.to_frame()] for table, schema in SCHEMAS.items()
+        }
         self._seen, self._rows, self._marks, self._hidden = (Counter[str]() for _ in range(4))
         self._bad = 0
         self._operator = Known(_Operator, _Operator)
@@ -147,49 +161,79 @@ class Events:
         for event in events:
             groups[event.cat].append(event)
         for kind, group in groups.items():
-            phases = Counter([event.ph for event in group])
-            for phase, seen in phases.items():
-                self._seen[kind or _UNCATEGORISED.get(phase, phase)] += seen
-                if (reader := self._reader(kind, phase)) is not None:
-                    alone = len(phases) == 1
-                    reader(kind, group if alone else [each for each in group if each.ph == phase])
+            phase = group[0].ph
+            if any([event.ph != phase for event in group]):  # noqa: C419 - a list is faster
+                for each in {event.ph for event in group}:
+                    self._add(kind, each, [event for event in group if event.ph == each])
+            else:
+                self._add(kind, phase, group)
 
-    def _reader(self, kind: str, phase: str) -> Callable[[str, list[Event]], None] | None:
+    def _add(self, kind: str, phase: str, events: list[Event]) -> None:
+        self._seen[kind or _UNCATEGORISED.get(phase, phase)] += len(events)
         if phase == "X":
             if kind in OPERATORS:
-                return self._add_operators
-            if kind in KERNELS:
-                return self._add_kernels
-            if kind == "python_function":
-                return self._add_frames
-            if kind.endswith(_LAUNCHES):
-                return self._add_launches
+                self._add_operators(kind, events)
+            elif kind in KERNELS:
+                self._add_kernels(kind, events)
+            elif kind == "python_function":
+                self._keep("frames", _ranges(events) | {"name": self._names(events)})
+            elif kind.endswith(_LAUNCHES):
+                self._add_launches(events)
         elif kind in FLOWS and phase == "s":
-            return self._add_flows
+            self._keep("flows", _places(events) | {"correlation": [each.id for each in events]})
         elif kind == "cpu_instant_event":
-            return self._add_memory
-        return None
+            self._add_memory(kind, [event for event in events if event.name == ALLOCATION])
 
-    def _keep(self, table: str, columns: dict[str, pl.Series]) -> pl.Series:
-        """Leave out, and count, the events that have no number where one belongs.
+    def _names(self, events: Sequence[Event]) -> list[int]:
+        return list(map(self._codes["name"].__getitem__, [event.name for event in events]))
 
-        Times are as they are written. Returns which events were kept.
+    def _keep(self, table: str, columns: Mapping[str, list[Any]], kind: str = "") -> None:
+        """Keep values until there are enough of them: polars takes its time for each column."""
+        count = len(columns["start_ns"])
+        pending = self._pending[table]
+        for name, values in columns.items():
+            pending[name] += values
+        if kind:
+            self._rows[kind] += count
+            pending["kind"] += [self._codes["kind"][kind]] * count
+        if len(pending["start_ns"]) >= _ROWS:
+            self._take(table)
+
+    def _take(self, table: str) -> None:
+        """Make a frame of what is kept; leave out, and count, what has no number where one belongs.
+
+        Times are as they are written.
         """
-        written = pl.DataFrame(columns)
-        found = _read(written, table)
-        needed = list(_NEEDED[table])
+        pending = self._pending[table]
+        schema = SCHEMAS[table]
+        written = pl.DataFrame(
+            {
+                name: pl.Series(values, dtype=pl.String)
+                if name in _TIMES
+                else pl.Series(values, dtype=pl.Int32)
+                if schema[name] == pl.Int32
+                else numbers(values)
+                for name, values in pending.items()
+            }
+        )
+        for values in pending.values():
+            values.clear()
+        found = written.with_columns(_exact(table))
+        needed = _NEEDED[table]
         if any(found[name].has_nulls() for name in needed):
             clean = pl.col(pl.String).str.strip_chars('" \t\r\n')
-            found = _read(written.with_columns(clean), table)
+            found = written.with_columns(clean).with_columns(_exact(table))
         known = found.select(pl.all_horizontal(pl.col(needed).is_not_null())).to_series()
         if not known.all():
+            lost = found.filter(~known)
+            self._bad += lost.height
             found = found.filter(known)
-            self._bad += len(known) - found.height
+            if "kind" in schema:
+                kinds = list(self._codes["kind"])
+                self._rows.subtract(kinds[each] for each in lost["kind"])
         self._parts[table].append(found)
-        return known
-
-    def _named(self, events: Sequence[Event]) -> pl.Series:
-        return self._codes["name"].of([event.name for event in events])
+        if table == "kernels":
+            self._kernel.take(known)
 
     def _add_operators(self, kind: str, events: list[Event]) -> None:
         shown = events
@@ -198,76 +242,64 @@ class Events:
         args = self._operator.of([event.args for event in shown])
         codes = self._codes
         columns = _ranges(shown) | {
-            "name": self._named(shown),
+            "name": self._names(shown),
             "shapes": coded(codes["shapes"], [each.shapes for each in args]),
             "dtypes": coded(codes["dtypes"], [each.dtypes for each in args]),
             "concrete": coded(codes["concrete"], [each.concrete for each in args]),
             "strides": coded(codes["strides"], [each.strides for each in args]),
             "stack": coded(codes["stack"], [each.stack for each in args]),
             "module": coded(codes["module"], [each.module for each in args]),
-            "external": numbers([each.external for each in args]),
-            "flops": numbers([each.flops for each in args]),
-            SEQUENCE: numbers([each.sequence for each in args]),
-            FORWARD: numbers([each.forward for each in args]),
+            "external": [each.external for each in args],
+            "flops": [each.flops for each in args],
+            SEQUENCE: [each.sequence for each in args],
+            FORWARD: [each.forward for each in args],
         }
-        kept = int(self._keep("operators", columns).sum())
-        marks = sum(is_mark(event.name) for event in shown) if kind != "cpu_op" else 0
-        self._rows[kind] += kept - marks
-        self._marks[kind] += marks
+        self._keep("operators", columns, kind)
+        if kind != "cpu_op":
+            marks = sum(is_mark(event.name) for event in shown)
+            self._rows[kind] -= marks
+            self._marks[kind] += marks
         self._hidden[kind] += len(events) - len(shown)
 
-    def _add_frames(self, _: str, events: list[Event]) -> None:
-        self._keep("frames", _ranges(events) | {"name": self._named(events)})
-
-    def _add_launches(self, _: str, events: list[Event]) -> None:
+    def _add_launches(self, events: list[Event]) -> None:
         args = self._launch.of([event.args for event in events])
         columns = {
-            "correlation": numbers([each.correlation for each in args]),
-            "external": numbers([each.external for each in args]),
+            "correlation": [each.correlation for each in args],
+            "external": [each.external for each in args],
         }
-        self._keep("launches", columns | _ranges(events))
-
-    def _add_flows(self, _: str, events: list[Event]) -> None:
-        self._keep("flows", {"correlation": numbers([e.id for e in events])} | _places(events))
+        self._keep("launches", _ranges(events) | columns)
 
     def _add_memory(self, kind: str, events: list[Event]) -> None:
-        chosen = [event for event in events if event.name == ALLOCATION]
-        args = self._allocation.of([event.args for event in chosen])
-        columns = _places(chosen) | {
-            name: numbers([getattr(each, name) for each in args])
-            for name in _Allocation.__struct_fields__
+        args = self._allocation.of([event.args for event in events])
+        columns = {
+            name: [getattr(each, name) for each in args] for name in _Allocation.__struct_fields__
         }
-        self._rows[kind] += int(self._keep("memory", columns).sum())
+        self._keep("memory", _places(events) | columns, kind)
 
     def _add_kernels(self, kind: str, events: list[Event]) -> None:
         args = self._kernel.of([event.args for event in events])
-
-        def own(name: str, instead: list[Any] | None = None) -> pl.Series:
-            told = numbers(args.pop(name, [None] * len(events)))
-            if instead is None or not told.has_nulls():
-                return told
-            return pl.select(pl.coalesce(told, numbers(instead))).to_series()
-
+        nothing = [None] * len(events)
+        given = {
+            "device": [event.pid for event in events],
+            "stream": [event.tid for event in events],
+            "correlation": [event.id for event in events],
+            "external": nothing,
+        }
+        told = {name: args.pop(_TOLD.get(name, name), nothing) for name in given}
         columns = {
-            "name": self._named(events),
-            "type": self._codes["type"].of([kind] * len(events)),
-            "device": own("device", [event.pid for event in events]),
-            "stream": own("stream", [event.tid for event in events]),
+            "name": self._names(events),
             "start_ns": written([event.ts for event in events]),
             "duration_ns": written([event.dur for event in events]),
-            "correlation": own("correlation", [event.id for event in events]),
-            "external": own("External id"),
+            **{name: _or(values, given[name]) for name, values in told.items()},
         }
-        known = self._keep("kernels", columns)
-        self._kernel.keep(args, known)
-        self._rows[kind] += int(known.sum())
+        self._kernel.keep(args, len(events))
+        self._keep("kernels", columns, kind)
 
     def kept(self, name: str) -> Kept:
         """Return all that was kept; `name` is the file's, for the notes."""
-        frames = {
-            table: pl.concat([schema.to_frame(), *self._parts.pop(table, ())])
-            for table, schema in SCHEMAS.items()
-        }
+        for table in SCHEMAS:
+            self._take(table)
+        frames = {table: pl.concat(self._parts.pop(table)) for table in SCHEMAS}
         notes = []
         broken = sum(
             each.bad for each in (self._operator, self._launch, self._allocation, self._kernel)
@@ -287,22 +319,24 @@ class Events:
         return Kept(frames, self._codes, self._kernel.columns(), coverage, notes)
 
 
-def _read(written: pl.DataFrame, table: str) -> pl.DataFrame:
-    """Return the columns of a table of `SCHEMAS`, with times as numbers."""
+def _or(values: list[Any], others: list[Any]) -> list[Any]:
+    if None not in values:
+        return values
+    return [b if a is None else a for a, b in zip(values, others, strict=True)]
+
+
+def _exact(table: str) -> list[pl.Expr]:
     start, duration = exact(pl.col("start_ns")), exact(pl.col("duration_ns"))
-    times = {"start_ns": start, "duration_ns": pl.when(duration >= 0).then(duration)}
-    return written.select(
-        times.get(name, pl.col(name)).cast(dtype).alias(name)
-        for name, dtype in SCHEMAS[table].items()
-    )
+    times = [start.alias("start_ns"), pl.when(duration >= 0).then(duration).alias("duration_ns")]
+    return times[: len(_TIMES & SCHEMAS[table].keys())]
 
 
-def _places(events: Sequence[Event]) -> dict[str, pl.Series]:
+def _places(events: Sequence[Event]) -> dict[str, list[Any]]:
     return {
-        "thread": numbers([event.tid for event in events]),
+        "thread": [event.tid for event in events],
         "start_ns": written([event.ts for event in events]),
     }
 
 
-def _ranges(events: Sequence[Event]) -> dict[str, pl.Series]:
+def _ranges(events: Sequence[Event]) -> dict[str, list[Any]]:
     return _places(events) | {"duration_ns": written([event.dur for event in events])}
