@@ -49,7 +49,7 @@ def exact(cells: pl.Expr) -> pl.Expr:
 
 def coded(codes: Codes, raws: Sequence[Raw]) -> list[int]:
     """Return the number of each JSON text."""
-    if all(raw is NULL for raw in raws):
+    if raws and raws[0] is NULL and not [raw for raw in raws if raw is not NULL]:
         return [codes["null"]] * len(raws)
     return list(map(codes.__getitem__, written(raws)))
 
