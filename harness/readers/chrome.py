@@ -106,12 +106,13 @@ class _Trace:
         marking = pl.Series([is_mark(each) for each in self._names], dtype=pl.Boolean)
         marked = marking.gather(found["name"])
         marks = self._marks(found.filter(marked))
-        shown, table = self._operators(found.filter(~marked))
+        found = found.filter(~marked)
+        shown, table = self._operators(found)
+        del found, marked  # together as large as the tables
         ranges = ("thread", "start_ns", "duration_ns")
         nested = pl.concat([self._frames[each].select(ranges) for each in ("frames", "launches")])
         host = Host(shown, nested, marks)
-        # What is done with is let go: as much as all tables would be in memory beside them.
-        del found, marked, shown, nested
+        del shown, nested
         kernels = self._kernels(host)
         both = linked(kernels, host, marks, self._origin, self._rank, dispatched=False)
         del kernels

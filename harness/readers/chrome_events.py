@@ -79,7 +79,7 @@ _NEEDED: Final = {
 
 _TIMES: Final = frozenset({"start_ns", "duration_ns"})
 _TOLD: Final = {"external": "External id"}
-_ROWS: Final = 1 << 16
+_ROWS: Final = 1 << 15
 """As many events of a table become a frame at once."""
 
 

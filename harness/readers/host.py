@@ -108,30 +108,29 @@ class Host:
         self._marks = marks
         order = ("start_ns", -pl.col("duration_ns"))
         self._table = operators.sort(order, maintain_order=True)
-        own = self._table.select("thread", "start_ns", "duration_ns").with_row_index("row")
-        events = pl.concat(
-            [own.with_columns(pl.col("row").cast(pl.Int64)), frames.with_columns(row=NO_ROW)],
-            how="diagonal_relaxed",
-        ).sort("thread", *order, maintain_order=True)
-        self._nest(events)
+        ranges = ("thread", "start_ns", "duration_ns")
+        self._nest(pl.concat([self._table.select(ranges), frames.select(ranges)]))
 
-    def _nest(self, events: pl.DataFrame) -> None:
-        threads = events["thread"].rle_id().cast(pl.Int64).to_numpy()
-        starts, durations, rows = (
-            events[name].to_numpy() for name in ("start_ns", "duration_ns", "row")
+    def _nest(self, ranges: pl.DataFrame) -> None:
+        """Take the ranges of the operators, in the order of their rows, and of frames behind."""
+        order = ("thread", "start_ns", -pl.col("duration_ns"))
+        rows = ranges.select(pl.arg_sort_by(*order, maintain_order=True)).to_series()
+        threads, starts, durations = (ranges[name].gather(rows) for name in ranges.columns)
+        holding = nesting.holders(
+            threads.rle_id().to_numpy(), starts.to_numpy(), durations.to_numpy()
         )
-        holding = nesting.holders(threads, starts, durations)
-        known = rows != NO_ROW
-        own, outer = rows[known], holding[known]
+        places = rows.to_numpy().astype(np.int32)
+        known = places < self.count
+        # The last is the row of what no range holds.
+        row = np.append(np.where(known, places, NO_ROW), np.int32(NO_ROW))
         self._own = self._table["duration_ns"].to_numpy().copy()
-        # Direct children count, Python's frames among them; `rows` ends with NO_ROW.
-        held_by = np.append(rows, NO_ROW)[holding]
+        held_by = row[holding]
         held = held_by != NO_ROW
-        np.subtract.at(self._own, held_by[held], durations[held])
-        parents = np.full(self.count, NO_ROW)
-        around = np.append(nesting.nearest(holding, known), nesting.NONE)[outer]
-        parents[own] = np.append(rows, NO_ROW)[around]
-        self._parents = parents
+        # All direct children count, Python's frames among them.
+        np.subtract.at(self._own, held_by[held], durations.to_numpy()[held])
+        around = np.append(nesting.nearest(holding, known), np.int32(nesting.NONE))
+        self._parents = np.full(self.count, NO_ROW, np.int32)
+        self._parents[row[:-1][known]] = row[around[holding[known]]]
 
     @property
     def count(self) -> int:
@@ -175,7 +174,9 @@ class Host:
         """Climb to the operator of torch's dispatcher that holds each; to itself if none does."""
         names = self._table["name"]
         named = names.str.contains(_QUALIFIED) & ~names.str.contains(_AUTOGRAD)
-        outer = pl.Series(nesting.nearest(self._parents, named.to_numpy())).gather(innermost)
+        outer = pl.Series(nesting.nearest(self._parents, named.to_numpy()), dtype=pl.Int64).gather(
+            innermost
+        )
         return (
             pl.DataFrame({"outer": outer, "inner": innermost})
             .select(pl.when(pl.col("outer") == NO_ROW).then("inner").otherwise("outer"))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
-NONE = -1
+NONE: Final = -1
 
-Numbers = npt.NDArray[np.int64]
+Times = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int32]
 
 
-def holders(threads: Numbers, starts: Numbers, durations: Numbers) -> Numbers:
+def holders(threads: npt.NDArray[np.uint32], starts: Times, durations: Times) -> Places:
     """Return the place of the innermost range that holds each one whole; `NONE` if none does.
 
     Args:
@@ -22,29 +25,30 @@ def holders(threads: Numbers, starts: Numbers, durations: Numbers) -> Numbers:
     A range that reaches over the end of an open one ends that one: it holds nothing from there on.
     """
     if not len(starts):
-        return np.zeros(0, np.int64)
+        return np.zeros(0, np.int32)
     found = _nested(threads, starts, durations)
     return _one_by_one(threads, starts, durations) if found is None else found
 
 
-def _nested(threads: Numbers, starts: Numbers, durations: Numbers) -> Numbers | None:
+def _nested(threads: npt.NDArray[np.uint32], starts: Times, durations: Times) -> Places | None:
     """Return what holds each, from how many are open; None if some reach over an end.
 
     How deep a range lies is how many began before it, less those that ended by then. What holds it
     is the last before it that lies one less deep.
     """
-    ends = starts + durations
-    span = int(ends.max()) - int(starts.min()) + 1
+    first = int(starts.min())
+    span = int((starts + durations).max()) - first + 1
     if (int(threads[-1]) + 1) * span > np.iinfo(np.int64).max:
         return None
     # One thread after the other, as if it were a single one.
-    starts = starts - starts.min() + threads * span
+    starts = threads * np.int64(span) + (starts - first)
     ends = starts + durations
     holds = durations > 0
-    depths = np.cumsum(holds) - holds - np.searchsorted(np.sort(ends[holds]), starts, "right")
-    order = np.argsort(depths.astype(np.int32), kind="stable")
+    depths = np.cumsum(holds, dtype=np.int32) - holds
+    depths -= np.searchsorted(np.sort(ends[holds]), starts, "right").astype(np.int32)
+    order = np.argsort(depths, kind="stable").astype(np.int32)
     levels = np.split(order, np.flatnonzero(np.diff(depths[order])) + 1)
-    found = np.full(len(starts), NONE, np.int64)
+    found = np.full(len(starts), NONE, np.int32)
     outer = levels[0][holds[levels[0]]]
     for level in levels[1:]:
         if not len(outer) or outer[0] > level[0]:
@@ -55,7 +59,7 @@ def _nested(threads: Numbers, starts: Numbers, durations: Numbers) -> Numbers | 
     return found if (ends[held] <= ends[found[held]]).all() else None
 
 
-def _one_by_one(threads: Numbers, starts: Numbers, durations: Numbers) -> Numbers:
+def _one_by_one(threads: npt.NDArray[np.uint32], starts: Times, durations: Times) -> Places:
     found = [NONE] * len(starts)
     thread: int | None = None
     open_: list[tuple[int, int]] = []  # the end and the place of each, inner last
@@ -70,13 +74,13 @@ def _one_by_one(threads: Numbers, starts: Numbers, durations: Numbers) -> Number
         if open_:
             found[place] = open_[-1][1]
         open_.append((end, place))
-    return np.array(found, np.int64)
+    return np.array(found, np.int32)
 
 
-def nearest(holding: Numbers, chosen: npt.NDArray[np.bool_]) -> Numbers:
+def nearest(holding: Places, chosen: npt.NDArray[np.bool_]) -> Places:
     """Return the innermost chosen range among each range and those that hold it, or `NONE`."""
-    places = np.arange(len(holding))
-    ways = np.append(np.where(chosen, places, holding), NONE)  # the last is where `NONE` leads
+    ways = np.append(holding, np.int32(NONE))  # the last is where `NONE` leads
+    ways[:-1][chosen] = np.flatnonzero(chosen)
     while True:
         farther = ways[ways]
         if (farther == ways).all():
