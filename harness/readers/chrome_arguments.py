@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import polars as pl
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from harness.readers.chrome_columns import NULL, coded, column, gathered, joined
 from harness.readers.shapes import Codes
@@ -101,11 +100,11 @@ class Every:
             found = self._structs.decode(b"[%b]" % b",".join(raws))
         except UNREADABLE:
             return None
-        values: dict[str, list[Any]] = {}
-        for place, (name, codes) in enumerate(self._lists.items()):
-            each = list(map(attrgetter(_FIELD % place), found))
-            values[name] = each if codes is None else coded(codes, each)
-        return values
+        columns = zip(*map(msgspec.structs.astuple, found), strict=True)
+        return {
+            name: list(each) if codes is None else coded(codes, each)
+            for (name, codes), each in zip(self._lists.items(), columns, strict=True)
+        }
 
     def _learn(self, dicts: Sequence[Mapping[str, Any]]) -> None:
         for each in dicts:
@@ -128,9 +127,8 @@ class Every:
                 self._pending[name] = self._absent(name, self._waiting)
             self._pending[name] += each
         self._waiting += rows
-        for name, pending in self._pending.items():
-            if name not in values:
-                pending += self._absent(name, rows)
+        for name in self._pending.keys() - values.keys():
+            self._pending[name] += self._absent(name, rows)
 
     def _absent(self, name: str, rows: int) -> list[Any]:
         codes = self._lists[name]
@@ -173,4 +171,4 @@ def _structs(lists: Mapping[str, Codes | None]) -> msgspec.json.Decoder[list[Any
         gc=False,
         forbid_unknown_fields=True,
     )
-    return msgspec.json.Decoder(list[kind])
+    return msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]

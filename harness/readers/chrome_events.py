@@ -78,7 +78,6 @@ _NEEDED: Final = {
 
 
 _TIMES: Final = frozenset({"start_ns", "duration_ns"})
-_TOLD: Final = {"external": "External id"}
 _ROWS: Final = 1 << 15
 """As many events of a table become a frame at once."""
 
@@ -236,13 +235,14 @@ class Events:
             self._kernel.take(known)
 
     def _add_operators(self, kind: str, events: list[Event]) -> None:
-        shown = events
-        if not _HIDDEN.isdisjoint([event.name for event in events]):
+        shown, names = events, [event.name for event in events]
+        if not _HIDDEN.isdisjoint(names):
             shown = [event for event in events if event.name not in _HIDDEN]
+            names = [event.name for event in shown]
         args = self._operator.of([event.args for event in shown])
         codes = self._codes
         columns = _ranges(shown) | {
-            "name": self._names(shown),
+            "name": list(map(codes["name"].__getitem__, names)),
             "shapes": coded(codes["shapes"], [each.shapes for each in args]),
             "dtypes": coded(codes["dtypes"], [each.dtypes for each in args]),
             "concrete": coded(codes["concrete"], [each.concrete for each in args]),
@@ -256,7 +256,7 @@ class Events:
         }
         self._keep("operators", columns, kind)
         if kind != "cpu_op":
-            marks = sum(is_mark(event.name) for event in shown)
+            marks = sum(map(is_mark, names))
             self._rows[kind] -= marks
             self._marks[kind] += marks
         self._hidden[kind] += len(events) - len(shown)
@@ -278,19 +278,22 @@ class Events:
 
     def _add_kernels(self, kind: str, events: list[Event]) -> None:
         args = self._kernel.of([event.args for event in events])
-        nothing = [None] * len(events)
-        given = {
-            "device": [event.pid for event in events],
-            "stream": [event.tid for event in events],
-            "correlation": [event.id for event in events],
-            "external": nothing,
-        }
-        told = {name: args.pop(_TOLD.get(name, name), nothing) for name in given}
+        nothing: list[Any] = [None] * len(events)
+
+        def own(name: str, instead: list[Any]) -> list[Any]:
+            told = args.pop(name, nothing)
+            if None not in told:
+                return told
+            return [b if a is None else a for a, b in zip(told, instead, strict=True)]
+
         columns = {
             "name": self._names(events),
+            "device": own("device", [event.pid for event in events]),
+            "stream": own("stream", [event.tid for event in events]),
             "start_ns": written([event.ts for event in events]),
             "duration_ns": written([event.dur for event in events]),
-            **{name: _or(values, given[name]) for name, values in told.items()},
+            "correlation": own("correlation", [event.id for event in events]),
+            "external": own("External id", nothing),
         }
         self._kernel.keep(args, len(events))
         self._keep("kernels", columns, kind)
@@ -317,12 +320,6 @@ class Events:
             for kind, seen in self._seen.items()
         }
         return Kept(frames, self._codes, self._kernel.columns(), coverage, notes)
-
-
-def _or(values: list[Any], others: list[Any]) -> list[Any]:
-    if None not in values:
-        return values
-    return [b if a is None else a for a, b in zip(values, others, strict=True)]
 
 
 def _exact(table: str) -> list[pl.Expr]:
