@@ -15,7 +15,7 @@ RANGES = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12), st.integers(0
 def holders(ranges: list[tuple[int, int, int]]) -> list[int]:
     columns = np.array(ranges, np.int64).reshape(-1, 3).T
     threads = np.unique(columns[0], return_inverse=True)[1].astype(np.uint32)
-    return nesting.holders(threads, columns[1], columns[2]).tolist()
+    return list(map(int, nesting.holders(threads, columns[1], columns[2])))
 
 
 def by_hand(ranges: list[tuple[int, int, int]]) -> list[int]:
