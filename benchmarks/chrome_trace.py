@@ -1,29 +1,37 @@
-"""What it costs to read a chrome trace into tables, beside decoding all of it.
+"""What it costs to read a chrome trace into tables, beside others that load the whole file.
 
-    python benchmarks/chrome_trace.py [--events N] [--repeat R] [--packed]
+    pip install -e .[bench]
+    python benchmarks/chrome_trace.py [--events N] [--repeat R] [--packed] [--trace PATH]
 
-One synthetic trace of operators, calls to the driver, kernels and arrows. The other way is that of
-tools that load the whole file (`orjson.loads`; `json.loads` where orjson is not installed) before
-they make a table of anything. Each repetition is a process of its own, the ways in turn; prints the
-median of seconds and of peak memory, and their ratios.
+One synthetic trace of operators, calls to the driver, kernels and arrows, or a trace of your own.
+The harness reads it, and one with twice the events; orjson decodes all of it, without a table of
+anything; HolisticTraceAnalysis makes its data frame. Others that are not installed are left out.
+
+Each measurement is a process of its own, the ways in turn, with nothing else in it but the imports,
+which are not timed. Prints the median of seconds and of peak memory, what of that the tables are,
+and the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import importlib
 import importlib.util
 import json
+import os
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+_MIB = 1 << 20
 _OF_A_LAUNCH = 5
 _STEP = 1000
 
@@ -67,38 +75,115 @@ def _events(count: int) -> Iterator[str]:
 def _write(path: Path, count: int, *, packed: bool) -> None:
     with gzip.open(path, "wt", 1) if packed else path.open("w") as file:
         file.write('{"schemaVersion":1,"baseTimeNanoseconds":1790857026000000000,"traceEvents":[\n')
-        file.write(",\n".join(_events(count)))
+        # Event by event: a child's peak of memory begins with its parent's.
+        for number, event in enumerate(_events(count)):
+            file.write(f",\n{event}" if number else event)
         file.write("\n]}\n")
 
 
-def _tables(path: Path) -> int:
+class _Measured(NamedTuple):
+    seconds: float
+    peak: float
+    """MiB, of the whole process."""
+    kept: float
+    """MiB, of the tables; 0 where they are not ours."""
+    rows: int
+
+
+def _harness(path: Path) -> Callable[[], tuple[int, int]]:
     from harness.readers.base import Origin
     from harness.readers.chrome import Chrome
 
-    return sum(frame.height for frame in Chrome().read(path, Origin()).frames.values())
+    def tables() -> tuple[int, int]:
+        frames = Chrome().read(path, Origin()).frames.values()
+        return sum(frame.height for frame in frames), sum(int(f.estimated_size()) for f in frames)
+
+    return tables
 
 
-def _decoded(path: Path) -> int:
-    data = path.read_bytes()
-    if path.suffix == ".gz":
-        data = gzip.decompress(data)
-    if importlib.util.find_spec("orjson") is None:
-        return len(json.loads(data)["traceEvents"])
-    return len(importlib.import_module("orjson").loads(data)["traceEvents"])
+def _orjson(path: Path) -> Callable[[], tuple[int, int]]:
+    loads = importlib.import_module("orjson").loads
+
+    def decoded() -> tuple[int, int]:
+        data = path.read_bytes()
+        return len(loads(gzip.decompress(data) if path.suffix == ".gz" else data)["traceEvents"]), 0
+
+    return decoded
+
+
+def _hta(path: Path) -> Callable[[], tuple[int, int]]:
+    analysis = importlib.import_module("hta.trace_analysis").TraceAnalysis
+
+    def frame() -> tuple[int, int]:
+        with contextlib.redirect_stdout(sys.stderr):
+            return len(analysis(trace_files={0: str(path)}).t.get_trace(0)), 0
+
+    return frame
+
+
+_WAYS = {"harness": _harness, "orjson": _orjson, "hta": _hta}
+_NAMES = {
+    "harness": "harness, to tables",
+    "twice": "harness, twice the events",
+    "orjson": "orjson.loads, no tables",
+    "hta": "HolisticTraceAnalysis",
+}
 
 
 def _child(way: str, path: Path) -> None:
+    work = _WAYS[way](path)
     begin = time.perf_counter()
-    count = _tables(path) if way == "tables" else _decoded(path)
+    count, kept = work()
     seconds = time.perf_counter() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sys.stdout.write(json.dumps([seconds, peak, count]))
+    sys.stdout.write(json.dumps([seconds, peak, kept / _MIB, count]))
 
 
-def _measured(way: str, path: Path) -> tuple[float, float, int]:
+def _measured(way: str, path: Path) -> _Measured:
     words = [sys.executable, __file__, "--child", way, str(path)]
-    seconds, peak, count = json.loads(subprocess.check_output(words))
-    return seconds, peak, count
+    roots = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, roots))},
+    )
+    if done.returncode:
+        raise SystemExit(f"{way}: {done.stderr}")
+    return _Measured(*json.loads(done.stdout))
+
+
+def _measurements(paths: dict[str, Path], repeat: int) -> dict[str, _Measured]:
+    """Return the medians of each way."""
+    found: dict[str, list[_Measured]] = {name: [] for name in paths}
+    for _ in range(repeat):
+        for name, path in paths.items():
+            found[name].append(_measured("harness" if name == "twice" else name, path))
+    return {
+        name: each[0]._replace(
+            seconds=statistics.median(one.seconds for one in each),
+            peak=statistics.median(one.peak for one in each),
+        )
+        for name, each in found.items()
+    }
+
+
+def _report(found: dict[str, _Measured]) -> None:
+    for name, (seconds, peak, kept, rows) in found.items():
+        tables = f"  {peak - kept:5.0f} MiB above the tables" if kept else ""
+        sys.stdout.write(
+            f"{_NAMES[name]:26} {seconds:7.2f} s {peak:6.0f} MiB  {rows:9,} rows{tables}\n"
+        )
+    mine = found["harness"]
+    for name, other in found.items():
+        if name == "twice":
+            sys.stdout.write(f"twice the events: {other.seconds / mine.seconds:.2f} x the time\n")
+        elif name != "harness":
+            sys.stdout.write(
+                f"harness / {_NAMES[name]}: {mine.seconds / other.seconds:.3f} x the time,"
+                f" {mine.peak / other.peak:.2f} x the memory\n"
+            )
 
 
 def main() -> None:
@@ -107,33 +192,24 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--packed", action="store_true", help="as .json.gz")
+    parser.add_argument("--trace", type=Path, help="a trace of your own")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         _child(options.child[0], Path(options.child[1]))
         return
-    other = "json.loads" if importlib.util.find_spec("orjson") is None else "orjson.loads"
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"trace.json{'.gz' if options.packed else ''}"
-        _write(path, options.events, packed=options.packed)
-        size = path.stat().st_size / (1 << 20)
-        sys.stdout.write(f"{options.events:,} events, {size:.0f} MiB, {options.repeat} times\n")
-        found: dict[str, list[tuple[float, float, int]]] = {"tables": [], "decoded": []}
-        for _ in range(options.repeat):
-            for way, each in found.items():
-                each.append(_measured(way, path))
-    medians = {}
-    for way, name in (("tables", "harness, to tables"), ("decoded", f"{other}, no tables")):
-        seconds, peaks, counts = zip(*found[way], strict=True)
-        medians[way] = statistics.median(seconds), statistics.median(peaks)
-        sys.stdout.write(
-            f"{name:22} {medians[way][0]:6.2f} s  {medians[way][1]:7.0f} MiB"
-            f"  ({counts[0]:,} {'rows' if way == 'tables' else 'objects'})\n"
-        )
-    time_ratio, memory_ratio = (
-        mine / theirs for mine, theirs in zip(medians["tables"], medians["decoded"], strict=True)
-    )
-    sys.stdout.write(f"ratio                  {time_ratio:6.2f}    {memory_ratio:7.2f}\n")
+        paths = {"harness": options.trace}
+        if options.trace is None:
+            for name, count in (("harness", options.events), ("twice", 2 * options.events)):
+                paths[name] = Path(folder) / f"{name}.json{'.gz' if options.packed else ''}"
+                _write(paths[name], count, packed=options.packed)
+        for name, module in (("orjson", "orjson"), ("hta", "hta")):
+            if importlib.util.find_spec(module) is not None:
+                paths[name] = paths["harness"]
+        size = paths["harness"].stat().st_size / _MIB
+        sys.stdout.write(f"{size:.0f} MiB, {options.repeat} times, {os.cpu_count()} processors\n")
+        _report(_measurements(paths, options.repeat))
 
 
 if __name__ == "__main__":

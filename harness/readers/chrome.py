@@ -17,7 +17,7 @@ from harness import tables
 from harness.readers import stacks
 from harness.readers.base import CaptureError, Origin, Reading, Told
 from harness.readers.chrome_events import FORWARD, SEQUENCE, Event, Events, Kept
-from harness.readers.events_json import CHUNK_BYTES, EventFile
+from harness.readers.events_json import EventFile
 from harness.readers.host import NO_ROW, Host, Mark, Marks, is_mark
 from harness.readers.inflating import opened
 from harness.readers.launches import linked
@@ -25,6 +25,8 @@ from harness.readers.nccl import communication
 from harness.readers.shapes import SHAPES, WORDS, Codes, call_stack
 
 EVENTS: Final = "traceEvents"
+CHUNK_BYTES: Final = 1 << 19
+"""What is decoded of so much fits a processor's cache."""
 SETTINGS: Final = ("record_shapes", "with_stack", "profile_memory", "with_modules", "with_flops")
 """What torch writes of its settings into the head of a trace."""
 _ENDINGS: Final = (".json", ".json.gz")
@@ -91,8 +93,8 @@ class _Trace:
         base = head.get("baseTimeNanoseconds", 0)
         offset = base if isinstance(base, int) and abs(base) < _LATEST else 0
         self._frames = {
-            name: frame.with_columns(pl.col("start_ns") + offset)
-            for name, frame in kept.frames.items()
+            name: kept.frames.pop(name).with_columns(pl.col("start_ns") + offset)
+            for name in list(kept.frames)
         }
         self._names = kept.codes["name"].texts()
         self._told = _told(head, kernels=not self._frames["kernels"].is_empty())
@@ -100,29 +102,23 @@ class _Trace:
         self._rank = origin.rank if rank is None else rank
 
     def reading(self, notes: list[str]) -> Reading:
-        found = self._frames["operators"]
+        found = self._frames.pop("operators")
         marking = pl.Series([is_mark(each) for each in self._names], dtype=pl.Boolean)
         marked = marking.gather(found["name"])
         marks = self._marks(found.filter(marked))
-        operators, table = self._operators(found.filter(~marked))
-        launches = self._frames["launches"]
+        found = found.filter(~marked)
+        shown, table = self._operators(found)
+        del found, marked  # together as large as the tables
         ranges = ("thread", "start_ns", "duration_ns")
         nested = pl.concat([self._frames[each].select(ranges) for each in ("frames", "launches")])
-        host = Host(operators, nested, marks)
-        kernels = self._kernels(host, launches)
-        both = linked(kernels.drop("row"), host, marks, self._origin, self._rank, dispatched=False)
-        own = self._kept.arguments.select(pl.all().gather(kernels["row"])).rename(_free)
-        operator = both.kernels["operator"] - self._origin.first_operator
-        arguments = both.operators.select("input_shapes", "input_dtypes").select(
-            pl.all().gather(operator)
-        )
-        frames = {
-            "operators": both.operators.drop("external"),
-            "kernels": both.kernels.with_columns(arguments).hstack(own),
-            "memory": self._memory(host),
-            "stacks": table,
-            "steps": _steps(marks, self._rank),
-        }
+        host = Host(shown, nested, marks)
+        del shown, nested
+        kernels = self._kernels(host)
+        both = linked(kernels, host, marks, self._origin, self._rank, dispatched=False)
+        del kernels
+        frames = {"memory": self._memory(host), "stacks": table, "steps": _steps(marks, self._rank)}
+        del host
+        frames |= self._with_arguments(*both)
         moved = communication(frames["kernels"])
         if moved is not None:
             frames["communication"] = moved
@@ -145,27 +141,47 @@ class _Trace:
         if not any(calls) and not self._frames["frames"].is_empty():
             calls, of_row = self._python_stacks(found)
         ids, table = stacks.identified(calls)
-        columns = {
-            "stack_id": pl.Series(ids, dtype=pl.Int64).gather(of_row),
-            "name": self._names.gather(found["name"]),
-            "input_shapes": _gathered(found["shapes"], codes["shapes"], _shapes, SHAPES),
-            "input_dtypes": _gathered(found["dtypes"], codes["dtypes"], _words, WORDS),
-            "flops": found["flops"].set(found["flops"] == 0, None),
-            SEQUENCE: found[SEQUENCE],
-            FORWARD: found[FORWARD].set(found[FORWARD] == 0, None),
-            "Concrete Inputs": _gathered(found["concrete"], codes["concrete"], _json, pl.String()),
-            "Input Strides": _gathered(found["strides"], codes["strides"], _json, pl.String()),
-            "module": _gathered(found["module"], codes["module"], _text, pl.String()),
-        }
-        optional = (SEQUENCE, FORWARD, "Concrete Inputs", "Input Strides", "module")
-        own = {
-            name: column
-            for name, column in columns.items()
-            if name not in optional or column.null_count() < len(column)
-        }
-        kept = found.select("thread", "start_ns", "duration_ns", "external").with_columns(**own)
+        kept = found.select(
+            *("thread", "start_ns", "duration_ns", "external", "shapes", "dtypes"),
+            stack_id=pl.Series(ids, dtype=pl.Int64).gather(of_row),
+            name=self._names.gather(found["name"]),
+            flops=found["flops"].set(found["flops"] == 0, None),
+            **{
+                SEQUENCE: found[SEQUENCE],
+                FORWARD: found[FORWARD].set(found[FORWARD] == 0, None),
+                **{name: found[code] for name, (code, _) in _OWN_TEXTS.items()},
+            },
+        )
         used = kept["stack_id"].drop_nulls().unique()
         return kept, table.filter(pl.col("stack_id").is_in(used.implode()))
+
+    def _with_arguments(
+        self, kernels: pl.DataFrame, operators: pl.DataFrame
+    ) -> dict[str, pl.DataFrame]:
+        """Put what operators were called with in place of its numbers; kernels have it, too."""
+        codes = self._kept.codes
+        shapes = pl.Series(_values(codes["shapes"], _shapes), dtype=SHAPES)
+        dtypes = pl.Series(_values(codes["dtypes"], _words), dtype=WORDS)
+        operator = kernels["operator"] - self._origin.first_operator
+        called = operators.select(pl.col("shapes", "dtypes").gather(operator))
+        own = [
+            _gathered(operators[name], codes[code], parse)
+            for name, (code, parse) in _OWN_TEXTS.items()
+        ]
+        operators = operators.with_columns(
+            *own,
+            input_shapes=shapes.gather(operators["shapes"]),
+            input_dtypes=dtypes.gather(operators["dtypes"]),
+        )
+        optional = [operators[name] for name in (SEQUENCE, FORWARD, *_OWN_TEXTS)]
+        untold = [each.name for each in optional if each.null_count() == len(each)]
+        return {
+            "operators": operators.drop("external", "shapes", "dtypes", *untold),
+            "kernels": kernels.with_columns(
+                input_shapes=shapes.gather(called["shapes"]),
+                input_dtypes=dtypes.gather(called["dtypes"]),
+            ).hstack(self._kept.arguments.rename(_free)),
+        }
 
     def _python_stacks(self, found: pl.DataFrame) -> tuple[list[list[str]], pl.Series]:
         """Return the stacks of Python's functions that hold each operator's start."""
@@ -182,20 +198,22 @@ class _Trace:
         place = pl.Series(list(codes.values()), dtype=pl.Int64)
         return paths, rows.fill_null(NO_ROW).replace_strict(distinct, place)
 
-    def _kernels(self, host: Host, launches: pl.DataFrame) -> pl.DataFrame:
+    def _kernels(self, host: Host) -> pl.DataFrame:
         """Add the operator that launched each kernel, and when.
 
         By the driver's call of the same correlation; where the trace has none, by the start of
         the arrow between them; where it has none either, by the operator's own number.
         """
-        kernels = self._frames["kernels"]
-        calls = launches.drop_nulls("correlation").select(
-            "correlation", "thread", "start_ns", call="external"
+        kernels = self._frames.pop("kernels")
+        calls = (
+            self._frames.pop("launches")
+            .drop_nulls("correlation")
+            .select("correlation", "thread", "start_ns", call="external")
         )
-        arrows = self._frames["flows"].with_columns(call=pl.lit(None, pl.Int64))
+        arrows = self._frames.pop("flows").with_columns(call=pl.lit(None, pl.Int64))
         sent = (
             pl.concat([calls, arrows.select(calls.columns)])
-            .unique("correlation", keep="first", maintain_order=True)
+            .unique("correlation", keep="first")
             .rename({"start_ns": "host_ns"})
         )
         placed = kernels.join(sent, on="correlation", how="left", maintain_order="left")
@@ -204,9 +222,8 @@ class _Trace:
         number = pl.when(given != pl.col("correlation")).then(given)
         named = host.numbered(placed.select(number).to_series())
         inner = host.innermost(placed["thread"], placed["host_ns"])
-        names = self._kept.codes["type"].texts()
+        names = self._kept.codes["kind"].texts()
         return placed.select(
-            "row",
             "device",
             "stream",
             "start_ns",
@@ -214,7 +231,7 @@ class _Trace:
             "correlation",
             "host_ns",
             name=self._names.gather(placed["name"]),
-            type=names.gather(placed["type"]),
+            type=names.gather(placed["kind"]),
             inner=pl.coalesce(named, inner),
             step_id=pl.lit(None, pl.Int64),
         )
@@ -287,17 +304,16 @@ def _values(codes: Codes, parse: Callable[[Any], Any]) -> list[Any]:
     found = []
     for text in codes:
         try:
-            value = json.loads(text.decode(errors="replace"))
+            value = json.loads(text)
             found.append(None if value is None else parse(value))
         except (ValueError, TypeError, RecursionError):
             found.append(None)
     return found
 
 
-def _gathered(
-    numbers: pl.Series, codes: Codes, parse: Callable[[Any], Any], dtype: pl.DataType
-) -> pl.Series:
-    return pl.Series(_values(codes, parse), dtype=dtype).gather(numbers)
+def _gathered(numbers: pl.Series, codes: Codes, parse: Callable[[Any], Any]) -> pl.Series:
+    texts = pl.Series(_values(codes, parse), dtype=pl.String)
+    return texts.gather(numbers).alias(numbers.name)
 
 
 def _shapes(value: list[Any]) -> list[list[int]] | None:
@@ -332,3 +348,11 @@ def _json(value: Any) -> str:
 
 def _text(value: Any) -> str | None:
     return str(value) or None
+
+
+_OWN_TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
+    "Concrete Inputs": ("concrete", _json),
+    "Input Strides": ("strides", _json),
+    "module": ("module", _text),
+}
+"""Columns of operators that no other source has: where their numbers are, and what these mean."""

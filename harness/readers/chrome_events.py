@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
-import msgspec
 import polars as pl
 from msgspec import Raw, Struct, field
 
+from harness.readers.chrome_arguments import Every, Known
+from harness.readers.chrome_columns import NULL, coded, exact, numbers, written
 from harness.readers.host import is_mark
-from harness.readers.shapes import Codes, nanoseconds
+from harness.readers.shapes import Codes
 from harness.records import Coverage
 
 OPERATORS: Final = ("cpu_op", "user_annotation")
@@ -32,11 +33,6 @@ _HIDDEN: Final = frozenset(
     }
 )
 """What torch, too, leaves out (`torch.autograd.profiler_util._filter_name`)."""
-_LATEST: Final = 1 << 61  # nanoseconds: two of them can be added
-_LISTS: Final[pl.DataType] = pl.List(pl.Int64)
-_MAX_COLUMNS: Final = 256
-_NULL: Final = Raw(b"null")
-
 _RANGE: Final = pl.Schema(dict.fromkeys(("thread", "start_ns", "duration_ns"), pl.Int64()))
 _CODED: Final = ("name", "shapes", "dtypes", "concrete", "strides", "stack", "module")
 _NUMBERS: Final = ("external", "flops", SEQUENCE, FORWARD)
@@ -44,7 +40,7 @@ SCHEMAS: Final = {
     "operators": pl.Schema(
         {
             **_RANGE,
-            **dict.fromkeys(_CODED, pl.Int32()),
+            **dict.fromkeys((*_CODED, "kind"), pl.Int32()),
             **dict.fromkeys(_NUMBERS, pl.Int64()),
         }
     ),
@@ -53,20 +49,22 @@ SCHEMAS: Final = {
     "flows": pl.Schema(dict.fromkeys(("correlation", "thread", "start_ns"), pl.Int64())),
     "kernels": pl.Schema(
         {
-            "row": pl.Int64(),
-            **dict.fromkeys(("name", "type"), pl.Int32()),
+            **dict.fromkeys(("name", "kind"), pl.Int32()),
             **dict.fromkeys(("device", "stream", "start_ns", "duration_ns"), pl.Int64()),
             **dict.fromkeys(("correlation", "external"), pl.Int64()),
         }
     ),
     "memory": pl.Schema(
-        dict.fromkeys(
-            (
-                *("thread", "start_ns", "device_type", "device_id"),
-                *("bytes", "total_allocated", "total_reserved"),
+        {
+            "kind": pl.Int32(),
+            **dict.fromkeys(
+                (
+                    *("thread", "start_ns", "device_type", "device_id"),
+                    *("bytes", "total_allocated", "total_reserved"),
+                ),
+                pl.Int64(),
             ),
-            pl.Int64(),
-        )
+        }
     ),
 }
 _NEEDED: Final = {
@@ -79,72 +77,49 @@ _NEEDED: Final = {
 }
 
 
+_TIMES: Final = frozenset({"start_ns", "duration_ns"})
+_ROWS: Final = 1 << 15
+"""As many events of a table become a frame at once."""
+
+
 class Event(Struct, gc=False):
     """An event as it stands in the file; numbers and arguments are looked at by their kind."""
 
     name: str = ""
     ph: str = ""
     cat: str = ""
-    pid: Raw = _NULL
-    tid: Raw = _NULL
-    ts: Raw = _NULL
-    dur: Raw = _NULL
-    id: Raw = _NULL
-    args: Raw = _NULL
+    pid: Any = None
+    tid: Any = None
+    id: Any = None
+    ts: Raw = NULL
+    dur: Raw = NULL
+    args: Raw = NULL
 
 
 class _Operator(Struct, gc=False):
-    dims: Raw = field(default=_NULL, name="Input Dims")
-    types: Raw = field(default=_NULL, name="Input type")
-    concrete: Raw = field(default=_NULL, name="Concrete Inputs")
-    strides: Raw = field(default=_NULL, name="Input Strides")
-    stack: Raw = field(default=_NULL, name="Call stack")
-    module: Raw = field(default=_NULL, name="Module Hierarchy")
-    external: Raw = field(default=_NULL, name="External id")
-    flops: Raw = _NULL
-    sequence: Raw = field(default=_NULL, name=SEQUENCE)
-    forward: Raw = field(default=_NULL, name=FORWARD)
+    shapes: Raw = field(default=NULL, name="Input Dims")
+    dtypes: Raw = field(default=NULL, name="Input type")
+    concrete: Raw = field(default=NULL, name="Concrete Inputs")
+    strides: Raw = field(default=NULL, name="Input Strides")
+    stack: Raw = field(default=NULL, name="Call stack")
+    module: Raw = field(default=NULL, name="Module Hierarchy")
+    external: Any = field(default=None, name="External id")
+    flops: Any = None
+    sequence: Any = field(default=None, name=SEQUENCE)
+    forward: Any = field(default=None, name=FORWARD)
 
 
 class _Launch(Struct, gc=False):
-    correlation: Raw = _NULL
-    external: Raw = field(default=_NULL, name="External id")
+    correlation: Any = None
+    external: Any = field(default=None, name="External id")
 
 
 class _Allocation(Struct, gc=False):
-    device_type: Raw = field(default=_NULL, name="Device Type")
-    device_id: Raw = field(default=_NULL, name="Device Id")
-    bytes: Raw = field(default=_NULL, name="Bytes")
-    total_allocated: Raw = field(default=_NULL, name="Total Allocated")
-    total_reserved: Raw = field(default=_NULL, name="Total Reserved")
-
-
-T = TypeVar("T")
-
-
-class _Args(Generic[T]):
-    """Decodes the arguments of many events at once; of one that is broken, nothing."""
-
-    def __init__(self, kind: Any, nothing: Callable[[], T]) -> None:
-        self._many = msgspec.json.Decoder(list[kind | None])
-        self._one = msgspec.json.Decoder(kind | None)
-        self._nothing = nothing
-        self.bad = 0
-
-    def of(self, events: Sequence[Event]) -> list[T]:
-        try:
-            found = self._many.decode(b"[%b]" % b",".join([event.args for event in events]))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            found = [self._single(event.args) for event in events]
-        return [self._nothing() if each is None else each for each in found]
-
-    def _single(self, text: Raw) -> T | None:
-        try:
-            found: T | None = self._one.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self.bad += 1
-            return None
-        return found
+    device_type: Any = field(default=None, name="Device Type")
+    device_id: Any = field(default=None, name="Device Id")
+    bytes: Any = field(default=None, name="Bytes")
+    total_allocated: Any = field(default=None, name="Total Allocated")
+    total_reserved: Any = field(default=None, name="Total Reserved")
 
 
 class Kept(NamedTuple):
@@ -161,130 +136,173 @@ class Kept(NamedTuple):
 
 
 class Events:
-    """The events so far, as numbers: a frame for each chunk and kind."""
+    """The events so far, as numbers: a frame for many events of each table."""
 
     def __init__(self) -> None:
         """Start with none."""
-        self._codes = {name: Codes() for name in (*_CODED, "type")}
-        self._parts: dict[str, list[pl.DataFrame]] = defaultdict(list)
-        self._arguments: dict[str, list[tuple[int, pl.Series]]] = {}
-        self._kernels = 0
+        self._codes = {name: Codes() for name in (*_CODED, "kind")}
+        self._pending: dict[str, dict[str, list[Any]]] = {
+            table: {name: [] for name in schema} for table, schema in SCHEMAS.items()
+        }
+        self._parts: dict[str, list[pl.DataFrame]] = {
+            table: [schema.to_frame()] for table, schema in SCHEMAS.items()
+        }
         self._seen, self._rows, self._marks, self._hidden = (Counter[str]() for _ in range(4))
         self._bad = 0
-        self._crowded: set[str] = set()
-        self._operator = _Args(_Operator, _Operator)
-        self._launch = _Args(_Launch, _Launch)
-        self._allocation = _Args(_Allocation, _Allocation)
-        self._kernel = _Args[dict[str, Any]](dict[str, Any], dict)
+        self._operator = Known(_Operator, _Operator)
+        self._launch = Known(_Launch, _Launch)
+        self._allocation = Known(_Allocation, _Allocation)
+        self._kernel = Every()
 
     def add(self, events: Sequence[Event]) -> None:
         """Take the events of a chunk."""
-        groups: dict[tuple[str, str], list[Event]] = defaultdict(list)
+        groups: dict[str, list[Event]] = defaultdict(list)
         for event in events:
-            groups[event.cat, event.ph].append(event)
-        for (kind, phase), group in groups.items():
-            self._seen[kind or _UNCATEGORISED.get(phase, phase)] += len(group)
-            if phase == "X":
-                if kind in OPERATORS:
-                    self._add_operators(kind, group)
-                elif kind in KERNELS:
-                    self._add_kernels(kind, group)
-                elif kind == "python_function":
-                    self._keep("frames", _ranges(group) | {"name": self._coded("name", group)})
-                elif kind.endswith(_LAUNCHES):
-                    self._add_launches(group)
-            elif kind in FLOWS and phase == "s":
-                columns = {"correlation": numbers([event.id for event in group])}
-                self._keep("flows", columns | _places(group))
-            elif kind == "cpu_instant_event":
-                self._add_memory(kind, [event for event in group if event.name == ALLOCATION])
+            groups[event.cat].append(event)
+        for kind, group in groups.items():
+            phase = group[0].ph
+            if any([event.ph != phase for event in group]):  # noqa: C419 - a list is faster
+                for each in {event.ph for event in group}:
+                    self._add(kind, each, [event for event in group if event.ph == each])
+            else:
+                self._add(kind, phase, group)
 
-    def _coded(self, name: str, events: Sequence[Event]) -> pl.Series:
-        return self._codes[name].of([event.name for event in events])
+    def _add(self, kind: str, phase: str, events: list[Event]) -> None:
+        self._seen[kind or _UNCATEGORISED.get(phase, phase)] += len(events)
+        if phase == "X":
+            if kind in OPERATORS:
+                self._add_operators(kind, events)
+            elif kind in KERNELS:
+                self._add_kernels(kind, events)
+            elif kind == "python_function":
+                self._keep("frames", _ranges(events) | {"name": self._names(events)})
+            elif kind.endswith(_LAUNCHES):
+                self._add_launches(events)
+        elif kind in FLOWS and phase == "s":
+            self._keep("flows", _places(events) | {"correlation": [each.id for each in events]})
+        elif kind == "cpu_instant_event":
+            self._add_memory(kind, [event for event in events if event.name == ALLOCATION])
 
-    def _keep(self, name: str, columns: dict[str, pl.Series]) -> int:
-        """Leave out, and count, the events that have no number where one belongs."""
-        found = pl.DataFrame(columns).cast(SCHEMAS[name])
-        known = found.drop_nulls(list(_NEEDED[name]))
-        self._bad += found.height - known.height
-        self._parts[name].append(known)
-        return known.height
+    def _names(self, events: Sequence[Event]) -> list[int]:
+        return list(map(self._codes["name"].__getitem__, [event.name for event in events]))
+
+    def _keep(self, table: str, columns: Mapping[str, list[Any]], kind: str = "") -> None:
+        """Keep values until there are enough of them: polars takes its time for each column."""
+        count = len(columns["start_ns"])
+        pending = self._pending[table]
+        for name, values in columns.items():
+            pending[name] += values
+        if kind:
+            self._rows[kind] += count
+            pending["kind"] += [self._codes["kind"][kind]] * count
+        if len(pending["start_ns"]) >= _ROWS:
+            self._take(table)
+
+    def _take(self, table: str) -> None:
+        """Make a frame of what is kept; leave out, and count, what has no number where one belongs.
+
+        Times are as they are written.
+        """
+        pending = self._pending[table]
+        schema = SCHEMAS[table]
+        written = pl.DataFrame(
+            {
+                name: pl.Series(values, dtype=pl.String)
+                if name in _TIMES
+                else pl.Series(values, dtype=pl.Int32)
+                if schema[name] == pl.Int32
+                else numbers(values)
+                for name, values in pending.items()
+            }
+        )
+        for values in pending.values():
+            values.clear()
+        found = written.with_columns(_exact(table))
+        needed = _NEEDED[table]
+        if any(found[name].has_nulls() for name in needed):
+            clean = pl.col(pl.String).str.strip_chars('" \t\r\n')
+            found = written.with_columns(clean).with_columns(_exact(table))
+        known = found.select(pl.all_horizontal(pl.col(needed).is_not_null())).to_series()
+        if not known.all():
+            lost = found.filter(~known)
+            self._bad += lost.height
+            found = found.filter(known)
+            if "kind" in schema:
+                kinds = list(self._codes["kind"])
+                self._rows.subtract(kinds[each] for each in lost["kind"])
+        self._parts[table].append(found)
+        if table == "kernels":
+            self._kernel.take(known)
 
     def _add_operators(self, kind: str, events: list[Event]) -> None:
-        shown = [event for event in events if event.name not in _HIDDEN]
-        args = self._operator.of(shown)
+        shown, names = events, [event.name for event in events]
+        if not _HIDDEN.isdisjoint(names):
+            shown = [event for event in events if event.name not in _HIDDEN]
+            names = [event.name for event in shown]
+        args = self._operator.of([event.args for event in shown])
         codes = self._codes
         columns = _ranges(shown) | {
-            "name": self._coded("name", shown),
-            "shapes": codes["shapes"].of([bytes(each.dims) for each in args]),
-            "dtypes": codes["dtypes"].of([bytes(each.types) for each in args]),
-            "concrete": codes["concrete"].of([bytes(each.concrete) for each in args]),
-            "strides": codes["strides"].of([bytes(each.strides) for each in args]),
-            "stack": codes["stack"].of([bytes(each.stack) for each in args]),
-            "module": codes["module"].of([bytes(each.module) for each in args]),
-            "external": numbers([each.external for each in args]),
-            "flops": numbers([each.flops for each in args]),
-            SEQUENCE: numbers([each.sequence for each in args]),
-            FORWARD: numbers([each.forward for each in args]),
+            "name": list(map(codes["name"].__getitem__, names)),
+            "shapes": coded(codes["shapes"], [each.shapes for each in args]),
+            "dtypes": coded(codes["dtypes"], [each.dtypes for each in args]),
+            "concrete": coded(codes["concrete"], [each.concrete for each in args]),
+            "strides": coded(codes["strides"], [each.strides for each in args]),
+            "stack": coded(codes["stack"], [each.stack for each in args]),
+            "module": coded(codes["module"], [each.module for each in args]),
+            "external": [each.external for each in args],
+            "flops": [each.flops for each in args],
+            SEQUENCE: [each.sequence for each in args],
+            FORWARD: [each.forward for each in args],
         }
-        kept = self._keep("operators", columns)
-        marks = sum(is_mark(event.name) for event in shown) if kind != "cpu_op" else 0
-        self._rows[kind] += kept - marks
-        self._marks[kind] += marks
+        self._keep("operators", columns, kind)
+        if kind != "cpu_op":
+            marks = sum(map(is_mark, names))
+            self._rows[kind] -= marks
+            self._marks[kind] += marks
         self._hidden[kind] += len(events) - len(shown)
 
     def _add_launches(self, events: list[Event]) -> None:
-        args = self._launch.of(events)
-        columns = _ranges(events) | {
-            "correlation": numbers([each.correlation for each in args]),
-            "external": numbers([each.external for each in args]),
+        args = self._launch.of([event.args for event in events])
+        columns = {
+            "correlation": [each.correlation for each in args],
+            "external": [each.external for each in args],
         }
-        self._keep("launches", columns)
+        self._keep("launches", _ranges(events) | columns)
 
     def _add_memory(self, kind: str, events: list[Event]) -> None:
-        args = self._allocation.of(events)
-        columns = _places(events) | {
-            name: numbers([getattr(each, name) for each in args])
-            for name in _Allocation.__struct_fields__
+        args = self._allocation.of([event.args for event in events])
+        columns = {
+            name: [getattr(each, name) for each in args] for name in _Allocation.__struct_fields__
         }
-        self._rows[kind] += self._keep("memory", columns)
+        self._keep("memory", _places(events) | columns, kind)
 
     def _add_kernels(self, kind: str, events: list[Event]) -> None:
-        args = self._kernel.of(events)
+        args = self._kernel.of([event.args for event in events])
+        nothing: list[Any] = [None] * len(events)
 
-        def own(name: str, instead: list[Raw] | None = None) -> pl.Series:
-            told = _whole([each.pop(name, None) for each in args])
-            if instead is None or not told.has_nulls():
+        def own(name: str, instead: list[Any]) -> list[Any]:
+            told = args.pop(name, nothing)
+            if None not in told:
                 return told
-            return pl.select(pl.coalesce(told, numbers(instead))).to_series()
+            return [b if a is None else a for a, b in zip(told, instead, strict=True)]
 
-        rows = pl.int_range(self._kernels, self._kernels + len(events), eager=True)
         columns = {
-            "row": rows,
-            "name": self._coded("name", events),
-            "type": self._codes["type"].of([kind] * len(events)),
+            "name": self._names(events),
             "device": own("device", [event.pid for event in events]),
             "stream": own("stream", [event.tid for event in events]),
-            "start_ns": _times([event.ts for event in events]),
-            "duration_ns": _durations(events),
+            "start_ns": written([event.ts for event in events]),
+            "duration_ns": written([event.dur for event in events]),
             "correlation": own("correlation", [event.id for event in events]),
-            "external": own("External id"),
+            "external": own("External id", nothing),
         }
-        self._rows[kind] += self._keep("kernels", columns)
-        for name in {name: None for each in args for name in each}:
-            if name not in self._arguments and len(self._arguments) >= _MAX_COLUMNS:
-                self._crowded.add(name)
-                continue
-            column = _column([each.get(name) for each in args])
-            self._arguments.setdefault(name, []).append((self._kernels, column))
-        self._kernels += len(events)
+        self._kernel.keep(args, len(events))
+        self._keep("kernels", columns, kind)
 
     def kept(self, name: str) -> Kept:
         """Return all that was kept; `name` is the file's, for the notes."""
-        frames = {
-            table: pl.concat([schema.to_frame(), *self._parts[table]])
-            for table, schema in SCHEMAS.items()
-        }
+        for table in SCHEMAS:
+            self._take(table)
+        frames = {table: pl.concat(self._parts.pop(table)) for table in SCHEMAS}
         notes = []
         broken = sum(
             each.bad for each in (self._operator, self._launch, self._allocation, self._kernel)
@@ -293,108 +311,29 @@ class Events:
             notes.append(f"{name}: {self._bad} events without a number where one belongs")
         if broken:
             notes.append(f"{name}: {broken} events whose arguments are no object")
-        if self._crowded:
-            notes.append(f"{name}: {len(self._crowded)} arguments of kernels are left out")
-        columns = [
-            _spread(parts, self._kernels).alias(each) for each, parts in self._arguments.items()
-        ]
+        if self._kernel.left_out:
+            notes.append(f"{name}: {self._kernel.left_out} arguments of kernels are left out")
         coverage = {
             kind: Coverage(
                 seen=seen, rows=self._rows[kind], marks=self._marks[kind], hidden=self._hidden[kind]
             )
             for kind, seen in self._seen.items()
         }
-        return Kept(frames, self._codes, pl.DataFrame(columns), coverage, notes)
+        return Kept(frames, self._codes, self._kernel.columns(), coverage, notes)
 
 
-def numbers(raws: Sequence[Raw]) -> pl.Series:
-    """Return whole numbers, null for what is none, or too large for one."""
-    return _cells(raws).cast(pl.Int64, strict=False)
+def _exact(table: str) -> list[pl.Expr]:
+    start, duration = exact(pl.col("start_ns")), exact(pl.col("duration_ns"))
+    times = [start.alias("start_ns"), pl.when(duration >= 0).then(duration).alias("duration_ns")]
+    return times[: len(_TIMES & SCHEMAS[table].keys())]
 
 
-def _cells(raws: Sequence[Raw]) -> pl.Series:
-    """Return numbers as they are written."""
-    if not raws:
-        return pl.Series(dtype=pl.String)
-    cells = b"\n".join(raws).decode(errors="replace").split("\n")
-    if len(cells) != len(raws):  # something else than numbers, over several lines
-        cells = [bytes(raw).decode(errors="replace") for raw in raws]
-    return pl.Series(cells, dtype=pl.String).str.strip_chars('" \t\r\n')
-
-
-def _times(raws: Sequence[Raw]) -> pl.Series:
-    """Return whole nanoseconds; never by way of a float, which has too few digits."""
-    found = nanoseconds(_cells(raws))
-    return found.set(found.abs() > _LATEST, None)
-
-
-def _durations(events: Sequence[Event]) -> pl.Series:
-    found = _times([event.dur for event in events])
-    return found.set(found < 0, None)
-
-
-def _places(events: Sequence[Event]) -> dict[str, pl.Series]:
+def _places(events: Sequence[Event]) -> dict[str, list[Any]]:
     return {
-        "thread": numbers([event.tid for event in events]),
-        "start_ns": _times([event.ts for event in events]),
+        "thread": [event.tid for event in events],
+        "start_ns": written([event.ts for event in events]),
     }
 
 
-def _ranges(events: Sequence[Event]) -> dict[str, pl.Series]:
-    return _places(events) | {"duration_ns": _durations(events)}
-
-
-def _whole(values: list[Any]) -> pl.Series:
-    try:
-        return pl.Series(values, dtype=pl.Int64)
-    except (TypeError, OverflowError):
-        texts = pl.Series([str(each) for each in values], dtype=pl.String)
-        return texts.cast(pl.Int64, strict=False)
-
-
-def _column(values: list[Any]) -> pl.Series:
-    """Return the values of an argument: numbers, lists of numbers, else texts."""
-    kinds = {type(each) for each in values if each is not None}
-    try:
-        if kinds <= {int}:
-            return pl.Series(values, dtype=pl.Int64)
-        if kinds <= {int, float}:
-            return pl.Series(values, dtype=pl.Float64)
-        if kinds == {list} and all(type(n) is int for each in values for n in each or ()):
-            # polars makes a series of each list, and there are few different ones.
-            codes = Codes()
-            rows = codes.of([None if each is None else tuple(each) for each in values])
-            distinct = [None if each is None else list(each) for each in codes]
-            return pl.Series(distinct, dtype=_LISTS).gather(rows)
-    except (TypeError, OverflowError):
-        pass
-    texts = [each if isinstance(each, str | None) else _text(each) for each in values]
-    return pl.Series(texts, dtype=pl.String)
-
-
-def _text(value: object) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _spread(parts: list[tuple[int, pl.Series]], rows: int) -> pl.Series:
-    """Bring the parts of a column together, each at its rows; null in all others."""
-    kinds = {column.dtype for _, column in parts}
-    dtype: pl.DataType = next(iter(kinds))
-    if len(kinds) > 1:
-        dtype = pl.Float64() if kinds <= {pl.Int64(), pl.Float64()} else pl.String()
-    pieces, filled = [], 0
-    for begin, column in parts:
-        pieces.append(pl.repeat(None, begin - filled, dtype=dtype, eager=True))
-        pieces.append(_cast(column, dtype))
-        filled = begin + len(column)
-    pieces.append(pl.repeat(None, rows - filled, dtype=dtype, eager=True))
-    return pl.concat(pieces)
-
-
-def _cast(column: pl.Series, dtype: pl.DataType) -> pl.Series:
-    if column.dtype == dtype:
-        return column
-    if isinstance(column.dtype, pl.List):
-        texts = [None if each is None else _text(each.to_list()) for each in column]
-        return pl.Series(texts, dtype=pl.String)
-    return column.cast(dtype)
+def _ranges(events: Sequence[Event]) -> dict[str, list[Any]]:
+    return _places(events) | {"duration_ns": written([event.dur for event in events])}

@@ -136,7 +136,8 @@ class EventFile(Generic[T]):
             return []
         end, following = place
         try:
-            events = self._decoder.decode(b"[%b]" % self._pending[:end])
+            whole = b"".join((b"[", memoryview(self._pending)[:end], b"]"))
+            events = self._decoder.decode(whole)
         except _UNREADABLE:
             return self._one_by_one()
         self._drop(following)

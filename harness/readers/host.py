@@ -5,13 +5,14 @@ Nesting, self time, marks and the choice of step and stage are those of `harness
 
 from __future__ import annotations
 
-from array import array
 from typing import Final, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from harness import tables
 from harness.marks import STAGE_MARK, STEP_MARK
+from harness.readers import nesting
 from harness.readers.base import Origin
 
 TORCH_MARK: Final = "ProfilerStep#"
@@ -107,51 +108,29 @@ class Host:
         self._marks = marks
         order = ("start_ns", -pl.col("duration_ns"))
         self._table = operators.sort(order, maintain_order=True)
-        own = self._table.select("thread", "start_ns", "duration_ns").with_row_index("row")
-        events = pl.concat(
-            [own.with_columns(pl.col("row").cast(pl.Int64)), frames.with_columns(row=NO_ROW)],
-            how="diagonal_relaxed",
-        ).sort("thread", *order, maintain_order=True)
-        self._nest(events)
+        ranges = ("thread", "start_ns", "duration_ns")
+        self._nest(pl.concat([self._table.select(ranges), frames.select(ranges)]))
 
-    def _nest(self, events: pl.DataFrame) -> None:
-        count = self._table.height
-        starts, durations, rows, threads = (
-            events[name].to_list() for name in ("start_ns", "duration_ns", "row", "thread")
+    def _nest(self, ranges: pl.DataFrame) -> None:
+        """Take the ranges of the operators, in the order of their rows, and of frames behind."""
+        order = ("thread", "start_ns", -pl.col("duration_ns"))
+        rows = ranges.select(pl.arg_sort_by(*order, maintain_order=True)).to_series()
+        threads, starts, durations = (ranges[name].gather(rows) for name in ranges.columns)
+        holding = nesting.holders(
+            threads.rle_id().to_numpy(), starts.to_numpy(), durations.to_numpy()
         )
-        own = array("q", self._table["duration_ns"].to_list())
-        parents = array("q", [NO_ROW]) * count
-        launchers = array("q", [NO_ROW]) * count
-        names = self._table["name"]
-        named = names.str.contains(_QUALIFIED) & ~names.str.contains(_AUTOGRAD)
-        dispatched = named.to_list()
-        thread: int | None = None
-        # What is open, inner last: its end, its row, the innermost operator's row there.
-        open_: list[tuple[int, int, int]] = []
-        for start, duration, row, on in zip(starts, durations, rows, threads, strict=True):
-            if on != thread:
-                thread = on
-                open_.clear()
-            end = start + duration
-            operator = NO_ROW
-            while open_:
-                outer_end, outer, operator = open_[-1]
-                if start < outer_end and end <= outer_end:
-                    if outer != NO_ROW:
-                        own[outer] -= duration
-                    break
-                open_.pop()
-                operator = NO_ROW
-            if row == NO_ROW:
-                open_.append((end, NO_ROW, operator))
-                continue
-            open_.append((end, row, row))
-            parents[row] = operator
-            if dispatched[row]:
-                launchers[row] = row
-            elif operator != NO_ROW:
-                launchers[row] = launchers[operator]
-        self._own, self._parents, self._launchers = own, parents, launchers
+        places = rows.to_numpy().astype(np.int32)
+        known = places < self.count
+        # The last is the row of what no range holds.
+        row = np.append(np.where(known, places, NO_ROW), np.int32(NO_ROW))
+        self._own = self._table["duration_ns"].to_numpy().copy()
+        held_by = row[holding]
+        held = held_by != NO_ROW
+        # All direct children count, Python's frames among them.
+        np.subtract.at(self._own, held_by[held], durations.to_numpy()[held])
+        around = np.append(nesting.nearest(holding, known), np.int32(nesting.NONE))
+        self._parents = np.full(self.count, NO_ROW, np.int32)
+        self._parents[row[:-1][known]] = row[around[holding[known]]]
 
     @property
     def count(self) -> int:
@@ -180,22 +159,24 @@ class Host:
         open_ = (pl.col("time") < pl.col("end_ns")) | (pl.col("time") == pl.col("start_ns"))
         known = found.select(pl.when(open_).then("row").cast(pl.Int64)).to_series()
         ended = found.filter(~open_)
-        climbed = self._climb(ended["row"].to_list(), ended["time"].to_list(), rows["end_ns"])
+        climbed = self._climb(ended["row"], ended["time"], rows["end_ns"])
         return known.scatter(ended["n"], climbed)
 
-    def _climb(self, rows: list[int], times: list[int], ends: pl.Series) -> list[int | None]:
+    def _climb(self, rows: pl.Series, times: pl.Series, ends: pl.Series) -> pl.Series:
         """Return the innermost operator that holds each row and is still open at its time."""
-        found: list[int | None] = []
-        for row, time in zip(rows, times, strict=True):
-            at = row
-            while at != NO_ROW and time >= ends[at]:
-                at = self._parents[at]
-            found.append(None if at == NO_ROW else at)
-        return found
+        at, until, when = rows.cast(pl.Int64).to_numpy().copy(), ends.to_numpy(), times.to_numpy()
+        while (over := (at != NO_ROW) & (when >= until[at])).any():
+            at[over] = self._parents[at[over]]
+        found = pl.Series(at)
+        return found.set(found == NO_ROW, None)
 
     def launchers(self, innermost: pl.Series) -> pl.Series:
         """Climb to the operator of torch's dispatcher that holds each; to itself if none does."""
-        outer = pl.Series(self._launchers, dtype=pl.Int64).gather(innermost)
+        names = self._table["name"]
+        named = names.str.contains(_QUALIFIED) & ~names.str.contains(_AUTOGRAD)
+        outer = pl.Series(nesting.nearest(self._parents, named.to_numpy()), dtype=pl.Int64).gather(
+            innermost
+        )
         return (
             pl.DataFrame({"outer": outer, "inner": innermost})
             .select(pl.when(pl.col("outer") == NO_ROW).then("inner").otherwise("outer"))
@@ -205,23 +186,23 @@ class Host:
     def numbered(self, numbers: pl.Series) -> pl.Series:
         """Return the row of the operator with each number in its column `external`, else null."""
         own = self._table.select("external").with_row_index("row").drop_nulls()
-        rows = own.unique("external", keep="first", maintain_order=True)
+        rows = own.group_by("external").agg(pl.col("row").min())
         asked = pl.DataFrame({"external": numbers.cast(pl.Int64)})
         found = asked.join(rows, on="external", how="left", maintain_order="left")
         return found["row"].cast(pl.Int64)
 
     def paths(self, rows: list[int]) -> tuple[list[list[str]], dict[int, int]]:
         """Return the distinct paths of names outwards, the first empty, and that of each row."""
-        names = self._table["name"].to_list()
+        names, parents = self._table["name"].to_list(), self._parents.tolist()
         codes: dict[tuple[str, int], int] = {}
         paths: list[list[str]] = [[]]
         of_row: dict[int, int] = {NO_ROW: 0}
         for row in rows:
             way = [row]
             while way[-1] not in of_row:
-                way.append(self._parents[way[-1]])
+                way.append(parents[way[-1]])
             for at in reversed(way[:-1]):
-                outer = of_row[self._parents[at]]
+                outer = of_row[parents[at]]
                 key = names[at], outer
                 if key not in codes:
                     codes[key] = len(paths)
@@ -264,7 +245,7 @@ class Host:
         columns |= {
             "id": pl.int_range(origin.first_operator, origin.first_operator + count, eager=True),
             "rank": pl.repeat(rank, count, dtype=pl.Int32, eager=True),
-            "self_ns": pl.Series(self._own, dtype=pl.Int64),
+            "self_ns": pl.Series(self._own),
             "device_ns": device.scatter(on_device["row"], on_device["duration_ns"]),
         }
         return tables.frame("operators", columns)

@@ -25,7 +25,7 @@ class Codes(dict[Any, int]):
 
     def of(self, values: Iterable[object]) -> pl.Series:
         """Return the number of each value."""
-        return pl.Series([self[value] for value in values], dtype=pl.Int32)
+        return pl.Series(list(map(self.__getitem__, values)), dtype=pl.Int32)
 
     def texts(self) -> pl.Series:
         """Return the values by their numbers; all of them must be texts, or null."""
