@@ -42,6 +42,8 @@ _KERNEL: Final = (
     *("name", "type", "device", "stream", "start_ns", "duration_ns"),
     *("link", "correlation"),
 )
+_OPERATOR: Final = "cpu_op"
+_ANNOTATION: Final = "user_annotation"
 _NOT_KERNELS: Final = frozenset({"cuda_sync", "gpu_user_annotation", "overhead"})
 _LAUNCHES: Final = ("_driver", "_runtime")
 _NONE: Final = -1
@@ -196,10 +198,10 @@ class _Reader:
         self._shape_of = {marshal.dumps([], _PLAIN): _NULL}
         self._dtypes = _Distinct[tuple[str, ...]]()
         self._stacks = _Distinct[tuple[str, ...]]()
-        self._thread, self._start, self._duration, self._self, self._flops = (
-            array("q") for _ in range(5)
-        )
-        self._name, self._shape, self._dtype, self._stack = (array("q") for _ in range(4))
+        # By row. Lists take an eighth less of the whole time than arrays.
+        self._thread, self._start, self._duration, self._self = (list[int]() for _ in range(4))
+        self._name, self._shape, self._dtype = (list[int]() for _ in range(3))
+        self._flops, self._stack = (list[int]() for _ in range(2))
         self._asynchronous: list[int] = []
         self._rows: list[Event] = []
         # By torch's correlation id, which is asked when needed: of `_linked` rows so far.
@@ -209,34 +211,39 @@ class _Reader:
         self._kernel = {column: array("q") for column in _KERNEL}
         self._memory: list[tuple[int, int]] = []
 
-    def read(self, events: Sequence[Event], starts: Sequence[int]) -> None:  # noqa: PLR0915
+    def read(self, events: Sequence[Event], starts: Sequence[int]) -> None:  # noqa: PLR0912, PLR0915
         """Visit `events`, which begin at `starts`, in order.
 
-        Nearly all of them are operators. So what one is asked stands here, with local names: a
-        call for each would cost a tenth of the whole pass.
+        Nearly all of them are operators, so what those are asked stands here, under local names,
+        and they are counted apart.
         """
         readers: dict[str, Callable[[Event, str, int], bool]] = {
-            "user_annotation": self._annotation,
+            _ANNOTATION: self._annotation,
             "python_function": self._nested,
             "cpu_instant_event": self._instant,
         }
-        seen, made, hidden, nest = self._seen, self._made, self._hidden, self._nest
+        seen, hidden, nest, other = self._seen, self._hidden, self._nest, self._other
         rows, names, dtypes_of = self._rows, self._names, self._dtypes
         shapes_known, shape_of, key_of = self._shapes, self._shape_of, marshal.dumps
         name_at, thread_at, start_at = self._name, self._thread, self._start
         duration_at, own_at = self._duration, self._self
         shape_at, dtype_at = self._shape, self._dtype
         flops_too, stacks_too = self._want_flops, self._want_stacks
+        operators = 0
         for event, start in zip(events, starts, strict=True):
             kind = event.activity_type()
-            seen[kind] += 1
-            if kind != "cpu_op" and not readers.get(kind, self._other)(event, kind, start):
-                continue
+            if kind == _OPERATOR:
+                operators += 1
+            else:
+                if operators:
+                    seen.setdefault(_OPERATOR, 0)  # keeps the order of appearance
+                seen[kind] += 1
+                if not readers.get(kind, other)(event, kind, start):
+                    continue
             name = names[event.name()]
             if name == _NONE or event.is_hidden_event():
                 hidden[kind] += 1
                 continue
-            made[kind] += 1
             row = len(rows)
             thread, end = event.start_thread_id(), event.end_ns()
             duration = end - start
@@ -262,8 +269,13 @@ class _Reader:
                 self._asynchronous.append(row)
             else:
                 nest(thread, start, end, row)
+        if operators:
+            seen[_OPERATOR] = operators
+        for kind in (_OPERATOR, _ANNOTATION):
+            self._made[kind] = seen[kind] - self._marks[kind] - hidden[kind]
 
     def _annotation(self, event: Event, kind: str, start: int) -> bool:
+        """Tell whether it is a row, which marks are not; as are no events of the other kinds."""
         name = event.name()
         step, stage = name.removeprefix(STEP_MARK), name.removeprefix(STAGE_MARK)
         if step != name and step.isdecimal():
