@@ -53,6 +53,8 @@ KERNEL_TYPES: Final = {name: dtype for name, (_, dtype) in KERNEL_COLUMNS.items(
 )
 NEEDED: Final = ("Name", "Start Time(us)", "Duration(us)")
 """What makes a file one of kernels."""
+_ASKED: Final = ("name", "core", "start_ns", "duration_ns", "stream", "device", "step_id")
+_TOLD: Final = ("correlation", "host_ns", "inner")
 STEP_NAMES: Final = {
     "Computing": "compute_ns",
     "Communication": "communication_ns",
@@ -103,8 +105,9 @@ class _Capture:
         if trace.coverage:
             frames |= {"operators": both.operators, "stacks": trace.stacks}
         if kernels is not None:
-            known = kernels.with_columns(launched["device", "correlation"])
-            frames["kernels"] = _late(known.with_columns(**both.columns))
+            told = {name: launched[name] for name in ("device", "correlation")}
+            columns = {cells.name: cells for cells in kernels} | told | both.columns
+            frames["kernels"] = _late(columns)
         found = {
             "steps": self._steps(marks),
             "memory": self._memory(host),
@@ -249,29 +252,34 @@ def _null(found: pl.DataFrame, dtype: pl.DataType) -> pl.Series:
     return pl.repeat(None, found.height, dtype=dtype, eager=True)
 
 
-def _late(kernels: pl.DataFrame) -> pl.LazyFrame:
-    """Bring the columns into the form of the table: a row takes a third of the memory before."""
+def _late(found: Mapping[str, pl.Series]) -> pl.LazyFrame:
+    """Bring columns into the form of the table: before, a row takes a third of the memory."""
     schema = tables.SCHEMAS["kernels"]
-    columns: dict[str, pl.Expr] = {
-        name: pl.lit(None, dtype) for name, dtype in schema.items() if name not in kernels.columns
-    }
-    for cells in kernels.select(pl.col(pl.Categorical)):
-        if cells.name.endswith("_shapes"):
-            columns[cells.name] = parsed_late(cells, shapes, SHAPES)
-        elif cells.name.endswith(("_dtypes", "_formats")):
-            columns[cells.name] = parsed_late(cells, words, WORDS)
-        else:
-            columns[cells.name] = pl.col(cells.name).cast(_TEXT)
-    rest = [name for name in kernels.columns if name not in schema and name != "step_id"]
-    return kernels.lazy().with_columns(**columns).select(*schema, *rest)
+    known = {name: cells.dtype for name, cells in found.items() if name != "step_id"}
+    kept: dict[str, pl.Series] = {}
+    made: dict[str, pl.Expr] = {}
+    for name, dtype in {**known, **schema}.items():
+        cells = found.get(name)
+        if cells is None or cells.null_count() == len(cells):
+            made[name] = pl.lit(None, _TEXT if dtype == _REPEATED else dtype)
+            continue
+        kept[name] = cells.alias(name)
+        if name.endswith("_shapes"):
+            made[name] = parsed_late(kept[name], shapes, SHAPES)
+        elif name.endswith(("_dtypes", "_formats")):
+            made[name] = parsed_late(kept[name], words, WORDS)
+        elif cells.dtype == _REPEATED:
+            made[name] = pl.col(name).cast(_TEXT)
+    return pl.LazyFrame(kept).with_columns(**made).select(*dict.fromkeys((*schema, *known)))
 
 
 def _launched(kernels: pl.DataFrame, trace: ascend_trace.Timeline, host: Host) -> pl.DataFrame:
     """Return what is asked of each kernel, its driver's number, and where it was launched."""
-    kernels = kernels.select(
-        *("start_ns", "duration_ns", "stream", "device", "step_id"),
-        *(pl.col(name).cast(_TEXT) for name in ("name", "core")),
-    )
+    # Not by `select`, which would copy the columns into one piece each.
+    kernels = pl.DataFrame([kernels[name] for name in _ASKED])
+    if all(arrived.is_empty() for arrived in trace.arrived.values()):
+        unknown = _null(kernels, _WHOLE)
+        return kernels.hstack([unknown.alias(name) for name in _TOLD])
     task = arrivals(kernels, trace.arrived[ascend_trace.TASK])
     operator, call = (
         _sent(arrivals(kernels, trace.arrived[kind]), trace.sent[kind])
@@ -288,8 +296,6 @@ def _launched(kernels: pl.DataFrame, trace: ascend_trace.Timeline, host: Host) -
 
 def _sent(arrived: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
     """Find the other end: the last of that link that was sent before."""
-    if sent.is_empty():
-        return arrived.clear().join(sent, on="link", how="left").clear(arrived.height)
     return (
         arrived.with_row_index("n")
         .sort("start_ns", maintain_order=True)

@@ -31,8 +31,9 @@ class Linked(NamedTuple):
 
 def communicates(kernels: pl.DataFrame) -> pl.Series:
     """Tell which kernels are communication between devices; CANN has had two words for it."""
-    named = kernels["name"].str.contains(_NAMED)
-    return (kernels["core"].is_in(_COMMUNICATION) | named).fill_null(value=False)
+    name, core = (kernels[column].cast(pl.String) for column in ("name", "core"))
+    named = name.str.contains(_NAMED)
+    return (core.is_in(_COMMUNICATION) | named).fill_null(value=False)
 
 
 def arrivals(kernels: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
@@ -45,8 +46,6 @@ def arrivals(kernels: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
         kernels: start_ns, stream, device, name and core.
         arrived: start_ns, stream, device and communicates, and what is asked for.
     """
-    if arrived.is_empty():
-        return arrived.clear(kernels.height)
     arrived = arrived.with_row_index("arrival")
     asked = kernels.select(
         "start_ns",
