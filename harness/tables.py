@@ -14,7 +14,7 @@ from polars.exceptions import SchemaError
 
 _SHAPES: Final[pl.DataType] = pl.List(pl.List(pl.Int64))
 _TEXTS: Final[pl.DataType] = pl.List(pl.String)
-_BATCH: Final = 100_000  # rows
+_BATCH: Final = 25_000  # rows of a lazy table that are made and written at a time
 
 
 def _schema(**columns: pl.DataType | type[pl.DataType]) -> pl.Schema:
@@ -140,7 +140,8 @@ def _replace(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if isinstance(table, pl.LazyFrame):
-            table.sink_parquet(unfinished, compression="zstd", row_group_size=_BATCH)
+            with pl.Config(streaming_chunk_size=_BATCH):
+                table.sink_parquet(unfinished, compression="zstd", row_group_size=_BATCH)
         else:
             table.write_parquet(unfinished, compression="zstd")
         unfinished.replace(path)

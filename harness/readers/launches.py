@@ -31,9 +31,11 @@ class Linked(NamedTuple):
 
 def communicates(kernels: pl.DataFrame) -> pl.Series:
     """Tell which kernels are communication between devices; CANN has had two words for it."""
-    name, core = (kernels[column].cast(pl.String) for column in ("name", "core"))
-    named = name.str.contains(_NAMED)
-    return (core.is_in(_COMMUNICATION) | named).fill_null(value=False)
+    names, cores = kernels["name"].unique(), kernels["core"].unique()
+    named = names.filter(names.cast(pl.String).str.contains(_NAMED))
+    core = cores.filter(cores.cast(pl.String).is_in(_COMMUNICATION))
+    found = kernels["core"].is_in(core) | kernels["name"].is_in(named)
+    return found.fill_null(value=False)
 
 
 def arrivals(kernels: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
