@@ -35,6 +35,7 @@ class TorchDrain:
             first_id=self.operators,
             memory=self.lowered.profile_memory,
             stacks=self.lowered.with_stack,
+            flops=self.lowered.with_flops,
             host_ranges=sink.ranges,
         )
         for name, frame in converted.frames.items():

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
+
 from harness import tables
-from harness.readers.base import Reading
+from harness.readers.base import Frames, Reading
 from harness.records import Coverage
 
 
 def keep(readings: Sequence[Reading], parts: Path) -> None:
     """Write readings as the parts of a run, so that they are joined like those of torch."""
     for number, reading in enumerate(readings):
-        for name, frame in reading.frames.items():
-            # A reader gives the columns that it knows; the others are null.
-            whole = tables.frame(name, {column.name: column for column in frame})
-            tables.write(whole, parts / f"{number:03d}" / f"{name}.parquet")
+        frames = reading.frames
+        for name in frames:
+            frame = frames.unmade(name) if isinstance(frames, Frames) else frames[name]
+            if isinstance(frame, pl.DataFrame):
+                # A reader gives the columns that it knows; the others are null.
+                frame = tables.frame(name, {column.name: column for column in frame})
+            tables.write(frame, parts / f"{number:03d}" / f"{name}.parquet")
 
 
 def total(readings: Sequence[Reading]) -> dict[str, Coverage]:

@@ -14,6 +14,7 @@ from polars.exceptions import SchemaError
 
 _SHAPES: Final[pl.DataType] = pl.List(pl.List(pl.Int64))
 _TEXTS: Final[pl.DataType] = pl.List(pl.String)
+_BATCH: Final = 25_000  # rows of a lazy table that are made and written at a time
 
 
 def _schema(**columns: pl.DataType | type[pl.DataType]) -> pl.Schema:
@@ -119,24 +120,30 @@ def frame(name: str, columns: Mapping[str, object]) -> pl.DataFrame:
     return pl.concat([empty(name), given], how="diagonal")
 
 
-def write(table: pl.DataFrame, path: Path) -> None:
+def write(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
     """Write `table` to `path`, whose stem is the table's name, as parquet, all or nothing.
 
+    A lazy one is made batch by batch, and never whole in memory.
     A reader never sees a half-written file, even if this process is killed. Folders are made.
     Raises KeyError for an unknown table, SchemaError for a missing column or a wrong type.
     """
+    schema = table.lazy().collect_schema()
     for column, dtype in SCHEMAS[path.stem].items():
-        if table.schema.get(column) != dtype:
-            found = table.schema.get(column, "no such column")
+        if schema.get(column) != dtype:
+            found = schema.get(column, "no such column")
             raise SchemaError(f"{path.stem}.{column} must be {dtype}, found {found}")
     _replace(table, path)
 
 
-def _replace(table: pl.DataFrame, path: Path) -> None:
+def _replace(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        table.write_parquet(unfinished, compression="zstd")
+        if isinstance(table, pl.LazyFrame):
+            with pl.Config(streaming_chunk_size=_BATCH):
+                table.sink_parquet(unfinished, compression="zstd", row_group_size=_BATCH)
+        else:
+            table.write_parquet(unfinished, compression="zstd")
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,7 +13,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from harness.readers.base import CaptureError
-from harness.readers.shapes import NOT_RECORDED
+from harness.readers.shapes import NOT_RECORDED, exact_nanoseconds
 
 _BLANKS: Final = " \t\r\n"
 _FLOAT: Final = re.compile(r"\((us|ms|GB/s|MB/s|KB|MB|%)\)$|_(ratio|rate)$|^(Hit|Miss) Rate$")
@@ -34,15 +34,18 @@ def text(path: Path) -> Csv:
     return Csv(found.table.with_columns(pl.col(pl.String).str.strip_chars(_BLANKS)), found.notes)
 
 
-def typed(path: Path, known: dict[str, pl.DataType]) -> Csv:
+def typed(path: Path, known: Mapping[str, pl.DataType], times: Collection[str] = ()) -> Csv:
     """Read cells by the type of their column; ``N/A`` and empty cells are null.
 
-    Columns beyond `known` whose names say that they are counters are numbers; others are what all
+    Columns of `times` are microseconds in the file, and whole nanoseconds in the table. Others
+    beyond `known` whose names say that they are counters are numbers; others are what all
     their cells are: numbers, else text. Raises CaptureError if there is no header.
     """
     header = _header(path)
+    known = {**known, **dict.fromkeys(times, pl.String())}
     types = {name: known.get(name) or counter_type(name) or pl.String() for name in header}
-    found = _read(path, types, nothing=NOT_RECORDED)
+    exact = [exact_nanoseconds(name) for name in header if name in times]
+    found = _read(path, types, nothing=NOT_RECORDED, exact=exact)
     unknown = [name for name in header if name not in known and counter_type(name) is None]
     table = found.table.with_columns(_numbers(found.table[name]) for name in unknown)
     notes = [f"{path.name}: unknown column {name!r}, kept as it is" for name in unknown]
@@ -69,13 +72,21 @@ def _header(path: Path) -> list[str]:
     return header
 
 
-def _read(path: Path, types: dict[str, pl.DataType], nothing: str | None) -> Csv:
+def _read(
+    path: Path,
+    types: dict[str, pl.DataType],
+    nothing: str | None,
+    exact: Sequence[pl.Expr] = (),
+) -> Csv:
     try:
-        table = pl.read_csv(path, schema_overrides=types, null_values=nothing)
+        # Batch by batch: neither the file nor the texts of times are ever whole in memory.
+        rows = pl.scan_csv(path, schema_overrides=types, null_values=nothing)
+        table = rows.with_columns(exact).collect(engine="streaming")
     except (PolarsError, OSError, UnicodeDecodeError):
-        return _by_line(path, types, nothing)
-    if table.columns != list(types) or not _ends_with_a_line(path):
-        return _by_line(path, types, nothing)
+        table = None
+    if table is None or table.columns != list(types) or not _ends_with_a_line(path):
+        found = _by_line(path, types, nothing)
+        return Csv(found.table.with_columns(exact), found.notes)
     return Csv(table, [])
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
+from harness import tables
 from harness.readers import ascend, ascend_csv, ascend_trace, communication, memory
-from harness.readers.base import CaptureError, Origin, Reading
+from harness.readers.base import CaptureError, Frames, Origin, Reading
 from harness.readers.host import Host, Marks
-from harness.readers.launches import arrivals, linked
-from harness.readers.shapes import SHAPES, WORDS, nanoseconds, parsed, shapes, whole, words
+from harness.readers.launches import arrivals, placed
+from harness.readers.shapes import SHAPES, WORDS, parsed_late, shapes, whole, words
 from harness.records import Coverage
 
 _TEXT: Final = pl.String()
@@ -22,12 +23,12 @@ _WHOLE: Final = pl.Int64()
 KERNEL_COLUMNS: Final[Mapping[str, tuple[str, pl.DataType]]] = {
     "Device_id": ("device", pl.Int32()),
     "Stream ID": ("stream", _WHOLE),
-    "Name": ("name", _TEXT),
-    "Type": ("type", _TEXT),
-    "Accelerator Core": ("core", _TEXT),
-    "Start Time(us)": ("start_ns", _TEXT),
-    "Duration(us)": ("duration_ns", _TEXT),
-    "Wait Time(us)": ("wait_ns", _TEXT),
+    "Name": ("name", _REPEATED),
+    "Type": ("type", _REPEATED),
+    "Accelerator Core": ("core", _REPEATED),
+    "Start Time(us)": ("start_ns", _WHOLE),
+    "Duration(us)": ("duration_ns", _WHOLE),
+    "Wait Time(us)": ("wait_ns", _WHOLE),
     "Input Shapes": ("input_shapes", _REPEATED),
     "Input Data Types": ("input_dtypes", _REPEATED),
     "Input Formats": ("input_formats", _REPEATED),
@@ -35,13 +36,15 @@ KERNEL_COLUMNS: Final[Mapping[str, tuple[str, pl.DataType]]] = {
     "Output Data Types": ("output_dtypes", _REPEATED),
     "Output Formats": ("output_formats", _REPEATED),
 }
-"""What a column of kernel_details.csv is in the table `kernels`, and how it is read."""
+"""What a column of kernel_details.csv is in the table `kernels`, and how it is read: texts that
+come again once each, times as nanoseconds."""
+_TIMES: Final = tuple(name for name, (column, _) in KERNEL_COLUMNS.items() if column[-3:] == "_ns")
 STEP_COLUMNS: Final = ("Step Id", "Step ID")
 OTHER_COLUMNS: Final[Mapping[str, pl.DataType]] = {
     **dict.fromkeys(STEP_COLUMNS, _WHOLE),
     **dict.fromkeys(("Model ID", "Task ID", "Context ID"), _WHOLE),
     **dict.fromkeys(("Block Dim", "Mix Block Dim", "Block Num", "Mix Block Num"), _WHOLE),
-    **dict.fromkeys(("OP State", "HF32 Eligible"), _TEXT),
+    **dict.fromkeys(("OP State", "HF32 Eligible"), _REPEATED),
     "memory_bound": pl.Float64(),
 }
 """Columns of kernel_details.csv that keep their names, beside the counters."""
@@ -50,6 +53,8 @@ KERNEL_TYPES: Final = {name: dtype for name, (_, dtype) in KERNEL_COLUMNS.items(
 )
 NEEDED: Final = ("Name", "Start Time(us)", "Duration(us)")
 """What makes a file one of kernels."""
+_ASKED: Final = ("name", "core", "start_ns", "duration_ns", "stream", "device", "step_id")
+_TOLD: Final = ("correlation", "host_ns", "inner")
 STEP_NAMES: Final = {
     "Computing": "compute_ns",
     "Communication": "communication_ns",
@@ -94,24 +99,27 @@ class _Capture:
         marks = Marks(trace.marks, self._origin)
         host = Host(trace.operators, trace.frames, marks)
         kernels = self._kernels()
-        nothing = _kernels(pl.DataFrame())
-        placed = _placed(nothing if kernels is None else kernels, trace, host)
-        both = linked(placed, host, marks, self._origin, self._rank)
-        frames: dict[str, pl.DataFrame] = {}
+        launched = _launched(_kernels(pl.DataFrame()) if kernels is None else kernels, trace, host)
+        both = placed(launched, host, marks, self._origin, self._rank)
+        frames: dict[str, pl.DataFrame | pl.LazyFrame] = {}
         if trace.coverage:
             frames |= {"operators": both.operators, "stacks": trace.stacks}
         if kernels is not None:
-            frames["kernels"] = both.kernels
+            told = {name: launched[name] for name in ("device", "correlation")}
+            columns = {cells.name: cells for cells in kernels} | told | both.columns
+            frames["kernels"] = _late(columns)
         found = {
             "steps": self._steps(marks),
             "memory": self._memory(host),
-            "communication": self._communication(both.kernels, marks),
+            "communication": self._communication(
+                launched.with_columns(step=both.columns["step"]), marks
+            ),
         }
         frames |= {name: frame for name, frame in found.items() if frame is not None}
         if not frames:
             raise CaptureError(f"{self._folder}: nothing can be read: {'; '.join(self._notes)}")
         return Reading(
-            frames=frames,
+            frames=Frames(frames),
             coverage=self._coverage,
             notes=tuple(self._notes),
             told=ascend.told(self._folder),
@@ -134,12 +142,14 @@ class _Capture:
         self._notes += trace.notes
         return trace
 
-    def _table(self, name: str, known: Mapping[str, pl.DataType]) -> pl.DataFrame | None:
+    def _table(
+        self, name: str, known: Mapping[str, pl.DataType], times: Sequence[str] = ()
+    ) -> pl.DataFrame | None:
         path = ascend.output(self._folder, name)
         if path is None:
             return None
         try:
-            found = ascend_csv.typed(path, dict(known))
+            found = ascend_csv.typed(path, known, times)
         except CaptureError as error:
             self._notes.append(str(error))
             return None
@@ -148,7 +158,7 @@ class _Capture:
 
     def _kernels(self) -> pl.DataFrame | None:
         name = "kernel_details.csv"
-        found = self._table(name, KERNEL_TYPES)
+        found = self._table(name, KERNEL_TYPES, _TIMES)
         if found is None:
             return None
         if missing := [each for each in NEEDED if each not in found.columns]:
@@ -223,17 +233,11 @@ class _Capture:
 
 
 def _kernels(found: pl.DataFrame) -> pl.DataFrame:
-    """Turn the cells into the columns of the table, and leave out rows without their times."""
-    columns: dict[str, pl.Series] = {}
-    for name, (column, dtype) in KERNEL_COLUMNS.items():
-        cells = found.get_column(name, default=_null(found, dtype))
-        if column.endswith("_ns"):
-            cells = nanoseconds(cells)
-        elif column.endswith("_shapes"):
-            cells = parsed(cells, shapes, SHAPES)
-        elif column.endswith(("_dtypes", "_formats")):
-            cells = parsed(cells, words, WORDS)
-        columns[column] = cells
+    """Call the columns as in the table, and leave out rows without their times."""
+    columns = {
+        column: found.get_column(name, default=_null(found, dtype)).alias(column)
+        for name, (column, dtype) in KERNEL_COLUMNS.items()
+    }
     step = next((name for name in STEP_COLUMNS if name in found.columns), "")
     columns["step_id"] = found.get_column(step, default=_null(found, _WHOLE))
     others = found.drop(*KERNEL_COLUMNS, *STEP_COLUMNS, strict=False)
@@ -248,8 +252,34 @@ def _null(found: pl.DataFrame, dtype: pl.DataType) -> pl.Series:
     return pl.repeat(None, found.height, dtype=dtype, eager=True)
 
 
-def _placed(kernels: pl.DataFrame, trace: ascend_trace.Timeline, host: Host) -> pl.DataFrame:
-    """Add where each kernel was launched, its driver's number, and its device."""
+def _late(found: Mapping[str, pl.Series]) -> pl.LazyFrame:
+    """Bring columns into the form of the table: before, a row takes a third of the memory."""
+    schema = tables.SCHEMAS["kernels"]
+    known = {name: cells.dtype for name, cells in found.items() if name != "step_id"}
+    kept: dict[str, pl.Series] = {}
+    made: dict[str, pl.Expr] = {}
+    for name, dtype in {**known, **schema}.items():
+        cells = found.get(name)
+        if cells is None or cells.null_count() == len(cells):
+            made[name] = pl.lit(None, _TEXT if dtype == _REPEATED else dtype)
+            continue
+        kept[name] = cells.alias(name)
+        if name.endswith("_shapes"):
+            made[name] = parsed_late(kept[name], shapes, SHAPES)
+        elif name.endswith(("_dtypes", "_formats")):
+            made[name] = parsed_late(kept[name], words, WORDS)
+        elif cells.dtype == _REPEATED:
+            made[name] = pl.col(name).cast(_TEXT)
+    return pl.LazyFrame(kept).with_columns(**made).select(*dict.fromkeys((*schema, *known)))
+
+
+def _launched(kernels: pl.DataFrame, trace: ascend_trace.Timeline, host: Host) -> pl.DataFrame:
+    """Return what is asked of each kernel, its driver's number, and where it was launched."""
+    # Not by `select`, which would copy the columns into one piece each.
+    kernels = pl.DataFrame([kernels[name] for name in _ASKED])
+    if all(arrived.is_empty() for arrived in trace.arrived.values()):
+        unknown = _null(kernels, _WHOLE)
+        return kernels.hstack([unknown.alias(name) for name in _TOLD])
     task = arrivals(kernels, trace.arrived[ascend_trace.TASK])
     operator, call = (
         _sent(arrivals(kernels, trace.arrived[kind]), trace.sent[kind])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,10 +45,30 @@ class Told(Struct, frozen=True, kw_only=True):
     """The profiler's, by their dotted names, as they took effect."""
 
 
+class Frames(Mapping[str, pl.DataFrame]):
+    """Tables by name, of which some are made when they are asked for, and not kept."""
+
+    def __init__(self, known: Mapping[str, pl.DataFrame | pl.LazyFrame]) -> None:
+        self._known = dict(known)
+
+    def __getitem__(self, name: str) -> pl.DataFrame:
+        return self._known[name].lazy().collect()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def unmade(self, name: str) -> pl.DataFrame | pl.LazyFrame:
+        """Return a table for `tables.write`, which never has the whole of a lazy one."""
+        return self._known[name]
+
+
 class Reading(Struct, frozen=True, kw_only=True):
     """What a reader found in a capture."""
 
-    frames: dict[str, pl.DataFrame]
+    frames: Mapping[str, pl.DataFrame]
     """Tables with the columns of `harness.tables.SCHEMAS`, and the source's own behind them; a
     table that the capture says nothing of is absent."""
     coverage: dict[str, Coverage] = {}

@@ -60,7 +60,7 @@ def table(kernels: pl.DataFrame, found: Iterable[Call], marks: Marks, rank: int)
     """Join what the kernels tell exactly, start and duration, with what only the file tells."""
     own = kernels.filter(communicates(kernels)).select(
         "step",
-        "name",
+        pl.col("name").cast(pl.String),
         "start_ns",
         "duration_ns",
         *([pl.col(GROUP).alias("group")] if GROUP in kernels.columns else []),

@@ -139,6 +139,8 @@ class Host:
 
     def innermost(self, threads: pl.Series, times: pl.Series) -> pl.Series:
         """Return the row of the innermost operator open at each time on its thread, else null."""
+        if not self.count:
+            return pl.repeat(None, len(times), dtype=pl.Int64, eager=True)
         ends = pl.col("start_ns") + pl.col("duration_ns")
         rows = self._table.select("thread", "start_ns", end_ns=ends).with_row_index("row")
         found = (

@@ -14,6 +14,14 @@ _COMMUNICATION: Final = ("HCCL", "COMMUNICATION")
 _NAMED: Final = r"^hcom_"
 
 
+class Placed(NamedTuple):
+    """What kernels know of the host, and the operators that know of them."""
+
+    columns: dict[str, pl.Series]
+    """step, stage, rank and operator, as in the table `kernels`."""
+    operators: pl.DataFrame
+
+
 class Linked(NamedTuple):
     """The two tables that know of each other."""
 
@@ -23,8 +31,11 @@ class Linked(NamedTuple):
 
 def communicates(kernels: pl.DataFrame) -> pl.Series:
     """Tell which kernels are communication between devices; CANN has had two words for it."""
-    named = kernels["name"].str.contains(_NAMED)
-    return (kernels["core"].is_in(_COMMUNICATION) | named).fill_null(value=False)
+    names, cores = kernels["name"].unique(), kernels["core"].unique()
+    named = names.filter(names.cast(pl.String).str.contains(_NAMED))
+    core = cores.filter(cores.cast(pl.String).is_in(_COMMUNICATION))
+    found = kernels["core"].is_in(core) | kernels["name"].is_in(named)
+    return found.fill_null(value=False)
 
 
 def arrivals(kernels: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
@@ -85,9 +96,34 @@ def linked(  # noqa: PLR0913 - a table, and what places its rows
     """Build the tables kernels and operators.
 
     Args:
-        kernels: Columns of the table, those of the source's own, and: `inner`, the row of the
-            innermost operator at the launch; `host_ns`, when the host called the driver; `step_id`,
-            the number of torch_npu's own step. Null where not known.
+        kernels: Columns of the table, those of the source's own, and those of `placed`.
+        host: As in `placed`, with all that follows.
+        marks: The same.
+        origin: The same.
+        rank: The same.
+        dispatched: The same.
+    """
+    found = placed(kernels, host, marks, origin, rank, dispatched=dispatched)
+    given = kernels.drop("inner", "host_ns", "step_id")
+    columns: dict[str, object] = {name: given[name] for name in given.columns}
+    return Linked(tables.frame("kernels", columns | found.columns), found.operators)
+
+
+def placed(  # noqa: PLR0913 - a table, and what places its rows
+    kernels: pl.DataFrame,
+    host: Host,
+    marks: Marks,
+    origin: Origin,
+    rank: int,
+    *,
+    dispatched: bool = True,
+) -> Placed:
+    """Find the operator, step and stage of each kernel, and build the table operators.
+
+    Args:
+        kernels: `inner`, the row of the innermost operator at the launch; `host_ns`, when the host
+            called the driver; `step_id`, the number of torch_npu's own step; null where not known.
+            And `duration_ns`.
         host: The operators.
         marks: The steps and stages.
         origin: Where ids start.
@@ -102,13 +138,11 @@ def linked(  # noqa: PLR0913 - a table, and what places its rows
         .then(marks.of_torch(kernels["step_id"]))
         .otherwise(places["step"])
     ).to_series()
-    given = kernels.drop("inner", "host_ns", "step_id")
-    columns: dict[str, object] = {name: given[name] for name in given.columns}
-    columns |= {
+    columns = {
         **places,
         "step": step,
         "rank": pl.repeat(rank, kernels.height, dtype=pl.Int32, eager=True),
         "operator": launchers + origin.first_operator,
     }
     spent = pl.DataFrame({"row": launchers, "duration_ns": kernels["duration_ns"]}).drop_nulls()
-    return Linked(tables.frame("kernels", columns), host.operators(origin, rank, spent))
+    return Placed(columns, host.operators(origin, rank, spent))

@@ -92,6 +92,29 @@ def parsed(
     return joined["value"].alias(cells.name)
 
 
+def parsed_late(
+    cells: pl.Series, parse: Callable[[str | None], object], dtype: pl.DataType
+) -> pl.Expr:
+    """Return the same as an expression: the column is only made batch by batch, while written.
+
+    Args:
+        cells: A column of categories, of the frame that the expression is used on.
+        parse: From a text to a value.
+        dtype: Of the values.
+    """
+    distinct = cells.drop_nulls().unique()
+    codes = distinct.to_physical().to_list()
+    values: list[object] = [None] * (max(codes, default=0) + 1)
+    for code, cell in zip(codes, distinct.cast(pl.String), strict=True):
+        values[code] = _or_none(parse, cell)
+    known = pl.Series(values, dtype=dtype)
+    return (
+        pl.col(cells.name)
+        .to_physical()
+        .map_batches(known.gather, return_dtype=dtype, is_elementwise=True)
+    )
+
+
 def _or_none(parse: Callable[[str | None], object], cell: str) -> object:
     try:
         return parse(cell)
@@ -107,6 +130,12 @@ def nanoseconds(microseconds: pl.Series) -> pl.Series:
     decimal = microseconds.cast(_DECIMAL, strict=False)
     if decimal.null_count() > microseconds.null_count():
         decimal = microseconds.str.strip_chars().cast(_DECIMAL, strict=False)
+    return (decimal * _NS_PER_US).cast(pl.Int64, strict=False)
+
+
+def exact_nanoseconds(column: str) -> pl.Expr:
+    """Return the same, of a column of a table that is read batch by batch."""
+    decimal = pl.col(column).str.strip_chars().cast(_DECIMAL, strict=False)
     return (decimal * _NS_PER_US).cast(pl.Int64, strict=False)
 
 
