@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 from msgspec import Struct
@@ -110,18 +110,14 @@ def keep(foreign: Foreign, folder: Path) -> Capture:
         tables={name: pl.read_parquet(out / f"{name}.parquet") for name in tables.SCHEMAS},
         raw=tuple(names),
         coverage=readings.total(foreign.read),
-        notes=foreign.lost,
+        notes=(*foreign.lost, *(each for one in foreign.read for each in one.remarks)),
+        lost=foreign.lost,
     )
-
-
-def requested(told: Told) -> dict[str, Any]:
-    """Return what is known to have been asked: an NPU's captures say so, chrome traces do not."""
-    return told.settings if told.device == "npu" else {}
 
 
 def asked(told: Told) -> Asked:
     """Return what captures are judged by."""
-    settings = requested(told)
+    settings = told.settings
     experimental = {
         name.removeprefix(EXPERIMENTAL): value
         for name, value in settings.items()
@@ -141,7 +137,7 @@ def asked(told: Told) -> Asked:
 
 def not_asked(told: Told) -> tuple[Evidence, ...]:
     """Return the settings that could have been asked for and were not, by the capture's record."""
-    settings = requested(told)
+    settings = told.settings
     return tuple(
         Evidence(setting=each.setting, asked=show(settings[each.setting]), demand=each.phrase)
         for each in DEMANDS
