@@ -41,7 +41,9 @@ def completeness(capture: Capture, consistent: Sequence[Consistency]) -> tuple[D
         else:
             whole.add(path.name)
     whole -= broken | unknown | named
-    if not (whole or broken or unknown or lost):
+    if broken - named:
+        lost.append(f"{', '.join(sorted(broken - named))}: other files contradict it")
+    if not (whole or unknown or lost):
         return ()
     return (_judged(whole, sorted(unknown), lost),)
 

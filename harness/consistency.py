@@ -6,6 +6,7 @@ A file that was cut off is like one of a shorter run, until its sums are compare
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 from harness.comparisons import kernels, rows, times
@@ -32,7 +33,8 @@ def _judged(name: str, check: Check, capture: Capture) -> Consistency:
     except DoesNotApplyError as reason:
         return Consistency(name=name, status="does_not_apply", why=str(reason))
     except CaptureError as error:
-        return Consistency(name=name, status="broken", why=f"cannot be read: {error}")
+        why = f"cannot be read: {error}"
+        return Consistency(name=name, status="broken", why=why, files=check.files)
     return Consistency(
         name=name,
         status="broken" if found.why else "holds",
@@ -57,7 +59,14 @@ CHECKS: Final[Mapping[str, Check]] = {
     "api_statistic.csv": Check(rows.calls, ("api_statistic.csv",)),
     "operator_memory.csv": Check(rows.memory, ("operator_memory.csv", "memory_record.csv")),
     "npu_module_mem.csv": Check(rows.modules, ("npu_module_mem.csv",)),
-    "l2_cache.csv": Check(kernels.l2_cache, ("l2_cache.csv",)),
+    **{
+        name: Check(partial(kernels.reached, name, *columns), (name,))
+        for name, columns in {
+            "l2_cache.csv": ("Stream Id", "Task Id"),
+            "soc_pmu.csv": ("Stream Id", "Task Id"),
+            "task_time.csv": ("stream_id", "task_id"),
+        }.items()
+    },
     "ratios of pipes": Check(kernels.pipes),
     "self times of operators": Check(times.self_times),
 }

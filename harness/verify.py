@@ -49,7 +49,11 @@ def _kept(capture: Capture) -> dict[str, Any]:
     """Return the settings that the profiler itself says it kept, where it says so."""
     kept: dict[str, Any] = {}
     for folder in capture.captures:
-        kept |= ascend.profiler_info(folder) or {}
+        try:
+            kept |= ascend.profiler_info(folder) or {}
+        except CaptureError:
+            # That it is broken is said where it was read.
+            continue
     return kept
 
 

@@ -17,9 +17,8 @@ RATIO: Final = 5e-4
 _PAIR: Final = ("type", "core")
 _MOVERS: Final = ("HCCL", "COMMUNICATION")
 """The cores of what communicates, and is in no statistic."""
-_CACHED: Final = ("AI_CORE", "AI_VECTOR_CORE")
-"""The cores whose kernels are in l2_cache.csv; of mixed kernels some are."""
-_TASK: Final = ("Stream Id", "Task Id")
+_CORES: Final = ("AI_CORE", "AI_VECTOR_CORE")
+"""The cores whose kernels are in every file of tasks; of mixed kernels some are."""
 
 
 def rows(capture: Capture) -> Differs:
@@ -125,21 +124,24 @@ def _pipe_columns(columns: Sequence[str]) -> list[tuple[str, str, str]]:
     return found
 
 
-def l2_cache(capture: Capture) -> Differs:
-    """l2_cache.csv reaches to the last kernel of the AI cores; the first one is not in it."""
+def reached(name: str, stream: str, task: str, capture: Capture) -> Differs:
+    """A file of rows by task reaches to the last kernel of the AI cores.
+
+    CANN leaves out the first kernel, and some mixed ones, but ends where the kernels end. `stream`
+    and `task` are the columns that name a kernel there.
+    """
     ends, whole = 0, 0
-    for _, folder in files(capture, "l2_cache.csv"):
-        cached, kernels = ascend.table(folder, "l2_cache"), ascend.table(folder, "kernel_details")
-        needed = {"Stream ID", "Task ID", "Accelerator Core"}
-        if kernels is None or not needed <= set(kernels.columns):
+    names = {"Stream ID": stream, "Task ID": task}
+    for _, folder in files(capture, name):
+        told, kernels = ascend.table(folder, name), ascend.table(folder, "kernel_details")
+        if kernels is None or not {*names, "Accelerator Core"} <= set(kernels.columns):
             raise DoesNotApplyError("kernel_details.csv has no tasks to find its rows by")
-        if cached is None or not set(_TASK) <= set(cached.columns):
-            raise DoesNotApplyError(f"its columns are not {', '.join(_TASK)}")
-        names = dict(zip(("Stream ID", "Task ID"), _TASK, strict=True))
-        last = kernels.filter(pl.col("Accelerator Core").is_in(_CACHED)).rename(names)[1:].tail(1)
+        if told is None or not {stream, task} <= set(told.columns):
+            raise DoesNotApplyError(f"its columns are not {stream}, {task}")
+        last = kernels.filter(pl.col("Accelerator Core").is_in(_CORES))[1:].tail(1)
         if last.is_empty():
             raise DoesNotApplyError("there are too few kernels on AI cores")
         whole += 1
-        ends += last.join(cached, on=_TASK, how="semi").height
-    why = "l2_cache.csv ends before kernel_details.csv does: it is cut off" * (ends < whole)
+        ends += last.rename(names).join(told, on=[stream, task], how="semi").height
+    why = f"{name} ends before kernel_details.csv does: it is cut off" * (ends < whole)
     return Differs(f"the last kernel of {whole} file(s)", f"{ends} of them", 1 - ends / whole, why)

@@ -8,13 +8,15 @@ from typing import Final
 import polars as pl
 from polars.exceptions import PolarsError
 
-from harness.comparisons.base import Differs, DoesNotApplyError, cells, counted, files, on_npu
+from harness.comparisons.base import Differs, DoesNotApplyError, cells, counted, files, on_npu, sums
 from harness.readers import ascend
 from harness.readers.ascend_trace import CALLS
 from harness.readers.base import CaptureError
+from harness.readers.host import is_mark
 from harness.records import Capture
 
-_ALLOCATORS: Final = ("PTA", "GE")
+_GRAPHS: Final = "GE"
+_ALLOCATORS: Final = ("PTA", _GRAPHS)
 """The components of memory_record.csv whose allocations operator_memory.csv has, too."""
 _TIMES: Final = {
     "Allocation Time(us)": "allocated",
@@ -37,27 +39,31 @@ def tables(capture: Capture) -> Differs:
 
 
 def operators(capture: Capture) -> Differs:
-    """operator_details.csv has a row for every operator, and for some marks of steps and stages."""
-    counts = [_count(path) for path, _ in files(capture, "operator_details.csv")]
-    account = capture.coverage.get("cpu_op")
-    marks = account.marks if account else 0
-    rows, found = sum(counts), capture.tables["operators"].height
-    off = max(found - rows, rows - marks - found, 0)
-    return Differs(
-        f"{rows:,} rows with up to {marks:,} marks",
-        f"{found:,} operators",
-        off / max(rows, found, 1),
-        "operator_details.csv or trace_view.json is cut off or broken" if off else "",
-    )
+    """operator_details.csv has a row for every operator, by name; marks of steps may have some."""
+    names = pl.concat(_names(path) for path, _ in files(capture, "operator_details.csv"))
+    told = names.group_by("name").agg(pl.len().cast(pl.Int64).alias("told"))
+    rows = capture.tables["operators"].group_by("name").agg(pl.len().cast(pl.Int64).alias("rows"))
+    both = sums(told, rows, ["name"], ("told", "rows"))
+    wrong = both.rows.filter(pl.col("off") > 0)
+    why = ""
+    if wrong.height:
+        name, in_file, in_table, _ = wrong.row(0)
+        why = (
+            f"{name}: {in_file:,} in operator_details.csv, {in_table:,} in trace_view.json; one of"
+            " them is cut off or broken"
+        )
+    found = f"{both.found:,} operators"
+    return Differs(f"{both.told:,} rows", found, both.difference, why)
 
 
-def _count(path: Path) -> int:
-    """Count the rows of a file whose cells have ends of lines in them."""
+def _names(path: Path) -> pl.DataFrame:
+    """Return the names of a file's rows, whose cells have ends of lines in them, but for marks."""
     try:
-        found = pl.scan_csv(path, infer_schema=False).select(pl.len()).collect()
+        names = pl.read_csv(path, columns=["Name"], infer_schema=False)["Name"]
     except PolarsError as error:
         raise CaptureError(f"{path.name}: {error}") from error
-    return int(found.item())
+    operators = [not is_mark(name or "") for name in names]
+    return pl.DataFrame({"name": names.filter(pl.Series(operators, dtype=pl.Boolean))})
 
 
 def calls(capture: Capture) -> Differs:
@@ -82,36 +88,49 @@ def calls(capture: Capture) -> Differs:
 
 
 def memory(capture: Capture) -> Differs:
-    """What operator_memory.csv tells are records; records that rise are allocations there."""
+    """Records and operators tell of the same memory.
+
+    Each time of operator_memory.csv is one of a record; a record that rises is an allocation there,
+    one of GE any event. What is summed over components has a record for each of theirs.
+    """
     compared, lost, extra = 0, 0, 0
     records_of = files(capture, "memory_record.csv")
     files(capture, "operator_memory.csv")
     for _, folder in records_of:
-        records = _records(folder)
+        every = _records(folder)
+        records = every.filter(~pl.col("component").str.contains("+", literal=True))
+        records = records.filter(pl.col("component").is_in(_ALLOCATORS))
         told = cells(ascend.table(folder, "operator_memory"), _TIMES, {})
         rises = records.filter(pl.col("total").diff().over("component", "device") > 0)["time"]
         times = pl.concat([told[name] for name in _TIMES.values()])
         times = times.filter(times.str.len_chars() > 0)
-        compared += len(times) + len(rises)
-        lost += len(rises.filter(~rises.is_in(told["allocated"].drop_nulls().implode())))
-        extra += len(times.filter(~times.is_in(records["time"].implode())))
+        inner = records.filter(pl.col("component") == _GRAPHS)["time"]
+        summed = every.filter(pl.col("component") == "+".join(_ALLOCATORS)).height
+        compared += len(times) + len(rises) + len(inner) + summed
+        lost += _absent(rises, told["allocated"]) + _absent(inner, times)
+        extra += _absent(times, records["time"]) + (summed and abs(summed - records.height))
     if not compared:
         raise DoesNotApplyError("no memory was allocated")
     whys = [
-        f"operator_memory.csv lacks {lost:,} allocations of memory_record.csv" * (lost > 0),
-        f"memory_record.csv lacks {extra:,} times of operator_memory.csv" * (extra > 0),
+        f"operator_memory.csv lacks {lost:,} events of memory_record.csv" * (lost > 0),
+        f"memory_record.csv lacks {extra:,} events of operator_memory.csv or of its own sums"
+        * (extra > 0),
     ]
     why = "; ".join(each for each in whys if each)
     off = lost + extra
-    return Differs(f"{compared:,} times", f"{compared - off:,} in both", off / compared, why)
+    return Differs(f"{compared:,} events", f"{compared - off:,} in both", off / compared, why)
+
+
+def _absent(some: pl.Series, among: pl.Series) -> int:
+    return len(some.filter(~some.is_in(among.drop_nulls().implode())))
 
 
 def _records(folder: Path) -> pl.DataFrame:
-    """Return the records of allocators, in the order of their times."""
+    """Return the records, in the order of their times."""
     texts = {"Component": "component", "Timestamp(us)": "time", "Device Type": "device"}
     total = {"Total Allocated(MB)": "total"}
     found = cells(ascend.table(folder, "memory_record"), texts, total)
-    return found.filter(pl.col("component").is_in(_ALLOCATORS)).sort("time", maintain_order=True)
+    return found.sort("time", maintain_order=True)
 
 
 def modules(capture: Capture) -> Differs:

@@ -109,7 +109,7 @@ def judged(
             "activity collection was stopped early at step 3",
         ),
         (
-            "WARNING: Api.cpp:121] Exceeded max GPU buffer count (33 >= 33) - terminating tracing\n",
+            "WARNING: Exceeded max GPU buffer count (33 >= 33) - terminating tracing\n",
             "partial",
             "Exceeded max GPU buffer count (33 >= 33) - terminating tracing",
         ),
