@@ -144,7 +144,7 @@ def _operators(views: Views) -> Iterator[Section]:
     rows = []
     for row in table.head(TOP).iter_rows(named=True):
         cells = [
-            shortened(row["name"]),
+            shortened(row["name"] or "–"),
             shapes(row["input_shapes"]),
             f"{row['count']:,}",
             duration(row["self_ns"]),
@@ -226,7 +226,7 @@ def _kernels(views: Views) -> Iterator[Section]:
         columns=("kernel", "input shapes", ">count", ">time", ">share"),
         rows=tuple(
             (
-                shortened(row["name"]),
+                shortened(row["name"] or "–"),
                 shapes(row["input_shapes"]),
                 f"{row['count']:,}",
                 duration(row["duration_ns"]),
@@ -264,7 +264,7 @@ def _memory(views: Views) -> Iterator[Section]:
         columns=("device", ">in use", "reached in"),
         rows=tuple(
             (
-                row["device"],
+                row["device"] or "–",
                 _optional(row["total_allocated"], size),
                 row["operator"] or "(no operator)",
             )

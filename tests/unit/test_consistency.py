@@ -282,9 +282,7 @@ def test_without_steps_the_one_row_of_a_file_is_the_whole_capture(tmp_path: Path
 
     row = ",27.020,27.000,3.000,30.000,10.000\n"
     head = STEPS.splitlines()[0]
-    whole = taken(
-        tmp_path, kernel_details=without, step_trace_time=lambda _: f"{head}\n{row}"
-    )
+    whole = taken(tmp_path, kernel_details=without, step_trace_time=lambda _: f"{head}\n{row}")
     assert broken(whole) == {}
     assert judged(whole)["computing in step_trace_time.csv"].expected == "27,020 ns in 1 steps"
     cut = taken(
