@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,10 @@ def line_less(content: bytes) -> bytes:
     return content[: content.rindex(b"\n", 0, len(content) - 1) + 1]
 
 
-CUTS = {
+CUTS: dict[str, Callable[[bytes], bytes]] = {
     "half": lambda content: content[: len(content) // 2],
     "a line less": line_less,
-    "empty": lambda content: b"",
+    "empty": lambda content: content[:0],
 }
 
 
