@@ -35,11 +35,13 @@ def collect(plan: Plan, outcome: Outcome, analysis: Outcome | None = None) -> Ca
     parts, out = folder / "parts", folder / "tables"
     times = _times(folder / "steps.jsonl")
     coverage = dict(outcome.coverage)
-    notes: list[str] = []
+    lost: list[str] = []
+    remarks: list[str] = []
     captures = sorted(folder.glob(CAPTURES))
     if captures:
         shutil.rmtree(parts, ignore_errors=True)
-        found, notes = _read(captures, times)
+        found, lost = _read(captures, times)
+        remarks = [each for reading in found for each in reading.remarks]
         readings.keep(found, parts)
         coverage = readings.total(found)
     # Of a run that was read back before, the parts are gone and the tables are there.
@@ -56,21 +58,22 @@ def collect(plan: Plan, outcome: Outcome, analysis: Outcome | None = None) -> Ca
         tables={name: pl.read_parquet(out / f"{name}.parquet") for name in tables.SCHEMAS},
         raw=tuple(sorted(str(path.relative_to(folder)) for path in (folder / "raw").glob("**/*"))),
         coverage=coverage,
-        notes=tuple(notes),
+        notes=(*lost, *remarks),
+        lost=tuple(lost),
         emulation=_emulation(captures) if outcome.emulated else None,
         calls=tuple(_lines(folder / CALLS_FILE)),
     )
 
 
 def _read(captures: Sequence[Path], times: Sequence[StepTime]) -> tuple[list[Reading], list[str]]:
-    """Read the captures of a run, one after the other; what cannot be read is a note."""
+    """Read the captures of a run, one after the other, and say what cannot be read."""
     steps = tuple(
         HostRange(time.step, time.start_ns, time.start_ns + time.duration_ns)
         for time in times
         if time.step is not None
     )
     found: list[Reading] = []
-    notes = []
+    lost = []
     operators = 0
     for capture in captures:
         reader = next((each for each in READERS if each.recognises(capture)), None)
@@ -79,12 +82,12 @@ def _read(captures: Sequence[Path], times: Sequence[StepTime]) -> tuple[list[Rea
         try:
             reading = reader.read(capture, Origin(first_operator=operators, steps=steps))
         except CaptureError as error:
-            notes.append(str(error))
+            lost.append(str(error))
             continue
         found.append(reading)
-        notes += reading.notes
+        lost += reading.notes
         operators += reading.frames["operators"].height if "operators" in reading.frames else 0
-    return found, notes
+    return found, lost
 
 
 def _times(path: Path) -> list[StepTime]:

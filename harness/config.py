@@ -99,6 +99,20 @@ class Profiler(Settings, frozen=True, kw_only=True):
 
 
 Acceptable = Literal[
+    "activities",
+    "record_shapes",
+    "with_stack",
+    "profile_memory",
+    "with_modules",
+    "with_flops",
+    "memory_timeline",
+    "schedule",
+    "aic_metrics",
+    "export_type",
+    "host_sys",
+    "l2_cache",
+    "mstx_domain_include",
+    "op_attr",
     "profiler.activities",
     "profiler.record_shapes",
     "profiler.with_stack",
@@ -116,13 +130,15 @@ Acceptable = Literal[
     "profiler.experimental.mstx_domain_include",
     "profiler.experimental.op_attr",
 ]
+"""Settings that can be delivered in part: by their last names, or in full."""
 
 
 class Delivery(Settings, frozen=True, kw_only=True):
     """How strictly the delivery is judged."""
 
     accept: tuple[Acceptable, ...] = ()
-    """Settings whose partial delivery is fine. Read by: verify."""
+    """Settings whose partial delivery is fine, by their last names or in full.
+    Read by: verify."""
 
 
 class Execution(Settings, frozen=True, kw_only=True):

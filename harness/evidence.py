@@ -1,7 +1,9 @@
 """What counts as delivery: for each setting, what must be found in the capture.
 
-The plan lists the demands that apply, the verification looks for each. Experimental settings
-without a demand of their own are reported as not checkable when they differ from their defaults.
+The plan lists the demands that apply, the verification looks for each. A setting of which nothing
+can tell whether it took effect is reported as not checkable, with the reason; `UNCHECKABLE` has
+these, and `NOT_OF_THE_PROFILER` what is asked of nobody. A test holds that every setting of every
+device has its place.
 """
 
 from __future__ import annotations
@@ -57,16 +59,57 @@ class Demand(Struct, frozen=True, kw_only=True):
     asks: Callable[[Target, object], bool] = asked
 
 
-UNCHECKED = "nothing: the harness has no check for this setting yet"
-"""The demand of an experimental setting without one of its own."""
+def of_cuda(target: Target, value: object) -> bool:  # noqa: ARG001 - the signature
+    """Tell whether CUPTI records; of a trace from elsewhere nobody knows what it left out."""
+    return target.device == "cuda" and ("device" in target.activities or not target.activities)
+
 
 IMPLIED = frozenset({"profiler.experimental.verbose"})
 """Settings that others stand for: stacks show whether torch was verbose."""
+
+BUFFERS = "CUPTI buffers"
+"""No setting, but what every profile on CUDA relies on."""
+
+UNCHECKABLE: Mapping[str, str] = {
+    f"profiler.experimental.{name}": why
+    for name, why in {
+        "profiler_measure_per_kernel": "the counters' ranges do not say whether they are kernels",
+        "adjust_profiler_step": "it moves the ends of torch's own marks of steps, and steps are"
+        " measured without them",
+        "disable_external_correlation": "kernels find their operators by the driver's calls, too",
+        "capture_overload_names": "torch writes overloads into no trace, and no table has them",
+        "expose_kineto_event_metadata": "it adds to events in memory what the trace has anyway",
+        "custom_profiler_config": "what it starts writes to a place of its own",
+        "adjust_timestamps": "a time that was shifted looks like any other",
+        "trace_only": "it is refused: the tables are made of the events that it leaves out",
+    }.items()
+}
+"""Settings of which nothing in a capture can tell whether they took effect, and why."""
+
+NOT_OF_THE_PROFILER: Mapping[str, str] = {
+    "name": "names folders",
+    "seed": "is the workload's",
+    "device": "is where it runs: another machine is exit code 4",
+    "workload": "is what runs: its failure is exit code 1",
+    "execution": "is how it runs",
+    "rehearsal": "is whether it is real: the summary says so",
+    "sweep": "is about earlier results",
+    "delivery": "is how strictly the others are judged",
+    "profiler.baseline": "is about steps without the profiler",
+    "profiler.analyse": "is when the verdict comes, which says so while it is pending",
+    "profiler.analyse_timeout_s": "is a limit: what runs past it is missing, and named",
+}
+"""Settings, or groups of them, that ask for nothing to be recorded, and what they are about."""
 
 DEMANDS = (
     Demand(
         setting="profiler.activities",
         phrase="operators for host, kernels for device",
+    ),
+    Demand(
+        setting=BUFFERS,
+        phrase="torch does not report that CUPTI stopped early",
+        asks=of_cuda,
     ),
     Demand(
         setting="profiler.schedule",
@@ -102,7 +145,19 @@ DEMANDS = (
     ),
     Demand(
         setting="profiler.experimental.profiler_metrics",
-        phrase="kernels have a value of each metric",
+        phrase="kernels have a value of each metric; measured as one, the window has",
+    ),
+    Demand(
+        setting="profiler.experimental.enable_cuda_sync_events",
+        phrase="synchronisation is among the events",
+    ),
+    Demand(
+        setting="profiler.experimental.profile_all_threads",
+        phrase="operators of several threads, if there were any",
+    ),
+    Demand(
+        setting="profiler.experimental.record_python_gc_info",
+        phrase="garbage collections in the trace, if there were any",
     ),
     Demand(
         setting="profiler.experimental.profiler_level",
@@ -201,6 +256,8 @@ def demanded(
         value = effective.get(demand.setting)
         if demand.setting == "profiler.schedule":
             value = None if recorded is None else f"{recorded} recorded steps"
+        elif demand.setting == BUFFERS:
+            value = "no loss"
         if demand.asks(target, value):
             words = value if isinstance(value, str) else show(value)
             yield Evidence(setting=demand.setting, asked=words, demand=demand.phrase)
@@ -208,4 +265,5 @@ def demanded(
     for setting in changed:
         if setting not in settled:
             asked_for = show(effective.get(setting))
-            yield Evidence(setting=setting, asked=asked_for, demand=UNCHECKED)
+            why = UNCHECKABLE[setting]
+            yield Evidence(setting=setting, asked=asked_for, demand=f"nothing can tell: {why}")

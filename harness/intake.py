@@ -6,14 +6,16 @@ What was asked of the profiler is taken from its own record, where it left one; 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
-from msgspec import Struct
+from msgspec import Struct, inspect
+from msgspec.structs import replace
 
-from harness import readings, tables
+from harness import readings, schema, tables
+from harness.config import Profiler
 from harness.devices.npu_settings import NpuExperimental
 from harness.errors import Problem, RefusedError
 from harness.evidence import DEMANDS, Target, demanded
@@ -26,6 +28,7 @@ EXPERIMENTAL: Final = "profiler.experimental."
 _RANK: Final = re.compile(r"rank[-_]?(\d{1,6})(?!\d)")
 _NOTHING: Final[tuple[object, ...]] = (None, False, "AiCoreNone", [], ())
 _SHOWN: Final = 5
+_LONG: Final = 60
 
 
 class Source(Struct, frozen=True):
@@ -43,6 +46,8 @@ class Foreign(Struct, frozen=True, kw_only=True):
     read: tuple[Reading, ...]
     lost: tuple[str, ...]
     """What could not be read, with the place; empty if all of it could."""
+    remarks: tuple[str, ...] = ()
+    """What else a person should know."""
     told: Told
     emulated: bool
 
@@ -72,12 +77,15 @@ def read(path: Path) -> Foreign:
         raise RefusedError([_unreadable(path, lost)])
     read_ = tuple(reading for _, reading in found)
     captures = tuple(each for each, _ in found)
+    told = _agreed(path, captures, read_)
+    known, strange = _known(told.settings)
     return Foreign(
         source=path.absolute(),
         captures=captures,
         read=read_,
         lost=tuple(lost),
-        told=_agreed(path, captures, read_),
+        told=replace(told, settings=known),
+        remarks=(*(each for one in read_ for each in one.remarks), *strange),
         emulated=any(ascend.emulated(each) for each in captures if each.is_dir()),
     )
 
@@ -110,18 +118,14 @@ def keep(foreign: Foreign, folder: Path) -> Capture:
         tables={name: pl.read_parquet(out / f"{name}.parquet") for name in tables.SCHEMAS},
         raw=tuple(names),
         coverage=readings.total(foreign.read),
-        notes=foreign.lost,
+        notes=(*foreign.lost, *foreign.remarks),
+        lost=foreign.lost,
     )
-
-
-def requested(told: Told) -> dict[str, Any]:
-    """Return what is known to have been asked: an NPU's captures say so, chrome traces do not."""
-    return told.settings if told.device == "npu" else {}
 
 
 def asked(told: Told) -> Asked:
     """Return what captures are judged by."""
-    settings = requested(told)
+    settings = told.settings
     experimental = {
         name.removeprefix(EXPERIMENTAL): value
         for name, value in settings.items()
@@ -141,7 +145,7 @@ def asked(told: Told) -> Asked:
 
 def not_asked(told: Told) -> tuple[Evidence, ...]:
     """Return the settings that could have been asked for and were not, by the capture's record."""
-    settings = requested(told)
+    settings = told.settings
     return tuple(
         Evidence(setting=each.setting, asked=show(settings[each.setting]), demand=each.phrase)
         for each in DEMANDS
@@ -176,6 +180,25 @@ def _candidates(path: Path) -> list[Path]:
     return ascend.captures(path) or sorted(
         each for ending in ("json", "json.gz") for each in path.rglob(f"*.{ending}")
     )
+
+
+def _known(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Leave out, and name, the values that are none of their setting: no check could judge them."""
+    types = _types(Profiler, "profiler.") | _types(NpuExperimental, EXPERIMENTAL)
+    known, strange = {}, []
+    for name, value in settings.items():
+        type_ = types.get(name)
+        if type_ is not None and value is not None and list(schema.problems(value, type_, name)):
+            strange.append(f"{name}: {show(value)[:_LONG]} is not known, so it is not judged")
+        else:
+            known[name] = value
+    return known, strange
+
+
+def _types(of: type[Struct], prefix: str) -> dict[str, inspect.Type]:
+    fields = inspect.type_info(of)
+    assert isinstance(fields, inspect.StructType)
+    return {f"{prefix}{field.encode_name}": field.type for field in fields.fields}
 
 
 def _agreed(path: Path, captures: Sequence[Path], found: Sequence[Reading]) -> Told:

@@ -20,8 +20,10 @@ from msgspec.structs import replace
 
 from harness import __version__, intake, rendering, report, tables
 from harness.analyse import views
+from harness.analyses.operators import linked
 from harness.analyses.steps import step_times
 from harness.collect import collect
+from harness.completeness import completeness
 from harness.config import Request
 from harness.consistency import consistency
 from harness.devices.torch_profiler import TorchExperimental
@@ -232,11 +234,11 @@ def read_capture(path: Path, folder: Path) -> Finished:
         host=told.host,
         device=told.device,
         source=str(foreign.source),
-        requested=intake.requested(told),
+        requested=told.settings,
         effective=told.settings,
     )
     write_json(record, folder / RUN_FILE)
-    more = tuple(_not_asked(each) for each in intake.not_asked(told)) + _partly(foreign.lost)
+    more = tuple(_not_asked(each) for each in intake.not_asked(told))
     return _concluded(record, folder, lambda: intake.keep(foreign, folder), more)
 
 
@@ -253,21 +255,6 @@ def _not_asked(evidence: Evidence) -> Delivery:
         status="not_asked",
         evidence=evidence.demand,
     )
-
-
-def _partly(lost: Sequence[str]) -> tuple[Delivery, ...]:
-    """Return the demand that all of a capture can be read, if it cannot."""
-    if not lost:
-        return ()
-    found = Delivery(
-        setting="read",
-        asked="the whole capture",
-        arrived="a part of it",
-        status="partial",
-        evidence="nothing in its files is broken or cut off",
-        why="; ".join(lost),
-    )
-    return (found,)
 
 
 def _with_analysis(outcome: Outcome, analysis: Outcome | None) -> tuple[Outcome, Outcome | None]:
@@ -318,6 +305,8 @@ def _concluded(
         nothing = _pending(capture) or outcome.status == "cannot"
         delivery = () if nothing else verify(capture)
         consistent = () if nothing else consistency(capture)
+        if not nothing and capture.analysis is not None:
+            delivery += completeness(capture, consistent)
         seen = views(capture)
         tables.keep(seen.analyses, folder / "analyses")
         record = _ended(record, capture, delivery + more, consistent)
@@ -382,6 +371,7 @@ def _ended(
         consistency=consistent,
         timing=step_times(capture),
         coverage=capture.coverage,
+        linked=linked(capture),
         files=_files(capture.folder),
     )
 

@@ -158,6 +158,16 @@ class Coverage(Struct, frozen=True, kw_only=True):
         )
 
 
+class Linked(Struct, frozen=True, kw_only=True):
+    """How many kernels have an operator that launched them."""
+
+    kernels: int
+    linked: int
+    time_ns: int
+    """Of all kernels."""
+    linked_ns: int
+
+
 class Outcome(Struct, frozen=True, kw_only=True):
     """How the child process ended, and what it knows of the machine."""
 
@@ -202,6 +212,8 @@ class Capture(Struct, frozen=True, kw_only=True):
     """What became of the profiler's events, by activity type or kind of row."""
     notes: tuple[str, ...] = ()
     """What a person should know of how it was read."""
+    lost: tuple[str, ...] = ()
+    """What could not be read, with file and place."""
     emulation: Emulation | None = None
     """Null on a real device."""
     calls: tuple[dict[str, Any], ...] = ()
@@ -216,6 +228,10 @@ class Capture(Struct, frozen=True, kw_only=True):
 DeliveryStatus = Literal[
     "delivered", "partial", "missing", "substituted", "not_checkable", "not_asked"
 ]
+
+
+READ = "read"
+"""Stands for a setting where it is judged whether all of a capture could be read."""
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -252,6 +268,8 @@ class Consistency(Struct, frozen=True, kw_only=True):
     """Of the two, relative; null if they could not be compared."""
     why: str = ""
     """What is broken, or why it does not apply."""
+    files: tuple[str, ...] = ()
+    """Those that are there to their end if it holds."""
 
     @property
     def fails(self) -> bool:
@@ -330,6 +348,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     """By phase: baseline, active."""
     coverage: dict[str, Coverage] = {}
     """What became of the profiler's events, by activity type."""
+    linked: Linked | None = None
+    """Kernels and their operators; null without kernels."""
     files: tuple[str, ...] = ()
     """Relative to the run folder."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from io import StringIO
 
@@ -12,6 +13,9 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+_MAX_NAME = 64
+_PREFIX = re.compile(r"^void (?:at::native::)?(?:\(anonymous namespace\)::)?")
 
 
 class Section(Struct, frozen=True, kw_only=True):
@@ -42,6 +46,31 @@ def size(count: int) -> str:
         if abs(count) >= factor:
             return f"{count / factor:.3g} {unit}"
     return f"{count} B"
+
+
+def shortened(name: str) -> str:
+    """Return a kernel's name in at most 64 characters; the tables have the whole.
+
+    What C++ puts before it (``void``, ``at::native::``) says little, nor do the arguments behind
+    it; of what is too long still, the middle is left out.
+    """
+    bare = _PREFIX.sub("", name)
+    if len(bare) > _MAX_NAME and bare.endswith(")"):
+        bare = f"{bare[: _arguments(bare)]}(…)"
+    if len(bare) <= _MAX_NAME:
+        return bare
+    end = _MAX_NAME // 3
+    return f"{bare[: _MAX_NAME - end - 1]}…{bare[-end:]}"
+
+
+def _arguments(name: str) -> int:
+    """Return where the last pair of brackets opens; the end if it never does."""
+    depth = 0
+    for place in range(len(name) - 1, -1, -1):
+        depth += (name[place] == ")") - (name[place] == "(")
+        if depth == 0:
+            return place
+    return len(name)
 
 
 def markdown(parts: Iterable[Section]) -> str:

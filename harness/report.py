@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from harness import arrival
 from harness.readers.ascend_files import FILES
-from harness.records import Delivery, Emulation, RunRecord, Views, as_typed
-from harness.rendering import Section, duration, size
+from harness.records import Emulation, RunRecord, Views, as_typed
+from harness.rendering import Section, duration, shortened, size
 
 TOP = 10
 """Rows of a table in the summary; the parquet files have them all."""
@@ -18,14 +19,6 @@ UNSTABLE_SPREAD = 0.2
 
 _MAX_SHAPES = 48
 _NAMED = 5
-_MARKS = {
-    "delivered": "✓",
-    "partial": "◐",
-    "missing": "✗",
-    "substituted": "✗",
-    "not_checkable": "–",
-    "not_asked": "–",
-}
 
 
 def sections(record: RunRecord, views: Views, folder: str) -> list[Section]:
@@ -46,8 +39,7 @@ def sections(record: RunRecord, views: Views, folder: str) -> list[Section]:
         *figures,
         *_calls(views),
         *_analysed(views),
-        *_delivery(record),
-        *_consistency(record),
+        *arrival.sections(record),
         _files(record, folder),
     ]
 
@@ -77,8 +69,10 @@ def _headline(record: RunRecord) -> Section:
         "not_delivered": "NOT everything asked for was delivered",
         "pending": "its captures are not analysed yet, and the delivery is not checked",
     }[record.verdict]
-    if record.source and not record.delivery:
-        verdict = "nothing is known of what was asked for, so no delivery is checked"
+    if record.source and not any(map(arrival.of_a_setting, record.delivery)):
+        verdict = "nothing is known of what was asked for, so no setting is checked"
+        if record.verdict == "not_delivered":
+            verdict = f"a part is LOST or contradicts itself; {verdict}"
     ending = {
         "ok": verdict,
         "failed": f"FAILED: {record.reason}",
@@ -150,7 +144,7 @@ def _operators(views: Views) -> Iterator[Section]:
     rows = []
     for row in table.head(TOP).iter_rows(named=True):
         cells = [
-            row["name"],
+            shortened(row["name"] or "–"),
             shapes(row["input_shapes"]),
             f"{row['count']:,}",
             duration(row["self_ns"]),
@@ -232,7 +226,7 @@ def _kernels(views: Views) -> Iterator[Section]:
         columns=("kernel", "input shapes", ">count", ">time", ">share"),
         rows=tuple(
             (
-                row["name"],
+                shortened(row["name"] or "–"),
                 shapes(row["input_shapes"]),
                 f"{row['count']:,}",
                 duration(row["duration_ns"]),
@@ -270,7 +264,7 @@ def _memory(views: Views) -> Iterator[Section]:
         columns=("device", ">in use", "reached in"),
         rows=tuple(
             (
-                row["device"],
+                row["device"] or "–",
                 _optional(row["total_allocated"], size),
                 row["operator"] or "(no operator)",
             )
@@ -302,75 +296,8 @@ def _analysed(views: Views) -> Iterator[Section]:
     )
 
 
-def _delivery(record: RunRecord) -> Iterator[Section]:
-    delivery = record.delivery
-    if not delivery:
-        return
-    # A run that ended early needs no other reason for what it did not deliver.
-    whys: dict[str, list[str]] = {}
-    for item in delivery if record.status == "ok" else ():
-        if item.why:
-            whys.setdefault(item.why, []).append(item.setting)
-    notes = [f"{', '.join(settings)}: {why}" for why, settings in whys.items()]
-    notes += [f"{item.setting}: accepted by delivery.accept" for item in delivery if item.accepted]
-    if record.consistency and not any(each.fails for each in record.consistency):
-        notes.append(_counted(record))
-    yield Section(
-        title="Delivery: what was asked, what arrived",
-        columns=("", "setting", "asked", "arrived"),
-        rows=tuple(
-            (
-                _MARKS[item.status],
-                item.setting,
-                item.asked,
-                item.arrived if item.status == "delivered" else _undelivered(item),
-            )
-            for item in delivery
-        ),
-        notes=tuple(notes),
-    )
-
-
-def _consistency(record: RunRecord) -> Iterator[Section]:
-    """Show what is broken; the others are in run.json."""
-    checks = record.consistency
-    broken = [each for each in checks if each.fails]
-    if not broken:
-        return
-    yield Section(
-        title="Consistency: what contradicts itself in the capture",
-        columns=("", "check", "expected", "found"),
-        rows=tuple(
-            (_MARKS["missing"], each.name, each.expected or "–", each.found or "–")
-            for each in broken
-        ),
-        notes=(*(f"{each.name}: {each.why}" for each in broken), _counted(record)),
-    )
-
-
-def _counted(record: RunRecord) -> str:
-    statuses = [each.status for each in record.consistency]
-    holding, broken = statuses.count("holds"), statuses.count("broken")
-    return f"{holding} consistency checks hold, {len(statuses) - holding - broken} not applicable"
-
-
-def _undelivered(item: Delivery) -> str:
-    status = item.status.replace("_", " ")
-    return f"{status}: {item.arrived}" if item.arrived else status
-
-
 def _files(record: RunRecord, folder: str) -> Section:
     notes = [f"{folder}: {', '.join(record.files)}"] if record.files else [folder]
-    if record.coverage:
-        seen = sum(each.seen for each in record.coverage.values())
-        rows = sum(each.rows for each in record.coverage.values())
-        marks = sum(each.marks for each in record.coverage.values())
-        left = {kind: each.seen - each.rows - each.marks for kind, each in record.coverage.items()}
-        others = ", ".join(f"{count:,} {kind}" for kind, count in left.items() if count)
-        notes.append(
-            f"{seen:,} profiler events: {rows:,} table rows, {marks:,} step and stage marks"
-            + (f"; in the trace only: {others}" if others else "")
-        )
     notes += record.notes
     notes.append("next, {}:\n{}".format(*_next_command(record, folder)))
     return Section(title="Files", notes=tuple(notes))

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.checks import check_of
 from harness.checks.base import Finding
+from harness.evidence import UNCHECKABLE
 from harness.readers import ascend
 from harness.readers.base import CaptureError
 from harness.records import Capture, Delivery, Evidence
@@ -37,7 +38,7 @@ def verify(capture: Capture) -> tuple[Delivery, ...]:
 def _find(capture: Capture, evidence: Evidence) -> Finding:
     check = check_of(evidence.setting, capture.asked.device)
     if check is None:
-        return Finding("not_checkable", "", "the harness has no check for this setting yet")
+        return Finding("not_checkable", "", UNCHECKABLE.get(evidence.setting, evidence.demand))
     try:
         return check(capture)
     except CaptureError as error:
@@ -48,7 +49,11 @@ def _kept(capture: Capture) -> dict[str, Any]:
     """Return the settings that the profiler itself says it kept, where it says so."""
     kept: dict[str, Any] = {}
     for folder in capture.captures:
-        kept |= ascend.profiler_info(folder) or {}
+        try:
+            kept |= ascend.profiler_info(folder) or {}
+        except CaptureError:
+            # That it is broken is said where it was read.
+            continue
     return kept
 
 
@@ -72,6 +77,7 @@ def _unordered(value: Any) -> Any:
 
 
 def _delivery(evidence: Evidence, finding: Finding, accept: tuple[str, ...]) -> Delivery:
+    last = evidence.setting.rpartition(".")[2]
     return Delivery(
         setting=evidence.setting,
         asked=evidence.asked,
@@ -79,5 +85,5 @@ def _delivery(evidence: Evidence, finding: Finding, accept: tuple[str, ...]) -> 
         status=finding.status,
         evidence=evidence.demand,
         why=finding.why,
-        accepted=finding.status == "partial" and evidence.setting in accept,
+        accepted=finding.status == "partial" and bool({evidence.setting, last} & {*accept}),
     )

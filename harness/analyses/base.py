@@ -36,3 +36,14 @@ def communicates(kernels: pl.DataFrame) -> pl.Series:
     """Tell which kernels move data between devices: HCCL's and NCCL's."""
     nccl = kernels["name"].str.contains(r"^nccl").fill_null(value=False)
     return launches.communicates(kernels) | nccl
+
+
+def has_shapes() -> pl.Expr:
+    """Tell which rows show a shape: those with several arguments, or with dimensions.
+
+    A single argument without dimensions shows none: torch_npu writes the same empty cell for it as
+    for an operator whose arguments were not recorded.
+    """
+    shapes = pl.col("input_shapes")
+    bare = (shapes.list.len() == 1) & (shapes.list.first().list.len() == 0)
+    return shapes.list.len().fill_null(0).gt(0) & ~bare.fill_null(value=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from harness.analyses.base import mean, share, sum_or_null, within_steps
-from harness.records import Capture
+from harness.analyses.base import has_shapes, mean, share, sum_or_null, within_steps
+from harness.records import Capture, Linked
 
 
 def hot_operators(capture: Capture) -> pl.DataFrame:
@@ -71,10 +71,25 @@ def operator_kernels(capture: Capture) -> pl.DataFrame:
     )
 
 
+def linked(capture: Capture) -> Linked | None:
+    """Return how many kernels, of all that there are, have an operator; null without kernels."""
+    kernels = capture.tables["kernels"]
+    if kernels.is_empty():
+        return None
+    known = kernels.filter(pl.col("operator").is_not_null())
+    return Linked(
+        kernels=kernels.height,
+        linked=known.height,
+        time_ns=int(kernels["duration_ns"].sum()),
+        linked_ns=int(known["duration_ns"].sum()),
+    )
+
+
 def shape_coverage(capture: Capture) -> pl.DataFrame:
     """Return how many rows have input shapes, by type of kernel and by name of operator.
 
-    Kernels that communicate, and operators without tensors, have none to record.
+    Kernels that communicate, and operators without tensors, have none to record; a single argument
+    without dimensions counts as none.
 
     Columns: table (kernels or operators), name (the kernels' type, null where unknown; the
     operators' name), count, with_shapes (count), share (with_shapes / count, 0 to 1).
@@ -91,7 +106,7 @@ def _coverage(capture: Capture, table: str, name: str) -> pl.DataFrame:
         .group_by(pl.col(name).alias("name"))
         .agg(
             pl.len().alias("count"),
-            pl.col("input_shapes").count().alias("with_shapes"),
+            has_shapes().sum().cast(pl.UInt32).alias("with_shapes"),
         )
         .with_columns((pl.col("with_shapes") / pl.col("count")).alias("share"))
         .sort("count", "name", descending=[True, False], nulls_last=True)

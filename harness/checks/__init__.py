@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.checks import npu, portable
+from harness.checks import npu, portable, torch_profiler
 from harness.checks.base import Check
+from harness.evidence import BUFFERS
 
 PORTABLE: Mapping[str, Check] = {
     "profiler.activities": portable.activities,
@@ -17,11 +18,17 @@ PORTABLE: Mapping[str, Check] = {
     "profiler.with_flops": portable.with_flops,
     "profiler.memory_timeline": portable.memory_timeline,
     "profiler.experimental.performance_events": portable.performance_events,
-    "profiler.experimental.profiler_metrics": portable.profiler_metrics,
+    "profiler.experimental.profile_all_threads": torch_profiler.profile_all_threads,
+    "profiler.experimental.record_python_gc_info": torch_profiler.record_python_gc_info,
 }
 """One check for each demand; where a device has another one, that counts."""
 
 BY_DEVICE: Mapping[str, Mapping[str, Check]] = {
+    "cuda": {
+        BUFFERS: torch_profiler.buffers,
+        "profiler.experimental.enable_cuda_sync_events": torch_profiler.enable_cuda_sync_events,
+        "profiler.experimental.profiler_metrics": torch_profiler.profiler_metrics,
+    },
     "npu": {
         "profiler.activities": npu.activities,
         "profiler.with_modules": npu.with_modules,

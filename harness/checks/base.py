@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import polars as pl
 from msgspec import Struct
@@ -37,6 +37,15 @@ def by_share(part: int, whole: int, what: str, why: str) -> Finding:
     """Find something missing, partial or delivered, by how many have it."""
     status: DeliveryStatus = "missing" if part == 0 else "delivered" if part == whole else "partial"
     return Finding(status, share(part, whole, what), "" if status == "delivered" else why)
+
+
+def words_in(blocks: Iterable[bytes], word: bytes) -> int:
+    """Count a word in a stream of bytes, without holding it."""
+    count, rest = 0, b""
+    for block in blocks:
+        count += (rest + block).count(word)
+        rest = (rest + block)[-len(word) + 1 :]
+    return count
 
 
 def unread(capture: Capture) -> str:

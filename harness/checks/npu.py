@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import polars as pl
 
 from harness.checks import portable
-from harness.checks.base import Finding, by_share, unread
+from harness.checks.base import Finding, by_share, unread, words_in
 from harness.devices.npu_settings import FLOPS_DOMAIN
-from harness.readers import ascend
+from harness.readers import ascend, sqlite_tables
 from harness.records import Capture
 
 SIGNATURES = {
@@ -226,12 +224,8 @@ def _count(folder: Path, name: str, word: bytes) -> int:
     path = ascend.output(folder, name)
     if path is None:
         return 0
-    count, rest = 0, b""
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            count += (rest + chunk).count(word)
-            rest = chunk[-len(word) + 1 :]
-    return count
+        return words_in(iter(lambda: file.read(_CHUNK), b""), word)
 
 
 def data_simplification(capture: Capture) -> Finding:
@@ -381,9 +375,5 @@ def _texts(folder: Path, query: str) -> list[str]:
     path = ascend.database(folder)
     if path is None:
         return []
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        try:
-            return [str(value) for (value,) in connection.execute(query)]
-        except sqlite3.DatabaseError:
-            # A table that this version of CANN does not write, or a file cut off.
-            return []
+    with sqlite_tables.opened(path) as database:
+        return database.values(query)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from harness.analyses.base import has_shapes
 from harness.checks.base import Finding, by_share, filled, share, unread
 from harness.records import Capture, DeliveryStatus
 
@@ -126,6 +127,14 @@ def _short_steps(capture: Capture, steps: set[int]) -> list[tuple[int, int, int]
 def record_shapes(capture: Capture) -> Finding:
     """Look for shapes of operators and, where the device itself records them, of kernels."""
     found = _operator_shapes(capture)
+    every = capture.tables["operators"]
+    if found.status != "not_checkable":
+        showing = every.filter(has_shapes()).height
+        found = Finding(
+            found.status,
+            f"{showing:,} of {every.height:,} operators have shapes; {found.arrived}",
+            found.why,
+        )
     if _kind(capture) != "npu" or "device" not in capture.asked.activities:
         return found
     of_kernels = _kernel_shapes(capture)

@@ -18,6 +18,7 @@ SUFFIX: Final = "_ascend_pt"
 OUTPUT: Final = "ASCEND_PROFILER_OUTPUT"
 
 _STAMP: Final = re.compile(r"_(\d{14})(\d{3})_ascend_pt$")
+_RANK: Final = re.compile(r"[0-9]{1,9}")
 _NS: Final = 1_000_000_000
 
 GROUPS: Final[Mapping[str, str]] = {
@@ -209,5 +210,6 @@ def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name in ("torch_npu_version", "cann_version"):
         if name in record:
             yield name, record[name]
-    if str(record.get("rank_id", "")).isdecimal():
-        yield "rank", int(record["rank_id"])
+    number = str(record.get("rank_id", ""))
+    if _RANK.fullmatch(number):
+        yield "rank", int(number)

@@ -26,6 +26,9 @@ class Csv(NamedTuple):
 
     table: pl.DataFrame
     notes: list[str]
+    """What could not be read."""
+    remarks: Sequence[str] = ()
+    """What else there is to know."""
 
 
 def text(path: Path) -> Csv:
@@ -48,8 +51,8 @@ def typed(path: Path, known: Mapping[str, pl.DataType], times: Collection[str] =
     found = _read(path, types, nothing=NOT_RECORDED, exact=exact)
     unknown = [name for name in header if name not in known and counter_type(name) is None]
     table = found.table.with_columns(_numbers(found.table[name]) for name in unknown)
-    notes = [f"{path.name}: unknown column {name!r}, kept as it is" for name in unknown]
-    return Csv(table, found.notes + notes)
+    remarks = [f"{path.name}: unknown column {name!r}, kept as it is" for name in unknown]
+    return Csv(table, found.notes, remarks)
 
 
 def counter_type(name: str) -> pl.DataType | None:

@@ -94,8 +94,9 @@ class AscendDb:
             raise CaptureError(f"{path}: no database")
         notes: list[str] = []
         rank = ascend.rank(path, origin, notes)
+        calls = _calls_between_devices(path, notes)
         with opened(file) as database:
-            capture = _Capture(database, origin, rank)
+            capture = _Capture(database, origin, rank, calls)
             frames = capture.frames()
         steps = _step_times(path, capture.marks, rank, notes)
         if steps is not None:
@@ -113,8 +114,10 @@ class AscendDb:
 class _Capture:
     """A database while it is read."""
 
-    def __init__(self, database: Tables, origin: Origin, rank: int) -> None:
-        self._database, self._origin, self._rank = database, origin, rank
+    def __init__(
+        self, database: Tables, origin: Origin, rank: int, calls: list[communication.Call]
+    ) -> None:
+        self._database, self._origin, self._rank, self._moves = database, origin, rank, calls
         self.coverage: dict[str, Coverage] = {}
         self._api = self._calls()
         self._names = database.texts(self._api["name"])
@@ -307,7 +310,7 @@ class _Capture:
         )
 
     def _communication(self, kernels: pl.DataFrame) -> pl.DataFrame:
-        return communication.table(kernels, [], self.marks, self._rank)
+        return communication.table(kernels, self._moves, self.marks, self._rank)
 
     def _memory(self, host: Host) -> pl.DataFrame:
         types = dict.fromkeys(memory.OPERATOR_COLUMNS, _INT)
@@ -339,6 +342,21 @@ def _timed(found: pl.DataFrame) -> pl.DataFrame:
 
 def _unless(values: pl.Series, none: int) -> pl.Series:
     return values.set(values == none, None)
+
+
+def _calls_between_devices(folder: Path, notes: list[str]) -> list[communication.Call]:
+    """Read what communication.json tells in the text export."""
+    path = ascend.output(folder, "analysis.db")
+    if path is None:
+        return []
+    try:
+        with opened(path) as database:
+            found = communication.of_database(database)
+            notes += database.notes
+    except CaptureError:
+        # Step times are in the same file, and its note is theirs.
+        return []
+    return found
 
 
 def _step_times(folder: Path, marks: Marks, rank: int, notes: list[str]) -> pl.DataFrame | None:

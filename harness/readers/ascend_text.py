@@ -91,6 +91,7 @@ class _Capture:
     def __init__(self, folder: Path, origin: Origin) -> None:
         self._folder, self._origin = folder, origin
         self._notes: list[str] = []
+        self._remarks: list[str] = []
         self._coverage: dict[str, Coverage] = {}
         self._rank = ascend.rank(folder, origin, self._notes)
 
@@ -122,6 +123,7 @@ class _Capture:
             frames=Frames(frames),
             coverage=self._coverage,
             notes=tuple(self._notes),
+            remarks=tuple(self._remarks),
             told=ascend.told(self._folder),
         )
 
@@ -154,6 +156,7 @@ class _Capture:
             self._notes.append(str(error))
             return None
         self._notes += found.notes
+        self._remarks += found.remarks
         return found.table
 
     def _kernels(self) -> pl.DataFrame | None:

@@ -36,6 +36,8 @@ CALL: Final = "HostToDevice"
 """The kind of the flow from CANN's call to its kernel."""
 TASK: Final = "task"
 """The kind of what ran on the device."""
+CALLS: Final = "CANN"
+"""The kind of the host's calls into CANN: events that tell their thread."""
 SEQUENCE: Final = "Sequence number"
 FORWARD: Final = "Fwd thread id"
 MODULES: Final = "Module Hierarchy"
@@ -197,7 +199,7 @@ class _Trace:
         self._processes: dict[object, str] = {}
         self._labels: dict[object, str] = {}
         self._seen = Counter[str]()
-        self._bad = 0
+        self._bad = self._calls = 0
 
     def add(self, events: list[_Event]) -> None:
         groups: dict[str, list[_Event]] = defaultdict(list)
@@ -259,6 +261,7 @@ class _Trace:
         tasks, links = [], []
         for event in events:
             args = event.args or _NO_ARGS
+            self._calls += args.caller is not None
             if args.connection != NO_CONNECTION and args.caller is None:
                 tasks.append(event)
                 links.append(args.connection)
@@ -346,10 +349,15 @@ class _Trace:
         }
         if seen := self._seen["cpu_op"]:
             coverage["cpu_op"] = Coverage(seen=seen, rows=rows, marks=marks, hidden=0)
+        if self._calls:
+            others = self._seen["X"] - self._calls
+            coverage[_DEVICE] = Coverage(seen=others, rows=0, marks=0, hidden=0)
+            coverage[CALLS] = Coverage(seen=self._calls, rows=0, marks=0, hidden=0)
         return coverage
 
 
-_UNCATEGORISED: Final = {"X": "CANN and device", "M": "labels", "C": "counter samples"}
+_DEVICE: Final = "device"
+_UNCATEGORISED: Final = {"X": _DEVICE, "M": "labels", "C": "counter samples"}
 """What events without a category are, by their phase."""
 
 

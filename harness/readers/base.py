@@ -74,7 +74,9 @@ class Reading(Struct, frozen=True, kw_only=True):
     coverage: dict[str, Coverage] = {}
     """What became of the file's events and rows, by kind."""
     notes: tuple[str, ...] = ()
-    """What a person should know: unknown headers, files that could not be read, with the place."""
+    """What could not be read, with file and place."""
+    remarks: tuple[str, ...] = ()
+    """What else a person should know: columns that nobody knows, kept as they are."""
     told: Told = Told()
 
 

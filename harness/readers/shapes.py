@@ -14,6 +14,7 @@ NOT_RECORDED: Final = "N/A"
 _BETWEEN_ARGUMENTS: Final = ";\r\n"
 _DECIMAL: Final = pl.Decimal(38, 3)  # of a microsecond: whole nanoseconds
 _NS_PER_US: Final = 1000
+_LARGEST: Final = 1 << 63
 
 
 class Codes(dict[Any, int]):
@@ -75,7 +76,10 @@ def _slots(cell: str) -> list[str]:
 
 
 def _shape(slot: str) -> list[int]:
-    return [int(size) for size in slot.split(",")] if slot.strip() else []
+    sizes = [int(size) for size in slot.split(",")] if slot.strip() else []
+    if any(abs(size) >= _LARGEST for size in sizes):
+        raise ValueError(slot)
+    return sizes
 
 
 def parsed(

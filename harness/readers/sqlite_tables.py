@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from polars.exceptions import PolarsError
 from harness.readers.base import CaptureError
 
 _ROWS: Final = 200_000
+_HEAD: Final = 100
+_MAGIC: Final = b"SQLite format 3\0"
 
 
 class Tables:
@@ -72,6 +75,14 @@ class Tables:
         found = asked.join(self._strings, on="id", how="left", maintain_order="left")
         return found["value"]
 
+    def values(self, query: str) -> list[str]:
+        """Return the first column of what a query finds, as text; none if a table is absent."""
+        try:
+            return [str(value) for value, *_ in self._connection.execute(query)]
+        except sqlite3.Error:
+            # A table that this version of CANN does not write, or a file cut off.
+            return []
+
     def _batches(self, query: str) -> Iterator[list[tuple[object, ...]]]:
         cursor = self._connection.execute(query)
         while rows := cursor.fetchmany(_ROWS):
@@ -90,6 +101,23 @@ def opened(path: Path) -> Iterator[Tables]:
         raise CaptureError(f"{path.name}: {error}") from error
     with closing(connection):
         yield Tables(connection, path.name)
+
+
+def cut_off(path: Path) -> str | None:
+    """Say how a file is shorter than its head tells: "" if it is not, None if that is not known.
+
+    By the format of sqlite's files (sqlite.org/fileformat2.html): the size of a page at byte 16,
+    the count of pages at 28, which holds if the counters at 24 and 92 are the same.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if len(head) < _HEAD or not head.startswith(_MAGIC):
+        return "no database" if head else "empty"
+    page, changes, pages, valid = struct.unpack(">16xH6xII60xI4x", head)
+    if not pages or changes != valid:
+        return None
+    told, size = pages * (page if page > 1 else 1 << 16), path.stat().st_size
+    return f"cut off: {size:,} bytes of {told:,}" if size < told else ""
 
 
 def _frame(rows: list[tuple[object, ...]], types: Mapping[str, pl.DataType]) -> pl.DataFrame:

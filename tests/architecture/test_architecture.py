@@ -17,7 +17,7 @@ HARNESS = ROOT / "harness"
 
 STAGES = {
     *("compose", "validate", "plan", "run", "collect", "intake"),
-    *("verify", "consistency", "analyse", "report"),
+    *("verify", "consistency", "completeness", "analyse", "report"),
 }
 KNOW_THE_ORDER = {"pipeline", "cli", "command", "launch", "verbs", "jobs", "checking"}
 """pipeline runs the stages; the others are the command line around it."""

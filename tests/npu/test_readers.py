@@ -187,7 +187,7 @@ def test_the_folder_tells_its_settings_marks_and_origin(captures: dict[str, Path
 def statuses(capture: Path, out: Path) -> dict[str, str]:
     record = pipeline.read_capture(capture, out).record
     assert (record.emulated, record.device, record.status) == (True, "npu", "ok")
-    assert record.notes == ()
+    assert all(": cut off" not in note for note in record.notes)
     return {item.setting.rpartition(".")[2]: item.status for item in record.delivery}
 
 

@@ -91,12 +91,27 @@ def test_a_short_step_is_named(tmp_path: Path) -> None:
     assert "step 1 has 7 kernels of 19" in " ".join(run.out.split())
 
 
-def test_partial_shapes_pass_if_accepted_and_nothing_else_does(tmp_path: Path) -> None:
-    words = [*TINY_MLP, "delivery.accept=[profiler.record_shapes]"]
+@pytest.mark.parametrize("name", ["record_shapes", "profiler.record_shapes"])
+def test_partial_shapes_pass_if_accepted(tmp_path: Path, name: str) -> None:
     fault = "rehearsal.faults.na_shapes=[MatMulV2]"
-    run = run_harness(tmp_path, "rehearse", *words, fault)
+    run = run_harness(tmp_path, "rehearse", *TINY_MLP, f"delivery.accept=[{name}]", fault)
     assert run.code == 0, run.err
     assert "profiler.record_shapes: accepted by delivery.accept" in run.out
+
+
+@pytest.mark.parametrize(
+    ("asked", "fault", "found"),
+    [FAULTS[0], FAULTS[3], FAULTS[7], ([], "msprof=fails", {})],
+    ids=["swapped", "lost head", "empty l2", "msprof"],
+)
+def test_what_is_accepted_is_that_alone(
+    tmp_path: Path, asked: list[str], fault: str, found: dict[str, str]
+) -> None:
+    words = [*asked, *TINY_MLP, "delivery.accept=[record_shapes]", f"rehearsal.faults.{fault}"]
+    run = run_harness(tmp_path, "rehearse", *words, "rehearsal.faults.na_shapes=[MatMulV2]")
+    assert run.code == 3, run.err
+    failing = {item.setting for item in run.record.delivery if item.fails}
+    assert failing == set(found) if found else failing > {"profiler.activities"}
 
 
 def test_a_crash_at_stop_is_exit_1_and_what_was_recorded_is_kept(tmp_path: Path) -> None:

@@ -156,22 +156,141 @@ def test_a_file_of_steps_without_a_whole_row_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("operators", "marks", "off"), [(4, 0, 0), (3, 1, 0), (3, 0, 1), (2, 1, 1), (5, 9, 1)]
+    ("names", "why"),
+    [
+        (["mm", "mm", "relu"], ""),
+        (["mm", "relu"], "mm: 2 in operator_details.csv, 1 in trace_view.json"),
+        (["mm", "mm"], "relu: 1 in operator_details.csv, 0 in trace_view.json"),
+        (["mm", "mm", "relu", "add"], "add: 0 in operator_details.csv, 1 in trace_view.json"),
+    ],
 )
 def test_operators_are_those_of_their_file_but_for_marks(
-    tmp_path: Path, operators: int, marks: int, off: int
+    tmp_path: Path, names: list[object], why: str
 ) -> None:
     whole = taken(tmp_path)
     details = next(tmp_path.glob("raw/*/ASCEND_PROFILER_OUTPUT")) / "operator_details.csv"
     details.write_text('Name,Call Stack\n"mm","a;\nb;\nc"\nmm,\nrelu,"a\nb"\nharness.step#1,\n')
-    coverage = {"cpu_op": Coverage(seen=4, rows=operators, marks=marks, hidden=0)}
-    given = capture(operators={"name": ["mm"] * operators}).tables["operators"]
-    found = judged(
-        structs.replace(whole, tables=whole.tables | {"operators": given}, coverage=coverage)
-    )["rows of operator_details.csv"]
-    assert found.expected == f"4 rows with up to {marks} marks"
-    assert found.difference == off / max(4, operators)
-    assert found.fails == bool(off)
+    given = capture(operators={"name": names}).tables["operators"]
+    found = judged(structs.replace(whole, tables=whole.tables | {"operators": given}))
+    each = found["rows of operator_details.csv"]
+    assert (each.expected, each.found) == ("3 rows", f"{len(names)} operators")
+    assert each.why == (f"{why}; one of them is cut off or broken" if why else "")
+    assert each.fails == bool(why)
+
+
+RECORDS = """\
+Component,Timestamp(us),Total Allocated(MB),Device Type
+APP,0.500\t,,NPU:0
+PTA,1.000\t,8,NPU:0
+PTA+GE,1.000\t,8,NPU:0
+PTA,2.000\t,9,NPU:0
+PTA+GE,2.000\t,9,NPU:0
+GE,3.000\t,4,NPU:0
+PTA+GE,3.000\t,13,NPU:0
+PTA,4.000\t,8,NPU:0
+PTA+GE,4.000\t,12,NPU:0
+"""
+ALLOCATIONS = """\
+Name,Size(KB),Allocation Time(us),Release Time(us),Active Release Time(us),Duration(us)
+aten::mm,1024,2.000\t,4.000\t,4.000\t,2.000\t
+cann::mm,4096,3.000\t,,,
+"""
+
+
+@pytest.mark.parametrize(
+    ("records", "allocations", "why"),
+    [
+        (RECORDS, ALLOCATIONS, ""),
+        (
+            *(RECORDS, ALLOCATIONS[: ALLOCATIONS.index("cann")]),
+            "operator_memory.csv lacks 1 events of memory_record.csv",
+        ),
+        (
+            *(RECORDS, ALLOCATIONS.replace("2.000\t,4.000", "1.000\t,4.000")),
+            "operator_memory.csv lacks 1 events of memory_record.csv",
+        ),
+        (
+            *(RECORDS[: RECORDS.rindex("PTA+GE")], ALLOCATIONS),
+            "memory_record.csv lacks 1 events of operator_memory.csv or of its own sums",
+        ),
+        (
+            *(RECORDS[: RECORDS.index("PTA,4.000")], ALLOCATIONS),
+            "memory_record.csv lacks 2 events of operator_memory.csv or of its own sums",
+        ),
+    ],
+)
+def test_records_of_memory_are_the_operators_allocations(
+    tmp_path: Path, records: str, allocations: str, why: str
+) -> None:
+    whole = taken(tmp_path)
+    output = next(tmp_path.glob("raw/*/ASCEND_PROFILER_OUTPUT"))
+    (output / "memory_record.csv").write_text(records)
+    (output / "operator_memory.csv").write_text(allocations)
+    assert judged(whole)["operator_memory.csv"].why == why
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("A,1\nA,2\nB,1\nB,2\n", "holds"),
+        ("A,1\nA,2\nB,1\n", "broken"),
+        ("A,1\nB,1\nB,2\nC,1\nC,2\n", "does_not_apply"),
+    ],
+)
+def test_components_of_the_device_are_sampled_equally_often(
+    tmp_path: Path, text: str, status: str
+) -> None:
+    whole = taken(tmp_path)
+    output = next(tmp_path.glob("raw/*/ASCEND_PROFILER_OUTPUT"))
+    (output / "npu_module_mem.csv").write_text(f"Component,Timestamp(us)\n{text}")
+    assert judged(whole)["npu_module_mem.csv"].status == status
+
+
+@pytest.mark.parametrize(
+    ("calls", "status"), [(3, "holds"), (4, "broken"), (2, "does_not_apply"), (0, "does_not_apply")]
+)
+def test_calls_of_the_timeline_are_counted_in_api_statistic(
+    tmp_path: Path, calls: int, status: str
+) -> None:
+    whole = taken(tmp_path)
+    output = next(tmp_path.glob("raw/*/ASCEND_PROFILER_OUTPUT"))
+    (output / "api_statistic.csv").write_text("Level,API Name,Count\nacl,a,2\nnode,launch,1\n")
+    coverage = {"CANN": _counted(calls, 0)} if calls else {}
+    found = judged(structs.replace(whole, coverage=coverage))["api_statistic.csv"]
+    assert found.status == status
+
+
+@pytest.mark.parametrize(
+    ("rows", "status"), [("2,1\n2,4\n", "holds"), ("2,1\n", "broken"), ("9,4\n", "broken")]
+)
+def test_files_of_tasks_reach_to_the_last_kernel(tmp_path: Path, rows: str, status: str) -> None:
+    def with_tasks(text: str) -> str:
+        head, *lines = text.splitlines(keepends=True)
+        return f"Task ID,{head}" + "".join(f"{n},{line}" for n, line in enumerate(lines, 1))
+
+    whole = taken(tmp_path, kernel_details=with_tasks)
+    output = next(tmp_path.glob("raw/*/ASCEND_PROFILER_OUTPUT"))
+    (output / "l2_cache.csv").write_text(f"Stream Id,Task Id\n{rows}")
+    (output / "task_time.csv").write_text(f"stream_id,task_id\n{rows}")
+    found = judged(whole)
+    assert [found[name].status for name in ("l2_cache.csv", "task_time.csv")] == [status] * 2
+
+
+def test_without_steps_the_one_row_of_a_file_is_the_whole_capture(tmp_path: Path) -> None:
+    def without(text: str) -> str:
+        return "".join(line.partition(",")[2] for line in text.splitlines(keepends=True))
+
+    row = ",27.020,27.000,3.000,30.000,10.000\n"
+    head = STEPS.splitlines()[0]
+    whole = taken(tmp_path, kernel_details=without, step_trace_time=lambda _: f"{head}\n{row}")
+    assert broken(whole) == {}
+    assert judged(whole)["computing in step_trace_time.csv"].expected == "27,020 ns in 1 steps"
+    cut = taken(
+        tmp_path / "cut",
+        kernel_details=lambda text: without(text[: text.index("2,2,mm")]),
+        step_trace_time=lambda _: f"{head}\n{row}",
+    )
+    assert "computing in step_trace_time.csv" in broken(cut)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from harness.compose import compose_jobs
-from harness.evidence import UNCHECKED
+from harness.evidence import UNCHECKABLE
 from harness.plan import plan, requested
 from harness.records import Plan
 from harness.schema import show
@@ -124,11 +124,12 @@ def test_evidence_is_demanded_for_what_is_effective_and_nothing_else(
     assert {item.setting: item.asked for item in planned(*overrides).evidence} == asked
 
 
-def test_an_experimental_setting_without_a_check_is_said_to_have_none() -> None:
+def test_an_experimental_setting_that_nothing_can_check_says_why() -> None:
     made = planned("profiler=stacks", "profiler.experimental.capture_overload_names=true")
     (item,) = [item for item in made.evidence if "experimental" in item.setting]
     assert item.setting == "profiler.experimental.capture_overload_names"
-    assert (item.asked, item.demand) == ("true", UNCHECKED)
+    why = UNCHECKABLE[item.setting]
+    assert (item.asked, item.demand) == ("true", f"nothing can tell: {why}")
 
 
 def test_lowering_changes_no_setting_that_the_profiler_takes_as_it_is() -> None:

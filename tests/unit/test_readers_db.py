@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from harness.checks import npu
 from harness.kineto import HostRange
 from harness.readers import ascend
 from harness.readers.ascend_db import AscendDb, counter_name
 from harness.readers.base import Origin, Reading
+from harness.readers.sqlite_tables import opened
 from harness.readers.stacks import stack_id
 from tests.unit.test_readers_text import column, folder
 
@@ -251,12 +253,87 @@ def test_a_damaged_table_gives_what_could_be_read(tmp_path: Path) -> None:
     )
 
 
-def test_reading_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_reading_writes_nothing_even_where_sqlite_would(tmp_path: Path, mode: str) -> None:
+    """A database in WAL mode, opened as usual, gets files beside it."""
     capture = made(tmp_path)
     output = capture / "ASCEND_PROFILER_OUTPUT"
-    before = {each.name: each.read_bytes() for each in output.iterdir()}
-    read(capture)
-    assert {each.name: each.read_bytes() for each in output.iterdir()} == before
+    write(output / "analysis.db", MOVED)
+    for path in output.glob("*.db"):
+        with closing(sqlite3.connect(path)) as database:
+            database.execute(f"PRAGMA journal_mode={mode}")
+    before = {each.name: (each.read_bytes(), each.stat().st_mtime_ns) for each in output.iterdir()}
+    connect = sqlite3.connect
+    found: list[list[str]] = []
+
+    def watched(*words: Any, **more: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*words, **more)
+        connection.set_trace_callback(
+            lambda _: found.append(sorted(each.name for each in output.iterdir()))
+        )
+        return connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite3, "connect", watched)
+        assert read(capture).frames["communication"].height == 2
+        ascend.marks(capture)
+        ascend.emulated(capture)
+        assert npu._texts(capture, "SELECT value FROM META_DATA") == ["true"]
+    assert found
+    assert all(names == sorted(before) for names in found)
+    after = {each.name: (each.read_bytes(), each.stat().st_mtime_ns) for each in output.iterdir()}
+    assert after == before
+
+
+def test_a_database_cannot_be_written_to_through_the_reader(tmp_path: Path) -> None:
+    path = tmp_path / "some.db"
+    write(path, {"T": ("a", [(1,)])})
+    with opened(path) as tables, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        tables._connection.execute("INSERT INTO T VALUES (2)")
+
+
+GROUP = "175226"
+KEYS, OTHERS = "hccl_op_name, group_name", "synchronization_time, idle_time"
+MOVED: Tables = {
+    "CommAnalyzerTime": (
+        f"{KEYS}, start_timestamp, elapse_time, transit_time, wait_time, {OTHERS}, step, type",
+        [
+            ("hcom_allReduce__586_0_1", GROUP, 1.5, 0.024, 0.02, 0.003, 0.002, 0.001, "step2", "c"),
+            ("hcom_send__586_1_1", GROUP, 2.25, 0.5, 0.25, 0.125, 0, 0.125, "step2", "p2p"),
+            ("Total Op Info", GROUP, 0, 1, 1, 1, 1, 1, "step2", ""),
+            ("hcom_far", GROUP, 1e300, 1, 1, 1, 1, 1, "step2", ""),
+        ],
+    ),
+    "CommAnalyzerBandwidth": (
+        f"{KEYS}, transport_type, transit_size, package_size",
+        [
+            # Each size of packets repeats the sum; SDMA is HCCS and PCIE together.
+            ("hcom_allReduce__586_0_1", GROUP, "HCCS", 3, 1),
+            ("hcom_allReduce__586_0_1", GROUP, "HCCS", 3, 2),
+            ("hcom_allReduce__586_0_1", GROUP, "PCIE", 1.5, 1),
+            ("hcom_allReduce__586_0_1", GROUP, "SDMA", 4.5, 1),
+            ("hcom_send__586_1_1", GROUP, "RDMA", 0.25, 1),
+        ],
+    ),
+}
+
+
+def test_communication_comes_from_the_analysis_beside_the_database(tmp_path: Path) -> None:
+    capture = made(tmp_path)
+    write(capture / "ASCEND_PROFILER_OUTPUT" / "analysis.db", MOVED)
+    reading = read(capture)
+    moved = reading.frames["communication"]
+    assert moved.select("name", "type", "group", "transit_ns", "wait_ns", "bytes").rows() == [
+        ("hcom_allReduce__586_0_1", "allreduce", GROUP, 20_000, 3_000, 4_500_000),
+        ("hcom_send__586_1_1", "send", GROUP, 250_000, 125_000, 250_000),
+    ]
+    # Exact where the kernels tell; the analysis has microseconds.
+    assert moved.select("step", "start_ns", "duration_ns").rows() == [
+        (7, T + 61_000, 24_000),
+        (7, 2_250, 500_000),
+    ]
+    assert column(moved, "Idle Time(ms)") == [0.001, 0.125]
+    assert reading.notes == ("analysis.db: CommAnalyzerTime: 1 rows are out of range",)
 
 
 @pytest.mark.parametrize(

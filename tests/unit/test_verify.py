@@ -51,21 +51,21 @@ def operators(**columns: list[object]) -> Columns:
             (),
             operators(input_shapes=SHAPES),
             "partial",
-            "2 of 3 aten:: operators with arguments (66.7%)",
+            ("2 of 3 operators have shapes; 2 of 3 aten:: operators with arguments (66.7%)"),
         ),
         (
             "record_shapes",
             (),
             operators(input_shapes=[None] * 3),
             "missing",
-            "0 of 3 aten:: operators with arguments (0.0%)",
+            ("0 of 3 operators have shapes; 0 of 3 aten:: operators with arguments (0.0%)"),
         ),
         (
             "record_shapes",
             (),
             operators(input_shapes=[[[2]], None, [[2]]]),
             "delivered",
-            "2 of 2 aten:: operators with arguments (100.0%)",
+            ("2 of 3 operators have shapes; 2 of 2 aten:: operators with arguments (100.0%)"),
         ),
         (
             "record_shapes",
@@ -195,14 +195,21 @@ def test_partial_is_a_failure_unless_accepted() -> None:
     assert not accepted.fails
 
 
+def test_an_accepted_setting_may_be_named_by_its_last_name() -> None:
+    columns = operators(step=[1, 3, None], input_shapes=[None, None, None])
+    words = ["delivery.accept=[schedule,profiler.with_flops]"]
+    assert judged("profiler.schedule", *words, operators=columns).accepted
+    assert judged("profiler.record_shapes", *words, operators=columns).fails
+
+
 def test_missing_cannot_be_accepted() -> None:
     assert judged("profiler.schedule", "delivery.accept=[profiler.schedule]").fails
 
 
-def test_setting_without_a_check_is_said_to_be_unchecked() -> None:
+def test_a_setting_that_nothing_can_check_says_why() -> None:
     found = judged(
         "profiler.experimental.capture_overload_names",
         "profiler.experimental.capture_overload_names=true",
     )
-    assert found.status == "not_checkable"
-    assert not found.fails
+    assert (found.status, found.fails) == ("not_checkable", False)
+    assert found.why == "torch writes overloads into no trace, and no table has them"

@@ -1,0 +1,1 @@
+"""What a capture tells twice, compared. A new one is a function here and a line in `CHECKS`."""
