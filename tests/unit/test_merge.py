@@ -65,7 +65,7 @@ def table(
 ) -> pl.DataFrame:
     """What a run records of kernels, in the order of a device that runs streams side by side."""
     communicator = 100 + seed
-    draw = random.Random(seed)  # noqa: S311 - the same in every run
+    draw = random.Random(seed)
     streams = streams or {}
     lanes: dict[tuple[int, int | None], list[Kernel]] = defaultdict(list)
     for at, kernel in enumerate(kernels):
