@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
 from msgspec import Struct
@@ -59,6 +60,9 @@ def parse(words: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[Command, str
     positional = list(flags.overrides)
     bare = [word for word in positional if "=" not in word and word[:1] not in "+~"]
     verb = next((word for word in bare if word in verbs), "")
+    if verb and verbs[verb].paths:
+        # The folder of a sweep's job has "=" in its name.
+        bare = [word for word in positional if word in bare or Path(word).exists()]
     paths = [word for word in bare if word != verb] if verb and verbs[verb].paths else []
     unknown = [word for word in bare if word not in verbs and word not in paths]
     if unknown or len(bare) - len(paths) > 1:
@@ -111,7 +115,7 @@ def parse(words: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[Command, str
                 Problem(
                     setting="--out",
                     given=flags.out,
-                    allowed="only read takes it",
+                    allowed="only read and merge take it",
                     fix="hydra.run.dir=FOLDER says where a run goes",
                 )
             ]

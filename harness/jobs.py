@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from statistics import median
-from typing import Final
 
 import polars as pl
 from rich.console import Console
@@ -18,6 +17,7 @@ from harness.compose import Composition, Job, setting_of, slug
 from harness.errors import ExitCode, worst
 from harness.pipeline import finished, read_record, request_hash
 from harness.records import (
+    COUNTERS,
     RUN_FILE,
     SWEEP_FILE,
     RunRecord,
@@ -29,13 +29,6 @@ from harness.records import (
 from harness.rendering import Section, duration
 
 OUTPUTS = Path("outputs")
-
-COUNTERS: Final = (
-    "profiler.experimental.aic_metrics",
-    "profiler.experimental.profiler_metrics",
-    "profiler.experimental.performance_events",
-)
-"""The settings that choose a group of counters: one run collects one group."""
 
 Jobs = Sequence[tuple[SweepJob, RunRecord | None]]
 """Each expected job, and its record if it left one."""

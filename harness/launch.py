@@ -20,7 +20,8 @@ from harness import jobs, rendering
 from harness.command import ERR, OUT, Command, all_problems, composed, refuse
 from harness.compose import CONF, Composition, choices, identity, request_of
 from harness.config import Request
-from harness.errors import ExitCode, Problem, RefusedError
+from harness.errors import ExitCode, Problem, RefusedError, worst
+from harness.merging import merge_runs
 from harness.pipeline import Finished, check_machine, run_job
 from harness.records import RUN_FILE, RunRecord
 from harness.screen import Screen
@@ -110,7 +111,25 @@ def _sweep(command: Command, composition: Composition) -> ExitCode:
         parts = jobs.sections(composition.swept, found, running[0].kept, folder)
         jobs.keep_summary(parts, folder)
         rendering.show(parts, OUT)
-    return ExitCode.INTERRUPTED if running[0].interrupted else jobs.exit_code(found)
+    if running[0].interrupted:
+        return ExitCode.INTERRUPTED
+    merged = not jobs.varies_counters(composition) or _merged(folder, composition)
+    return worst((jobs.exit_code(found), ExitCode.OK if merged else ExitCode.NOT_DELIVERED))
+
+
+def _merged(folder: Path, composition: Composition) -> bool:
+    """Merge what a sweep over counters measured; say so if that is refused."""
+    request = composition.jobs[0].request
+    assert request is not None
+    try:
+        done = merge_runs([folder], folder, request.merge, request.analysis)
+    except RefusedError as error:
+        ERR.print("\nnot merged:", style="bold red", highlight=False)
+        for problem in error.problems:
+            ERR.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
+        return False
+    rendering.show(done.summary, OUT)
+    return True
 
 
 class _Sweep:

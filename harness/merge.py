@@ -58,6 +58,8 @@ class Joined(Struct, frozen=True, kw_only=True):
     unmatched: pl.DataFrame
     """Those that not every run has: what, where, `found_in` and `missing_in`."""
     runs: tuple[Laid, ...]
+    sources: dict[str, str]
+    """The run of each column that only one run has."""
 
 
 def merge(runs: Sequence[Run], *, match: Match, layout: Layout = KERNELS) -> Joined:
@@ -72,6 +74,7 @@ def merge(runs: Sequence[Run], *, match: Match, layout: Layout = KERNELS) -> Joi
     if match == "strict":
         _refuse_differences(runs, found, layout)
     places = [_places(key, found, layout) for key in _keys(found)]
+    told = _told(runs, layout)
     table = _table(runs, found, places, layout)
     unmatched = _unmatched(table, sorted(run.label for run in runs))
     laid = [
@@ -90,6 +93,12 @@ def merge(runs: Sequence[Run], *, match: Match, layout: Layout = KERNELS) -> Joi
         table=table,
         unmatched=unmatched,
         runs=tuple(sorted(laid, key=lambda each: each.label)),
+        sources={
+            name: run.label
+            for run, names in zip(runs, told, strict=True)
+            for name in names
+            if not _shared(name, told)
+        },
     )
 
 
@@ -243,27 +252,32 @@ def _described(runs: Sequence[Run], rows: Sequence[pl.Series], layout: Layout) -
     return pl.concat(parts, how="diagonal_relaxed").sort("_at").select(names)
 
 
-def _measured(runs: Sequence[Run], rows: Sequence[pl.Series], layout: Layout) -> list[pl.DataFrame]:
-    """Return what each run measured of each row; what only one run has keeps its name."""
+def _told(runs: Sequence[Run], layout: Layout) -> list[list[str]]:
+    """Return what each run measured."""
     apart = {*layout.described, *layout.other, layout.lane, "rank", "device", "step", "start_ns"}
-    told = [
+    return [
         [
             name
             for name, dtype in run.table.schema.items()
-            if name not in apart and dtype.is_numeric() and not run.table[name].is_null().all()
+            if name == _OWN
+            or (name not in apart and dtype.is_numeric() and not run.table[name].is_null().all())
         ]
         for run in runs
     ]
-    by_label = sorted(range(len(runs)), key=lambda number: runs[number].label)
+
+
+def _shared(name: str, told: Sequence[Sequence[str]]) -> bool:
+    return name == _OWN or sum(name in each for each in told) > 1
+
+
+def _measured(runs: Sequence[Run], rows: Sequence[pl.Series], layout: Layout) -> list[pl.DataFrame]:
+    """Return what each run measured of each row; what only one run has keeps its name."""
+    told = _told(runs, layout)
     found = []
-    for number in by_label:
+    for number in sorted(range(len(runs)), key=lambda number: runs[number].label):
         label = runs[number].label
         taken = runs[number].table.select(told[number]).select(pl.all().gather(rows[number]))
-        shared = {
-            name: f"{name}@{label}"
-            for name in told[number]
-            if name == _OWN or sum(name in each for each in told) > 1
-        }
+        shared = {name: f"{name}@{label}" for name in told[number] if _shared(name, told)}
         found += [rows[number].to_frame(), taken.rename(shared)]
     return found
 

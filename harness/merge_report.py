@@ -9,6 +9,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from harness.analyses.bound_classes import CLASSES
+from harness.records import MergeRecord
 from harness.rendering import Section, duration
 
 TOP: Final = 15
@@ -36,6 +37,92 @@ def sections(table: pl.DataFrame, runs: Sequence[str], *, emulated: bool = False
         parts = [replace(each, title=f"{each.title} (emulated: invented)") for each in parts]
         parts[0] = replace(parts[0], notes=(*parts[0].notes, invented))
     return parts
+
+
+def join_sections(record: MergeRecord, unmatched: pl.DataFrame, folder: str) -> list[Section]:
+    """Return what there is to see of a join: the runs, and the rows that not every run has.
+
+    Args:
+        record: Of the merge.
+        unmatched: As `harness.merge` makes it.
+        folder: Where the tables are, as a person would type it.
+    """
+    parts = [_runs(record, folder), *_unmatched(record, unmatched)]
+    if record.emulated:
+        parts = [replace(each, title=f"{each.title} (emulated: invented)") for each in parts]
+    return parts
+
+
+def _runs(record: MergeRecord, folder: str) -> Section:
+    some = record.rows - record.in_all
+    count = f"{record.in_all:,} of {record.rows:,} {record.table}"
+    notes = [f"{count} are in all {len(record.runs)} runs, match={record.match}"]
+    if record.ambiguous:
+        notes.append(
+            f"{record.ambiguous:,} {record.table} are marked ambiguous: as few edits would pair"
+            " them otherwise"
+        )
+    if outside := sum(run.outside for run in record.runs):
+        notes.append(f"{outside:,} {record.table} of no step are left out")
+    for run in record.runs:
+        if run.streams:
+            numbers = ", ".join(f"{own} is {other}" for own, other in run.streams.items())
+            notes.append(f"{run.label}: streams have other numbers: {numbers}")
+    notes += [f"left out: {each.folder}: {each.why}" for each in record.left_out]
+    notes += record.notes
+    notes.append(f"{folder}/tables/: {record.table}_merged, bottlenecks, unmatched (.parquet)")
+    return Section(
+        title=f"Merged: {len(record.runs)} runs" + (", not all of it" if some else ""),
+        columns=("run", f">{record.table}", ">only in some", ">lacks", ">device time", ">exit"),
+        rows=tuple(
+            (
+                run.label,
+                f"{run.rows - run.outside:,}",
+                f"{run.unmatched:,}",
+                f"{run.missing:,}",
+                duration(run.duration_ns),
+                "–" if run.exit_code is None else str(run.exit_code),
+            )
+            for run in record.runs
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _unmatched(record: MergeRecord, table: pl.DataFrame) -> Iterator[Section]:
+    """Show the rows that not every run has, by the shorter list of runs."""
+    if table.is_empty():
+        return
+    rows = []
+    for row in table.head(TOP).iter_rows(named=True):
+        lacking, having = row["missing_in"], row["found_in"]
+        fewer = len(lacking) <= len(having)
+        where = row.get("stream", row.get("thread"))
+        rows.append(
+            (
+                _cut((row.get("type") if row["input_shapes"] else "") or row["name"], _MAX_TYPE),
+                _shapes(row["input_shapes"], _FEW_SHAPES),
+                str(row["step"]),
+                "–" if where is None else str(where),
+                str(row["position"]),
+                ("not in " if fewer else "only in ") + ", ".join(lacking if fewer else having),
+            )
+        )
+    more = table.height - TOP
+    yield Section(
+        title=f"{record.table.capitalize()} that not every run has",
+        columns=(
+            *(
+                "type",
+                "input shapes",
+                ">step",
+                ">stream" if record.table == "kernels" else ">thread",
+            ),
+            *(">position", "run"),
+        ),
+        rows=tuple(rows),
+        notes=(f"{more:,} more in tables/unmatched.parquet",) if more > 0 else (),
+    )
 
 
 def _kinds(table: pl.DataFrame, runs: Sequence[str]) -> Iterator[Section]:

@@ -149,6 +149,11 @@ def _replace(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def put(table: pl.DataFrame, path: Path) -> None:
+    """Write a table of any columns to `path` as parquet, all or nothing. Folders are made."""
+    _replace(table, path)
+
+
 def keep(found: Mapping[str, pl.DataFrame], folder: Path) -> None:
     """Write tables of any columns as ``folder/<name>.parquet``, in place of all that was there."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from harness.command import ERR, OUT, Command, Verb, all_problems, composed, ref
 from harness.doctor import doctor
 from harness.errors import ExitCode, Problem, RefusedError
 from harness.launch import carry_out
+from harness.merging import merge_runs
 from harness.pipeline import is_run, read_capture, read_run
 from harness.records import REHEARSED
 from harness.screen import Screen
@@ -82,6 +83,44 @@ def _read(command: Command) -> ExitCode:
     return ExitCode(done.record.exit_code or ExitCode.OK)
 
 
+def _merge(command: Command) -> ExitCode:
+    """Join the runs of a sweep over counters, or the runs given."""
+    paths, out = [Path(path) for path in command.paths], command.flags.out
+    refuse(_nothing_to_merge(paths, out))
+    refuse(
+        [
+            Problem(
+                setting=text.partition("=")[0],
+                given="",
+                allowed="merge joins what was measured; it takes merge.… and analysis.… alone",
+                fix="leave it out",
+            )
+            for text in command.overrides
+            if not re.match(r"[+~]*(merge|analysis)\b", text)
+        ]
+    )
+    composition = composed(command)
+    refuse(all_problems(composition))
+    request = composition.jobs[0].request
+    assert request is not None
+    folder = Path(out) if out else paths[0]
+    done = merge_runs(paths, folder, request.merge, request.analysis)
+    rendering.show(done.summary, OUT)
+    return ExitCode.NOT_DELIVERED if done.record.left_out else ExitCode.OK
+
+
+def _nothing_to_merge(paths: Sequence[Path], out: str | None) -> list[Problem]:
+    fix = "python -m harness merge SWEEP_DIR, or RUN RUN … --out DIR"
+    given = " ".join(map(str, paths))
+    if not paths:
+        why = "it takes the folder of a sweep, or several runs"
+    elif len(paths) > 1 and out is None:
+        why = "of several runs, it must be told where the merged tables go"
+    else:
+        return []
+    return [Problem(setting="merge", given=given, allowed=why, fix=fix)]
+
+
 def _run_stays(out: str | None) -> list[Problem]:
     if out is None:
         return []
@@ -123,6 +162,7 @@ def _analysis_limit(overrides: Sequence[str]) -> float | None:
 VERBS: dict[str, Verb] = {
     "check": Verb(run=_check),
     "doctor": Verb(run=_doctor, flags=("--json",)),
+    "merge": Verb(run=_merge, paths=True, flags=("--out",)),
     "read": Verb(run=_read, paths=True, flags=("--out",)),
     "rehearse": Verb(run=_rehearse),
 }

@@ -13,8 +13,7 @@ import polars as pl
 import pytest
 
 from harness.emulator.build import Emulator
-from harness.jobs import COUNTERS
-from harness.records import SWEEP_FILE, SweepRecord
+from harness.records import COUNTERS, SWEEP_FILE, SweepRecord
 from tests.conftest import TINY_MLP, Run, command, environment, read_record
 
 LIMIT_S = 900

@@ -16,10 +16,10 @@ from harness.config import Request
 from harness.devices.npu_settings import AiCMetrics
 from harness.devices.torch_profiler import PERF_EVENTS
 from harness.errors import ExitCode, Problem
-from harness.jobs import COUNTERS
 from harness.pipeline import request_hash
 from harness.plan import requested
 from harness.records import (
+    COUNTERS,
     RUN_FILE,
     SWEEP_FILE,
     Delivery,
