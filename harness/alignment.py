@@ -17,6 +17,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 Pair = tuple[int, int]
 """Positions in the first and in the second sequence."""
 Tokens = tuple[int, ...]
@@ -26,6 +29,7 @@ _LIKELY: Final = 25
 """One element in so many is taken to differ; more of them cost a second pass."""
 _LEAST_BLOCK: Final = 256
 """Rows for which the band stays where it is."""
+_STRIDE: Final = 32
 _MOST_BITS: Final = 1 << 33
 """What the states of one alignment may take: 1 GiB."""
 
@@ -45,7 +49,7 @@ class Whole(NamedTuple):
 class Embedding(NamedTuple):
     """Where the elements of a sequence are in one that holds it."""
 
-    places: list[int]
+    places: npt.NDArray[np.int64]
     """Ascending; of several embeddings the first."""
     doubtful: set[int]
     """Places in the whole that another embedding would take or leave."""
@@ -67,29 +71,34 @@ def whole(sequences: Iterable[Tokens]) -> Whole:
 def embed(held: Tokens, sequence: Tokens) -> Embedding:
     """Return where `sequence` is in `held`. Raises ValueError if it is not."""
     if held == sequence:
-        return Embedding(list(range(len(held))), set())
+        return Embedding(np.arange(len(held)), set())
     first = _first_embedding(held, sequence)
-    if first is None:
-        raise ValueError("the one sequence does not hold the other")
     mirrored = _first_embedding(held[::-1], sequence[::-1])
-    assert mirrored is not None
-    last = (len(held) - 1 - at for at in reversed(mirrored))
-    doubtful, _ = _doubtful(
-        held,
-        sequence,
-        list(zip(first, range(len(first)), strict=True)),
-        zip(last, range(len(first)), strict=True),
-    )
-    return Embedding(first, doubtful)
+    if first is None or mirrored is None:
+        raise ValueError("the one sequence does not hold the other")
+    places = np.array(first, np.int64)
+    last = len(held) - 1 - np.array(mirrored, np.int64)[::-1]
+    unequal = np.flatnonzero(places != last).tolist()
+    doubtful, _ = _doubtful(held, sequence, first, range(len(first)), unequal)
+    return Embedding(places, doubtful)
 
 
 def _first_embedding(held: Tokens, sequence: Tokens) -> list[int] | None:
     found: list[int] = []
-    find, at = held.index, -1
+    find, at, number = held.index, 0, 0
     try:
-        for token in sequence:
-            at = find(token, at + 1)
-            found.append(at)
+        while number < len(sequence):
+            # Most of it follows without a gap.
+            if held[at : at + _STRIDE] == sequence[number : number + _STRIDE]:
+                size = min(_STRIDE, len(sequence) - number)
+                found.extend(range(at, at + size))
+                at += size
+                number += size
+                continue
+            for token in sequence[number : number + _STRIDE]:
+                at = find(token, at) + 1
+                found.append(at - 1)
+            number += _STRIDE
     except ValueError:
         return None
     return found
@@ -99,7 +108,11 @@ def _joined(held: Whole, sequence: Tokens) -> Whole:
     """Add to a whole what a sequence has beyond it."""
     band = _banded(held.tokens, sequence)
     pairs = band.lower()
-    doubtful, beyond = _doubtful(held.tokens, sequence, pairs, band.upper())
+    places, others = [at for at, _ in pairs], [other for _, other in pairs]
+    # All minimal alignments have equally many pairs, before a certain one, too.
+    both = enumerate(zip(pairs, band.upper(), strict=True))
+    unequal = [at for at, (one, other) in both if one != other]
+    doubtful, beyond = _doubtful(held.tokens, sequence, places, others, unequal)
     doubtful |= held.doubtful
     merged: list[int] = []
     doubts: set[int] = set()
@@ -122,19 +135,26 @@ def _joined(held: Whole, sequence: Tokens) -> Whole:
 
 
 def _doubtful(
-    first: Tokens, second: Tokens, lower: Sequence[Pair], upper: Iterable[Pair]
+    first: Tokens,
+    second: Tokens,
+    places: Sequence[int],
+    others: Sequence[int],
+    unequal: Sequence[int],
 ) -> tuple[set[int], set[int]]:
-    """Return the positions in each that another alignment between the extremes pairs otherwise."""
+    """Return the positions in each that another alignment between the extremes pairs otherwise.
+
+    `places` and `others` are paired by one of them; `unequal` numbers the pairs that the other
+    extreme does not have.
+    """
     doubt: tuple[set[int], set[int]] = (set(), set())
-    # All minimal alignments have equally many pairs, before a certain one, too.
-    unequal = [at for at, (one, other) in enumerate(zip(lower, upper, strict=True)) if one != other]
     for start, end in _stretches(unequal):
-        i, j = lower[start - 1] if start else (-1, -1)
-        next_i, next_j = lower[end] if end < len(lower) else (len(first), len(second))
-        here, there = first[i + 1 : next_i], second[j + 1 : next_j]
+        i, j = (places[start - 1] + 1, others[start - 1] + 1) if start else (0, 0)
+        after = end < len(places)
+        next_i, next_j = (places[end], others[end]) if after else (len(first), len(second))
+        here, there = first[i:next_i], second[j:next_j]
         both = set(here).intersection(there)
-        doubt[0].update(i + 1 + at for at, token in enumerate(here) if token in both)
-        doubt[1].update(j + 1 + at for at, token in enumerate(there) if token in both)
+        doubt[0].update(i + at for at, token in enumerate(here) if token in both)
+        doubt[1].update(j + at for at, token in enumerate(there) if token in both)
     return doubt
 
 

@@ -8,17 +8,30 @@ what other ways mispair, is in docs/merging.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import compress, zip_longest
+from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from msgspec import Struct
 
 from harness.alignment import TooDifferentError, embed, whole
 from harness.config import Match
 from harness.errors import Problem, RefusedError
-from harness.programs import KERNELS, ROW, Key, Lane, Layout, Program, Sequences, programs
+from harness.programs import (
+    KERNELS,
+    ROW,
+    Key,
+    Lane,
+    Layout,
+    Numbers,
+    Program,
+    Sequences,
+    programs,
+)
 
+NONE: Final = -1
 _OWN: Final = "duration_ns"
 """What is each run's own even if only one run has it."""
 _WAY_OUT: Final = "merge.match=aligned pairs what is the same, and lists the rest"
@@ -115,66 +128,70 @@ class _Places(NamedTuple):
     """One step in one lane, joined: of each run the row at each place, or none."""
 
     key: Key
-    rows: list[Sequence[int | None]]
-    doubtful: list[bool]
+    rows: list[Numbers]
+    """`NONE` where the run lacks it."""
+    doubtful: npt.NDArray[np.bool_]
 
 
 def _places(key: Key, found: Sequence[Program], layout: Layout) -> _Places:
     own = [program.sequences.get(key, _NOTHING) for program in found]
-    tokens = [each.tokens for each in own]
-    if len(set(tokens)) == 1:
-        return _Places(key, [each.rows for each in own], [False] * len(tokens[0]))
+    if len({each.tokens.tobytes() for each in own}) == 1:
+        return _Places(key, [each.rows for each in own], np.zeros(len(own[0].rows), np.bool_))
+    tokens = [_sequence(each.tokens) for each in own]
     try:
         held = whole(tokens)
         # Names break ties: they are taken if pairing them, too, leaves no more unpaired.
         if any(each.names is not each.tokens for each in own):
-            named = whole(each.names for each in own)
+            names = [_sequence(each.names) for each in own]
+            named = whole(names)
             if len(named.tokens) <= len(held.tokens):
-                held, tokens = named, [each.names for each in own]
+                held, tokens = named, names
     except TooDifferentError as error:
         raise RefusedError([_too_different(_where(key, found, layout))]) from error
     laid = {sequence: embed(held.tokens, sequence) for sequence in set(tokens)}
-    doubtful = held.doubtful.union(*(each.doubtful for each in laid.values()))
-    placed: list[Sequence[int | None]] = []
-    for sequence, each in zip(tokens, own, strict=True):
-        rows: list[int | None] = [None] * len(held.tokens)
-        for at, row in zip(laid[sequence].places, each.rows, strict=True):
-            rows[at] = row
-        placed.append(rows)
+    rows = np.full((len(own), len(held.tokens)), NONE)
+    for placed, sequence, each in zip(rows, tokens, own, strict=True):
+        placed[laid[sequence].places] = each.rows
+    doubtful = np.zeros(len(held.tokens), np.bool_)
+    doubtful[list(held.doubtful.union(*(each.doubtful for each in laid.values())))] = True
     # A run may find another place for what was added for its sake.
-    taken = [any(row is not None for row in place) for place in zip(*placed, strict=True)]
-    doubts = [at in doubtful for at in range(len(taken))]
-    return _Places(
-        key, [list(compress(rows, taken)) for rows in placed], list(compress(doubts, taken))
-    )
+    taken = (rows != NONE).any(axis=0)
+    return _Places(key, list(rows[:, taken]), doubtful[taken])
 
 
-_NOTHING: Final = Sequences((), (), [])
+def _sequence(numbers: Numbers) -> tuple[int, ...]:
+    return tuple(numbers.tolist())
+
+
+_EMPTY: Final = np.zeros(0, np.int64)
+_NOTHING: Final = Sequences(_EMPTY, _EMPTY, _EMPTY)
 
 
 def _table(
     runs: Sequence[Run], found: Sequence[Program], places: Sequence[_Places], layout: Layout
 ) -> pl.DataFrame:
     doubtful = {lane for program in found for lane in program.doubtful}
+    sizes = [len(each.doubtful) for each in places]
     index = pl.DataFrame(
         {
             "rank": [each.key[0] for each in places],
             "step": [each.key[1] for each in places],
             "_lane": [each.key[2] for each in places],
-            "position": [range(len(each.doubtful)) for each in places],
-            "ambiguous": [
-                [one or (each.key[0], each.key[2]) in doubtful for one in each.doubtful]
-                for each in places
-            ],
+            "_doubtful": [(each.key[0], each.key[2]) in doubtful for each in places],
         },
         schema=_INDEX,
-    ).explode("position", "ambiguous")
+    )
+    index = index.select(pl.all().gather(np.repeat(np.arange(len(sizes)), sizes)))
+    index = index.with_columns(
+        position=_joint([np.arange(size) for size in sizes], np.int64),
+        ambiguous=pl.Series(_joint([each.doubtful for each in places], np.bool_))
+        | index["_doubtful"],
+    )
     rows = [
-        pl.Series(
-            f"{ROW}@{run.label}", [row for each in places for row in each.rows[number]], pl.Int64
-        )
-        for number, run in enumerate(runs)
+        pl.Series(f"{ROW}@{run.label}", _joint([each.rows[at] for each in places], np.int64))
+        for at, run in enumerate(runs)
     ]
+    rows = [row.set(row == NONE, None) for row in rows]
     there = pl.DataFrame([row.is_not_null() for row in rows])
     placed = index.join(
         _lanes(found, layout),
@@ -200,9 +217,12 @@ _INDEX: Final[dict[str, pl.DataType]] = {
     "rank": pl.Int32(),
     "step": pl.Int64(),
     "_lane": pl.Int64(),
-    "position": pl.List(pl.Int64),
-    "ambiguous": pl.List(pl.Boolean),
+    "_doubtful": pl.Boolean(),
 }
+
+
+def _joint(parts: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    return np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype)
 
 
 def _first(found: Sequence[Program], rank: int | None, at: int) -> Lane:
@@ -332,7 +352,7 @@ def _refuse_differences(runs: Sequence[Run], found: Sequence[Program], layout: L
     for run, program in zip(runs[1:], found[1:], strict=True):
         for key in _keys([found[0], program]):
             one, other = (each.sequences.get(key, _NOTHING) for each in (found[0], program))
-            if one.tokens == other.tokens:
+            if np.array_equal(one.tokens, other.tokens):
                 continue
             at = next(
                 place
@@ -357,7 +377,7 @@ def _refuse_differences(runs: Sequence[Run], found: Sequence[Program], layout: L
 def _shown(run: Run, sequences: Sequences, at: int) -> str:
     if at >= len(sequences.rows):
         return "nothing more"
-    row: dict[str, Any] = run.table.row(sequences.rows[at], named=True)
+    row: dict[str, Any] = run.table.row(int(sequences.rows[at]), named=True)
     shapes = row["input_shapes"]
     return f"{row.get('type') or row['name']} {shapes}" if shapes else str(row["name"])
 

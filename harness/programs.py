@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from harness.analyses.base import communicates
@@ -64,13 +66,17 @@ OPERATORS: Final = Layout(
 )
 
 
+Numbers = npt.NDArray[np.int64]
+
+
 class Sequences(NamedTuple):
     """What one run executed in one lane in one step, in order."""
 
-    tokens: tuple[int, ...]
-    names: tuple[int, ...]
+    tokens: Numbers
+    names: Numbers
     """Tokens that tell names apart, too; the same object if that makes no difference."""
-    rows: list[int]
+    rows: Numbers
+    """In the table of the run."""
 
 
 Key = tuple[int | None, int, int]
@@ -171,21 +177,26 @@ def _parts(
     """Return what the table's run executed in its steps, lane by lane."""
     lane = ["_device", "_lane", "_apart"]
     device = pl.col("device") if "device" in table.columns else pl.lit(None, pl.Int32)
-    grouped = (
+    rows = (
         table.select("rank", "step", "start_ns", _device=device, _lane=layout.lane)
-        .with_columns(tokens.select("_token", "_name", "_apart"))
+        .with_columns(tokens.select(pl.col("_token", "_name").cast(pl.Int64), "_apart"))
         .with_columns(pl.col("_apart") & pl.col("_lane").is_null())
         .with_row_index(ROW)
         .filter(pl.col("step").is_not_null())
         .sort("rank", "step", *lane, "start_ns", maintain_order=True)
-        .group_by("rank", "step", *lane, maintain_order=True)
-        .agg(ROW, "_token", "_name")
+    )
+    plain, names, own = (
+        rows[column].cast(pl.Int64).to_numpy() for column in ("_token", "_name", ROW)
     )
     found = []
-    for rank, step, *place, rows, plain, names in grouped.iter_rows():
-        told = tuple(plain)
-        sequences = Sequences(told, tuple(names) if named else told, rows)
+    start = 0
+    groups = rows.group_by("rank", "step", *lane, maintain_order=True).len()
+    for rank, step, *place, count in groups.iter_rows():
+        end = start + count
+        told = plain[start:end]
+        sequences = Sequences(told, names[start:end] if named else told, own[start:end])
         found.append(_Part(rank, step, Lane(*place), sequences))
+        start = end
     return found
 
 
@@ -216,7 +227,8 @@ def _contents(run: Iterable[_Part]) -> dict[Lane, Counter[tuple[int, int]]]:
     found: dict[Lane, Counter[tuple[int, int]]] = {}
     for part in run:
         content = found.setdefault(part.lane, Counter())
-        for token, count in Counter(part.sequences.tokens).items():
+        tokens, counts = np.unique(part.sequences.tokens, return_counts=True)
+        for token, count in zip(tokens.tolist(), counts.tolist(), strict=True):
             content[part.step, token] += count
     return found
 
