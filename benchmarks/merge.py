@@ -25,7 +25,8 @@ import polars as pl
 
 from harness import tables
 from harness.emulator.columns import GROUPS, counter_header
-from harness.merge import Run, merge
+from harness.merge import merge
+from harness.programs import Run
 
 KERNELS = 200_000
 STEP = 4_000

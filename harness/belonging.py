@@ -16,8 +16,7 @@ from msgspec import Struct
 
 from harness.config import Match
 from harness.errors import Problem, RefusedError
-from harness.merge import Run
-from harness.programs import KERNELS, OPERATORS, Layout
+from harness.programs import KERNELS, OPERATORS, Layout, Run
 from harness.records import COUNTERS, RUN_FILE, SWEEP_FILE, LeftOut, RunRecord, SweepRecord
 
 _NOT_MEASURED: Final = ("delivery", "execution", "sweep", "merge", "analysis", "name")

@@ -108,6 +108,8 @@ Acceptable = Literal[
     "memory_timeline",
     "schedule",
     "aic_metrics",
+    "performance_events",
+    "profiler_metrics",
     "export_type",
     "host_sys",
     "l2_cache",

@@ -27,6 +27,7 @@ from harness.programs import (
     Layout,
     Numbers,
     Program,
+    Run,
     Sequences,
     programs,
 )
@@ -35,15 +36,6 @@ NONE: Final = -1
 _OWN: Final = "duration_ns"
 """What is each run's own even if only one run has it."""
 _WAY_OUT: Final = "merge.match=aligned pairs what is the same, and lists the rest"
-
-
-class Run(Struct, frozen=True, kw_only=True):
-    """One of the runs to be merged."""
-
-    label: str
-    """Names its columns; unlike those of the others."""
-    table: pl.DataFrame
-    """Its kernels, or its operators."""
 
 
 class Laid(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec import Struct
 
 from harness.analyses.base import communicates
 
@@ -23,6 +24,15 @@ ROW: Final = "row"
 _SHAPES: Final = ("input_shapes", "input_dtypes", "output_shapes")
 _COUNTED: Final = r"^(hcom_\w+?)__\d+_"
 """Names of communication hold a number that is another one in each launch."""
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """One of the runs to be merged."""
+
+    label: str
+    """Names its columns; unlike those of the others."""
+    table: pl.DataFrame
+    """Its kernels, or its operators."""
 
 
 class Lane(NamedTuple):

@@ -19,7 +19,7 @@ STAGES = {
     *("compose", "validate", "plan", "run", "collect", "intake"),
     *("verify", "consistency", "completeness", "analyse", "report"),
 }
-KNOW_THE_ORDER = {"pipeline", "cli", "command", "launch", "verbs", "jobs", "checking"}
+KNOW_THE_ORDER = {"pipeline", "merging", "cli", "command", "launch", "verbs", "jobs", "checking"}
 """pipeline runs the stages; the others are the command line around it."""
 LOADS_TORCH = {"drain", "events", "session"}
 """Imported in the child process only."""

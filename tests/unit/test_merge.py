@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from harness import tables
 from harness.errors import RefusedError
-from harness.merge import Joined, Run, merge
-from harness.programs import OPERATORS
+from harness.merge import Joined, merge
+from harness.programs import OPERATORS, Run
 
 LAYER = ("MatMul", "Add", "Add", "Norm", "MatMul", "Gelu", "Cast", "MatMul", "Add", "Norm")
 HCOM = "hcom_allReduce_"

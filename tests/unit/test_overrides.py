@@ -93,7 +93,7 @@ HOLES = [
         "delivery.accept=[1,true]",
         "delivery.accept",
         "[1,true]",
-        "must be a list, each one of profiler.activities",
+        "must be a list, each one of activities",
         "delivery.accept=[]",
     ),
     ("execution.timeout_s=nan", "execution.timeout_s", "nan", "must be a number", "execution."),
@@ -112,7 +112,7 @@ HOLES = [
         "porfiler/x",
         "y",
         "there is no such config group; did you mean profiler?",
-        "use one of device, execution, experiment, profiler",
+        "use one of analysis, device, execution, experiment, profiler",
     ),
     (
         "profiler=level0,level1",
