@@ -168,3 +168,38 @@ def test_a_group_that_cann_lacks_is_a_named_job_and_the_rest_go_on(tmp_path: Pat
     assert (lacking.exit_code, there.exit_code) == (3, 0)
     assert lacking.reason.startswith("aic_metrics substituted, arrived: PipeUtilization")
     assert "1 of 2 jobs delivered" in run.out
+
+
+SIGNATURES = {
+    "ArithmeticUtilization": ("aic_mac_fp16_ratio", "aiv_vec_fp32_ratio"),
+    "PipeUtilization": ("aic_mte1_ratio", "aiv_vec_ratio"),
+    "Memory": ("aic_main_mem_read_bw(GB/s)", "aiv_main_mem_read_bw(GB/s)"),
+    "MemoryL0": ("aic_l0a_read_bw(GB/s)", "aiv_l0c_read_bw(GB/s)"),
+    "MemoryUB": ("aic_ub_read_bw_scalar(GB/s)", "aiv_ub_read_bw_vector(GB/s)"),
+    "ResourceConflictRatio": ("aiv_vec_bank_cflt_ratio",),
+    "L2Cache": ("aic_write_cache_hit", "aiv_write_cache_hit"),
+    "MemoryAccess": ("aic_read_main_memory_datas(KB)", "aiv_read_main_memory_datas(KB)"),
+}
+
+
+def test_the_eight_runs_become_one_table_with_every_groups_columns(both: Both) -> None:
+    tables = both.again.latest / "tables"
+    merged = pl.read_parquet(tables / "kernels_merged.parquet")
+    assert merged["runs"].unique().to_list() == [8]
+    assert not merged["ambiguous"].any()
+    computing = merged.filter(pl.col("core").is_in(["AI_CORE", "AI_VECTOR_CORE"]))
+    assert computing.height > 0
+    for group, columns in SIGNATURES.items():
+        for column in columns:
+            assert computing[column].null_count() == 0, (group, column)
+        assert computing[f"duration_ns@{group}"].min() > 0  # type: ignore[operator]
+    kinds = pl.read_parquet(tables / "bottlenecks.parquet")
+    assert kinds["count"].sum() == merged.height
+    for title in ("Merged: 8 runs", "Bottlenecks: kinds of", "What bounds them, and what to do"):
+        (line,) = [line for line in both.again.out.splitlines() if line.startswith(title)]
+        assert line.endswith("(emulated: invented)")
+
+
+def test_of_a_sweep_with_a_dead_job_the_others_are_merged_before(both: Both) -> None:
+    assert "Merged: 7 runs (emulated: invented)" in both.first.out
+    assert f"left out: {AIC_METRICS}={VICTIM}: the child process died of SIGKILL" in both.first.out

@@ -1,0 +1,61 @@
+"""``merge`` by command: runs that do not belong together are refused, and what differs is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.conftest import TINY_MLP, Harness, run_harness
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs of two workloads, and one of them twice."""
+    home = tmp_path_factory.mktemp("runs")
+    tiny_matmul = ("workload=matmul", "workload.shapes=[[4,4,4]]")
+    for name, words in {"mlp": TINY_MLP, "again": TINY_MLP, "matmul": tiny_matmul}.items():
+        run = run_harness(home, *words, f"hydra.run.dir='{name}=1'")
+        assert run.code == 0, run.err
+    return {name: home / f"{name}=1" for name in ("mlp", "again", "matmul")}
+
+
+def test_runs_of_different_workloads_are_refused(harness: Harness, runs: dict[str, Path]) -> None:
+    run = harness("merge", str(runs["mlp"]), str(runs["matmul"]), "--out", "out")
+    assert run.code == 2
+    assert "workload.name: the runs differ: mlp in run" in run.err
+    assert not (run.folder / "out").exists()
+
+
+def test_operators_are_joined_where_there_are_no_kernels(
+    harness: Harness, runs: dict[str, Path]
+) -> None:
+    run = harness("merge", str(runs["mlp"]), str(runs["again"]), "--out", "out")
+    assert run.code == 0, run.err
+    merged = pl.read_parquet(run.folder / "out" / "tables" / "operators_merged.parquet")
+    own = pl.read_parquet(runs["mlp"] / "tables" / "operators.parquet")
+    assert merged["row@run#2"].drop_nulls().len() == own["step"].drop_nulls().len()
+    kinds = pl.read_parquet(run.folder / "out" / "tables" / "bottlenecks.parquet")
+    for label in ("run", "run#2"):
+        assert kinds[f"duration_ns@{label}"].sum() == merged[f"self_ns@{label}"].sum()
+    assert "Merged: 2 runs" in run.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "merge: it takes the folder of a sweep, or several runs."),
+        (("a", "b"), "of several runs, it must be told where the merged tables go"),
+        (("a", "seed=1"), "seed: merge joins what was measured"),
+        (("a", "merge.match=loose"), "merge.match=loose"),
+        (("nowhere",), "merge=nowhere: there is no sweep in this folder"),
+    ],
+)
+def test_what_cannot_be_merged_is_refused(
+    harness: Harness, words: tuple[str, ...], said: str
+) -> None:
+    run = harness("merge", *words)
+    assert run.code == 2
+    assert said in run.err
+    assert "Traceback" not in run.err

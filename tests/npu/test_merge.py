@@ -1,0 +1,93 @@
+"""Merging runs of the real torch_npu over the emulator: what was lost in one of them is found."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+from msgspec import Struct
+
+from harness.emulator.build import Emulator
+from harness.records import COUNTERS
+from tests.conftest import TINY_MLP, Run, run_harness
+
+GROUP = COUNTERS[0]
+ONE = (
+    *("rehearse", "profiler=level1", *TINY_MLP),
+    *("profiler.baseline.steps=1", "profiler.schedule.active=2"),
+)
+LOST = 3
+
+
+class Lossy(Struct):
+    """A sweep, and what came of it after one of its jobs had lost some kernels."""
+
+    sweep: Run
+    folder: Path
+    whole: pl.DataFrame
+    """As it was merged before."""
+
+
+@pytest.fixture(scope="module")
+def lossy(tmp_path_factory: pytest.TempPathFactory, emulator: Emulator) -> Lossy:  # noqa: ARG001
+    home = tmp_path_factory.mktemp("merge")
+    sweep = run_harness(home, *ONE, "+sweep=aic_metrics", f"{GROUP}=PipeUtilization,Memory")
+    assert sweep.code == 0, sweep.err
+    folder = sweep.latest
+    whole = pl.read_parquet(folder / "tables" / "kernels_merged.parquet")
+    job = folder / f"{GROUP}=Memory"
+    shutil.rmtree(job)
+    again = run_harness(
+        home,
+        *ONE,
+        f"{GROUP}=Memory",
+        f"rehearsal.faults.dropped_kernels={LOST}",
+        f"hydra.run.dir='{job}'",
+    )
+    assert again.code in {0, 3}, again.err
+    return Lossy(sweep, folder, whole)
+
+
+def test_aligned_lists_exactly_the_kernels_that_one_run_lost(lossy: Lossy) -> None:
+    run = run_harness(lossy.folder, "merge", str(lossy.folder))
+    assert run.code == 0, run.err
+    unmatched = pl.read_parquet(lossy.folder / "tables" / "unmatched.parquet")
+    assert unmatched["missing_in"].to_list() == [["Memory"]] * LOST
+    assert unmatched["found_in"].to_list() == [["PipeUtilization"]] * LOST
+    merged = pl.read_parquet(lossy.folder / "tables" / "kernels_merged.parquet")
+    same = ["step", "stream", "position", "name", "type", "input_shapes", "output_shapes"]
+    assert merged.select(same).equals(lossy.whole.select(same))
+    assert merged["runs"].value_counts().sort("runs").rows() == [
+        (1, LOST),
+        (2, lossy.whole.height - LOST),
+    ]
+    assert "not in Memory" in run.out
+    assert "Merged: 2 runs, not all of it (emulated: invented)" in run.out
+
+
+def test_strict_refuses_and_leaves_what_there_is(lossy: Lossy) -> None:
+    before = (lossy.folder / "merge.json").read_bytes()
+    run = run_harness(lossy.folder, "merge", str(lossy.folder), "merge.match=strict")
+    assert run.code == 2
+    assert "merge.match=strict: PipeUtilization and Memory differ in rank 0, step " in run.err
+    assert "fix: merge.match=aligned" in run.err
+    assert (lossy.folder / "merge.json").read_bytes() == before
+
+
+def test_the_sweep_itself_ended_in_the_merged_table(lossy: Lossy) -> None:
+    assert "2 of 2 jobs delivered" in lossy.sweep.out
+    assert "Merged: 2 runs (emulated: invented)" in lossy.sweep.out
+    assert "EMULATED device: every time and counter is invented" in lossy.sweep.out
+    computing = lossy.whole.filter(pl.col("core").is_in(["AI_CORE", "AI_VECTOR_CORE"]))
+    for column in ("aic_mte1_ratio", "aiv_main_mem_read_bw(GB/s)"):
+        assert computing[column].null_count() == 0
+
+
+def test_both_jobs_can_be_named_by_their_folders(lossy: Lossy, tmp_path: Path) -> None:
+    jobs = sorted(map(str, lossy.folder.glob(f"{GROUP}=*")))
+    assert run_harness(tmp_path, "merge", *jobs).code == 2
+    run = run_harness(tmp_path, "merge", *jobs, "--out", "both")
+    assert run.code == 0, run.err
+    assert (tmp_path / "both" / "tables" / "bottlenecks.parquet").exists()
