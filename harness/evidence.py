@@ -94,6 +94,8 @@ NOT_OF_THE_PROFILER: Mapping[str, str] = {
     "execution": "is how it runs",
     "rehearsal": "is whether it is real: the summary says so",
     "sweep": "is about earlier results",
+    "merge": "is how the runs of a sweep are joined",
+    "analysis": "is how what was recorded is judged",
     "delivery": "is how strictly the others are judged",
     "profiler.baseline": "is about steps without the profiler",
     "profiler.analyse": "is when the verdict comes, which says so while it is pending",
