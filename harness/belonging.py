@@ -114,7 +114,7 @@ def chosen(found: Sequence[Candidate], match: Match) -> Chosen:
     records = [record for _, record, _ in kept]
     if len(kept) < _AT_LEAST:
         raise RefusedError([_too_few(len(kept), left)])
-    labels = _labels(records)
+    labels = _labels(records, [each.folder.name for each, _, _ in kept])
     problems = list(_differences(records, labels))
     if match == "aligned" and any(record.source for record in records):
         problems.append(_unknown_program())
@@ -160,16 +160,19 @@ def _usable(each: Candidate, layout: Layout) -> tuple[pl.DataFrame | None, str]:
     return table, ""
 
 
-def _labels(records: Sequence[RunRecord]) -> list[str]:
-    """Return what the runs are called: by their counters, and a number where these are equal."""
+def _labels(records: Sequence[RunRecord], names: Sequence[str]) -> list[str]:
+    """Return what the runs are called: by their counters, without any by their folders.
+
+    Where these are equal, they are numbered.
+    """
     varied = [
         key for key in COUNTERS if len({str(each.requested.get(key)) for each in records}) > 1
     ]
     asked = varied or [key for key in COUNTERS if records[0].requested.get(key)]
     found: list[str] = []
-    for record in records:
+    for record, name in zip(records, names, strict=True):
         parts = [_text(record.requested.get(key)) for key in asked]
-        label = "+".join(filter(None, parts)) or "run"
+        label = "+".join(filter(None, parts)) or name
         same = sum(each.partition("#")[0] == label for each in found)
         found.append(f"{label}#{same + 1}" if same else label)
     return found

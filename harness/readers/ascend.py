@@ -164,7 +164,9 @@ def _record(folder: Path) -> dict[str, Any] | None:
     if path is None:
         return None
     try:
-        record = json.loads(path.read_bytes())
+        # JSON can spell half of a surrogate pair, which no file of ours could hold.
+        spelled = json.dumps(json.loads(path.read_bytes()), ensure_ascii=False)
+        record = json.loads(spelled.encode(errors="replace"))
     except (OSError, ValueError, RecursionError) as error:
         raise CaptureError(f"{path.name}: {error}") from error
     if not isinstance(record, dict):

@@ -19,6 +19,8 @@ _BLANKS: Final = " \t\r\n"
 _FLOAT: Final = re.compile(r"\((us|ms|GB/s|MB/s|KB|MB|%)\)$|_(ratio|rate)$|^(Hit|Miss) Rate$")
 _WHOLE: Final = re.compile(r"(cycles|_fops|_hit|_miss|_miss_allocate|_victim)$")
 _SHOWN: Final = 3
+_BARE: Final = "\0bare"
+"""The column, for as long as a file is read, that tells whether the last cell of a row is empty."""
 
 
 class Csv(NamedTuple):
@@ -83,14 +85,35 @@ def _read(
 ) -> Csv:
     try:
         # Batch by batch: neither the file nor the texts of times are ever whole in memory.
-        rows = pl.scan_csv(path, schema_overrides=types, null_values=nothing)
+        *others, last = types
+        cells = pl.col(last).str.strip_chars(_BLANKS)
+        rows = pl.scan_csv(
+            path,
+            # polars fills rows that are too short: their last cell is null before N/A is.
+            schema_overrides={**types, last: pl.String()},
+            null_values=None if nothing is None else dict.fromkeys(others, nothing),
+        ).with_columns(cells.replace(nothing, None).cast(types[last]), cells.is_null().alias(_BARE))
         table = rows.with_columns(exact).collect(engine="streaming")
     except (PolarsError, OSError, UnicodeDecodeError):
         table = None
-    if table is None or table.columns != list(types) or not _ends_with_a_line(path):
+    if (
+        table is None
+        or table.columns != [*types, _BARE]
+        or not _ends_with_a_line(path)
+        or (table[_BARE].any() and _is_ragged(path, len(types)))
+    ):
         found = _by_line(path, types, nothing)
         return Csv(found.table.with_columns(exact), found.notes)
-    return Csv(table, [])
+    return Csv(table.drop(_BARE), [])
+
+
+def _is_ragged(path: Path, cells: int) -> bool:
+    """Tell whether a row has too few cells or too many; slow, and asked where one may have."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+        try:
+            return any(row and len(row) != cells for row in csv.reader(lines, strict=True))
+        except csv.Error:
+            return True
 
 
 def _ends_with_a_line(path: Path) -> bool:

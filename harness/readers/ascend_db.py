@@ -254,7 +254,7 @@ class _Capture:
         columns = {
             "start_ns": found["startNs"],
             "duration_ns": found["endNs"] - found["startNs"],
-            "device": found["deviceId"].cast(pl.Int32),
+            "device": found["deviceId"].cast(pl.Int32, strict=False),
             "stream": found["streamId"],
             "correlation": _unless(found["connectionId"], NO_CONNECTION),
             "Model ID": found["modelId"],
@@ -302,7 +302,7 @@ class _Capture:
                 "core": pl.repeat("COMMUNICATION", found.height, eager=True),
                 "start_ns": found["startNs"],
                 "duration_ns": found["endNs"] - found["startNs"],
-                "device": found["deviceId"].cast(pl.Int32),
+                "device": found["deviceId"].cast(pl.Int32, strict=False),
                 "correlation": _unless(found["connectionId"], NO_CONNECTION),
                 "groupName": texts(found["groupName"]),
             },

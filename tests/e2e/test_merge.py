@@ -24,7 +24,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_runs_of_different_workloads_are_refused(harness: Harness, runs: dict[str, Path]) -> None:
     run = harness("merge", str(runs["mlp"]), str(runs["matmul"]), "--out", "out")
     assert run.code == 2
-    assert "workload.name: the runs differ: mlp in run" in run.err
+    assert "workload.name: the runs differ: matmul in matmul=1, mlp in mlp=1" in run.err
     assert not (run.folder / "out").exists()
 
 
@@ -35,9 +35,9 @@ def test_operators_are_joined_where_there_are_no_kernels(
     assert run.code == 0, run.err
     merged = pl.read_parquet(run.folder / "out" / "tables" / "operators_merged.parquet")
     own = pl.read_parquet(runs["mlp"] / "tables" / "operators.parquet")
-    assert merged["row@run#2"].drop_nulls().len() == own["step"].drop_nulls().len()
+    assert merged["row@mlp=1"].drop_nulls().len() == own["step"].drop_nulls().len()
     kinds = pl.read_parquet(run.folder / "out" / "tables" / "bottlenecks.parquet")
-    for label in ("run", "run#2"):
+    for label in ("again=1", "mlp=1"):
         assert kinds[f"duration_ns@{label}"].sum() == merged[f"self_ns@{label}"].sum()
     assert "Merged: 2 runs" in run.out
 
