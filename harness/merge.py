@@ -33,7 +33,7 @@ from harness.programs import (
 )
 
 NONE: Final = -1
-_OWN: Final = "duration_ns"
+_OWN: Final = ("duration_ns", "self_ns")
 """What is each run's own even if only one run has it."""
 _WAY_OUT: Final = "merge.match=aligned pairs what is the same, and lists the rest"
 
@@ -271,7 +271,7 @@ def _told(runs: Sequence[Run], layout: Layout) -> list[list[str]]:
         [
             name
             for name, dtype in run.table.schema.items()
-            if name == _OWN
+            if name in _OWN
             or (name not in apart and dtype.is_numeric() and not run.table[name].is_null().all())
         ]
         for run in runs
@@ -279,7 +279,7 @@ def _told(runs: Sequence[Run], layout: Layout) -> list[list[str]]:
 
 
 def _shared(name: str, told: Sequence[Sequence[str]]) -> bool:
-    return name == _OWN or sum(name in each for each in told) > 1
+    return name in _OWN or sum(name in each for each in told) > 1
 
 
 def _measured(runs: Sequence[Run], rows: Sequence[pl.Series], layout: Layout) -> list[pl.DataFrame]:

@@ -55,6 +55,7 @@ def join_sections(record: MergeRecord, unmatched: pl.DataFrame, folder: str) -> 
 
 def _runs(record: MergeRecord, folder: str) -> Section:
     some = record.rows - record.in_all
+    time = ">device time" if record.table == "kernels" else ">own time"
     count = f"{record.in_all:,} of {record.rows:,} {record.table}"
     notes = [f"{count} are in all {len(record.runs)} runs, match={record.match}"]
     if record.ambiguous:
@@ -73,7 +74,7 @@ def _runs(record: MergeRecord, folder: str) -> Section:
     notes.append(f"{folder}/tables/: {record.table}_merged, bottlenecks, unmatched (.parquet)")
     return Section(
         title=f"Merged: {len(record.runs)} runs" + (", not all of it" if some else ""),
-        columns=("run", f">{record.table}", ">only in some", ">lacks", ">device time", ">exit"),
+        columns=("run", f">{record.table}", ">only in some", ">lacks", time, ">exit"),
         rows=tuple(
             (
                 run.label,

@@ -40,8 +40,9 @@ def merge_runs(
     """
     runs = chosen(candidates(paths), settings.match)
     joined = merge(runs.runs, match=settings.match, layout=runs.layout)
-    kinds = bottlenecks(_timed(joined, runs), joined.labels, analysis, joined.sources)
-    record = _record(runs, joined, settings)
+    timed = _timed(joined, runs)
+    kinds = bottlenecks(timed, joined.labels, analysis, joined.sources)
+    record = _record(runs, joined, timed, settings)
     parts = [
         *merge_report.join_sections(record, joined.unmatched, str(folder)),
         *merge_report.sections(kinds, joined.labels, emulated=record.emulated),
@@ -59,9 +60,7 @@ def _timed(joined: Joined, runs: Chosen) -> pl.DataFrame:
     if runs.layout is KERNELS:
         return joined.table
     own = {f"self_ns@{label}": f"duration_ns@{label}" for label in joined.labels}
-    table = joined.table.drop(own.values()).rename(
-        {name: own[name] for name in own if name in joined.table.columns}
-    )
+    table = joined.table.drop(own.values()).rename(own)
     absent = {
         name: dtype
         for name, dtype in tables.SCHEMAS["kernels"].items()
@@ -70,7 +69,7 @@ def _timed(joined: Joined, runs: Chosen) -> pl.DataFrame:
     return table.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in absent.items())
 
 
-def _record(runs: Chosen, joined: Joined, settings: Merge) -> MergeRecord:
+def _record(runs: Chosen, joined: Joined, times: pl.DataFrame, settings: Merge) -> MergeRecord:
     first = runs.records[0]
     folders = dict(zip((run.label for run in runs.runs), runs.folders, strict=True))
     codes = {
@@ -94,7 +93,7 @@ def _record(runs: Chosen, joined: Joined, settings: Merge) -> MergeRecord:
                 outside=laid.outside,
                 unmatched=laid.unmatched,
                 missing=laid.missing,
-                duration_ns=int(joined.table[f"duration_ns@{laid.label}"].sum()),
+                duration_ns=int(times[f"duration_ns@{laid.label}"].sum()),
                 streams=laid.streams,
             )
             for laid in joined.runs

@@ -412,7 +412,7 @@ class MergedRun(Struct, frozen=True, kw_only=True):
     missing: int
     """Rows of others that this run lacks."""
     duration_ns: int
-    """Of its rows in steps, added up."""
+    """Of its rows in steps, added up; of operators, what they spent themselves."""
     streams: dict[str, str]
     """Its numbers of streams that are others in the merged table, and those."""
 

@@ -101,6 +101,9 @@ def _merge(command: Command) -> ExitCode:
     )
     composition = composed(command)
     refuse(all_problems(composition))
+    if composition.multirun:
+        why = "a merge is one, and takes one value of each setting"
+        refuse([Problem(setting="-m", given="", allowed=why, fix="leave it out")])
     request = composition.jobs[0].request
     assert request is not None
     folder = Path(out) if out else paths[0]

@@ -89,9 +89,9 @@ def test_cycle_that_was_finished_survives_a_crash(harness: Harness, user_module:
 
 
 def test_limit_is_named_and_the_capture_drained(harness: Harness, user_module: str) -> None:
-    run = failing(harness, user_module, "sleeps", "execution.timeout_s=6")
+    run = failing(harness, user_module, "sleeps", "execution.timeout_s=15")
     assert run.code == 1
-    assert run.record.reason == "ran past execution.timeout_s=6"
+    assert run.record.reason == "ran past execution.timeout_s=15"
     assert run.table("operators")["step"].unique().to_list() == [1]
 
 

@@ -49,6 +49,7 @@ def test_operators_are_joined_where_there_are_no_kernels(
         (("a", "b"), "of several runs, it must be told where the merged tables go"),
         (("a", "seed=1"), "seed: merge joins what was measured"),
         (("a", "merge.match=loose"), "merge.match=loose"),
+        (("a", "-m", "merge.match=aligned,strict"), "a merge is one, and takes one value"),
         (("nowhere",), "merge=nowhere: there is no sweep in this folder"),
     ],
 )

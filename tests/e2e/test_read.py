@@ -61,7 +61,7 @@ def test_a_trace_from_elsewhere_becomes_a_run(harness: Harness, tmp_path: Path) 
         (["read", "empty"], "no capture is in it, and it has no run.json"),
         (["read", "absent"], "there is no such file or folder"),
         (["read", "foreign", "--out", "out"], "a run is read where it is"),
-        (["check", "--out", "out"], "only read takes it"),
+        (["check", "--out", "out"], "only read and merge take it"),
         (["read", "empty", "seed=1"], "read takes a run as it was"),
         (["read", "empty", "profiler.analyse_timeout_s=5"], "only what is there is read"),
         (["read", "foreign"], "its run.json is not one that this version can read"),

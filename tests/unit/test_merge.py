@@ -342,6 +342,8 @@ def test_without_types_names_and_shapes_tell_rows_apart() -> None:
     assert joined.table["instructions"].to_list() == [1, None, 4, 3]
     assert joined.table["thread"].to_list() == [1, 1, 1, 2]
     assert joined.unmatched["missing_in"].to_list() == [["instructions"]]
+    # Every run has its own times, told or not.
+    assert {"self_ns@cycles", "self_ns@instructions"} <= set(joined.table.columns)
 
 
 # What is not to be done, measured on the same programs.
