@@ -38,6 +38,7 @@ def test_level1_delivers_shapes_and_counters(level1: Run) -> None:
             "profiler.experimental.profiler_level",
             "profiler.experimental.aic_metrics",
             "profiler.experimental.export_type",
+            "read",
         ),
         "delivered",
     )
@@ -71,14 +72,17 @@ def test_every_step_has_the_same_kernels(level1: Run) -> None:
 def test_capture_agrees_with_itself(level1: Run) -> None:
     found = {each.name: each for each in level1.record.consistency}
     applies = {name for name, each in found.items() if each.status != "does_not_apply"}
-    assert found.keys() - applies == {"communication.json"}
+    assert found.keys() - applies == {
+        *("communication.json", "operator_memory.csv", "npu_module_mem.csv"),
+        *("l2_cache.csv", "soc_pmu.csv"),
+    }
     for name in applies:
         each = found[name]
         assert each.status == "holds", each.why
         assert each.difference is not None
         # Steps of some microseconds make 20 ns much, relatively.
         assert each.difference < (1e-2 if "step_trace_time" in name else 1e-5)
-    assert "  8 consistency checks hold, 1 not applicable" in level1.out
+    assert "  10 consistency checks hold, 5 not applicable" in level1.out
 
 
 def test_steps_are_broken_down(level1: Run) -> None:
@@ -140,7 +144,7 @@ def test_everything_that_shows_a_figure_says_emulated(level1: Run) -> None:
     summary = (level1.latest / "summary.md").read_text(encoding="utf-8")
     assert "EMULATED device: every time and counter is invented" in summary
     titles = [line for line in summary.splitlines() if line.startswith("## ")]
-    plain = {"## ACL", "## Fil", "## Del"}
+    plain = {"## ACL", "## Fil", "## Del", "## Cov"}
     assert all("(emulated: invented)" in title or title[:6] in plain for title in titles)
     assert "all of its 57 operators were computed" in summary
 
