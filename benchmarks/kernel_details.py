@@ -15,6 +15,7 @@ import argparse
 import json
 import random
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -59,6 +60,7 @@ _LAYER = (
     ("aclnnSwiGlu_SwiGlu_SwiGlu", "SwiGlu", "AI_VECTOR_CORE", "B,28672", "B,14336"),
     ("MemSet", "MemSet", "AI_VECTOR_CORE", "", ""),
 )
+FILE = Path("ASCEND_PROFILER_OUTPUT", "kernel_details.csv")
 _TOKENS = tuple(range(512, 4096, 128))
 _NOTHING = "N/A"
 
@@ -110,9 +112,9 @@ def _counters(core: str, spent: int, any_: random.Random) -> str:
 
 
 def _write(folder: Path, rows: int) -> None:
-    output = folder / "ASCEND_PROFILER_OUTPUT"
-    output.mkdir(parents=True)
-    with (output / "kernel_details.csv").open("w", newline="") as file:
+    path = folder / FILE
+    path.parent.mkdir(parents=True)
+    with path.open("w", newline="") as file:
         file.write(f"{HEADER}\r\n")
         file.writelines(_rows(rows))
 
@@ -122,6 +124,7 @@ def _harness(folder: Path) -> int:
     from harness.readers.ascend_text import AscendText
     from harness.readers.base import Origin
 
+    shutil.rmtree(folder / "parts", ignore_errors=True)
     reading = AscendText().read(folder, Origin())
     readings.keep([reading], folder / "parts")
     return reading.coverage["kernel"].rows
@@ -130,7 +133,7 @@ def _harness(folder: Path) -> int:
 def _pandas(folder: Path) -> int:
     import pandas as pd  # type: ignore[import-untyped]
 
-    return len(pd.read_csv(folder / "ASCEND_PROFILER_OUTPUT" / "kernel_details.csv"))
+    return len(pd.read_csv(folder / FILE))
 
 
 WAYS: dict[str, Callable[[Path], int]] = {"harness": _harness, "pandas": _pandas}
@@ -166,6 +169,8 @@ def main() -> None:
         _write(twice, options.rows * 2)
         ways = {"harness": ("harness", once), "pandas": ("pandas", once)}
         ways["harness, twice the rows"] = ("harness", twice)
+        size = (once / FILE).stat().st_size / (1 << 20)
+        print(f"{options.rows:,} rows, {size:.0f} MiB, {options.repeat} times")
         found: dict[str, list[list[float]]] = {name: [] for name in ways}
         for _ in range(options.repeat):
             for name, (way, folder) in ways.items():
@@ -175,8 +180,8 @@ def main() -> None:
         for name, runs in found.items()
     }
     for name, (wall, cpu, peak, rows) in medians.items():
-        size = (ways[name][1] / FILE).stat().st_size
-        print(
-            f"{name:24} {wall:6.2f} s  {cpu:6.2f} s of CPU  {peak:6.0f} MiB"
-            f"  ({rows:,.0f} rows, {size / (1 << 20):.0f} MiB)"
-        )
+        print(f"{name:24} {wall:6.2f} s  {cpu:6.2f} s of CPU  {peak:6.0f} MiB  {rows:9,.0f} rows")
+    for of, to in (("harness", "pandas"), ("harness, twice the rows", "harness")):
+        ratios = [mine / other for mine, other in zip(medians[of], medians[to], strict=True)]
+        words = f"{of} / {to}"
+        print(f"{words:34} time {ratios[0]:.2f}, CPU {ratios[1]:.2f}, peak {ratios[2]:.2f}")
