@@ -280,12 +280,17 @@ class _Capture:
         long = self._database.read("TASK_PMU_INFO", types)
         if long.is_empty():
             return pl.DataFrame()
-        wide = long.with_columns(name=self._database.texts(long["name"])).pivot(
-            "name", index="globalTaskId", values="value", aggregate_function="first"
+        told = self._database.texts(long["name"])
+        # Two names in the database may be one here, bare and with its unit.
+        names = told.replace({name: counter_name(name) for name in told.drop_nulls().unique()})
+        wide = (
+            long.with_columns(name=names)
+            .filter(names.is_not_null())
+            .pivot("name", index="globalTaskId", values="value", aggregate_function="first")
         )
         asked = pl.DataFrame({"globalTaskId": tasks})
         found = asked.join(wide, on="globalTaskId", how="left", maintain_order="left")
-        found = found.drop("globalTaskId").rename(counter_name)
+        found = found.drop("globalTaskId")
         return found.with_columns(
             found[name].cast(counter_type(name) or pl.Float64(), strict=False)
             for name in found.columns

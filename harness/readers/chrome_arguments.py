@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
@@ -13,6 +14,8 @@ from harness.readers.chrome_columns import NULL, coded, column, gathered, joined
 from harness.readers.shapes import Codes
 
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_UNSPEAKABLE: Final = re.compile(r'[\\"\x00-\x1f\ud800-\udfff]')
+"""What msgspec allows in no name of a field."""
 _MAX_COLUMNS: Final = 256
 _FIELD: Final = "f%d"
 
@@ -73,7 +76,7 @@ class Every:
 
     @property
     def left_out(self) -> int:
-        """How many names have no column, since there are too many."""
+        """How many names have no column: there are too many, or none could be called so."""
         return len(self._crowded)
 
     def of(self, raws: Sequence[Raw]) -> dict[str, list[Any]]:
@@ -110,7 +113,7 @@ class Every:
         for each in dicts:
             for name, value in each.items():
                 if name not in self._lists:
-                    if len(self._lists) >= _MAX_COLUMNS:
+                    if len(self._lists) >= _MAX_COLUMNS or _UNSPEAKABLE.search(name):
                         self._crowded.add(name)
                         continue
                     self._lists[name] = None

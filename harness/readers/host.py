@@ -176,6 +176,7 @@ class Host:
         """Climb to the operator of torch's dispatcher that holds each; to itself if none does."""
         names = self._table["name"]
         named = names.str.contains(_QUALIFIED) & ~names.str.contains(_AUTOGRAD)
+        named = named.fill_null(value=False)
         outer = pl.Series(nesting.nearest(self._parents, named.to_numpy()), dtype=pl.Int64).gather(
             innermost
         )

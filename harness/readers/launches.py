@@ -34,7 +34,7 @@ def communicates(kernels: pl.DataFrame) -> pl.Series:
     names, cores = kernels["name"].unique(), kernels["core"].unique()
     named = names.filter(names.cast(pl.String).str.contains(_NAMED))
     core = cores.filter(cores.cast(pl.String).is_in(_COMMUNICATION))
-    found = kernels["core"].is_in(core) | kernels["name"].is_in(named)
+    found = kernels["core"].is_in(core.implode()) | kernels["name"].is_in(named.implode())
     return found.fill_null(value=False)
 
 

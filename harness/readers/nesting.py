@@ -37,6 +37,8 @@ def _nested(threads: npt.NDArray[np.uint32], starts: Times, durations: Times) ->
     is the last before it that lies one less deep.
     """
     first = int(starts.min())
+    if int(starts.max()) + int(durations.max()) > np.iinfo(np.int64).max:
+        return None
     span = int((starts + durations).max()) - first + 1
     if (int(threads[-1]) + 1) * span > np.iinfo(np.int64).max:
         return None

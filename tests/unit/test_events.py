@@ -163,6 +163,8 @@ def test_flops_equal_torchs_own_and_are_null_where_it_has_none() -> None:
     assert flops.sum() == sum(event.flops for event in theirs(prof) if event.name == "aten::addmm")
     assert flops.sum() > 0
     assert operators.filter(name="aten::cat")["flops"].null_count() == 3
+    unasked = tables_of(result_of(prof), rank=0, first_id=0, memory=False, flops=False)
+    assert unasked.frames["operators"].equals(operators.with_columns(flops=pl.lit(None, pl.Int64)))
 
 
 def test_an_only_child_of_the_same_name_stays_a_row() -> None:

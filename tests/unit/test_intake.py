@@ -210,3 +210,11 @@ def test_no_damage_to_a_capture_ends_in_a_traceback(
         assert foreign.read
         intake.asked(foreign.told)
         intake.not_asked(foreign.told)
+
+
+def test_half_a_surrogate_pair_in_what_was_asked_is_replaced(tmp_path: Path) -> None:
+    """JSON can spell it, and no file can hold it."""
+    capture = folder(tmp_path / "there", FILES, {**info(), "torch_npu_version": "2.7\ud800"})
+    record = taken(capture, tmp_path / "out")
+    assert "2.7?" in record.versions.values()
+    assert (tmp_path / "out" / "summary.md").exists()

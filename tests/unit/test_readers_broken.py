@@ -65,6 +65,18 @@ def test_a_line_that_was_cut_off_is_left_out_and_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("cells", [6, 24, 26])
+def test_a_row_of_another_length_within_a_file_is_left_out_and_named(
+    tmp_path: Path, cells: int
+) -> None:
+    head, *others = TABLE.splitlines(keepends=True)
+    parts = (b"x," * 30).split(b",")[:cells]
+    broken = b"".join([head, b",".join(parts) + b"\n", *others])
+    names, notes = kernels_of(tmp_path, broken)
+    assert len(names) == 4
+    assert notes == (f"kernel_details.csv: line 2: {cells} cells of 25: left out",)
+
+
 def test_a_quote_without_end_is_named(tmp_path: Path) -> None:
     names, notes = kernels_of(tmp_path, TABLE.replace(b'"""32,128"""', b'"""32,128', 1)[:-30])
     assert names == []

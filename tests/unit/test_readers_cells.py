@@ -14,8 +14,10 @@ from harness.readers.shapes import (
     argument_shapes,
     argument_words,
     call_stack,
+    exact_nanoseconds,
     nanoseconds,
     parsed,
+    parsed_late,
     shapes,
     whole,
     words,
@@ -82,14 +84,17 @@ def test_any_words_are_read_as_they_were_written(given_words: list[str | None]) 
 
 @given(st.lists(st.integers(0, 2 * 10**18), min_size=1), st.sampled_from(["", "\t", " "]))
 def test_any_time_is_exact_to_the_nanosecond(times_ns: list[int], blank: str) -> None:
-    cells = [f"{Decimal(time) / 1000}{blank}" for time in times_ns]
-    assert nanoseconds(pl.Series(cells)).to_list() == times_ns
+    cells = pl.Series("c", [f"{Decimal(time) / 1000}{blank}" for time in times_ns])
+    assert nanoseconds(cells).to_list() == times_ns
+    assert cells.to_frame().select(exact_nanoseconds("c")).to_series().to_list() == times_ns
 
 
 def test_a_time_without_or_with_few_decimals_and_no_time_at_all() -> None:
     cells = ["0", "53.741", "6.54", "7", "1736408883704643.212\t", "N/A", "", None]
     expected = [0, 53741, 6540, 7000, 1736408883704643212, None, None, None]
     assert nanoseconds(pl.Series(cells)).to_list() == expected
+    late = pl.DataFrame({"c": cells}).select(exact_nanoseconds("c"))
+    assert late.to_series().to_list() == expected
 
 
 @given(st.integers(0, 2**50))
@@ -106,7 +111,14 @@ def test_a_column_keeps_its_rows_and_has_null_for_what_is_no_shape() -> None:
     cells = pl.Series("c", ["2,3", None, "2,x", "2,3", "N/A"])
     expected = [[[2, 3]], None, None, [[2, 3]], None]
     assert parsed(cells, shapes, SHAPES).to_list() == expected
-    assert parsed(cells.cast(pl.Categorical()), shapes, SHAPES).to_list() == expected
+    known = cells.cast(pl.Categorical())
+    assert parsed(known, shapes, SHAPES).to_list() == expected
+    late = known.to_frame().lazy().select(parsed_late(known, shapes, SHAPES))
+    assert late.collect_schema() == {"c": SHAPES}
+    assert late.collect().to_series().to_list() == expected
+    nothing = known.clear(2)
+    late = nothing.to_frame().lazy().select(parsed_late(nothing, shapes, SHAPES))
+    assert late.collect().to_series().to_list() == [None, None]
 
 
 def test_equal_stacks_have_one_row_and_no_stack_has_no_id() -> None:

@@ -373,3 +373,10 @@ def test_any_byte_changed_leaves_tables_or_a_clear_error(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "byte.json"
     whole_or_refused(path, SMALL[:at] + bytes([byte]) + SMALL[at + 1 :])
+
+
+def test_an_argument_of_a_name_that_no_column_can_have_is_counted(write: Write) -> None:
+    events = [launch(1, 10), kernel(1, 20, **{"a\n": 1, 'b"': 2, "grid": 3})]
+    reading = read(write(events))
+    assert reading.frames["kernels"]["grid"].to_list() == [3]
+    assert any(note.endswith("2 arguments of kernels are left out") for note in reading.notes)

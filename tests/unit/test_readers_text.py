@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from harness import readings
 from harness.kineto import HostRange
 from harness.readers import READERS
 from harness.readers.ascend_text import AscendText
@@ -348,6 +349,23 @@ def test_every_era_of_the_header_gives_the_same_kernels(
     assert column(kernels, "device") == [3, 3, 3, None if "Device_id" not in text.decode() else 3]
     assert (kernels["input_shapes"].null_count() < 4) == shaped
     assert own in kernels.columns
+
+
+def test_what_is_written_batch_by_batch_is_the_table(tmp_path: Path) -> None:
+    turns = 20_000
+    rows = (
+        [*row[:9], f"{us(9_000 + 10 * number)}\t", *row[10:]]
+        for number, row in enumerate(KERNELS * turns)
+    )
+    reading = read(folder(tmp_path, {"kernel_details.csv": [HEADER, *rows]}))
+    few = read(folder(tmp_path / "few", {"kernel_details.csv": [HEADER, *KERNELS]}))
+    readings.keep([reading], tmp_path / "parts")
+    written = pl.read_parquet(tmp_path / "parts" / "000" / "kernels.parquet")
+    assert written.equals(reading.frames["kernels"])
+    starts = [BASE_NS + 9_000 + 10 * number for number in range(4 * turns)]
+    assert column(written, "start_ns") == starts
+    same = pl.exclude("start_ns")
+    assert written.select(same).equals(pl.concat([few.frames["kernels"]] * turns).select(same))
 
 
 def test_counters_without_halves_and_unknown_columns_are_kept(tmp_path: Path) -> None:

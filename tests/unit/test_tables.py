@@ -48,6 +48,26 @@ def test_written_tables_are_read_back(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["memory.parquet"]
 
 
+def test_a_lazy_table_is_written_in_its_order_and_batch_by_batch(tmp_path: Path) -> None:
+    count = 200_000
+    table = memory(*range(count), vendor=["x"] * count)
+    held: list[int] = []
+
+    def seen(batch: pl.Series) -> pl.Series:
+        held.append(len(batch))
+        return batch
+
+    lazy = table.lazy().with_columns(
+        pl.col("bytes").map_batches(seen, return_dtype=pl.Int64(), is_elementwise=True)
+    )
+    tables.write(lazy, tmp_path / "memory.parquet")
+    assert pl.read_parquet(tmp_path / "memory.parquet").equals(table)
+    assert sum(held) == count
+    assert max(held) < 50_000
+    with pytest.raises(SchemaError, match=r"memory\.rank must be Int32, found no such column"):
+        tables.write(lazy.drop("rank"), tmp_path / "memory.parquet")
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
