@@ -192,3 +192,7 @@ def main() -> None:
         ratios = [mine / other for mine, other in zip(medians[of], medians[to], strict=True)]
         words = f"{of} / {to}"
         print(f"{words:34} time {ratios[0]:.2f}, CPU {ratios[1]:.2f}, peak {ratios[2]:.2f}")
+
+
+if __name__ == "__main__":
+    main()
