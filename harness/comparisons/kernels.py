@@ -50,7 +50,8 @@ def op_statistic(capture: Capture) -> Differs:
         for _, folder in files(capture, "op_statistic.csv")
     )
     told = told.group_by(_PAIR).agg(
-        pl.col("count").sum().cast(pl.Int64), (pl.col("time_us").sum() * 1000).alias("time_ns")
+        pl.col("count").sum().cast(pl.Int64, strict=False),
+        (pl.col("time_us").sum() * 1000).alias("time_ns"),
     )
     kernels = capture.tables["kernels"].with_columns(pl.col(_PAIR).fill_null("N/A"))
     moving = launches.communicates(kernels)
