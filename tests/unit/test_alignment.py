@@ -90,13 +90,16 @@ def test_in_narrow_bands_of_short_blocks_too(pair: tuple[tuple[int, ...], tuple[
     assert sure <= certain(*pair)
 
 
-@given(few_tokens, st.data())
+@given(edited(), st.data())
 def test_of_a_sequence_in_one_that_holds_it_exactly_the_certain_pairs_are_certain(
-    held: tuple[int, ...], data: st.DataObject
+    pair: tuple[tuple[int, ...], tuple[int, ...]], data: st.DataObject
 ) -> None:
+    held, _ = pair
     kept = data.draw(st.lists(st.booleans(), min_size=len(held), max_size=len(held)))
     part = tuple(token for token, keep in zip(held, kept, strict=True) if keep)
-    found = embed(held, part)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alignment, "_STRIDE", 3)
+        found = embed(held, part)
     assert [held[at] for at in found.places] == list(part)
     assert list(found.places) == sorted(set(found.places))
     sure = {(place, at) for at, place in enumerate(found.places) if place not in found.doubtful}
@@ -138,6 +141,12 @@ def test_of_two_that_changed_places_either_may_be_the_one_that_was_moved() -> No
     assert len(found.tokens) == 5
     inner = {at for at, token in enumerate(found.tokens) if token in {5, 6}}
     assert found.doubtful == inner
+
+
+def test_what_was_doubtful_stays_so_when_more_is_added() -> None:
+    found = whole([(1, 5, 6, 2, 8, 9, 9, 9), (1, 6, 5, 2, 8, 9, 9), (1, 5, 7)])
+    assert 7 in found.tokens
+    assert {found.tokens[at] for at in found.doubtful} >= {5, 6}
 
 
 def test_what_is_not_held_is_an_error() -> None:

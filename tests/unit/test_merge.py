@@ -316,7 +316,7 @@ def test_names_break_ties() -> None:
     assert joined.unmatched["name"].to_list() == ["Cast2"]
     assert not joined.table["ambiguous"].any()
     # Names that are numbered anew in each run say nothing.
-    other = named([("Cast1", "Cast"), ("Cast2", "Cast")])
+    other = named([("Cast7", "Cast"), ("Cast8", "Cast")])
     joined = merge([runs[0], Run(label="B", table=other)], match="aligned")
     assert joined.unmatched.height == 1
 
