@@ -30,7 +30,9 @@ FILES = (
 def whole(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert emulator
     root = tmp_path_factory.mktemp("whole")
-    words = ("profiler=level2", "profiler.experimental.export_type=[Text,Db]")
+    # Long enough for several samples of the device's memory, whatever the machine.
+    long = "profiler.schedule.active=20"
+    words = ("profiler=level2", "profiler.experimental.export_type=[Text,Db]", long)
     run = run_harness(root, "rehearse", *words, *TINY_MLP)
     assert run.code == 0, run.out + run.err
     (item,) = [each for each in run.record.delivery if each.setting == READ]
