@@ -42,6 +42,19 @@ def test_operators_are_joined_where_there_are_no_kernels(
     assert "Merged: 2 runs" in run.out
 
 
+def test_what_was_left_out_is_named_and_is_exit_3(
+    harness: Harness, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "sweep" / "dead").mkdir(parents=True)
+    for name in ("mlp", "again"):
+        (tmp_path / "sweep" / name).symlink_to(runs[name])
+    (tmp_path / "sweep" / "dead" / "run.json").write_text("{}")
+    run = harness("merge", "sweep")
+    assert run.code == 3, run.err
+    assert "left out: dead: it left no result" in run.out
+    assert (tmp_path / "sweep" / "tables" / "operators_merged.parquet").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
