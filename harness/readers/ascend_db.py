@@ -37,6 +37,8 @@ _NODE: Final = 10000
 _THREAD_BITS: Final = 0xFFFFFFFF
 _NO_CONTEXT: Final = 4294967295
 _US: Final = 1000
+_TIMES: Final = ("startNs", "endNs")
+_LATEST: Final = 1 << 61  # nanoseconds: two of them can be added
 
 _CELLS: Final[Mapping[str, str]] = {
     "name": "name",
@@ -119,7 +121,7 @@ class _Capture:
     ) -> None:
         self._database, self._origin, self._rank, self._moves = database, origin, rank, calls
         self.coverage: dict[str, Coverage] = {}
-        self._api = self._calls()
+        self._api, self._seen = self._calls()
         self._names = database.texts(self._api["name"])
         self.marks = Marks(self._ranges(), origin)
 
@@ -127,19 +129,19 @@ class _Capture:
         has = self._database.has
         frames: dict[str, pl.DataFrame] = {}
         operators, found_stacks = self._operators()
-        frames_of_python = self._times(_FRAME)
+        frames_of_python, seen_of_python = self._of_python()
         host = Host(operators, frames_of_python, self.marks)
-        kernels = self._kernels(host)
+        kernels, seen_of_kernels = self._kernels(host)
         both = linked(kernels, host, self.marks, self._origin, self._rank)
         if has("PYTORCH_API"):
             used = pl.col("stack_id").is_in(both.operators["stack_id"].drop_nulls().implode())
             frames |= {"operators": both.operators, "stacks": found_stacks.filter(used)}
             marked = self._api.height - operators.height
-            self._count("cpu_op", self._api.height, operators.height, marked)
-            self._count("python_function", frames_of_python.height, 0)
+            self._count("cpu_op", self._seen, operators.height, marked)
+            self._count("python_function", seen_of_python, 0)
         if has("COMPUTE_TASK_INFO") or has("COMMUNICATION_OP"):
             frames["kernels"] = both.kernels
-            self._count("kernel", kernels.height, both.kernels.height)
+            self._count("kernel", seen_of_kernels, both.kernels.height)
         if has("COMMUNICATION_OP"):
             frames["communication"] = self._communication(both.kernels)
         if has("OP_MEMORY"):
@@ -149,15 +151,30 @@ class _Capture:
     def _count(self, kind: str, seen: int, rows: int, marks: int = 0) -> None:
         self.coverage[kind] = Coverage(seen=seen, rows=rows, marks=marks, hidden=0)
 
-    def _calls(self) -> pl.DataFrame:
+    def _read(self, table: str, columns: tuple[str, ...], where: str = "") -> pl.DataFrame:
+        """Read columns of whole numbers; a time that cannot be one is null."""
+        found = self._database.read(table, dict.fromkeys(columns, _INT), where)
+        times = [name for name in _TIMES if name in columns]
+        return found.with_columns(
+            pl.when(pl.col(name).is_between(-_LATEST, _LATEST)).then(name) for name in times
+        )
+
+    def _host(self, columns: tuple[str, ...], where: str) -> tuple[pl.DataFrame, int]:
+        """Return what the host did, and how many rows there are with those that have no time."""
+        found = self._read("PYTORCH_API", columns, where)
+        known = found.filter(pl.col("startNs") <= pl.col("endNs"))
+        if lost := found.height - known.height:
+            self._database.notes.append(f"PYTORCH_API: {lost} calls without start and end")
+        return known, found.height
+
+    def _calls(self) -> tuple[pl.DataFrame, int]:
         names = ("startNs", "endNs", "globalTid", "connectionId", "name", "sequenceNumber")
         others = ("fwdThreadId", "inputDtypes", "inputShapes", "callchainId")
-        types = dict.fromkeys((*names, *others), _INT)
-        return self._database.read("PYTORCH_API", types, f"type IN ({_OPERATOR}, {_MARK})")
+        return self._host((*names, *others), f"type IN ({_OPERATOR}, {_MARK})")
 
-    def _times(self, kind: int) -> pl.DataFrame:
-        types = dict.fromkeys(("startNs", "endNs", "globalTid"), _INT)
-        return _timed(self._database.read("PYTORCH_API", types, f"type = {kind}"))
+    def _of_python(self) -> tuple[pl.DataFrame, int]:
+        found, seen = self._host(("startNs", "endNs", "globalTid"), f"type = {_FRAME}")
+        return _timed(found), seen
 
     def _ranges(self) -> list[Mark]:
         found = self._api.select("startNs", "endNs", name=self._names).filter(
@@ -165,8 +182,7 @@ class _Capture:
         )
         ranges = [Mark(*row) for row in found.rows() if is_mark(row[2])]
         if not any(mark.name.startswith(TORCH_MARK) for mark in ranges):
-            types = dict.fromkeys(("startNs", "endNs", "id"), _INT)
-            steps = self._database.read("STEP_TIME", types).drop_nulls()
+            steps = self._read("STEP_TIME", ("startNs", "endNs", "id")).drop_nulls()
             ranges += [Mark(start, end, f"{TORCH_MARK}{n}") for start, end, n in steps.rows()]
         return ranges
 
@@ -193,8 +209,7 @@ class _Capture:
         return operators.filter([not is_mark(name or "") for name in self._names]), table
 
     def _stacks(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        types = dict.fromkeys(("id", "stack", "stackDepth"), _INT)
-        found = self._database.read("PYTORCH_CALLCHAINS", types)
+        found = self._read("PYTORCH_CALLCHAINS", ("id", "stack", "stackDepth"))
         chains = (
             found.with_columns(frame=self._database.texts(found["stack"]))
             .sort("id", "stackDepth")
@@ -205,34 +220,35 @@ class _Capture:
         columns = {"id": chains["id"], "stack_id": pl.Series(ids, dtype=pl.Int64)}
         return pl.DataFrame(columns), table
 
-    def _kernels(self, host: Host) -> pl.DataFrame:
+    def _kernels(self, host: Host) -> tuple[pl.DataFrame, int]:
+        """Return the kernels, and how many rows there are with those that have no time."""
         parts = [self._computed()]
         if self._database.has("COMMUNICATION_OP"):
             parts.append(self._communicated())
-        found = (
-            pl.concat(parts, how="diagonal_relaxed")
-            .filter(pl.col("start_ns").is_not_null() & pl.col("duration_ns").is_not_null())
-            .sort("device", "start_ns", maintain_order=True)
+        every = pl.concat(parts, how="diagonal_relaxed")
+        found = every.filter(pl.col("duration_ns") >= 0).sort(
+            "device", "start_ns", maintain_order=True
         )
+        if lost := every.height - found.height:
+            self._database.notes.append(f"TASK: {lost} kernels without start and end")
         end = (pl.col("start_ns") + pl.col("duration_ns")).shift().over("device")
         launched = self._launched(found["correlation"])
         wait = pl.max_horizontal(pl.lit(0), pl.col("start_ns") - end).fill_null(0)
-        return found.with_columns(
+        placed = found.with_columns(
             wait_ns=wait,
             host_ns=launched["host_ns"],
             inner=host.innermost(launched["thread"], launched["start_ns"]),
             step_id=self.marks.torch_numbers(found["start_ns"]),
         )
+        return placed, every.height
 
     def _launched(self, connections: pl.Series) -> pl.DataFrame:
         """Return, for each, the operator of that connection and when CANN was called."""
         own = _timed(self._api).with_columns(id=self._api["connectionId"]).drop_nulls("id")
-        pairs = self._database.read("CONNECTION_IDS", dict.fromkeys(("id", "connectionId"), _INT))
+        pairs = self._read("CONNECTION_IDS", ("id", "connectionId"))
         operators = pairs.join(own, on="id").sort("start_ns").unique("connectionId", keep="last")
         calls = (
-            self._database.read(
-                "CANN_API", dict.fromkeys(("startNs", "connectionId", "type"), _INT)
-            )
+            self._read("CANN_API", ("startNs", "connectionId", "type"))
             .sort(pl.col("type") != _NODE, "startNs")
             .unique("connectionId", keep="first", maintain_order=True)
             .select("connectionId", host_ns="startNs")
@@ -245,11 +261,9 @@ class _Capture:
     def _computed(self) -> pl.DataFrame:
         database = self._database
         blocks = [each for each in database.columns("COMPUTE_TASK_INFO") if each in _BLOCKS]
-        info = database.read(
-            "COMPUTE_TASK_INFO", dict.fromkeys(("globalTaskId", *_CELLS, *blocks), _INT)
-        )
+        info = self._read("COMPUTE_TASK_INFO", ("globalTaskId", *_CELLS, *blocks))
         names = ("startNs", "endNs", "deviceId", "connectionId", "globalTaskId", "contextId")
-        task = database.read("TASK", dict.fromkeys((*names, "streamId", "taskId", "modelId"), _INT))
+        task = self._read("TASK", (*names, "streamId", "taskId", "modelId"))
         found = info.join(task, on="globalTaskId", how="left", maintain_order="left")
         columns = {
             "start_ns": found["startNs"],
@@ -298,7 +312,7 @@ class _Capture:
 
     def _communicated(self) -> pl.DataFrame:
         names = ("opName", "startNs", "endNs", "connectionId", "groupName", "opType", "deviceId")
-        found = self._database.read("COMMUNICATION_OP", dict.fromkeys(names, _INT))
+        found = self._read("COMMUNICATION_OP", names)
         texts = self._database.texts
         return pl.DataFrame(
             {

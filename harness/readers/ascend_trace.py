@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ NO_CONNECTION: Final = 4294967295
 """CANN's word for none."""
 _HARDWARE: Final = frozenset({"Ascend Hardware", None})
 _DEVICE_BITS: Final = 31  # the last of the numbers that CANN makes up for processes
+_LABEL: Final = re.compile(r"(?:NPU)? *([0-9]{1,9}) *")
 _US: Final = 1000
 
 _RANGE: Final = pl.Schema(dict.fromkeys(("thread", "start_ns", "duration_ns"), pl.Int64()))
@@ -339,8 +341,8 @@ class _Trace:
 
     def _device(self, process: int) -> int:
         """Return the device of a process: its label says so, or the number that CANN made up."""
-        number = self._labels.get(process, "").removeprefix("NPU").strip()
-        return int(number) if number.isdecimal() else process & _DEVICE_BITS
+        label = _LABEL.fullmatch(self._labels.get(process, ""))
+        return int(label[1]) if label else process & _DEVICE_BITS
 
     def _coverage(self, rows: int, marks: int) -> dict[str, Coverage]:
         coverage = {

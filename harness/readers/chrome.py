@@ -14,11 +14,11 @@ from typing import Any, Final
 import polars as pl
 
 from harness import tables
-from harness.readers import stacks
+from harness.readers import nesting, stacks
 from harness.readers.base import CaptureError, Origin, Reading, Told
 from harness.readers.chrome_events import FORWARD, SEQUENCE, Event, Events, Kept
 from harness.readers.events_json import EventFile
-from harness.readers.host import NO_ROW, Host, Mark, Marks, is_mark
+from harness.readers.host import NO_ROW, Host, Mark, Marks, first, is_mark
 from harness.readers.inflating import opened
 from harness.readers.launches import linked
 from harness.readers.nccl import communication
@@ -106,9 +106,10 @@ class _Trace:
         marking = pl.Series([is_mark(each) for each in self._names], dtype=pl.Boolean)
         marked = marking.gather(found["name"])
         marks = self._marks(found.filter(marked))
-        found = found.filter(~marked)
+        rows = nesting.order(found["start_ns"], found["duration_ns"])
+        found = _apart(found, rows.filter(~marked.gather(rows)))
         shown, table = self._operators(found)
-        del found, marked  # together as large as the tables
+        del found, marked, rows  # together as large as the tables
         ranges = ("thread", "start_ns", "duration_ns")
         nested = pl.concat([self._frames[each].select(ranges) for each in ("frames", "launches")])
         host = Host(shown, nested, marks)
@@ -205,23 +206,28 @@ class _Trace:
         the arrow between them; where it has none either, by the operator's own number.
         """
         kernels = self._frames.pop("kernels")
-        calls = (
-            self._frames.pop("launches")
-            .drop_nulls("correlation")
-            .select("correlation", "thread", "start_ns", call="external")
+        calls, arrows = self._frames.pop("launches"), self._frames.pop("flows")
+        sent = first(calls["correlation"], kernels["correlation"])
+        placed = kernels.with_columns(
+            thread=calls["thread"].gather(sent),
+            host_ns=calls["start_ns"].gather(sent),
+            call=calls["external"].gather(sent),
         )
-        arrows = self._frames.pop("flows").with_columns(call=pl.lit(None, pl.Int64))
-        sent = (
-            pl.concat([calls, arrows.select(calls.columns)])
-            .unique("correlation", keep="first")
-            .rename({"start_ns": "host_ns"})
-        )
-        placed = kernels.join(sent, on="correlation", how="left", maintain_order="left")
+        if sent.has_nulls() and not arrows.is_empty():
+            arrow = first(arrows["correlation"], kernels["correlation"])
+            placed = placed.with_columns(
+                thread=pl.coalesce("thread", arrows["thread"].gather(arrow)),
+                host_ns=pl.coalesce("host_ns", arrows["start_ns"].gather(arrow)),
+            )
+        del calls, arrows
         # Old traces repeat the driver's number as that of the operator.
         given = pl.coalesce("call", "external")
         number = pl.when(given != pl.col("correlation")).then(given)
-        named = host.numbered(placed.select(number).to_series())
-        inner = host.innermost(placed["thread"], placed["host_ns"])
+        inner = host.numbered(placed.select(number).to_series())
+        if inner.has_nulls():
+            others = inner.is_null().arg_true()
+            times = placed.select(pl.col("thread", "host_ns").gather(others))
+            inner = inner.scatter(others, host.innermost(*times))
         names = self._kept.codes["kind"].texts()
         return placed.select(
             "device",
@@ -232,7 +238,7 @@ class _Trace:
             "host_ns",
             name=self._names.gather(placed["name"]),
             type=names.gather(placed["kind"]),
-            inner=pl.coalesce(named, inner),
+            inner=inner,
             step_id=pl.lit(None, pl.Int64),
         )
 
@@ -256,6 +262,11 @@ class _Trace:
             "operator": rows + self._origin.first_operator,
         }
         return tables.frame("memory", columns)
+
+
+def _apart(found: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
+    """Return some rows of a frame; it loses column by column, so that it is not there twice."""
+    return pl.DataFrame([found.drop_in_place(name).gather(rows) for name in found.columns])
 
 
 def _steps(marks: Marks, rank: int) -> pl.DataFrame:

@@ -78,7 +78,7 @@ _NEEDED: Final = {
 
 
 _TIMES: Final = frozenset({"start_ns", "duration_ns"})
-_ROWS: Final = 1 << 15
+_ROWS: Final = 1 << 14
 """As many events of a table become a frame at once."""
 
 
@@ -144,9 +144,7 @@ class Events:
         self._pending: dict[str, dict[str, list[Any]]] = {
             table: {name: [] for name in schema} for table, schema in SCHEMAS.items()
         }
-        self._parts: dict[str, list[pl.DataFrame]] = {
-            table: [schema.to_frame()] for table, schema in SCHEMAS.items()
-        }
+        self._frames = {table: schema.to_frame() for table, schema in SCHEMAS.items()}
         self._seen, self._rows, self._marks, self._hidden = (Counter[str]() for _ in range(4))
         self._bad = 0
         self._operator = Known(_Operator, _Operator)
@@ -230,7 +228,7 @@ class Events:
             if "kind" in schema:
                 kinds = list(self._codes["kind"])
                 self._rows.subtract(kinds[each] for each in lost["kind"])
-        self._parts[table].append(found)
+        self._frames[table].extend(found)
         if table == "kernels":
             self._kernel.take(known)
 
@@ -302,7 +300,7 @@ class Events:
         """Return all that was kept; `name` is the file's, for the notes."""
         for table in SCHEMAS:
             self._take(table)
-        frames = {table: pl.concat(self._parts.pop(table)) for table in SCHEMAS}
+        frames = {table: self._frames.pop(table) for table in SCHEMAS}
         notes = []
         broken = sum(
             each.bad for each in (self._operator, self._launch, self._allocation, self._kernel)

@@ -93,6 +93,20 @@ def _numbered(found: list[Mark], prefix: str) -> list[tuple[int, int, int | str]
     ]
 
 
+def first(keys: pl.Series, asked: pl.Series) -> pl.Series:
+    """Return where each asked number stands first among the keys, null where it does not.
+
+    A join takes several times the memory.
+    """
+    places, known = keys.is_not_null().arg_true(), keys.drop_nulls()
+    if known.is_empty():
+        return pl.repeat(None, len(asked), dtype=pl.Int64, eager=True)
+    order = pl.Series(np.argsort(known.to_numpy(), kind="stable").astype(np.uint32))
+    found = known.gather(order).search_sorted(asked.fill_null(0)).clip(upper_bound=len(known) - 1)
+    rows = places.gather(order.gather(found)).cast(pl.Int64)
+    return rows.set((keys.gather(rows) != asked) | asked.is_null(), None)
+
+
 class Host:
     """The operators of a capture, each with its row in the table."""
 
@@ -106,16 +120,16 @@ class Host:
             marks: The steps and stages.
         """
         self._marks = marks
-        order = ("start_ns", -pl.col("duration_ns"))
-        self._table = operators.sort(order, maintain_order=True)
+        rows = nesting.order(operators["start_ns"], operators["duration_ns"])
+        self._table = operators if rows.is_sorted() else operators[rows]
         ranges = ("thread", "start_ns", "duration_ns")
         self._nest(pl.concat([self._table.select(ranges), frames.select(ranges)]))
 
     def _nest(self, ranges: pl.DataFrame) -> None:
         """Take the ranges of the operators, in the order of their rows, and of frames behind."""
-        order = ("thread", "start_ns", -pl.col("duration_ns"))
-        rows = ranges.select(pl.arg_sort_by(*order, maintain_order=True)).to_series()
+        rows = nesting.order(*(ranges[name] for name in ("start_ns", "duration_ns", "thread")))
         threads, starts, durations = (ranges[name].gather(rows) for name in ranges.columns)
+        del ranges
         holding = nesting.holders(
             threads.rle_id().to_numpy(), starts.to_numpy(), durations.to_numpy()
         )
@@ -188,11 +202,7 @@ class Host:
 
     def numbered(self, numbers: pl.Series) -> pl.Series:
         """Return the row of the operator with each number in its column `external`, else null."""
-        own = self._table.select("external").with_row_index("row").drop_nulls()
-        rows = own.group_by("external").agg(pl.col("row").min())
-        asked = pl.DataFrame({"external": numbers.cast(pl.Int64)})
-        found = asked.join(rows, on="external", how="left", maintain_order="left")
-        return found["row"].cast(pl.Int64)
+        return first(self._table["external"], numbers)
 
     def paths(self, rows: list[int]) -> tuple[list[list[str]], dict[int, int]]:
         """Return the distinct paths of names outwards, the first empty, and that of each row."""

@@ -6,11 +6,22 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 NONE: Final = -1
+_BLOCK: Final = 1 << 16
+"""As many ranges are looked at together: what that takes does not grow with a capture."""
 
 Times = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int32]
+
+
+def order(starts: pl.Series, durations: pl.Series, threads: pl.Series | None = None) -> pl.Series:
+    """Return the places of ranges by thread, then by start, of equal ones the longest first."""
+    keys = [-durations.to_numpy(), starts.to_numpy()]
+    if threads is not None:
+        keys.append(threads.to_numpy())
+    return pl.Series(np.lexsort(keys).astype(np.uint32))
 
 
 def holders(threads: npt.NDArray[np.uint32], starts: Times, durations: Times) -> Places:
@@ -24,10 +35,27 @@ def holders(threads: npt.NDArray[np.uint32], starts: Times, durations: Times) ->
 
     A range that reaches over the end of an open one ends that one: it holds nothing from there on.
     """
-    if not len(starts):
-        return np.zeros(0, np.int32)
-    found = _nested(threads, starts, durations)
-    return _one_by_one(threads, starts, durations) if found is None else found
+    found = np.full(len(starts), NONE, np.int32)
+    open_ = np.zeros(0, np.int32)
+    for begin in range(0, len(starts), _BLOCK):
+        block = np.arange(begin, min(begin + _BLOCK, len(starts)), dtype=np.int32)
+        places = np.concatenate((open_, block))
+        ranges = threads[places], starts[places], durations[places]
+        within = _nested(*ranges)
+        if within is None:
+            within = _one_by_one(*ranges)
+        found[block] = np.append(places, np.int32(NONE))[within[len(open_) :]]
+        open_ = _chain(found, int(block[-1]))
+    return found
+
+
+def _chain(found: Places, place: int) -> Places:
+    """Return the ranges that hold one, and itself: no others are open where it begins."""
+    chain = []
+    while place != NONE:
+        chain.append(place)
+        place = int(found[place])
+    return np.array(chain[::-1], np.int32)
 
 
 def _nested(threads: npt.NDArray[np.uint32], starts: Times, durations: Times) -> Places | None:
@@ -40,10 +68,10 @@ def _nested(threads: npt.NDArray[np.uint32], starts: Times, durations: Times) ->
     if int(starts.max()) + int(durations.max()) > np.iinfo(np.int64).max:
         return None
     span = int((starts + durations).max()) - first + 1
-    if (int(threads[-1]) + 1) * span > np.iinfo(np.int64).max:
+    if (int(threads[-1] - threads[0]) + 1) * span > np.iinfo(np.int64).max:
         return None
     # One thread after the other, as if it were a single one.
-    starts = threads * np.int64(span) + (starts - first)
+    starts = (threads - threads[0]) * np.int64(span) + (starts - first)
     ends = starts + durations
     holds = durations > 0
     depths = np.cumsum(holds, dtype=np.int32) - holds

@@ -18,6 +18,8 @@ from harness.readers.base import CaptureError
 _ROWS: Final = 200_000
 _HEAD: Final = 100
 _MAGIC: Final = b"SQLite format 3\0"
+_BROKEN: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What sqlite3 raises: the latter where a name, or its own message on one, is no UTF-8."""
 
 
 class Tables:
@@ -40,7 +42,7 @@ class Tables:
         """
         try:
             found = self._connection.execute(f"PRAGMA table_info({table})").fetchall()
-        except sqlite3.Error as error:
+        except _BROKEN as error:
             raise CaptureError(f"{self._name}: {error}") from error
         return [str(row[1]) for row in found]
 
@@ -57,7 +59,7 @@ class Tables:
                 # All of it names and conditions of ours.
                 query = f"SELECT {chosen} FROM {table}{condition}"  # noqa: S608
                 parts += (_frame(rows, known) for rows in self._batches(query))
-            except sqlite3.Error as error:
+            except _BROKEN as error:
                 read = sum(part.height for part in parts)
                 self.notes.append(f"{self._name}: {table}: {error}, after {read} rows")
         return (
@@ -79,7 +81,7 @@ class Tables:
         """Return the first column of what a query finds, as text; none if a table is absent."""
         try:
             return [str(value) for value, *_ in self._connection.execute(query)]
-        except sqlite3.Error:
+        except _BROKEN:
             # A table that this version of CANN does not write, or a file cut off.
             return []
 
@@ -97,7 +99,7 @@ def opened(path: Path) -> Iterator[Tables]:
     """
     try:
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
-    except sqlite3.Error as error:
+    except _BROKEN as error:
         raise CaptureError(f"{path.name}: {error}") from error
     with closing(connection):
         yield Tables(connection, path.name)

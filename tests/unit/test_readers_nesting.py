@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,12 +36,37 @@ def by_hand(ranges: list[tuple[int, int, int]]) -> list[int]:
     return found
 
 
-@given(RANGES)
+def in_order(ranges: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    return sorted(ranges, key=lambda each: (each[0], each[1], -each[2]))
+
+
+@given(RANGES, st.integers(1, 30))
 def test_any_ranges_are_held_as_a_look_at_each_says(
-    given_ranges: list[tuple[int, int, int]],
+    given_ranges: list[tuple[int, int, int]], block: int
 ) -> None:
-    ranges = sorted(given_ranges, key=lambda each: (each[0], each[1], -each[2]))
-    assert holders(ranges) == by_hand(ranges)
+    ranges = in_order(given_ranges)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nesting, "_BLOCK", block)
+        assert holders(ranges) == by_hand(ranges)
+
+
+@given(RANGES)
+def test_the_order_is_by_thread_then_start_the_longest_first(
+    ranges: list[tuple[int, int, int]],
+) -> None:
+    threads, starts, durations = (
+        pl.Series(each, dtype=pl.Int64) for each in ([r[n] for r in ranges] for n in range(3))
+    )
+    rows = nesting.order(starts, durations, threads).to_list()
+    assert [ranges[row] for row in rows] == in_order(ranges)
+    equal = [(a, b) for a, b in pairwise(rows) if ranges[a] == ranges[b]]
+    assert all(a < b for a, b in equal)
+
+
+def test_times_near_the_end_of_64_bits_are_looked_at_one_by_one() -> None:
+    end = (1 << 63) - 1
+    assert holders([(0, end - 10, 10), (0, end - 5, 5), (1, 0, end)]) == [-1, 0, -1]
+    assert holders([(0, end - 5, 40), (1, end - 5, 40)]) == [-1, -1]
 
 
 def test_ranges_that_nest_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
