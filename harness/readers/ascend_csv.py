@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -19,6 +19,7 @@ _BLANKS: Final = " \t\r\n"
 _FLOAT: Final = re.compile(r"\((us|ms|GB/s|MB/s|KB|MB|%)\)$|_(ratio|rate)$|^(Hit|Miss) Rate$")
 _WHOLE: Final = re.compile(r"(cycles|_fops|_hit|_miss|_miss_allocate|_victim)$")
 _SHOWN: Final = 3
+_BLOCK: Final = 16 << 20
 _BARE: Final = "\0bare"
 """The column, for as long as a file is read, that tells whether the last cell of a row is empty."""
 
@@ -84,27 +85,66 @@ def _read(
     exact: Sequence[pl.Expr] = (),
 ) -> Csv:
     try:
-        # Batch by batch: neither the file nor the texts of times are ever whole in memory.
-        *others, last = types
-        cells = pl.col(last).str.strip_chars(_BLANKS)
-        rows = pl.scan_csv(
-            path,
-            # polars fills rows that are too short: their last cell is null before N/A is.
-            schema_overrides={**types, last: pl.String()},
-            null_values=None if nothing is None else dict.fromkeys(others, nothing),
-        ).with_columns(cells.replace(nothing, None).cast(types[last]), cells.is_null().alias(_BARE))
-        table = rows.with_columns(exact).collect(engine="streaming")
-    except (PolarsError, OSError, UnicodeDecodeError):
+        table = _whole_rows(path, types, nothing, exact)
+    except (PolarsError, OSError, UnicodeDecodeError, csv.Error):
         table = None
     if (
         table is None
-        or table.columns != [*types, _BARE]
         or not _ends_with_a_line(path)
         or (table[_BARE].any() and _is_ragged(path, len(types)))
     ):
         found = _by_line(path, types, nothing)
         return Csv(found.table.with_columns(exact), found.notes)
     return Csv(table.drop(_BARE), [])
+
+
+def _whole_rows(
+    path: Path, types: dict[str, pl.DataType], nothing: str | None, exact: Sequence[pl.Expr]
+) -> pl.DataFrame | None:
+    """Read block by block: neither the file nor the texts of times are ever whole in memory.
+
+    None if the header is more than the first line. Raises polars' errors, and csv's.
+    """
+    *others, last = types
+    # polars fills rows that are too short: their last cell is null before N/A is.
+    schema = pl.Schema({**types, last: pl.String()})
+    empty = None if nothing is None else dict.fromkeys(others, nothing)
+    cells = pl.col(last).str.strip_chars(_BLANKS)
+    ends = cells.replace(nothing, None).cast(types[last]), cells.is_null().alias(_BARE)
+    parts = [schema.to_frame().with_columns(*ends).with_columns(exact)]
+    with path.open("rb") as file:
+        if list(csv.reader([file.readline().decode("utf-8-sig")])) != [list(types)]:
+            return None
+        for block in _blocks(file):
+            rows = pl.read_csv(block, has_header=False, schema=schema, null_values=empty)
+            parts.append(rows.with_columns(*ends).with_columns(exact))
+    return pl.concat(parts)
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    """Yield as many whole rows as fit; what follows the last end of a line comes last."""
+    pending = b""
+    while block := file.read(_BLOCK):
+        pending += block
+        if end := _last_end(pending):
+            yield pending[:end]
+            pending = pending[end:]
+    if pending:
+        yield pending
+
+
+def _last_end(data: bytes) -> int:
+    """Return where the last whole row ends, 0 if none does.
+
+    Lines end within quotes, too; where a row ends, as many quotes were closed as opened.
+    """
+    end = data.rfind(b"\n") + 1
+    quotes = data.count(b'"', 0, end)
+    while end and quotes % 2:
+        before = data.rfind(b"\n", 0, end - 1) + 1
+        quotes -= data.count(b'"', before, end)
+        end = before
+    return end
 
 
 def _is_ragged(path: Path, cells: int) -> bool:
