@@ -14,7 +14,7 @@ from harness.checks import npu
 from harness.kineto import HostRange
 from harness.readers import ascend
 from harness.readers.ascend_db import AscendDb, counter_name
-from harness.readers.base import Origin, Reading
+from harness.readers.base import CaptureError, Origin, Reading
 from harness.readers.sqlite_tables import opened
 from harness.readers.stacks import stack_id
 from tests.unit.test_readers_text import column, folder
@@ -251,6 +251,65 @@ def test_a_damaged_table_gives_what_could_be_read(tmp_path: Path) -> None:
     assert reading.notes == (
         f"{path.name}: PYTORCH_CALLCHAINS: database disk image is malformed, after 0 rows",
     )
+
+
+def changed(root: Path, place: tuple[str, int, str], value: Any, leave: Iterable[str] = ()) -> Path:
+    """Make a capture with another value at a table, a row and a column."""
+    table, row, column = place
+    tables = {name: each for name, each in capture_tables().items() if name not in leave}
+    columns, rows = tables[table]
+    at = columns.split(", ").index(column)
+    hostile = [*rows]
+    hostile[row] = (*rows[row][:at], value, *rows[row][at + 1 :])
+    capture = folder(root, {})
+    write(
+        capture / "ASCEND_PROFILER_OUTPUT" / "ascend_pytorch_profiler_3.db",
+        tables | {table: (columns, hostile)},
+    )
+    return capture
+
+
+NO_TIMES = [None, "", "1e999", 1 << 62, -(1 << 63), float("nan"), b"\xff"]
+
+
+@pytest.mark.parametrize("value", NO_TIMES)
+@pytest.mark.parametrize("name", ["startNs TEXT", "endNs TEXT"])
+def test_a_call_without_its_times_is_counted_and_left_out(
+    tmp_path: Path, name: str, value: Any
+) -> None:
+    reading = read(changed(tmp_path, ("PYTORCH_API", 3, name), value))
+    assert column(reading.frames["operators"], "name") == ["aten::linear", "aten::item"]
+    coverage = reading.coverage["cpu_op"]
+    assert (coverage.seen, coverage.rows, coverage.marks) == (5, 2, 2)
+    assert "PYTORCH_API: 1 calls without start and end" in reading.notes
+
+
+@pytest.mark.parametrize("value", NO_TIMES)
+def test_a_kernel_without_its_times_is_counted_and_left_out(tmp_path: Path, value: Any) -> None:
+    reading = read(changed(tmp_path, ("TASK", 1, "startNs"), value))
+    assert set(column(reading.frames["kernels"], "name")) == {"MatMul_1", "hcom_allReduce__586_0_1"}
+    assert (reading.coverage["kernel"].seen, reading.coverage["kernel"].rows) == (3, 2)
+    assert "TASK: 1 kernels without start and end" in reading.notes
+
+
+@pytest.mark.parametrize("value", [1 << 31, 1 << 62, -(1 << 63), "npu"])
+def test_a_device_that_cannot_be_one_is_null(tmp_path: Path, value: Any) -> None:
+    reading = read(changed(tmp_path, ("TASK", 0, "deviceId"), value))
+    device = reading.frames["kernels"].filter(name="MatMul_1")["device"]
+    assert device.to_list() == [None]
+
+
+def test_a_step_without_its_times_is_no_step(tmp_path: Path) -> None:
+    capture = changed(tmp_path, ("STEP_TIME", 0, "endNs"), None, leave=["PYTORCH_API"])
+    assert column(read(capture).frames["kernels"], "step") == [None] * 3
+
+
+def test_a_name_that_is_no_utf8_is_an_error_of_ours(tmp_path: Path) -> None:
+    capture = made(tmp_path)
+    path = capture / "ASCEND_PROFILER_OUTPUT" / "ascend_pytorch_profiler_3.db"
+    path.write_bytes(path.read_bytes().replace(b"opName, startNs", b'op"am\xbd, startNs'))
+    with pytest.raises(CaptureError, match=path.name):
+        read(capture)
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])

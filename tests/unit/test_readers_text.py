@@ -13,7 +13,7 @@ import pytest
 
 from harness import readings
 from harness.kineto import HostRange
-from harness.readers import READERS
+from harness.readers import READERS, ascend_trace
 from harness.readers.ascend_text import AscendText
 from harness.readers.base import Origin, Reading
 from harness.readers.stacks import stack_id
@@ -250,6 +250,16 @@ def test_a_kernel_without_operator_belongs_to_the_step_of_the_drivers_call(tmp_p
     kernels = read(folder(tmp_path, files)).frames["kernels"]
     last = kernels.select("operator", "step", "stage", "correlation").row(3)
     assert last == (None, 7, "forward", None)
+
+
+@pytest.mark.parametrize(
+    ("label", "device"), [("NPU 5", 5), ("5", 5), ("NPU 2147483648", NPU & 31), ("NPU \u0665", 0)]
+)
+def test_a_label_tells_the_device_if_it_can_be_one(tmp_path: Path, label: str, device: int) -> None:
+    path = tmp_path / "trace_view.json"
+    path.write_text(json.dumps([*EVENTS, *process(NPU, "Ascend Hardware", label)]))
+    arrived = ascend_trace.read(path).arrived[ascend_trace.TASK]
+    assert set(arrived["device"]) == {device}
 
 
 def test_coverage_counts_what_became_rows_and_marks(tmp_path: Path) -> None:
