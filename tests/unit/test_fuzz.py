@@ -1,8 +1,9 @@
 """Whatever is done to a capture's files: our own errors, and never another one.
 
-Some thousand damages of every format: bytes changed, left out and put in, files cut off, values of
-JSON, cells of tables and rows of databases replaced by hostile ones. `harness.intake` reads them;
-a part goes all the way to the summary.
+Thousands of damages: bytes changed, left out and put in, files cut off, values of JSON, cells of
+tables and rows of databases replaced by hostile ones. `harness.intake` reads them; a part goes all
+the way to the summary. They are the same in every run; ``HARNESS_FUZZ=N`` makes N of each format,
+others in every run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,14 +33,15 @@ from tests.unit.test_readers_chrome import event, kernel, launch
 from tests.unit.test_readers_db import MOVED, Tables, capture_tables, write
 from tests.unit.test_readers_text import EVENTS, HEADER, KERNELS, folder
 
-EXAMPLES = 120
+LONG = int(os.environ.get("HARNESS_FUZZ", "0"))
+EXAMPLES = LONG or 200
 """Of each format."""
-WHOLE_WAY = 15
+WHOLE_WAY = LONG // 10 or 15
 FAST = settings(
     max_examples=EXAMPLES,
     deadline=None,
     database=None,
-    derandomize=True,
+    derandomize=not LONG,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
