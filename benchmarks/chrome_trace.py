@@ -208,8 +208,10 @@ def main() -> None:
         _child(options.child[0], Path(options.child[1]))
         return
     with tempfile.TemporaryDirectory() as folder:
-        paths = {"harness": options.trace}
-        if options.trace is None:
+        paths: dict[str, Path] = {}
+        if options.trace:
+            paths["harness"] = options.trace.resolve()
+        else:
             for name, count in (("harness", options.events), ("twice", 2 * options.events)):
                 paths[name] = Path(folder) / f"{name}.json{'.gz' if options.packed else ''}"
                 _write(paths[name], count, packed=options.packed)
