@@ -172,7 +172,7 @@ def join_parts(parts_dir: Path, out_dir: Path) -> None:
     parts = sorted(folders, key=lambda path: int(path.name))
     for name in SCHEMAS:
         files = [path for part in parts if (path := part / f"{name}.parquet").exists()]
-        frames = [empty(name), *map(pl.read_parquet, files)]
+        frames = [empty(name).lazy(), *map(pl.scan_parquet, files)]
         # Relaxed: a column of the profiler's own may be whole numbers here and null there.
         table = pl.concat(frames, how="diagonal_relaxed")
         if name == "stacks":

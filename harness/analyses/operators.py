@@ -14,8 +14,9 @@ def hot_operators(capture: Capture) -> pl.DataFrame:
     Columns: name, input_shapes, count, self_ns, mean_ns (of the whole duration), device_ns, flops
     (sums; null where nothing has them), share (of all self time, 0 to 1).
     """
+    columns = ("step", "name", "input_shapes", "self_ns", "duration_ns", "device_ns", "flops")
     return (
-        within_steps(capture.tables["operators"])
+        within_steps(capture.tables["operators"].select(columns))
         .group_by("name", "input_shapes")
         .agg(
             pl.len().alias("count"),
@@ -36,7 +37,7 @@ def stage_times(capture: Capture) -> pl.DataFrame:
     """
     order = {name: place for place, name in enumerate(capture.outcome.stages)}
     return (
-        within_steps(capture.tables["operators"])
+        within_steps(capture.tables["operators"].select("step", "stage", "self_ns"))
         .group_by("stage")
         .agg(pl.len().alias("operators"), pl.col("self_ns").sum())
         .with_columns(share("self_ns"))

@@ -13,6 +13,7 @@ from harness.records import Capture, Timing
 LONGEST: Final = 50
 """Gaps that are kept of each device."""
 _STEP: Final = (*DEVICE, "step")
+_RANGE: Final = (*_STEP, "start_ns", "duration_ns")
 
 
 def step_times(capture: Capture) -> dict[str, Timing]:
@@ -42,7 +43,7 @@ def step_breakdown(capture: Capture) -> pl.DataFrame:
     communicate, copies included); communication_ns (under communication alone, not overlapped);
     overlapped_ns (under both: part of compute_ns); free_ns (of the span, under none).
     """
-    kernels = within_steps(capture.tables["kernels"])
+    kernels = within_steps(capture.tables["kernels"].select(*_RANGE, "name", "core"))
     moving = communicates(kernels)
     busy = union(kernels, _STEP)
     computing, communicating = (
@@ -86,10 +87,11 @@ def device_gaps(capture: Capture) -> pl.DataFrame:
     (the kernel that ended the gap), operator (the innermost one that was open when the gap began,
     on the thread that launched `after`; null if there was none or that thread is not known).
     """
+    kernels = within_steps(capture.tables["kernels"].select(*_RANGE, "name", "operator"))
     ends = pl.col("end_ns")
     latest = pl.col("covered_ns").is_null() | (ends > pl.col("covered_ns"))
     gaps = (
-        with_ends(within_steps(capture.tables["kernels"]), _STEP)
+        with_ends(kernels, _STEP)
         .with_columns(
             before=pl.when(latest).then("name").forward_fill().shift(1).over(_STEP),
         )

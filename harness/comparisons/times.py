@@ -125,7 +125,8 @@ def self_times(capture: Capture) -> Differs:
     calls take their time from the operators around them and have no rows: with them, self times
     add up to no more than that.
     """
-    operators = capture.tables["operators"].filter(pl.col("self_ns").is_not_null())
+    columns = (*_THREAD, "start_ns", "duration_ns", "self_ns")
+    operators = capture.tables["operators"].select(columns).drop_nulls("self_ns")
     if operators.is_empty():
         raise DoesNotApplyError("there are no operators")
     # An operator within another one ends within it: readers nest no others.
