@@ -66,6 +66,25 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "harness", *words]
 
 
+def started(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Start the command in a process group of its own, as a terminal does."""
+    return subprocess.Popen(
+        command(*words),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ended(process: subprocess.Popen[str], folder: Path, limit_s: int = LIMIT_S) -> Run:
+    """Wait for a command that was started there."""
+    out, err = process.communicate(timeout=limit_s)
+    return Run(process.returncode, out, err, folder)
+
+
 Harness = Callable[..., Run]
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import LIMIT_S, Harness, Run, command, environment
+from tests.conftest import LIMIT_S, Harness, Run, ended, started
 
 # Of the default run: calls 1-2 warm up, 3-7 are the baseline, 8 warms up the profiler, 9-11 are
 # recorded.
@@ -105,23 +104,14 @@ def test_child_that_ignores_the_limit_is_killed(harness: Harness, user_module: s
 
 def interrupted(folder: Path, sent: signal.Signals, *words: str) -> Run:
     """Start a run, and send a signal while its second recorded step sleeps."""
-    with subprocess.Popen(
-        command(*words),
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    with started(folder, *words) as process:
         assert process.stderr is not None
         while "recording" not in process.stderr.readline():
             pass
         time.sleep(0.5)
         # A terminal sends Ctrl-C to the whole process group; the child must take it once.
         os.killpg(process.pid, sent)
-        out, err = process.communicate(timeout=LIMIT_S)
-    return Run(process.returncode, out, err, folder)
+        return ended(process, folder)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

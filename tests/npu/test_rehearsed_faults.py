@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from harness.emulator.build import Emulator
-from tests.conftest import LIMIT_S, TINY_MLP, Run, command, environment, run_harness
+from tests.conftest import TINY_MLP, ended, run_harness, started
 from tests.npu.rehearsing import undelivered
 
 
@@ -147,23 +146,15 @@ def test_an_analysis_past_its_limit_is_exit_3_and_read_tries_again(tmp_path: Pat
 
 def test_ctrl_c_during_the_analysis_keeps_what_was_recorded(tmp_path: Path) -> None:
     words = ["rehearse", *TINY_MLP, "rehearsal.faults.slow_analysis_s=20"]
-    with subprocess.Popen(
-        command(*words),
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
+    with started(tmp_path, *words) as running:
         assert running.stderr is not None
         for line in running.stderr:
             if line.startswith("analysis by torch_npu"):
                 break
         time.sleep(1)
         running.send_signal(signal.SIGINT)
-        out, _ = running.communicate(timeout=LIMIT_S)
-    assert running.returncode == 130, out
-    run = Run(130, out, "", tmp_path)
+        run = ended(running, tmp_path)
+    assert run.code == 130, run.out
     assert (run.record.status, run.record.verdict) == ("interrupted", "pending")
     assert list(run.latest.glob("raw/*_ascend_pt/PROF_*"))
     read = run_harness(tmp_path, "read", "outputs/latest")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 
 from harness.emulator.build import Emulator
 from harness.records import COUNTERS, SWEEP_FILE, SweepRecord
-from tests.conftest import TINY_MLP, Run, command, environment, read_record
+from tests.conftest import TINY_MLP, Run, ended, read_record, started
 
 LIMIT_S = 900
 AIC_METRICS = COUNTERS[0]
@@ -31,22 +30,6 @@ VICTIM = "MemoryUB"
 def built(emulator: Emulator) -> Emulator:
     """Compile it once, outside of the runs."""
     return emulator
-
-
-def started(folder: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*words),
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def ended(process: subprocess.Popen[str], folder: Path) -> Run:
-    out, err = process.communicate(timeout=LIMIT_S)
-    return Run(process.returncode, out, err, folder)
 
 
 def sweep_of(run: Run) -> SweepRecord:
@@ -74,7 +57,7 @@ def killed_half_way(folder: Path) -> Run:
         assert time.monotonic() < until
         time.sleep(0.02)
     os.kill(child, signal.SIGKILL)
-    return ended(process, folder)
+    return ended(process, folder, LIMIT_S)
 
 
 class Both(msgspec.Struct):
@@ -99,7 +82,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     folder = tmp_path_factory.mktemp("groups")
     first = killed_half_way(folder)
     sweep, at = sweep_of(first), recorded(first)
-    return Both(first, sweep, at, ended(started(folder, *ALL), folder))
+    return Both(first, sweep, at, ended(started(folder, *ALL), folder, LIMIT_S))
 
 
 def test_a_job_that_is_killed_costs_itself_alone(both: Both) -> None:
@@ -162,6 +145,7 @@ def test_a_group_that_cann_lacks_is_a_named_job_and_the_rest_go_on(tmp_path: Pat
             "rehearsal.faults.missing_features=[MemoryAccess]",
         ),
         tmp_path,
+        LIMIT_S,
     )
     assert run.code == 3, run.err
     lacking, there = sweep_of(run).jobs
