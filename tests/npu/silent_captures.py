@@ -278,7 +278,7 @@ ANALYSES = [
     demanded(
         "a warm-up whose kernels run on into the recorded steps",
         "asynchronous_warmup",
-        {"kernels": 50, "with a step": 0},
+        {"kernels": 10, "with a step": 0},
         f"{P}.schedule",
     ),
     demanded(

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch_npu
 from torch_npu import profiler
 from torch_npu.profiler.profiler import analyse
@@ -92,8 +93,12 @@ def asynchronous_warmup(folder: Path) -> dict[str, Any]:
         on_trace_ready=handler(folder),
         experimental_config=experimental(),
     )
+    # Each takes the emulator long enough for the host to be at the next step before the first ends.
+    matrix = torch.ones(512, 512, device="npu")
+    torch_npu.npu.synchronize()
     with running:
-        multiply(times=50, size=256)
+        for _ in range(10):
+            torch.mm(matrix, matrix)
         running.step()
         torch_npu.npu.synchronize()
         running.step()
