@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness import jobs, rendering
+from harness import folders, jobs, rendering
 from harness.command import ERR, OUT, Command, all_problems, composed, refuse
 from harness.compose import CONF, Composition, choices, identity, request_of
 from harness.config import Request
@@ -77,7 +77,7 @@ def _single(command: Command, composition: Composition) -> ExitCode:
 
 def _occupied(overrides: Sequence[str]) -> list[Problem]:
     """Refuse to overwrite an earlier run in a folder that the user chose."""
-    folders = [text.partition("=")[2] for text in overrides if text.startswith("hydra.run.dir=")]
+    given = [text.partition("=")[2] for text in overrides if text.startswith("hydra.run.dir=")]
     return [
         Problem(
             setting="hydra.run.dir",
@@ -85,13 +85,20 @@ def _occupied(overrides: Sequence[str]) -> list[Problem]:
             allowed="there is a run in this folder already, and it would be lost",
             fix="choose another folder, or remove this one",
         )
-        for folder in folders[-1:]
+        for folder in given[-1:]
         if (Path(folder) / RUN_FILE).exists()
     ]
 
 
 def _sweep(command: Command, composition: Composition) -> ExitCode:
     folder = jobs.sweep_folder(command.overrides, composition, identity(composition))
+    folders.make(folder, "hydra.sweep.dir")
+    with folders.held(folder, ERR.print):
+        return _held_sweep(command, composition, folder)
+
+
+def _held_sweep(command: Command, composition: Composition, folder: Path) -> ExitCode:
+    """Run a sweep in a folder that is its own."""
     fixed = jobs.fixed_keys(composition)
     overrides = [
         *command.overrides,
