@@ -111,7 +111,9 @@ def compose_jobs(
             varied = {_key(each) for each in [*written, *kept] if each.is_sweep_override()}
             foreign = dict(_foreign(first, both, varied))
             found += foreign.values()
-            both = [each for each in both if _key(each) not in foreign]
+            # What else the sweep's file sets is for those settings.
+            without = {*foreign, *(["sweep"] if foreign else [])}
+            both = [each for each in both if _key(each) not in without]
             swept = tuple(dict.fromkeys(_key(each) for each in both if _key(each) in varied))
             # As Hydra does: of two that set the same, the last one counts.
             batches = BasicSweeper.split_arguments(both, max_batch_size=None)[0]

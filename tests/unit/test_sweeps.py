@@ -127,6 +127,7 @@ def test_what_is_forced_in_beside_a_sweep_is_refused() -> None:
         (("+sweep=aic_metrics", "device=cuda"), "+sweep", "aic_metrics", "device=npu, or"),
         ((f"{AIC}=Memory,L2Cache", "device=cpu"), AIC, "Memory,L2Cache", "device=npu, or"),
         ((f"{CUPTI}=[a],[b]",), CUPTI, "[a],[b]", "device=cuda"),
+        (("+sweep=cupti_metrics",), "+sweep", "cupti_metrics", "device=cuda"),
         (("+sweep=performance_events", "device=npu"), "+sweep", "performance_events", "device=cpu"),
     ],
 )
