@@ -34,12 +34,10 @@ Jobs = Sequence[tuple[SweepJob, RunRecord | None]]
 """Each expected job, and its record if it left one."""
 
 
-def sweep_folder(overrides: Sequence[str], composition: Composition, digest: str) -> Path:
+def sweep_folder(composition: Composition, digest: str) -> Path:
     """Return where the sweep's results lie: the same for the same command."""
-    for text in overrides:
-        key, _, value = text.lstrip("+").partition("=")
-        if key == "hydra.sweep.dir":
-            return Path(value)
+    if composition.folder:
+        return Path(composition.folder)
     request = composition.jobs[0].request
     assert request is not None
     return OUTPUTS / "sweeps" / f"{request.name}-{digest}"

@@ -264,3 +264,15 @@ def test_a_second_harness_is_kept_out_of_a_sweep_that_runs(
     # The lock has ended with its process.
     (tmp_path / "go").touch()
     assert harness(*words).code == 0
+
+
+def test_a_folder_that_cannot_be_written_is_refused(harness: Harness, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for words in (
+        ("hydra.run.dir=file",),
+        ("hydra.run.dir=file/one",),
+        ("-m", "seed=1,2", "hydra.sweep.dir=file"),
+    ):
+        run = harness(*TINY_MLP, *words)
+        assert run.code == 2, run.err
+        assert "results cannot be written there" in run.err

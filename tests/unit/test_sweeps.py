@@ -114,6 +114,26 @@ def test_another_request_has_another_folder(changed: str) -> None:
     assert identity(swept(*NPU, changed)) != identity(swept(*NPU))
 
 
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        ("hydra.sweep.dir=a/${name}", "a/harness"),
+        ("++hydra.sweep.dir='a b'", "a b"),
+        (r"hydra.sweep.dir='a,b=\'1\''", "a,b='1'"),
+        ("seed=1", "outputs/sweeps/harness-0"),
+    ],
+)
+def test_results_lie_where_hydra_puts_them(given: str, folder: str) -> None:
+    composition = swept(given, "workload.width=8,16", "workload=mlp", multirun=True)
+    assert str(jobs.sweep_folder(composition, "0")) == folder
+
+
+def test_folder_that_is_known_later_is_refused() -> None:
+    problem = refused("hydra.sweep.dir=${hydra:job.name}", "seed=1,2", multirun=True)
+    assert problem.setting == "hydra.sweep.dir"
+    assert problem.allowed.startswith("it must be known before the run")
+
+
 def test_what_is_forced_in_beside_a_sweep_is_refused() -> None:
     problem = refused(*NPU, f"++{AIC}=Memory")
     assert (problem.setting, problem.given) == (f"++{AIC}", "Memory")
