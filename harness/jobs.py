@@ -273,13 +273,14 @@ def _columns(swept: Iterable[str]) -> Mapping[str, type[pl.DataType]]:
 
 
 def _device_time(job: Path) -> int | None:
-    """Return how long devices are under kernels in a step; None where no step has any."""
+    """Return how long devices are under kernels in a step; None where none is told."""
     path = job / "analyses" / "step_breakdown.parquet"
-    if not path.exists():
-        return None
     busy = pl.col("compute_ns") + pl.col("communication_ns")
-    steps = pl.read_parquet(path).filter(pl.col("step").is_not_null())
-    times = steps.group_by("step").agg(busy.sum())["compute_ns"].to_list()
+    try:
+        steps = pl.read_parquet(path).filter(pl.col("step").is_not_null())
+        times = steps.group_by("step").agg(busy.sum())["compute_ns"].to_list()
+    except (OSError, pl.exceptions.PolarsError):
+        return None
     return round(median(times)) if times else None
 
 

@@ -264,6 +264,17 @@ def test_a_job_that_left_nothing_is_named_and_has_failed(tmp_path: Path) -> None
     assert section.notes[-1].endswith("runs 2 jobs")
 
 
+def test_a_broken_table_of_a_job_costs_its_figure_alone(tmp_path: Path) -> None:
+    composition = swept("seed=1,2", multirun=True)
+    for number in (0, 1):
+        leave(tmp_path, composition, number)
+    analyses = tmp_path / "seed=1" / "analyses"
+    analyses.mkdir()
+    (analyses / "step_breakdown.parquet").write_bytes(b"")
+    found = jobs.end(tmp_path, composition)
+    assert jobs.exit_code(found) == ExitCode.OK
+
+
 def test_the_result_of_another_request_is_no_result(tmp_path: Path) -> None:
     composition = swept("seed=1,2", multirun=True)
     leave(tmp_path, composition, 0, request_hash="another")
