@@ -296,6 +296,10 @@ def link_latest(folder: Path) -> None:
     if not target.is_relative_to(outputs):
         return
     outputs.mkdir(exist_ok=True)
+    latest = outputs / "latest"
+    if latest.is_dir() and not latest.is_symlink():
+        # Someone's own.
+        return
     unfinished = outputs / f".latest.{os.getpid()}"
     unfinished.symlink_to(target.relative_to(outputs), target_is_directory=True)
-    unfinished.replace(outputs / "latest")
+    unfinished.replace(latest)
