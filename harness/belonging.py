@@ -56,6 +56,8 @@ def candidates(paths: Sequence[Path]) -> list[Candidate]:
 
     Raises `RefusedError` for what is neither.
     """
+    if problems := list(_no_folders(paths)):
+        raise RefusedError(problems)
     if len(paths) == 1 and not (paths[0] / RUN_FILE).exists():
         return _of_a_sweep(paths[0])
     found = [Candidate(folder=path, record=_record(path)) for path in paths]
@@ -67,6 +69,16 @@ def candidates(paths: Sequence[Path]) -> list[Candidate]:
     if refused:
         raise RefusedError(refused)
     return found
+
+
+def _no_folders(paths: Sequence[Path]) -> Iterator[Problem]:
+    known: dict[Path, Path] = {}
+    for path in paths:
+        if not path.is_dir():
+            why = "this is no folder" if path.exists() else "there is no such folder"
+            yield _neither(path, why)
+        elif (first := known.setdefault(path.resolve(), path)) is not path:
+            yield _neither(path, f"this run is given twice, as {first}, too")
 
 
 def _of_a_sweep(folder: Path) -> list[Candidate]:
@@ -108,13 +120,13 @@ def chosen(found: Sequence[Candidate], match: Match) -> Chosen:
     for each in sorted(found, key=lambda each: str(each.folder)):
         table, why = _usable(each, layout)
         if each.record is None or table is None:
-            left.append(LeftOut(folder=each.folder.name, why=why))
+            left.append(LeftOut(folder=_name(each.folder), why=why))
         else:
             kept.append((each, each.record, table))
     records = [record for _, record, _ in kept]
     if len(kept) < _AT_LEAST:
         raise RefusedError([_too_few(len(kept), left)])
-    labels = _labels(records, [each.folder.name for each, _, _ in kept])
+    labels = _labels(records, [_name(each.folder) for each, _, _ in kept])
     problems = list(_differences(records, labels))
     if match == "aligned" and any(record.source for record in records):
         problems.append(_unknown_program())
@@ -130,6 +142,10 @@ def chosen(found: Sequence[Candidate], match: Match) -> Chosen:
         left_out=tuple(left),
         notes=tuple(_notes(records, labels)),
     )
+
+
+def _name(folder: Path) -> str:
+    return folder.name if folder.name not in {"", ".."} else folder.resolve().name
 
 
 def _layout(records: Iterator[RunRecord] | Sequence[RunRecord]) -> Layout:
@@ -154,8 +170,12 @@ def _usable(each: Candidate, layout: Layout) -> tuple[pl.DataFrame | None, str]:
     path = each.folder / "tables" / f"{layout.table}.parquet"
     if not path.exists():
         return None, f"it has no {layout.table}"
-    table = pl.read_parquet(path)
-    if table["step"].is_null().all():
+    try:
+        table = pl.read_parquet(path)
+        steps = table["step"]
+    except (OSError, pl.exceptions.PolarsError) as error:
+        return None, f"its tables/{path.name} cannot be read: {error}"
+    if steps.is_null().all():
         return None, f"it has no {layout.table} of any step"
     return table, ""
 
@@ -172,9 +192,12 @@ def _labels(records: Sequence[RunRecord], names: Sequence[str]) -> list[str]:
     found: list[str] = []
     for record, name in zip(records, names, strict=True):
         parts = [_text(record.requested.get(key)) for key in asked]
-        label = "+".join(filter(None, parts)) or name
-        same = sum(each.partition("#")[0] == label for each in found)
-        found.append(f"{label}#{same + 1}" if same else label)
+        label = own = "+".join(filter(None, parts)) or name
+        number = 1
+        while label in found:
+            number += 1
+            label = f"{own}#{number}"
+        found.append(label)
     return found
 
 

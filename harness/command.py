@@ -62,7 +62,7 @@ def parse(words: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[Command, str
     verb = next((word for word in bare if word in verbs), "")
     if verb and verbs[verb].paths:
         # The folder of a sweep's job has "=" in its name.
-        bare = [word for word in positional if word in bare or Path(word).exists()]
+        bare = [word for word in positional if word in bare or _is_path(word)]
     paths = [word for word in bare if word != verb] if verb and verbs[verb].paths else []
     unknown = [word for word in bare if word not in verbs and word not in paths]
     if unknown or len(bare) - len(paths) > 1:
@@ -121,6 +121,17 @@ def parse(words: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[Command, str
             ]
         )
     return Command(flags, tuple(options), overrides, tuple(paths)), verb
+
+
+def _is_path(word: str) -> bool:
+    """Tell a path with "=" in it, there or not, from a setting of a verb that takes paths."""
+    if "/" in word.partition("=")[0]:
+        return True
+    try:
+        return Path(word).exists()
+    except OSError:
+        # Longer than a file's name may be.
+        return False
 
 
 def composed(command: Command) -> Composition:

@@ -72,6 +72,8 @@ class Composition(Struct, frozen=True, kw_only=True):
     """What is wrong with the command line itself; concerns every job."""
     unswept: dict[str, Any] = {}
     """The configuration without the swept settings, as far as there is one."""
+    folder: str = ""
+    """Where the results go, as Hydra reads it; "" if nothing says where those of a sweep go."""
 
 
 def compose_jobs(
@@ -111,7 +113,9 @@ def compose_jobs(
             varied = {_key(each) for each in [*written, *kept] if each.is_sweep_override()}
             foreign = dict(_foreign(first, both, varied))
             found += foreign.values()
-            both = [each for each in both if _key(each) not in foreign]
+            # What else the sweep's file sets is for those settings.
+            without = {*foreign, *(["sweep"] if foreign else [])}
+            both = [each for each in both if _key(each) not in without]
             swept = tuple(dict.fromkeys(_key(each) for each in both if _key(each) in varied))
             # As Hydra does: of two that set the same, the last one counts.
             batches = BasicSweeper.split_arguments(both, max_batch_size=None)[0]
@@ -120,13 +124,39 @@ def compose_jobs(
             swept = ()
             batches = [[str(override.input_line) for override in fixed]]
         jobs = tuple(composer.job(batch) for batch in batches)
+        folder = _folder(first, multirun=multirun)
+        if isinstance(folder, Problem):
+            return _refused(multirun, [*found, folder])
     return Composition(
         multirun=multirun,
         swept=swept,
+        folder=folder,
         jobs=jobs,
         problems=tuple(found),
         unswept={} if isinstance(base, Problem) else _unresolved(base),
     )
+
+
+_UNSAID: Final = "outputs/sweeps/${name}"
+"""The folder of conf/config.yaml, to which the harness adds what tells sweeps apart."""
+
+
+def _folder(config: DictConfig, *, multirun: bool) -> str | Problem:
+    """Return where Hydra puts results: its own setting may be quoted, forced, or in a file."""
+    mode = "sweep" if multirun else "run"
+    written = OmegaConf.to_container(config.hydra[mode], resolve=False)
+    assert isinstance(written, dict)
+    if written["dir"] == _UNSAID:
+        return ""
+    try:
+        return str(config.hydra[mode].dir)
+    except OmegaConfBaseException as error:
+        return Problem(
+            setting=f"hydra.{mode}.dir",
+            given=str(written["dir"]),
+            allowed="it must be known before the run: " + " ".join(str(error).split()).rstrip("."),
+            fix=f"hydra.{mode}.dir=FOLDER, without what Hydra knows later",
+        )
 
 
 def setting_of(override: str) -> str:

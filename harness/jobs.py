@@ -34,12 +34,10 @@ Jobs = Sequence[tuple[SweepJob, RunRecord | None]]
 """Each expected job, and its record if it left one."""
 
 
-def sweep_folder(overrides: Sequence[str], composition: Composition, digest: str) -> Path:
+def sweep_folder(composition: Composition, digest: str) -> Path:
     """Return where the sweep's results lie: the same for the same command."""
-    for text in overrides:
-        key, _, value = text.lstrip("+").partition("=")
-        if key == "hydra.sweep.dir":
-            return Path(value)
+    if composition.folder:
+        return Path(composition.folder)
     request = composition.jobs[0].request
     assert request is not None
     return OUTPUTS / "sweeps" / f"{request.name}-{digest}"
@@ -275,13 +273,14 @@ def _columns(swept: Iterable[str]) -> Mapping[str, type[pl.DataType]]:
 
 
 def _device_time(job: Path) -> int | None:
-    """Return how long devices are under kernels in a step; None where no step has any."""
+    """Return how long devices are under kernels in a step; None where none is told."""
     path = job / "analyses" / "step_breakdown.parquet"
-    if not path.exists():
-        return None
     busy = pl.col("compute_ns") + pl.col("communication_ns")
-    steps = pl.read_parquet(path).filter(pl.col("step").is_not_null())
-    times = steps.group_by("step").agg(busy.sum())["compute_ns"].to_list()
+    try:
+        steps = pl.read_parquet(path).filter(pl.col("step").is_not_null())
+        times = steps.group_by("step").agg(busy.sum())["compute_ns"].to_list()
+    except (OSError, pl.exceptions.PolarsError):
+        return None
     return round(median(times)) if times else None
 
 
@@ -297,6 +296,10 @@ def link_latest(folder: Path) -> None:
     if not target.is_relative_to(outputs):
         return
     outputs.mkdir(exist_ok=True)
+    latest = outputs / "latest"
+    if latest.is_dir() and not latest.is_symlink():
+        # Someone's own.
+        return
     unfinished = outputs / f".latest.{os.getpid()}"
     unfinished.symlink_to(target.relative_to(outputs), target_is_directory=True)
-    unfinished.replace(outputs / "latest")
+    unfinished.replace(latest)

@@ -16,12 +16,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness import jobs, rendering
+from harness import folders, jobs, rendering
 from harness.command import ERR, OUT, Command, all_problems, composed, refuse
 from harness.compose import CONF, Composition, choices, identity, request_of
 from harness.config import Request
 from harness.errors import ExitCode, Problem, RefusedError, worst
 from harness.merging import merge_runs
+from harness.overrides import quoted
 from harness.pipeline import Finished, check_machine, run_job
 from harness.records import RUN_FILE, RunRecord
 from harness.screen import Screen
@@ -68,16 +69,19 @@ def _single(command: Command, composition: Composition) -> ExitCode:
     (job,) = composition.jobs
     assert job.request is not None
     check_machine(job.request, ERR.print)
-    refuse(_occupied(command.overrides))
+    refuse(_occupied(composition.folder))
+    folders.make(Path(composition.folder), "hydra.run.dir")
     _done.clear()
-    _hydra(command, command.overrides)
+    # Else it would be that of another moment.
+    _hydra(command, [*command.overrides, f"hydra.run.dir={quoted(composition.folder)}"])
     (record,) = _done
     return ExitCode(record.exit_code if record.exit_code is not None else ExitCode.FAILED)
 
 
-def _occupied(overrides: Sequence[str]) -> list[Problem]:
+def _occupied(folder: str) -> list[Problem]:
     """Refuse to overwrite an earlier run in a folder that the user chose."""
-    folders = [text.partition("=")[2] for text in overrides if text.startswith("hydra.run.dir=")]
+    if not (Path(folder) / RUN_FILE).exists():
+        return []
     return [
         Problem(
             setting="hydra.run.dir",
@@ -85,17 +89,22 @@ def _occupied(overrides: Sequence[str]) -> list[Problem]:
             allowed="there is a run in this folder already, and it would be lost",
             fix="choose another folder, or remove this one",
         )
-        for folder in folders[-1:]
-        if (Path(folder) / RUN_FILE).exists()
     ]
 
 
 def _sweep(command: Command, composition: Composition) -> ExitCode:
-    folder = jobs.sweep_folder(command.overrides, composition, identity(composition))
+    folder = jobs.sweep_folder(composition, identity(composition))
+    folders.make(folder, "hydra.sweep.dir")
+    with folders.held(folder, ERR.print):
+        return _held_sweep(command, composition, folder)
+
+
+def _held_sweep(command: Command, composition: Composition, folder: Path) -> ExitCode:
+    """Run a sweep in a folder that is its own."""
     fixed = jobs.fixed_keys(composition)
     overrides = [
         *command.overrides,
-        f"hydra.sweep.dir={folder}",
+        f"hydra.sweep.dir={quoted(str(folder))}",
         f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(repr, fixed))}]",
     ]
     running = _sweeps[:] = [_Sweep(composition, jobs.kept(folder, composition))]

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 from msgspec import Struct
 
-from harness import merge_report, rendering, tables
+from harness import folders, merge_report, rendering, tables
 from harness.analyses.bottlenecks import bottlenecks
 from harness.belonging import Chosen, candidates, chosen
 from harness.config import Analysis, Merge
@@ -47,6 +47,7 @@ def merge_runs(
         *merge_report.join_sections(record, joined.unmatched, str(folder)),
         *merge_report.sections(kinds, joined.labels, emulated=record.emulated),
     ]
+    folders.make(folder, "--out")
     tables.put(joined.table, folder / "tables" / f"{runs.layout.table}_merged.parquet")
     tables.put(joined.unmatched, folder / "tables" / "unmatched.parquet")
     tables.put(kinds, folder / "tables" / "bottlenecks.parquet")

@@ -6,6 +6,7 @@ against the config groups that exist.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -223,6 +224,11 @@ def forced(override: Override, groups: Sequence[str]) -> str:
     ):
         return str(override.input_line)
     return "++" + str(override.input_line).lstrip("+")
+
+
+def quoted(text: str) -> str:
+    """Return a text as Hydra reads it back, whatever characters it has."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
 
 
 def ambiguous(override: Override) -> Problem:

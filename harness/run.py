@@ -280,12 +280,16 @@ def _death(returncode: int, last_words: str) -> str:
     if returncode >= 0:
         said = f"; its last words: {last_words}" if last_words else ""
         return f"the child process exited with code {returncode} before it could report{said}"
-    name = signal.Signals(-returncode).name
+    known = {int(each): each for each in signal.Signals}
+    if -returncode not in known:
+        # Most real-time signals have no name.
+        return f"the child process died of signal {-returncode}"
+    name = known[-returncode].name
     why = {
         signal.SIGKILL: ": killed from outside, or out of memory (see the kernel's log)",
         signal.SIGSEGV: ": a crash in native code; harness.log has the Python stack",
         signal.SIGABRT: ": native code gave up; harness.log has its last words",
-    }.get(signal.Signals(-returncode), "")
+    }.get(known[-returncode], "")
     return f"the child process died of {name} (signal {-returncode}){why}"
 
 

@@ -86,19 +86,20 @@ def _read(command: Command) -> ExitCode:
 def _merge(command: Command) -> ExitCode:
     """Join the runs of a sweep over counters, or the runs given."""
     paths, out = [Path(path) for path in command.paths], command.flags.out
-    refuse(_nothing_to_merge(paths, out))
     refuse(
         [
             Problem(
                 setting=text.partition("=")[0],
-                given="",
-                allowed="merge joins what was measured; it takes merge.… and analysis.… alone",
-                fix="leave it out",
+                given=text.partition("=")[2],
+                allowed="merge joins what was measured; it takes merge.… and analysis.… alone, and"
+                " there is no such folder",
+                fix=f"leave it out, or ./{text} if it is a folder",
             )
             for text in command.overrides
             if not re.match(r"[+~]*(merge|analysis)\b", text)
         ]
     )
+    refuse(_nothing_to_merge(paths, out))
     composition = composed(command)
     refuse(all_problems(composition))
     if composition.multirun:
@@ -117,7 +118,7 @@ def _nothing_to_merge(paths: Sequence[Path], out: str | None) -> list[Problem]:
     given = " ".join(map(str, paths))
     if not paths:
         why = "it takes the folder of a sweep, or several runs"
-    elif len(paths) > 1 and out is None:
+    elif len(paths) > 1 and not out:
         why = "of several runs, it must be told where the merged tables go"
     else:
         return []
@@ -153,7 +154,8 @@ def _analysis_limit(overrides: Sequence[str]) -> float | None:
                         given=given,
                         allowed="it must be seconds, or null"
                         if known
-                        else "read takes a run as it was, with its settings",
+                        else "read takes a run as it was, with its settings, and there is no such"
+                        " path",
                         fix="leave it out, or profiler.analyse_timeout_s=SECONDS",
                     )
                 ]

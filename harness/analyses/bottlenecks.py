@@ -103,7 +103,8 @@ def bottlenecks(
             (pl.col("runs") == len(runs)).sum().cast(pl.Int64).alias("matched"),
             pl.col("communicates").first(),
             _sum("_duration").fill_null(0.0),
-            *(expression for run in runs for expression in _durations(run, len(runs))),
+            _timed(runs).sum().alias("compared"),
+            *(expression for run in runs for expression in _durations(run, runs)),
             *(_sum(count.column) for count in (*COUNTS, *L2_COUNTS)),
             pl.col("^(num|den|only|timed|roofline)\\|.*$").sum(),
         )
@@ -245,12 +246,16 @@ def _sum(column: str) -> pl.Expr:
     return pl.when(pl.col(column).is_not_null().any()).then(pl.col(column).sum()).alias(column)
 
 
-def _durations(run: str, runs: int) -> list[pl.Expr]:
+def _timed(runs: Sequence[str]) -> pl.Expr:
+    """Tell the kernels of which every run tells how long they took."""
+    return pl.all_horizontal(*(pl.col(f"duration_ns@{run}").is_not_null() for run in runs))
+
+
+def _durations(run: str, runs: Sequence[str]) -> list[pl.Expr]:
     time = pl.col(f"duration_ns@{run}")
-    in_all = pl.col("runs") == runs
     return [
         time.count().cast(pl.Int64).alias(f"count@{run}"),
-        time.filter(in_all).sum().cast(pl.Float64).alias(f"matched|{run}"),
+        time.filter(_timed(runs)).sum().cast(pl.Float64).alias(f"matched|{run}"),
         pl.when(time.is_not_null().any()).then(time.sum()).alias(f"sum|{run}"),
         time.min().alias(f"min_ns@{run}"),
         time.max().alias(f"max_ns@{run}"),
@@ -263,14 +268,14 @@ def _derived(keys: pl.DataFrame, runs: Sequence[str], limits: Perturbed) -> pl.D
     matched = [pl.col(f"matched|{run}") for run in runs]
     middle = pl.mean_horizontal(*matched)
     apart = (pl.max_horizontal(*matched) - pl.min_horizontal(*matched)) / middle
-    comparable = (pl.col("matched") > 0) & (middle > 0) if len(runs) > 1 else pl.lit(value=False)
+    comparable = (pl.col("compared") > 0) & (middle > 0) if len(runs) > 1 else pl.lit(value=False)
     return (
         keys.with_columns(
             duration_ns=pl.col("_duration").round().cast(pl.Int64),
             share=pl.when(total > 0).then(pl.col("_duration") / total),
             mean_ns=(pl.col("_duration") / pl.col("count")).round().cast(pl.Int64),
             spread=pl.when(comparable).then(apart),
-            limit=_limit(middle / pl.col("matched") / 1e3, limits),
+            limit=_limit(middle / pl.col("compared") / 1e3, limits),
         )
         .with_columns(
             pl.col(f"sum|{run}").cast(pl.Int64).alias(f"duration_ns@{run}") for run in runs

@@ -136,7 +136,8 @@ def test_folder_of_results_can_be_chosen_once(harness: Harness) -> None:
     run = harness(*TINY_MLP, "hydra.run.dir=elsewhere/one")
     assert run.code == 0, run.err
     before = (run.folder / "elsewhere" / "one" / "run.json").read_bytes()
-    again = harness(*TINY_MLP, "hydra.run.dir=elsewhere/one")
-    assert again.code == 2
-    assert "there is a run in this folder already" in again.err
+    for word in ("hydra.run.dir=elsewhere/one", "++hydra.run.dir='elsewhere/one'"):
+        again = harness(*TINY_MLP, word)
+        assert again.code == 2
+        assert "there is a run in this folder already" in again.err
     assert (run.folder / "elsewhere" / "one" / "run.json").read_bytes() == before

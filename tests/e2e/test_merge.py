@@ -60,10 +60,13 @@ def test_what_was_left_out_is_named_and_is_exit_3(
     [
         ((), "merge: it takes the folder of a sweep, or several runs."),
         (("a", "b"), "of several runs, it must be told where the merged tables go"),
-        (("a", "seed=1"), "seed: merge joins what was measured"),
+        (("a", "b", "--out", ""), "of several runs, it must be told where the merged tables go"),
+        (("a", "seed=1"), "seed=1: merge joins what was measured"),
         (("a", "merge.match=loose"), "merge.match=loose"),
         (("a", "-m", "merge.match=aligned,strict"), "a merge is one, and takes one value"),
-        (("nowhere",), "merge=nowhere: there is no sweep in this folder"),
+        (("nowhere",), "merge=nowhere: there is no such folder"),
+        (("sweep/a=1",), "merge=sweep/a=1: there is no such folder"),
+        (("a=1",), "a=1: merge joins what was measured"),
     ],
 )
 def test_what_cannot_be_merged_is_refused(

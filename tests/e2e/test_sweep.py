@@ -242,3 +242,37 @@ def test_perf_events_that_the_machine_has_are_columns_and_the_others_named(
             # Of so small a workload there may be none to count.
             assert operators.select(pl.col(events).min() >= 0).row(0) == (True,) * len(events)
     assert run.code == max(codes)
+
+
+def test_a_second_harness_is_kept_out_of_a_sweep_that_runs(
+    harness: Harness, tmp_path: Path
+) -> None:
+    (tmp_path / "waits.py").write_text(WAITS, encoding="utf-8")
+    words = ("-m", "workload=callable", "workload.target=waits:factory", "seed=2,1")
+    with subprocess.Popen(command(*words), cwd=tmp_path, env=environment(), stderr=PIPE) as first:
+        until = time.monotonic() + LIMIT_S
+        while not (tmp_path / "waiting").exists():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        (sweep,) = (tmp_path / "outputs" / "sweeps").glob("*/sweep.json")
+        before = sweep.read_bytes()
+        second = harness(*words)
+        assert second.code == 2
+        assert "another harness is running this sweep" in second.err
+        assert sweep.read_bytes() == before
+        first.kill()
+    # The lock has ended with its process.
+    (tmp_path / "go").touch()
+    assert harness(*words).code == 0
+
+
+def test_a_folder_that_cannot_be_written_is_refused(harness: Harness, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for words in (
+        ("hydra.run.dir=file",),
+        ("hydra.run.dir=file/one",),
+        ("-m", "seed=1,2", "hydra.sweep.dir=file"),
+    ):
+        run = harness(*TINY_MLP, *words)
+        assert run.code == 2, run.err
+        assert "results cannot be written there" in run.err

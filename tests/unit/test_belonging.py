@@ -130,6 +130,17 @@ def test_equal_groups_are_numbered(tmp_path: Path) -> None:
     assert labels == ["Memory", "Memory#2", "Memory#3"]
 
 
+def test_runs_without_counters_have_labels_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [leave(tmp_path / name / "run#1", record("")) for name in ("a", "b")]
+    labels = [run.label for run in chosen(candidates(paths), "strict").runs]
+    assert labels == ["run#1", "run#1#2"]
+    monkeypatch.chdir(paths[0])
+    labels = [run.label for run in chosen(candidates([Path(), paths[1]]), "strict").runs]
+    assert labels == ["run#1", "run#1#2"]
+
+
 def test_counters_of_operators_make_it_a_table_of_operators(tmp_path: Path) -> None:
     paths = [
         leave(
@@ -189,6 +200,21 @@ def test_without_a_record_of_the_sweep_the_folders_runs_are_its_jobs(
     assert [each.folder for each in candidates([tmp_path])] == two
 
 
+def test_a_table_that_is_broken_is_left_out(tmp_path: Path, two: list[Path]) -> None:
+    third = leave(tmp_path / "third", record("L2Cache"))
+    path = third / "tables" / "kernels.parquet"
+    for content in (b"", path.read_bytes()[:-9]):
+        path.write_bytes(content)
+        (left,) = chosen(candidates([*two, third]), "aligned").left_out
+        assert left.why.startswith("its tables/kernels.parquet cannot be read: ")
+
+
+def test_one_run_given_twice_is_refused(tmp_path: Path, two: list[Path]) -> None:
+    (tmp_path / "latest").symlink_to(two[0])
+    (problem,) = refusal([*two, tmp_path / "latest"])
+    assert f"this run is given twice, as {two[0]}, too" in problem
+
+
 def test_one_run_is_nothing_to_merge(tmp_path: Path) -> None:
     leave(tmp_path / "a", record("Memory"))
     leave(tmp_path / "b", record("L2Cache", status="failed", reason="it died"))
@@ -233,3 +259,7 @@ def test_what_is_neither_a_sweep_nor_runs_is_refused(tmp_path: Path, two: list[P
         candidates([empty])
     with pytest.raises(RefusedError, match="this is no run that this version can read"):
         candidates([two[0], empty])
+    (two[0] / "run.json.txt").write_text("")
+    for name, why in (("gone", "there is no such folder"), ("run.json.txt", "this is no folder")):
+        with pytest.raises(RefusedError, match=why):
+            candidates([two[0], two[0] / name])

@@ -271,3 +271,10 @@ def test_shapes_of_the_output_tell_kinds_apart() -> None:
     found = rows({"output_shapes": [[[2, 4]], [[4, 2]]], f"duration_ns@{P}": [2, 1]}, P)
     assert [row["output_shapes"] for row in found] == [[[2, 4]], [[4, 2]]]
     assert [row["input_shapes"] for row in found] == [SHAPES, SHAPES]
+
+
+def test_a_duration_that_a_run_does_not_tell_is_no_difference() -> None:
+    columns: dict[str, list[object]] = {"duration_ns@A": [1000, 900], "duration_ns@B": [None, 900]}
+    table = joined(["A", "B"], columns).with_columns(runs=pl.lit(2, pl.Int32))
+    (row,) = bottlenecks(table, ["A", "B"], analysis()).rows(named=True)
+    assert (row["matched"], row["spread"], row["perturbed"]) == (2, 0.0, False)

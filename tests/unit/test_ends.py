@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import pipeline
+from harness import jobs, pipeline
 from harness.collect import collect
 from harness.compose import compose_jobs
 from harness.errors import ExitCode, MachineError, Problem, RefusedError, worst
@@ -126,3 +126,27 @@ def test_a_run_whose_captures_cannot_be_analysed_here_is_what_it_was(
     with pytest.raises(MachineError, match="cannot be loaded"):
         pipeline.read_run(tmp_path, watch=_Silent(), limit_s=None)
     assert pipeline.read_record(tmp_path / RUN_FILE) == kept
+
+
+def test_a_signal_without_a_name_is_a_death_too() -> None:
+    assert _death(-40, "") == "the child process died of signal 40"
+
+
+def test_a_folder_that_was_moved_elsewhere_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "big").mkdir()
+    (tmp_path / "big" / "kept").touch()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "raw").symlink_to(tmp_path / "big")
+    pipeline._clear(tmp_path / "run")
+    assert not (tmp_path / "run" / "raw").is_symlink()
+    assert (tmp_path / "big" / "kept").exists()
+
+
+def test_a_folder_called_latest_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("latest", "run"):
+        (tmp_path / "outputs" / name).mkdir(parents=True)
+    jobs.link_latest(Path("outputs") / "run")
+    assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == ["latest", "run"]

@@ -114,6 +114,26 @@ def test_another_request_has_another_folder(changed: str) -> None:
     assert identity(swept(*NPU, changed)) != identity(swept(*NPU))
 
 
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        ("hydra.sweep.dir=a/${name}", "a/harness"),
+        ("++hydra.sweep.dir='a b'", "a b"),
+        (r"hydra.sweep.dir='a,b=\'1\''", "a,b='1'"),
+        ("seed=1", "outputs/sweeps/harness-0"),
+    ],
+)
+def test_results_lie_where_hydra_puts_them(given: str, folder: str) -> None:
+    composition = swept(given, "workload.width=8,16", "workload=mlp", multirun=True)
+    assert str(jobs.sweep_folder(composition, "0")) == folder
+
+
+def test_folder_that_is_known_later_is_refused() -> None:
+    problem = refused("hydra.sweep.dir=${hydra:job.name}", "seed=1,2", multirun=True)
+    assert problem.setting == "hydra.sweep.dir"
+    assert problem.allowed.startswith("it must be known before the run")
+
+
 def test_what_is_forced_in_beside_a_sweep_is_refused() -> None:
     problem = refused(*NPU, f"++{AIC}=Memory")
     assert (problem.setting, problem.given) == (f"++{AIC}", "Memory")
@@ -127,6 +147,7 @@ def test_what_is_forced_in_beside_a_sweep_is_refused() -> None:
         (("+sweep=aic_metrics", "device=cuda"), "+sweep", "aic_metrics", "device=npu, or"),
         ((f"{AIC}=Memory,L2Cache", "device=cpu"), AIC, "Memory,L2Cache", "device=npu, or"),
         ((f"{CUPTI}=[a],[b]",), CUPTI, "[a],[b]", "device=cuda"),
+        (("+sweep=cupti_metrics",), "+sweep", "cupti_metrics", "device=cuda"),
         (("+sweep=performance_events", "device=npu"), "+sweep", "performance_events", "device=cpu"),
     ],
 )
@@ -241,6 +262,17 @@ def test_a_job_that_left_nothing_is_named_and_has_failed(tmp_path: Path) -> None
         "seed=3: it left no result",
     )
     assert section.notes[-1].endswith("runs 2 jobs")
+
+
+def test_a_broken_table_of_a_job_costs_its_figure_alone(tmp_path: Path) -> None:
+    composition = swept("seed=1,2", multirun=True)
+    for number in (0, 1):
+        leave(tmp_path, composition, number)
+    analyses = tmp_path / "seed=1" / "analyses"
+    analyses.mkdir()
+    (analyses / "step_breakdown.parquet").write_bytes(b"")
+    found = jobs.end(tmp_path, composition)
+    assert jobs.exit_code(found) == ExitCode.OK
 
 
 def test_the_result_of_another_request_is_no_result(tmp_path: Path) -> None:
