@@ -122,11 +122,13 @@ def _held_sweep(command: Command, composition: Composition, folder: Path) -> Exi
         rendering.show(parts, OUT)
     if running[0].interrupted:
         return ExitCode.INTERRUPTED
-    merged = not jobs.varies_counters(composition) or _merged(folder, composition)
-    return worst((jobs.exit_code(found), ExitCode.OK if merged else ExitCode.NOT_DELIVERED))
+    codes = [jobs.exit_code(found)]
+    if jobs.varies_counters(composition):
+        codes.append(_merged(folder, composition))
+    return worst(codes)
 
 
-def _merged(folder: Path, composition: Composition) -> bool:
+def _merged(folder: Path, composition: Composition) -> ExitCode:
     """Merge what a sweep over counters measured; say so if that is refused."""
     request = composition.jobs[0].request
     assert request is not None
@@ -136,9 +138,9 @@ def _merged(folder: Path, composition: Composition) -> bool:
         ERR.print("\nnot merged:", style="bold red", highlight=False)
         for problem in error.problems:
             ERR.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
-        return False
+        return ExitCode.NOT_DELIVERED
     rendering.show(done.summary, OUT)
-    return True
+    return done.exit_code
 
 
 class _Sweep:

@@ -72,8 +72,11 @@ def _runs(record: MergeRecord, folder: str) -> Section:
     notes += [f"left out: {each.folder}: {each.why}" for each in record.left_out]
     notes += record.notes
     notes.append(f"{folder}/tables/: {record.table}_merged, bottlenecks, unmatched (.parquet)")
+    title = f"Merged: {len(record.runs)} runs"
+    if record.left_out:
+        title += f", {len(record.left_out)} left out"
     return Section(
-        title=f"Merged: {len(record.runs)} runs" + (", not all of it" if some else ""),
+        title=title + (", not all of it" if some else ""),
         columns=("run", f">{record.table}", ">only in some", ">lacks", time, ">exit"),
         rows=tuple(
             (

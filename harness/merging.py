@@ -15,6 +15,7 @@ from harness import folders, merge_report, rendering, tables
 from harness.analyses.bottlenecks import bottlenecks
 from harness.belonging import Chosen, candidates, chosen
 from harness.config import Analysis, Merge
+from harness.errors import ExitCode
 from harness.merge import Joined, merge
 from harness.programs import KERNELS
 from harness.records import MERGE_FILE, MergedRun, MergeRecord, write_json
@@ -27,6 +28,11 @@ class MergedRuns(Struct, frozen=True, kw_only=True):
 
     record: MergeRecord
     summary: tuple[rendering.Section, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Whether all of the runs are in it."""
+        return ExitCode.NOT_DELIVERED if self.record.left_out else ExitCode.OK
 
 
 def merge_runs(

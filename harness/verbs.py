@@ -110,7 +110,7 @@ def _merge(command: Command) -> ExitCode:
     folder = Path(out) if out else paths[0]
     done = merge_runs(paths, folder, request.merge, request.analysis)
     rendering.show(done.summary, OUT)
-    return ExitCode.NOT_DELIVERED if done.record.left_out else ExitCode.OK
+    return done.exit_code
 
 
 def _nothing_to_merge(paths: Sequence[Path], out: str | None) -> list[Problem]:

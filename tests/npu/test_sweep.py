@@ -187,3 +187,16 @@ def test_the_eight_runs_become_one_table_with_every_groups_columns(both: Both) -
 def test_of_a_sweep_with_a_dead_job_the_others_are_merged_before(both: Both) -> None:
     assert "Merged: 7 runs (emulated: invented)" in both.first.out
     assert f"left out: {AIC_METRICS}={VICTIM}: the child process died of SIGKILL" in both.first.out
+
+
+def test_a_run_that_the_merge_leaves_out_is_said_by_the_exit_code(both: Both) -> None:
+    job = next(each for each in sweep_of(both.again).jobs if each.values[AIC_METRICS] == VICTIM)
+    kernels = both.again.latest / job.folder / "tables" / "kernels.parquet"
+    whole = kernels.read_bytes()
+    kernels.write_bytes(whole[:100])
+    run = ended(started(both.again.folder, *ALL), both.again.folder, LIMIT_S)
+    kernels.write_bytes(whole)
+    assert run.err.count("kept from before") == 8
+    assert "Merged: 7 runs, 1 left out (emulated: invented)" in run.out
+    assert f"left out: {job.folder}: its tables/kernels.parquet cannot be read" in run.out
+    assert run.code == 3
