@@ -187,17 +187,15 @@ class _Trace:
     def _python_stacks(self, found: pl.DataFrame) -> tuple[list[list[str]], pl.Series]:
         """Return the stacks of Python's functions that hold each operator's start."""
         frames = self._frames["frames"]
-        names = self._names.gather(frames["name"])
-        python = Host(
-            frames.select("thread", "start_ns", "duration_ns", name=names),
-            frames.select("thread", "start_ns", "duration_ns")[:0],
-            Marks([], Origin()),
-        )
-        rows = python.innermost(found["thread"], found["start_ns"])
-        paths, codes = python.paths(rows.drop_nulls().unique().sort().to_list())
-        distinct = pl.Series(list(codes), dtype=pl.Int64)
-        place = pl.Series(list(codes.values()), dtype=pl.Int64)
-        return paths, rows.fill_null(NO_ROW).replace_strict(distinct, place)
+        nothing = frames[:0].select("thread", "start_ns", "duration_ns")
+        python = Host(frames, nothing, Marks([], Origin()))
+        inner = python.innermost(found["thread"], found["start_ns"])
+        rows = inner.drop_nulls().unique().sort().to_list()
+        paths, places = python.paths(rows)
+        names = self._names.to_list()
+        stacks_ = [[names[each] for each in path] for path in paths]
+        of_row = inner.fill_null(NO_ROW).replace_strict([NO_ROW, *rows], [0, *places])
+        return stacks_, of_row
 
     def _kernels(self, host: Host) -> pl.DataFrame:
         """Add the operator that launched each kernel, and when.

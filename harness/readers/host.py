@@ -5,7 +5,8 @@ Nesting, self time, marks and the choice of step and stage are those of `harness
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -204,24 +205,33 @@ class Host:
         """Return the row of the operator with each number in its column `external`, else null."""
         return first(self._table["external"], numbers)
 
-    def paths(self, rows: list[int]) -> tuple[list[list[str]], dict[int, int]]:
+    def paths(self, rows: list[int]) -> tuple[list[list[Any]], list[int]]:
         """Return the distinct paths of names outwards, the first empty, and that of each row."""
         names, parents = self._table["name"].to_list(), self._parents.tolist()
-        codes: dict[tuple[str, int], int] = {}
-        paths: list[list[str]] = [[]]
-        of_row: dict[int, int] = {NO_ROW: 0}
+        codes: dict[tuple[Any, int], int] = {}
+        ways: list[tuple[Any, int]] = [(None, 0)]  # a name, and the way outwards from there
+        of_row: list[int | None] = [*[None] * self.count, 0]  # the last is that of NO_ROW
         for row in rows:
             way = [row]
-            while way[-1] not in of_row:
+            while (outer := of_row[way[-1]]) is None:
                 way.append(parents[way[-1]])
             for at in reversed(way[:-1]):
-                outer = of_row[parents[at]]
                 key = names[at], outer
                 if key not in codes:
-                    codes[key] = len(paths)
-                    paths.append([names[at], *paths[outer]])
-                of_row[at] = codes[key]
-        return paths, of_row
+                    codes[key] = len(ways)
+                    ways.append(key)
+                outer = of_row[at] = codes[key]
+        # Only those asked for: all together, the others take many times as much.
+        paths: dict[int, list[Any]] = {0: []}
+        places = {0: 0}
+        found = []
+        for row in rows:
+            code = of_row[row] or 0
+            if code not in paths:
+                places[code] = len(paths)
+                paths[code] = list(_outwards(ways, code))
+            found.append(places[code])
+        return list(paths.values()), found
 
     def starts(self, rows: pl.Series) -> pl.Series:
         """Return when the operators of these rows began; null for null."""
@@ -262,3 +272,9 @@ class Host:
             "device_ns": device.scatter(on_device["row"], on_device["duration_ns"]),
         }
         return tables.frame("operators", columns)
+
+
+def _outwards(ways: list[tuple[Any, int]], code: int) -> Iterator[Any]:
+    while code:
+        name, code = ways[code]
+        yield name

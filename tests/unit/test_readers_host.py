@@ -43,3 +43,19 @@ def test_operators_without_names_launch_what_no_named_one_around_them_did() -> N
     inner = pl.Series([1, 0], dtype=pl.Int64)
     assert host([None, None]).launchers(inner).to_list() == [1, 0]
     assert host(["aten::mm", None]).launchers(inner).to_list() == [0, 0]
+
+
+def test_paths_lead_outwards_and_only_those_asked_for_are_there() -> None:
+    inner = pl.DataFrame(
+        {
+            "thread": [1, 1, 1, 1, 1],
+            "start_ns": [0, 1, 2, 5, 20],
+            "duration_ns": [10, 3, 1, 2, 4],
+            "name": ["main", "f", "g", "f", "main"],
+        }
+    )
+    held = Host(inner, inner[:0].drop("name"), Marks([], Origin()))
+    paths, places = held.paths([1, 2, 3])
+    assert paths == [[], ["f", "main"], ["g", "f", "main"]]
+    assert places == [1, 2, 1]
+    assert held.paths([]) == ([[]], [])
