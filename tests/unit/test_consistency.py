@@ -275,6 +275,22 @@ def test_files_of_tasks_reach_to_the_last_kernel(tmp_path: Path, rows: str, stat
     assert [found[name].status for name in ("l2_cache.csv", "task_time.csv")] == [status] * 2
 
 
+def test_tasks_that_come_again_do_not_hide_a_cut(tmp_path: Path) -> None:
+    def replayed(text: str) -> str:
+        head, *lines = text.splitlines(keepends=True)
+        return f"Task ID,{head}" + "".join(f"7,{line}" for line in lines)
+
+    whole = taken(tmp_path, kernel_details=replayed)
+    output = next(tmp_path.glob("raw/*/ASCEND_PROFILER_OUTPUT"))
+    rows = ("2,7\n" * 3, "2,7\n", "")
+    found = []
+    for text in rows:
+        (output / "task_time.csv").write_text(f"stream_id,task_id\n{text}")
+        found.append(judged(whole)["task_time.csv"])
+    assert [each.status for each in found] == ["holds", "does_not_apply", "broken"]
+    assert found[1].why == "3 kernels share the last one's stream and task, 1 of them are there"
+
+
 def test_without_steps_the_one_row_of_a_file_is_the_whole_capture(tmp_path: Path) -> None:
     def without(text: str) -> str:
         return "".join(line.partition(",")[2] for line in text.splitlines(keepends=True))
