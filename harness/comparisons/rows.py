@@ -142,6 +142,8 @@ def modules(capture: Capture) -> Differs:
             "component", maintain_order=True
         )
         samples = counts.len()["len"]
+        if len(samples) == 1:
+            raise DoesNotApplyError("it has one component, and none to compare that with")
         if samples.is_empty() or samples[:-1].n_unique() > 1:
             raise DoesNotApplyError("its components are not sampled together")
         short += samples[-1] < samples[0]

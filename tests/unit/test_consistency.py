@@ -234,6 +234,7 @@ def test_records_of_memory_are_the_operators_allocations(
         ("A,1\nA,2\nB,1\nB,2\n", "holds"),
         ("A,1\nA,2\nB,1\n", "broken"),
         ("A,1\nB,1\nB,2\nC,1\nC,2\n", "does_not_apply"),
+        ("A,1\n", "does_not_apply"),
     ],
 )
 def test_components_of_the_device_are_sampled_equally_often(
