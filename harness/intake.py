@@ -155,10 +155,18 @@ def not_asked(told: Told) -> tuple[Evidence, ...]:
 
 def _sources(path: Path, lost: list[str]) -> Iterator[Source]:
     """Yield the captures at or below a path, in the order of their time or name."""
-    if not path.exists():
-        raise RefusedError([_no_capture(path, "there is no such file or folder")])
-    for each in _candidates(path):
-        reader = next((reader for reader in READERS if reader.recognises(each)), None)
+    try:
+        if not path.exists():
+            raise RefusedError([_no_capture(path, "there is no such file or folder")])
+        candidates = _candidates(path)
+    except OSError as error:
+        raise RefusedError([_no_capture(path, f"cannot be read: {error.strerror}")]) from error
+    for each in candidates:
+        try:
+            reader = next((reader for reader in READERS if reader.recognises(each)), None)
+        except OSError as error:
+            lost.append(f"{each.name}: cannot be read: {error.strerror}")
+            continue
         if reader is not None:
             yield Source(each, reader)
         elif each.is_dir():

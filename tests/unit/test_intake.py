@@ -36,6 +36,23 @@ def info(rank: int = 0, **experimental: Any) -> dict[str, Any]:
     return {"config": config, "rank_id": rank, "torch_npu_version": "2.7.1"}
 
 
+WITH_MODULES = {
+    "common_config": COMMON | {"with_modules": True},
+    "experimental_config": EXPERIMENTAL,
+}
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, method: str, name: str) -> None:
+    there = getattr(Path, method)
+
+    def forbidden(path: Path, *args: Any, **named: Any) -> Any:
+        if name in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return there(path, *args, **named)
+
+    monkeypatch.setattr(Path, method, forbidden)
+
+
 def snapshot(root: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
@@ -167,6 +184,34 @@ def test_what_cannot_be_read_is_refused_and_leaves_nothing(tmp_path: Path) -> No
     (tmp_path / "half.json").write_text('{"schemaVersion": 1, "trac', encoding="utf-8")
     assert 'half.json: no list "traceEvents"' in refusal(tmp_path / "half.json", out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["kernel_details.csv", "trace_view.json"])
+def test_a_file_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    capture = folder(tmp_path / "in", FILES, info() | {"config": WITH_MODULES})
+    forbid(monkeypatch, "open", name)
+    record = taken(capture, tmp_path / "out")
+    whys = {item.setting: item.why for item in record.delivery if item.fails}
+    assert record.exit_code == 3
+    assert f"{name}:" in whys["read"]
+    assert "Permission denied" in whys["read"]
+    assert "contradict" not in whys["read"]
+
+
+def test_a_folder_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine", "others"):
+        folder(tmp_path / "in" / name, FILES, info())
+    forbid(monkeypatch, "is_file", "others")
+    record = taken(tmp_path / "in", tmp_path / "out")
+    (read,) = [item for item in record.delivery if item.setting == "read"]
+    assert read.why == "host_1_20260101120000000_ascend_pt: cannot be read: Permission denied"
+    forbid(monkeypatch, "exists", "others")
+    says = refusal(tmp_path / "in" / "others", tmp_path / "more")
+    assert "cannot be read: Permission denied" in says
 
 
 def test_a_folder_with_anything_in_it_is_not_written_to(tmp_path: Path) -> None:
