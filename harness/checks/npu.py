@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -34,7 +34,9 @@ GC_RECORD_BYTES = 24
 def activities(capture: Capture) -> Finding:
     """As on other devices; at Level_none marks are all that the device records."""
     if capture.asked.experimental["profiler_level"] != "Level_none":
-        return portable.activities(capture)
+        found = portable.activities(capture)
+        kernels = "device" in capture.asked.activities and found.status == "delivered"
+        return _in_each(capture, found, "kernels", _has_kernels) if kernels else found
     operators, marks = capture.tables["operators"].height, _domains(capture).total()
     counts = {"host": (operators, "operators"), "device": (marks, "marks and ranges")}
     asked = [counts[name] for name in capture.asked.activities]
@@ -43,6 +45,22 @@ def activities(capture: Capture) -> Finding:
     if len(some) == len(asked):
         return Finding("delivered", arrived)
     return Finding("partial" if some else "missing", arrived, unread(capture) or "see harness.log")
+
+
+def _in_each(capture: Capture, found: Finding, what: str, has: Callable[[Path], bool]) -> Finding:
+    """Find something partial that some of the captures lack."""
+    bare = [folder.name for folder in capture.captures if not has(folder)]
+    if not bare or len(bare) == len(capture.captures):
+        return found
+    why = f"no {what} in {', '.join(bare)}: msprof failed there or wrote none"
+    return Finding("partial", found.arrived, "; ".join(each for each in (found.why, why) if each))
+
+
+def _has_kernels(folder: Path) -> bool:
+    # Where there is a text export, that is what was read.
+    if any(ascend.output(folder, name) for name in ("kernel_details.csv", "trace_view.json")):
+        return ascend.output(folder, "kernel_details.csv") is not None
+    return any(_rows(folder, table) for table in ("COMPUTE_TASK_INFO", "COMMUNICATION_OP"))
 
 
 def profiler_level(capture: Capture) -> Finding:
@@ -140,7 +158,8 @@ def l2_cache(capture: Capture) -> Finding:
     if found.status == "missing" and table.height:
         # The other column, of victims, is there.
         return Finding("partial", found.arrived, found.why)
-    return found
+    name = "l2_cache.csv"
+    return _in_each(capture, found, name, lambda each: ascend.output(each, name) is not None)
 
 
 def mstx(capture: Capture) -> Finding:

@@ -124,6 +124,18 @@ def test_ranks_of_one_profile_are_one_run(tmp_path: Path) -> None:
     assert statuses(record)["activities"] == "delivered"
 
 
+def test_a_rank_without_what_the_others_have_is_named(tmp_path: Path) -> None:
+    rates = [["Stream Id", "Task Id", "Hit Rate"], [2, 51, "0.5"]]
+    for rank, files in enumerate((FILES | {"l2_cache.csv": rates}, {"trace_view.json": EVENTS})):
+        made = folder(tmp_path / "in" / str(rank), files, info(rank, _l2_cache=True))
+        made.rename(made.parent / f"r{rank}_ascend_pt")
+    record = taken(tmp_path / "in", tmp_path / "out")
+    whys = {item.setting.rpartition(".")[2]: item.why for item in record.delivery if item.fails}
+    for setting, what in (("activities", "kernels"), ("l2_cache", "l2_cache.csv")):
+        assert whys[setting] == f"no {what} in 001_r1_ascend_pt: msprof failed there or wrote none"
+    assert record.exit_code == 3
+
+
 def test_chrome_traces_of_ranks_are_told_apart_by_their_names(tmp_path: Path) -> None:
     event = {"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 1, "tid": 1, "ts": 1, "dur": 1}
     trace = {"schemaVersion": 1, "traceEvents": [event]}
