@@ -67,6 +67,8 @@ def profiler_level(capture: Capture) -> Finding:
     """Tell the level by what only it delivers: kernels, their cores, calls of the runtime."""
     asked = capture.asked.experimental["profiler_level"]
     found = _level(capture)
+    if asked == "Level0" and found == "Level1" and _communication_alone(capture):
+        return Finding("not_checkable", "Level0 or Level1: there is only communication")
     if asked == found:
         return Finding("delivered", found)
     if found == "Level1" and asked == "Level2" and not any(_layers(capture)):
@@ -76,13 +78,21 @@ def profiler_level(capture: Capture) -> Finding:
     return Finding("substituted", found, "torch_npu or CANN took another level: see harness.log")
 
 
+def _computing(kernels: pl.DataFrame) -> pl.DataFrame:
+    """Communication tells its core at any level, and no more."""
+    return kernels.filter(~pl.col("core").fill_null("").is_in(COMMUNICATION_CORES))
+
+
+def _communication_alone(capture: Capture) -> bool:
+    statistics = (ascend.output(folder, "api_statistic.csv") for folder in capture.captures)
+    return _computing(capture.tables["kernels"]).is_empty() and not any(statistics)
+
+
 def _level(capture: Capture) -> str:
     kernels = capture.tables["kernels"]
     if kernels.is_empty():
         return "Level_none"
-    # Communication tells its core at any level.
-    communication = pl.col("core").fill_null("").is_in(COMMUNICATION_CORES)
-    computing = kernels.filter(~communication)
+    computing = _computing(kernels)
     if (kernels if computing.is_empty() else computing)["core"].is_null().all():
         return "Level0"
     return "Level2" if "runtime" in set(_layers(capture)) else "Level1"
@@ -108,6 +118,8 @@ def aic_metrics(capture: Capture) -> Finding:
     columns = pl.Series(kernels.columns)
     present = [name for name, pattern in SIGNATURES.items() if columns.str.contains(pattern).any()]
     counting = kernels.filter(pl.col("core").is_in(COUNTED_CORES))
+    if counting.is_empty() and not (kernels.is_empty() or kernels["core"].has_nulls()):
+        return Finding("not_checkable", "no kernels on AI cores", "no kernel could have counters")
     if not present or counting.is_empty():
         why = unread(capture) or (
             "CANN counted nothing: another tool may hold the AI cores' counters, or the profiler"

@@ -140,6 +140,8 @@ def record_shapes(capture: Capture) -> Finding:
     of_kernels = _kernel_shapes(capture)
     if found.status == "not_checkable":
         return of_kernels
+    if of_kernels.status == "not_checkable":
+        return found
     same = found.status == of_kernels.status
     return Finding(
         found.status if same else "partial",
@@ -186,7 +188,10 @@ def carries_tensors(kernels: pl.DataFrame) -> pl.DataFrame:
 
 
 def _kernel_shapes(capture: Capture) -> Finding:
-    kernels = carries_tensors(capture.tables["kernels"])
+    every = capture.tables["kernels"]
+    kernels = carries_tensors(every)
+    if kernels.is_empty() and not every.is_empty():
+        return Finding("not_checkable", "no kernels with arguments", "no kernel could carry shapes")
     if kernels.is_empty():
         return Finding("missing", "no kernels with arguments", unread(capture) or "see activities")
     bare = kernels.filter(pl.col("input_shapes").is_null() & pl.col("output_shapes").is_null())
