@@ -201,6 +201,11 @@ cann::mm,4096,3.000\t,,,
     [
         (RECORDS, ALLOCATIONS, ""),
         (
+            RECORDS + "WORKSPACE,5.000\t,2,NPU:0\n",
+            ALLOCATIONS + "aten::conv2d,2048,5.000\t,,,\n",
+            "",
+        ),
+        (
             *(RECORDS, ALLOCATIONS[: ALLOCATIONS.index("cann")]),
             "operator_memory.csv lacks 1 events of memory_record.csv",
         ),
