@@ -19,7 +19,7 @@ from harness.config import Profiler
 from harness.devices.npu_settings import NpuExperimental
 from harness.errors import Problem, RefusedError
 from harness.evidence import DEMANDS, Target, demanded
-from harness.readers import READERS, ascend
+from harness.readers import READERS, ascend, chrome
 from harness.readers.base import CaptureError, Origin, Reader, Reading, Told
 from harness.records import Asked, Capture, Evidence, Outcome
 from harness.schema import show
@@ -176,6 +176,8 @@ def _sources(path: Path, lost: list[str]) -> Iterator[Source]:
             )
         elif each == path:
             lost.append(f"{each.name}: no reader knows it")
+        elif why := chrome.broken(each):
+            lost.append(why)
 
 
 def _candidates(path: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,31 @@ def test_ranks_of_one_profile_are_one_run(tmp_path: Path) -> None:
     assert operators["id"].n_unique() == 12
     assert len(list((tmp_path / "out" / "raw").iterdir())) == 2
     assert statuses(record)["activities"] == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "rank1.json.gz: empty"),
+        (b"\0" * 99, "rank1.json.gz: empty"),
+        (b'{"schema', "rank1.json.gz: cut off or broken: Unterminated string"),
+        (gzip.compress(b"{}")[:12], "rank1.json.gz: the compressed file is cut off"),
+        (b'{"a": 1}\n{"a": 2}', ""),
+        (b"[[1], [2]]", ""),
+    ],
+)
+def test_a_trace_of_which_nothing_is_left_is_named(
+    tmp_path: Path, content: bytes, why: str
+) -> None:
+    event = {"ph": "X", "cat": "cpu_op", "name": "a", "pid": 1, "tid": 1, "ts": 1, "dur": 1}
+    trace = {"schemaVersion": 1, "traceEvents": [event]}
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "rank0.json").write_text(json.dumps(trace), encoding="utf-8")
+    (tmp_path / "in" / "rank1.json.gz").write_bytes(content)
+    record = taken(tmp_path / "in", tmp_path / "out")
+    (read,) = [item for item in record.delivery if item.setting == "read"]
+    assert read.why.startswith(why)
+    assert read.fails == bool(why)
 
 
 def test_a_rank_without_what_the_others_have_is_named(tmp_path: Path) -> None:
