@@ -61,7 +61,7 @@ def read(path: Path) -> Foreign:
     lost: list[str] = []
     sources = list(_sources(path, lost))
     found: list[tuple[Path, Reading]] = []
-    operators = 0
+    operators = unranked = 0
     for source in sources:
         rank = _RANK.search(source.path.name)
         origin = Origin(rank=int(rank[1]) if rank else 0, first_operator=operators)
@@ -71,6 +71,7 @@ def read(path: Path) -> Foreign:
             lost.append(str(error))
             continue
         found.append((source.path, reading))
+        unranked += rank is None and reading.told.rank is None
         lost += reading.notes
         operators += reading.frames["operators"].height if "operators" in reading.frames else 0
     if not found:
@@ -79,6 +80,8 @@ def read(path: Path) -> Foreign:
     captures = tuple(each for each, _ in found)
     told = _agreed(path, captures, read_)
     known, strange = _known(told.settings)
+    if unranked > 1:
+        strange.append(f"{unranked} captures tell no rank, nor do their names: all count as rank 0")
     return Foreign(
         source=path.absolute(),
         captures=captures,

@@ -125,6 +125,17 @@ def test_ranks_of_one_profile_are_one_run(tmp_path: Path) -> None:
     assert statuses(record)["activities"] == "delivered"
 
 
+def test_ranks_that_nothing_tells_are_said_to_be_unknown(tmp_path: Path) -> None:
+    event = {"ph": "X", "cat": "cpu_op", "name": "a", "pid": 1, "tid": 1, "ts": 1, "dur": 1}
+    trace = json.dumps({"schemaVersion": 1, "traceEvents": [event]})
+    (tmp_path / "in").mkdir()
+    for name in ("TP-0.json", "TP-1.json"):
+        (tmp_path / "in" / name).write_text(trace, encoding="utf-8")
+    taken(tmp_path / "in", tmp_path / "out")
+    says = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert "2 captures tell no rank, nor do their names: all count as rank 0" in says
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
