@@ -314,6 +314,20 @@ def test_without_steps_the_one_row_of_a_file_is_the_whole_capture(tmp_path: Path
     assert "computing in step_trace_time.csv" in broken(cut)
 
 
+@pytest.mark.parametrize("lines", [None, -1])
+def test_without_steps_there_is_a_row_for_each_device(tmp_path: Path, lines: int | None) -> None:
+    def of_two(text: str) -> str:
+        head, *rows = (line.partition(",")[2] for line in text.splitlines(keepends=True))
+        devices = [f"Device_id,{head}", *(f"{n},{row}" for n in (0, 1) for row in rows)]
+        return "".join(devices[:lines])
+
+    steps = "Device_id,Step,Computing,Communication\n0,,27.000,30.000\n1,,27.000,30.000\n"
+    given = taken(tmp_path, kernel_details=of_two, step_trace_time=lambda _: steps)
+    computing = judged(given)["computing in step_trace_time.csv"]
+    assert computing.status == ("broken" if lines else "holds")
+    assert computing.expected == "54,000 ns in 1 steps"
+
+
 @pytest.mark.parametrize(
     ("file", "change", "name", "why"),
     [
