@@ -273,11 +273,20 @@ def data_simplification(capture: Capture) -> Finding:
 
 def record_op_args(capture: Capture) -> Finding:
     """Look for dumped arguments, beside the captures."""
-    files = [path for path in capture.folder.glob("raw/**/*_op_args/**/*") if path.is_file()]
+    dumps = _folders(capture, "*_op_args", lambda name: f"{name}_op_args")
+    files = [path for each in dumps for path in each.rglob("*") if path.is_file()]
     if files:
         size = sum(path.stat().st_size for path in files)
         return Finding("delivered", f"{len(files):,} files, {size:,} bytes")
     return Finding("missing", "no file", unread(capture) or "CANN dumped nothing: see harness.log")
+
+
+def _folders(capture: Capture, inside: str, beside: Callable[[str], str]) -> set[Path]:
+    """Return the folders that come in or beside a capture, wherever it lies itself."""
+    found = list(capture.folder.glob(f"raw/**/{inside}"))
+    for each in (folder.resolve() for folder in capture.captures):
+        found += [*each.glob(inside), each.parent / beside(each.name)]
+    return {each.resolve() for each in found if each.is_dir()}
 
 
 def op_attr(capture: Capture) -> Finding:
@@ -338,7 +347,11 @@ HOST_DATA = {
 }
 """By name in host_sys: the process in the timeline, and the table in the database."""
 NUMA = "NUMA"
-"""This one is written beside the capture, in a folder PLATFORM_<time>."""
+"""This one is written into the capture, in a folder PLATFORM_<time> that is moved beside it."""
+
+
+def _platform(name: str) -> str:
+    return f"PLATFORM_{''.join(name.split('_')[2:3])}"
 
 
 def host_sys(capture: Capture) -> Finding:
@@ -357,7 +370,8 @@ def host_sys(capture: Capture) -> Finding:
 
 def _host_data(capture: Capture, name: str) -> bool:
     if name == NUMA:
-        return any(capture.folder.glob("raw/**/PLATFORM*/*"))
+        folders = _folders(capture, "PLATFORM*", _platform)
+        return any(any(each.iterdir()) for each in folders)
     process, table = HOST_DATA[name]
     return any(
         _count(folder, "trace_view.json", f'"{process}"'.encode()) or _rows(folder, table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def info(rank: int = 0, **experimental: Any) -> dict[str, Any]:
     return {"config": config, "rank_id": rank, "torch_npu_version": "2.7.1"}
 
 
+PLATFORM = "PLATFORM_20260101120000000"
 WITH_MODULES = {
     "common_config": COMMON | {"with_modules": True},
     "experimental_config": EXPERIMENTAL,
@@ -123,6 +125,23 @@ def test_ranks_of_one_profile_are_one_run(tmp_path: Path) -> None:
     assert operators["id"].n_unique() == 12
     assert len(list((tmp_path / "out" / "raw").iterdir())) == 2
     assert statuses(record)["activities"] == "delivered"
+
+
+def test_what_lies_in_and_beside_a_capture_is_found(tmp_path: Path) -> None:
+    told = info(_host_sys=["numa"], _record_op_args=True)
+    capture = folder(tmp_path / "in", FILES, told)
+    assert taken(capture, tmp_path / "bare").exit_code == 3
+    dumps = capture.parent / f"{capture.name}_op_args" / "0"
+    dumps.mkdir(parents=True)
+    (dumps / "a.bin").write_bytes(b"123")
+    for number, place in enumerate((capture / "PLATFORM_7", capture.parent / PLATFORM)):
+        place.mkdir()
+        (place / "numa.db").touch()
+        record = taken(capture, tmp_path / f"out{number}")
+        found = {item.setting.rpartition(".")[2]: item for item in record.delivery}
+        assert found["host_sys"].status == "delivered"
+        assert found["record_op_args"].arrived == "1 files, 3 bytes"
+        shutil.rmtree(place)
 
 
 def test_ranks_that_nothing_tells_are_said_to_be_unknown(tmp_path: Path) -> None:
