@@ -61,10 +61,10 @@ def operators(capture: Capture) -> Differs:
 def _names(path: Path) -> pl.DataFrame:
     """Return the names of a file's rows, whose cells have ends of lines in them, but for marks."""
     try:
-        names = pl.read_csv(path, columns=["Name"], infer_schema=False)["Name"]
+        names = pl.read_csv(path, columns=["Name"], infer_schema=False)["Name"].fill_null("")
     except PolarsError as error:
         raise CaptureError(f"{path.name}: {error}") from error
-    operators = [not is_mark(name or "") for name in names]
+    operators = [not is_mark(name) for name in names]
     return pl.DataFrame({"name": names.filter(pl.Series(operators, dtype=pl.Boolean))})
 
 

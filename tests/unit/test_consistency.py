@@ -177,6 +177,15 @@ def test_operators_are_those_of_their_file_but_for_marks(
     assert each.fails == bool(why)
 
 
+def test_a_range_without_a_name_is_one_in_both_files(tmp_path: Path) -> None:
+    whole = taken(tmp_path)
+    details = next(tmp_path.glob("raw/*/ASCEND_PROFILER_OUTPUT")) / "operator_details.csv"
+    details.write_text("Name,Call Stack\nmm,\n,\n")
+    given = capture(operators={"name": ["mm", ""]}).tables["operators"]
+    found = judged(structs.replace(whole, tables=whole.tables | {"operators": given}))
+    assert found["rows of operator_details.csv"].status == "holds"
+
+
 RECORDS = """\
 Component,Timestamp(us),Total Allocated(MB),Device Type
 APP,0.500\t,,NPU:0
