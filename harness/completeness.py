@@ -38,6 +38,7 @@ def completeness(capture: Capture, consistent: Sequence[Consistency]) -> tuple[D
             unknown.add(path.name)
         elif why:
             lost.append(f"{path.name}: {why}")
+            named.add(path.name)
         else:
             whole.add(path.name)
     whole -= broken | unknown | named

@@ -32,7 +32,7 @@ def _judged(name: str, check: Check, capture: Capture) -> Consistency:
         found = check.compare(capture)
     except DoesNotApplyError as reason:
         return Consistency(name=name, status="does_not_apply", why=str(reason))
-    except CaptureError as error:
+    except (CaptureError, OSError) as error:
         why = f"cannot be read: {error}"
         return Consistency(name=name, status="broken", why=why, files=check.files)
     return Consistency(

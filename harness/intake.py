@@ -19,7 +19,7 @@ from harness.config import Profiler
 from harness.devices.npu_settings import NpuExperimental
 from harness.errors import Problem, RefusedError
 from harness.evidence import DEMANDS, Target, demanded
-from harness.readers import READERS, ascend
+from harness.readers import READERS, ascend, chrome
 from harness.readers.base import CaptureError, Origin, Reader, Reading, Told
 from harness.records import Asked, Capture, Evidence, Outcome
 from harness.schema import show
@@ -61,7 +61,7 @@ def read(path: Path) -> Foreign:
     lost: list[str] = []
     sources = list(_sources(path, lost))
     found: list[tuple[Path, Reading]] = []
-    operators = 0
+    operators = unranked = 0
     for source in sources:
         rank = _RANK.search(source.path.name)
         origin = Origin(rank=int(rank[1]) if rank else 0, first_operator=operators)
@@ -71,6 +71,7 @@ def read(path: Path) -> Foreign:
             lost.append(str(error))
             continue
         found.append((source.path, reading))
+        unranked += rank is None and reading.told.rank is None
         lost += reading.notes
         operators += reading.frames["operators"].height if "operators" in reading.frames else 0
     if not found:
@@ -79,6 +80,8 @@ def read(path: Path) -> Foreign:
     captures = tuple(each for each, _ in found)
     told = _agreed(path, captures, read_)
     known, strange = _known(told.settings)
+    if unranked > 1:
+        strange.append(f"{unranked} captures tell no rank, nor do their names: all count as rank 0")
     return Foreign(
         source=path.absolute(),
         captures=captures,
@@ -155,10 +158,18 @@ def not_asked(told: Told) -> tuple[Evidence, ...]:
 
 def _sources(path: Path, lost: list[str]) -> Iterator[Source]:
     """Yield the captures at or below a path, in the order of their time or name."""
-    if not path.exists():
-        raise RefusedError([_no_capture(path, "there is no such file or folder")])
-    for each in _candidates(path):
-        reader = next((reader for reader in READERS if reader.recognises(each)), None)
+    try:
+        if not path.exists():
+            raise RefusedError([_no_capture(path, "there is no such file or folder")])
+        candidates = _candidates(path)
+    except OSError as error:
+        raise RefusedError([_no_capture(path, f"cannot be read: {error.strerror}")]) from error
+    for each in candidates:
+        try:
+            reader = next((reader for reader in READERS if reader.recognises(each)), None)
+        except OSError as error:
+            lost.append(f"{each.name}: cannot be read: {error.strerror}")
+            continue
         if reader is not None:
             yield Source(each, reader)
         elif each.is_dir():
@@ -168,6 +179,8 @@ def _sources(path: Path, lost: list[str]) -> Iterator[Source]:
             )
         elif each == path:
             lost.append(f"{each.name}: no reader knows it")
+        elif why := chrome.broken(each):
+            lost.append(why)
 
 
 def _candidates(path: Path) -> list[Path]:

@@ -41,7 +41,7 @@ def _find(capture: Capture, evidence: Evidence) -> Finding:
         return Finding("not_checkable", "", UNCHECKABLE.get(evidence.setting, evidence.demand))
     try:
         return check(capture)
-    except CaptureError as error:
+    except (CaptureError, OSError) as error:
         return Finding("missing", "a file that cannot be read", str(error))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -34,7 +34,9 @@ GC_RECORD_BYTES = 24
 def activities(capture: Capture) -> Finding:
     """As on other devices; at Level_none marks are all that the device records."""
     if capture.asked.experimental["profiler_level"] != "Level_none":
-        return portable.activities(capture)
+        found = portable.activities(capture)
+        kernels = "device" in capture.asked.activities and found.status == "delivered"
+        return _in_each(capture, found, "kernels", _has_kernels) if kernels else found
     operators, marks = capture.tables["operators"].height, _domains(capture).total()
     counts = {"host": (operators, "operators"), "device": (marks, "marks and ranges")}
     asked = [counts[name] for name in capture.asked.activities]
@@ -45,10 +47,28 @@ def activities(capture: Capture) -> Finding:
     return Finding("partial" if some else "missing", arrived, unread(capture) or "see harness.log")
 
 
+def _in_each(capture: Capture, found: Finding, what: str, has: Callable[[Path], bool]) -> Finding:
+    """Find something partial that some of the captures lack."""
+    bare = [folder.name for folder in capture.captures if not has(folder)]
+    if not bare or len(bare) == len(capture.captures):
+        return found
+    why = f"no {what} in {', '.join(bare)}: msprof failed there or wrote none"
+    return Finding("partial", found.arrived, "; ".join(each for each in (found.why, why) if each))
+
+
+def _has_kernels(folder: Path) -> bool:
+    # Where there is a text export, that is what was read.
+    if any(ascend.output(folder, name) for name in ("kernel_details.csv", "trace_view.json")):
+        return ascend.output(folder, "kernel_details.csv") is not None
+    return any(_rows(folder, table) for table in ("COMPUTE_TASK_INFO", "COMMUNICATION_OP"))
+
+
 def profiler_level(capture: Capture) -> Finding:
     """Tell the level by what only it delivers: kernels, their cores, calls of the runtime."""
     asked = capture.asked.experimental["profiler_level"]
     found = _level(capture)
+    if asked == "Level0" and found == "Level1" and _communication_alone(capture):
+        return Finding("not_checkable", "Level0 or Level1: there is only communication")
     if asked == found:
         return Finding("delivered", found)
     if found == "Level1" and asked == "Level2" and not any(_layers(capture)):
@@ -58,13 +78,21 @@ def profiler_level(capture: Capture) -> Finding:
     return Finding("substituted", found, "torch_npu or CANN took another level: see harness.log")
 
 
+def _computing(kernels: pl.DataFrame) -> pl.DataFrame:
+    """Communication tells its core at any level, and no more."""
+    return kernels.filter(~pl.col("core").fill_null("").is_in(COMMUNICATION_CORES))
+
+
+def _communication_alone(capture: Capture) -> bool:
+    statistics = (ascend.output(folder, "api_statistic.csv") for folder in capture.captures)
+    return _computing(capture.tables["kernels"]).is_empty() and not any(statistics)
+
+
 def _level(capture: Capture) -> str:
     kernels = capture.tables["kernels"]
     if kernels.is_empty():
         return "Level_none"
-    # Communication tells its core at any level.
-    communication = pl.col("core").fill_null("").is_in(COMMUNICATION_CORES)
-    computing = kernels.filter(~communication)
+    computing = _computing(kernels)
     if (kernels if computing.is_empty() else computing)["core"].is_null().all():
         return "Level0"
     return "Level2" if "runtime" in set(_layers(capture)) else "Level1"
@@ -90,6 +118,8 @@ def aic_metrics(capture: Capture) -> Finding:
     columns = pl.Series(kernels.columns)
     present = [name for name, pattern in SIGNATURES.items() if columns.str.contains(pattern).any()]
     counting = kernels.filter(pl.col("core").is_in(COUNTED_CORES))
+    if counting.is_empty() and not (kernels.is_empty() or kernels["core"].has_nulls()):
+        return Finding("not_checkable", "no kernels on AI cores", "no kernel could have counters")
     if not present or counting.is_empty():
         why = unread(capture) or (
             "CANN counted nothing: another tool may hold the AI cores' counters, or the profiler"
@@ -140,7 +170,8 @@ def l2_cache(capture: Capture) -> Finding:
     if found.status == "missing" and table.height:
         # The other column, of victims, is there.
         return Finding("partial", found.arrived, found.why)
-    return found
+    name = "l2_cache.csv"
+    return _in_each(capture, found, name, lambda each: ascend.output(each, name) is not None)
 
 
 def mstx(capture: Capture) -> Finding:
@@ -242,11 +273,20 @@ def data_simplification(capture: Capture) -> Finding:
 
 def record_op_args(capture: Capture) -> Finding:
     """Look for dumped arguments, beside the captures."""
-    files = [path for path in capture.folder.glob("raw/**/*_op_args/**/*") if path.is_file()]
+    dumps = _folders(capture, "*_op_args", lambda name: f"{name}_op_args")
+    files = [path for each in dumps for path in each.rglob("*") if path.is_file()]
     if files:
         size = sum(path.stat().st_size for path in files)
         return Finding("delivered", f"{len(files):,} files, {size:,} bytes")
     return Finding("missing", "no file", unread(capture) or "CANN dumped nothing: see harness.log")
+
+
+def _folders(capture: Capture, inside: str, beside: Callable[[str], str]) -> set[Path]:
+    """Return the folders that come in or beside a capture, wherever it lies itself."""
+    found = list(capture.folder.glob(f"raw/**/{inside}"))
+    for each in (folder.resolve() for folder in capture.captures):
+        found += [*each.glob(inside), each.parent / beside(each.name)]
+    return {each.resolve() for each in found if each.is_dir()}
 
 
 def op_attr(capture: Capture) -> Finding:
@@ -307,7 +347,11 @@ HOST_DATA = {
 }
 """By name in host_sys: the process in the timeline, and the table in the database."""
 NUMA = "NUMA"
-"""This one is written beside the capture, in a folder PLATFORM_<time>."""
+"""This one is written into the capture, in a folder PLATFORM_<time> that is moved beside it."""
+
+
+def _platform(name: str) -> str:
+    return f"PLATFORM_{''.join(name.split('_')[2:3])}"
 
 
 def host_sys(capture: Capture) -> Finding:
@@ -326,7 +370,8 @@ def host_sys(capture: Capture) -> Finding:
 
 def _host_data(capture: Capture, name: str) -> bool:
     if name == NUMA:
-        return any(capture.folder.glob("raw/**/PLATFORM*/*"))
+        folders = _folders(capture, "PLATFORM*", _platform)
+        return any(any(each.iterdir()) for each in folders)
     process, table = HOST_DATA[name]
     return any(
         _count(folder, "trace_view.json", f'"{process}"'.encode()) or _rows(folder, table)

@@ -140,6 +140,8 @@ def record_shapes(capture: Capture) -> Finding:
     of_kernels = _kernel_shapes(capture)
     if found.status == "not_checkable":
         return of_kernels
+    if of_kernels.status == "not_checkable":
+        return found
     same = found.status == of_kernels.status
     return Finding(
         found.status if same else "partial",
@@ -186,7 +188,10 @@ def carries_tensors(kernels: pl.DataFrame) -> pl.DataFrame:
 
 
 def _kernel_shapes(capture: Capture) -> Finding:
-    kernels = carries_tensors(capture.tables["kernels"])
+    every = capture.tables["kernels"]
+    kernels = carries_tensors(every)
+    if kernels.is_empty() and not every.is_empty():
+        return Finding("not_checkable", "no kernels with arguments", "no kernel could carry shapes")
     if kernels.is_empty():
         return Finding("missing", "no kernels with arguments", unread(capture) or "see activities")
     bare = kernels.filter(pl.col("input_shapes").is_null() & pl.col("output_shapes").is_null())
@@ -209,8 +214,14 @@ _NAMED = 5
 
 def with_stack(capture: Capture) -> Finding:
     """Look for stacks of torch's own operators."""
-    operators = capture.tables["operators"].filter(pl.col("name").str.starts_with("aten::"))
+    every = capture.tables["operators"]
+    operators = every.filter(pl.col("name").str.starts_with("aten::"))
     part = filled(operators["stack_id"])
+    if operators.is_empty() and not every.is_empty():
+        # Graphs that are replayed, and compiled code, may call none.
+        if others := filled(every["stack_id"]):
+            return Finding("delivered", share(others, every.height, "operators"))
+        return Finding("not_checkable", "no aten:: operators", "no operator could carry a stack")
     if part:
         # Operators that autograd runs by itself have no Python caller.
         return Finding("delivered", share(part, operators.height, "aten:: operators"))

@@ -129,7 +129,8 @@ def reached(name: str, stream: str, task: str, capture: Capture) -> Differs:
     """A file of rows by task reaches to the last kernel of the AI cores.
 
     CANN leaves out the first kernel, and some mixed ones, but ends where the kernels end. `stream`
-    and `task` are the columns that name a kernel there.
+    and `task` are the columns that name a kernel there; its numbers of tasks wrap around, and
+    graphs that are replayed keep theirs.
     """
     ends, whole = 0, 0
     names = {"Stream ID": stream, "Task ID": task}
@@ -142,7 +143,13 @@ def reached(name: str, stream: str, task: str, capture: Capture) -> Differs:
         last = kernels.filter(pl.col("Accelerator Core").is_in(_CORES))[1:].tail(1)
         if last.is_empty():
             raise DoesNotApplyError("there are too few kernels on AI cores")
+        rows = kernels.join(last, on=list(names), how="semi").height
+        found = told.join(last.rename(names), on=[stream, task], how="semi").height
+        if 0 < found < rows:
+            raise DoesNotApplyError(
+                f"{rows} kernels share the last one's stream and task, {found} of them are there"
+            )
         whole += 1
-        ends += last.rename(names).join(told, on=[stream, task], how="semi").height
+        ends += found > 0
     why = f"{name} ends before kernel_details.csv does: it is cut off" * (ends < whole)
     return Differs(f"the last kernel of {whole} file(s)", f"{ends} of them", 1 - ends / whole, why)

@@ -70,6 +70,27 @@ class Chrome:
         return read(path, origin)
 
 
+def broken(path: Path) -> str:
+    """Say why a file named like a trace may have been one; "" if it is whole and is none."""
+    notes: list[str] = []
+    try:
+        with opened(path, notes) as file:
+            head = file.read(_HEAD)
+    except CaptureError as error:
+        return str(error)
+    if notes:
+        return notes[0]
+    text = head.decode("utf-8-sig", errors="replace").strip("\0 \t\r\n")
+    if not text:
+        return f"{path.name}: empty"
+    if len(head) < _HEAD:
+        try:
+            json.JSONDecoder().raw_decode(text)
+        except (ValueError, RecursionError) as error:
+            return f"{path.name}: cut off or broken: {error}"
+    return ""
+
+
 def read(path: Path, origin: Origin, chunk_bytes: int = CHUNK_BYTES) -> Reading:
     """Read a trace. Raises `CaptureError` if nothing of it can be read."""
     notes: list[str] = []

@@ -152,6 +152,23 @@ def test_a_level_is_told_by_what_only_it_delivers(
     assert (found.status, found.arrived) == (status, arrived)
 
 
+@pytest.mark.parametrize("level", ["Level0", "Level1"])
+def test_communication_alone_lacks_nothing_that_only_computing_has(level: str) -> None:
+    moving = kernels(2, core=["HCCL"] * 2, type=["hcom_allReduce_"] * 2)
+    moving |= {
+        "input_shapes": [None] * 2,
+        "output_shapes": [None] * 2,
+        "aic_mte1_ratio": [None] * 2,
+    }
+    settings = f"{EXPERIMENTAL}.profiler_level={level}", "profiler.record_shapes=true"
+    found = capture("device=npu", *settings, kernels=moving, operators=operators(1, 2))
+    statuses = {each.setting.rpartition(".")[2]: each.status for each in verify(found)}
+    assert statuses["record_shapes"] == "delivered"
+    told = {"Level0": "not_checkable", "Level1": "delivered"}
+    assert statuses["profiler_level"] == told[level]
+    assert statuses.get("aic_metrics", "not_checkable") == "not_checkable"
+
+
 def test_level2_is_told_from_level1_by_the_runtimes_calls(tmp_path: Path) -> None:
     setting = f"{EXPERIMENTAL}.profiler_level"
     asked = npu(f"{setting}=Level2", folder=tmp_path)

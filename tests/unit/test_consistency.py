@@ -201,6 +201,11 @@ cann::mm,4096,3.000\t,,,
     [
         (RECORDS, ALLOCATIONS, ""),
         (
+            RECORDS + "WORKSPACE,5.000\t,2,NPU:0\n",
+            ALLOCATIONS + "aten::conv2d,2048,5.000\t,,,\n",
+            "",
+        ),
+        (
             *(RECORDS, ALLOCATIONS[: ALLOCATIONS.index("cann")]),
             "operator_memory.csv lacks 1 events of memory_record.csv",
         ),
@@ -234,6 +239,7 @@ def test_records_of_memory_are_the_operators_allocations(
         ("A,1\nA,2\nB,1\nB,2\n", "holds"),
         ("A,1\nA,2\nB,1\n", "broken"),
         ("A,1\nB,1\nB,2\nC,1\nC,2\n", "does_not_apply"),
+        ("A,1\n", "does_not_apply"),
     ],
 )
 def test_components_of_the_device_are_sampled_equally_often(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,24 @@ EXPERIMENTAL: dict[str, Any] = {
 def info(rank: int = 0, **experimental: Any) -> dict[str, Any]:
     config = {"common_config": COMMON, "experimental_config": EXPERIMENTAL | experimental}
     return {"config": config, "rank_id": rank, "torch_npu_version": "2.7.1"}
+
+
+PLATFORM = "PLATFORM_20260101120000000"
+WITH_MODULES = {
+    "common_config": COMMON | {"with_modules": True},
+    "experimental_config": EXPERIMENTAL,
+}
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, method: str, name: str) -> None:
+    there = getattr(Path, method)
+
+    def forbidden(path: Path, *args: Any, **named: Any) -> Any:
+        if name in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return there(path, *args, **named)
+
+    monkeypatch.setattr(Path, method, forbidden)
 
 
 def snapshot(root: Path) -> dict[str, bytes]:
@@ -107,6 +127,71 @@ def test_ranks_of_one_profile_are_one_run(tmp_path: Path) -> None:
     assert statuses(record)["activities"] == "delivered"
 
 
+def test_what_lies_in_and_beside_a_capture_is_found(tmp_path: Path) -> None:
+    told = info(_host_sys=["numa"], _record_op_args=True)
+    capture = folder(tmp_path / "in", FILES, told)
+    assert taken(capture, tmp_path / "bare").exit_code == 3
+    dumps = capture.parent / f"{capture.name}_op_args" / "0"
+    dumps.mkdir(parents=True)
+    (dumps / "a.bin").write_bytes(b"123")
+    for number, place in enumerate((capture / "PLATFORM_7", capture.parent / PLATFORM)):
+        place.mkdir()
+        (place / "numa.db").touch()
+        record = taken(capture, tmp_path / f"out{number}")
+        found = {item.setting.rpartition(".")[2]: item for item in record.delivery}
+        assert found["host_sys"].status == "delivered"
+        assert found["record_op_args"].arrived == "1 files, 3 bytes"
+        shutil.rmtree(place)
+
+
+def test_ranks_that_nothing_tells_are_said_to_be_unknown(tmp_path: Path) -> None:
+    event = {"ph": "X", "cat": "cpu_op", "name": "a", "pid": 1, "tid": 1, "ts": 1, "dur": 1}
+    trace = json.dumps({"schemaVersion": 1, "traceEvents": [event]})
+    (tmp_path / "in").mkdir()
+    for name in ("TP-0.json", "TP-1.json"):
+        (tmp_path / "in" / name).write_text(trace, encoding="utf-8")
+    taken(tmp_path / "in", tmp_path / "out")
+    says = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert "2 captures tell no rank, nor do their names: all count as rank 0" in says
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "rank1.json.gz: empty"),
+        (b"\0" * 99, "rank1.json.gz: empty"),
+        (b'{"schema', "rank1.json.gz: cut off or broken: Unterminated string"),
+        (gzip.compress(b"{}")[:12], "rank1.json.gz: the compressed file is cut off"),
+        (b'{"a": 1}\n{"a": 2}', ""),
+        (b"[[1], [2]]", ""),
+    ],
+)
+def test_a_trace_of_which_nothing_is_left_is_named(
+    tmp_path: Path, content: bytes, why: str
+) -> None:
+    event = {"ph": "X", "cat": "cpu_op", "name": "a", "pid": 1, "tid": 1, "ts": 1, "dur": 1}
+    trace = {"schemaVersion": 1, "traceEvents": [event]}
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "rank0.json").write_text(json.dumps(trace), encoding="utf-8")
+    (tmp_path / "in" / "rank1.json.gz").write_bytes(content)
+    record = taken(tmp_path / "in", tmp_path / "out")
+    (read,) = [item for item in record.delivery if item.setting == "read"]
+    assert read.why.startswith(why)
+    assert read.fails == bool(why)
+
+
+def test_a_rank_without_what_the_others_have_is_named(tmp_path: Path) -> None:
+    rates = [["Stream Id", "Task Id", "Hit Rate"], [2, 51, "0.5"]]
+    for rank, files in enumerate((FILES | {"l2_cache.csv": rates}, {"trace_view.json": EVENTS})):
+        made = folder(tmp_path / "in" / str(rank), files, info(rank, _l2_cache=True))
+        made.rename(made.parent / f"r{rank}_ascend_pt")
+    record = taken(tmp_path / "in", tmp_path / "out")
+    whys = {item.setting.rpartition(".")[2]: item.why for item in record.delivery if item.fails}
+    for setting, what in (("activities", "kernels"), ("l2_cache", "l2_cache.csv")):
+        assert whys[setting] == f"no {what} in 001_r1_ascend_pt: msprof failed there or wrote none"
+    assert record.exit_code == 3
+
+
 def test_chrome_traces_of_ranks_are_told_apart_by_their_names(tmp_path: Path) -> None:
     event = {"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 1, "tid": 1, "ts": 1, "dur": 1}
     trace = {"schemaVersion": 1, "traceEvents": [event]}
@@ -167,6 +252,34 @@ def test_what_cannot_be_read_is_refused_and_leaves_nothing(tmp_path: Path) -> No
     (tmp_path / "half.json").write_text('{"schemaVersion": 1, "trac', encoding="utf-8")
     assert 'half.json: no list "traceEvents"' in refusal(tmp_path / "half.json", out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["kernel_details.csv", "trace_view.json"])
+def test_a_file_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    capture = folder(tmp_path / "in", FILES, info() | {"config": WITH_MODULES})
+    forbid(monkeypatch, "open", name)
+    record = taken(capture, tmp_path / "out")
+    whys = {item.setting: item.why for item in record.delivery if item.fails}
+    assert record.exit_code == 3
+    assert f"{name}:" in whys["read"]
+    assert "Permission denied" in whys["read"]
+    assert "contradict" not in whys["read"]
+
+
+def test_a_folder_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine", "others"):
+        folder(tmp_path / "in" / name, FILES, info())
+    forbid(monkeypatch, "is_file", "others")
+    record = taken(tmp_path / "in", tmp_path / "out")
+    (read,) = [item for item in record.delivery if item.setting == "read"]
+    assert read.why == "host_1_20260101120000000_ascend_pt: cannot be read: Permission denied"
+    forbid(monkeypatch, "exists", "others")
+    says = refusal(tmp_path / "in" / "others", tmp_path / "more")
+    assert "cannot be read: Permission denied" in says
 
 
 def test_a_folder_with_anything_in_it_is_not_written_to(tmp_path: Path) -> None:

@@ -89,6 +89,21 @@ def operators(**columns: list[object]) -> Columns:
             "0 of 3 aten:: operators (0.0%)",
         ),
         (
+            "with_stack",
+            ("profiler=stacks",),
+            operators(name=["mine"] * 3),
+            "not_checkable",
+            "no aten:: operators",
+        ),
+        (
+            "with_stack",
+            ("profiler=stacks",),
+            operators(name=["mine"] * 3, stack_id=[7, None, 7]),
+            "delivered",
+            "2 of 3 operators (66.7%)",
+        ),
+        ("with_stack", ("profiler=stacks",), {}, "missing", "no aten:: operators"),
+        (
             "with_flops",
             ("profiler=level1",),
             operators(flops=[12, None, 12]),
