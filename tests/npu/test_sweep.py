@@ -185,7 +185,7 @@ def test_the_eight_runs_become_one_table_with_every_groups_columns(both: Both) -
 
 
 def test_of_a_sweep_with_a_dead_job_the_others_are_merged_before(both: Both) -> None:
-    assert "Merged: 7 runs (emulated: invented)" in both.first.out
+    assert "Merged: 7 runs, 1 left out (emulated: invented)" in both.first.out
     assert f"left out: {AIC_METRICS}={VICTIM}: the child process died of SIGKILL" in both.first.out
 
 
