@@ -80,6 +80,7 @@ def read(path: Path) -> Foreign:
     captures = tuple(each for each, _ in found)
     told = _agreed(path, captures, read_)
     known, strange = _known(told.settings)
+    strange += _beside(path, captures)
     if unranked > 1:
         strange.append(f"{unranked} captures tell no rank, nor do their names: all count as rank 0")
     return Foreign(
@@ -190,9 +191,28 @@ def _candidates(path: Path) -> list[Path]:
         path = path.absolute().parent
     if (path / ascend.OUTPUT).is_dir():  # whatever it was renamed to
         return [path]
-    return ascend.captures(path) or sorted(
-        each for ending in ("json", "json.gz") for each in path.rglob(f"*.{ending}")
-    )
+    return ascend.captures(path) or _traces(path)
+
+
+def _traces(path: Path) -> list[Path]:
+    return sorted(each for ending in ("json", "json.gz") for each in path.rglob(f"*.{ending}"))
+
+
+def _beside(path: Path, captures: Sequence[Path]) -> list[str]:
+    """Name the chrome traces of a folder whose captures are torch_npu's: they are not read."""
+    if path in captures or not captures[0].is_dir():
+        return []
+    found = []
+    for each in _traces(path):
+        if any(part.endswith(ascend.SUFFIX) for part in each.relative_to(path).parts):
+            continue
+        try:
+            if chrome.Chrome().recognises(each):
+                why = "torch_npu's captures are beside it: read it by itself"
+                found.append(f"{each.name}: not read, since {why}")
+        except OSError as error:
+            found.append(f"{each.name}: cannot be read: {error.strerror}")
+    return found
 
 
 def _known(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -127,6 +127,17 @@ def test_ranks_of_one_profile_are_one_run(tmp_path: Path) -> None:
     assert statuses(record)["activities"] == "delivered"
 
 
+def test_chrome_traces_beside_captures_are_named_and_not_read(tmp_path: Path) -> None:
+    folder(tmp_path / "in" / "0", FILES, info())
+    (tmp_path / "in" / "host.json").write_text('{"schemaVersion": 1, "traceEvents": []}')
+    (tmp_path / "in" / "settings.json").write_text("{}")
+    record = taken(tmp_path / "in", tmp_path / "out")
+    assert record.exit_code == 0
+    (note,) = [each for each in record.notes if "not read" in each]
+    why = "torch_npu's captures are beside it: read it by itself"
+    assert note == f"host.json: not read, since {why}"
+
+
 def test_what_lies_in_and_beside_a_capture_is_found(tmp_path: Path) -> None:
     told = info(_host_sys=["numa"], _record_op_args=True)
     capture = folder(tmp_path / "in", FILES, told)
