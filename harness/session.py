@@ -6,6 +6,7 @@ Imported in the child process only: this is where torch is loaded.
 from __future__ import annotations
 
 import platform
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -99,6 +100,19 @@ def _workload() -> Iterator[None]:
         raise _WorkloadError(error) from error
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let an interrupt wait for the end; whoever sent it sets a limit to that."""
+    waiting: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: waiting.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if waiting:
+        raise KeyboardInterrupt
+
+
 class _Session:
     """The state of one run: which step it is in, and what has been drained."""
 
@@ -148,7 +162,9 @@ class _Session:
             with self.device.profiler(self.plan.profiler, self.sink) as profiler:
                 for number in range(self.plan.steps):
                     timed(phase_of(request.profiler.schedule, number, self.plan.cycles), number)
-                    profiler.step()
+                    with _uninterrupted():
+                        # May write out a window, which is then kept whole.
+                        profiler.step()
         self._tell("done")
 
     def _tell(self, phase: str) -> None:

@@ -102,16 +102,25 @@ def test_child_that_ignores_the_limit_is_killed(harness: Harness, user_module: s
     assert run.record.reason == "ran past execution.timeout_s=5"
 
 
-def interrupted(folder: Path, sent: signal.Signals, *words: str) -> Run:
-    """Start a run, and send a signal while its second recorded step sleeps."""
+def interrupted(folder: Path, sent: signal.Signals, *words: str, phase: str = "recording") -> Run:
+    """Start a run, and send a signal in a phase, such as while its second recorded step sleeps."""
     with started(folder, *words) as process:
         assert process.stderr is not None
-        while "recording" not in process.stderr.readline():
+        while phase not in process.stderr.readline():
             pass
-        time.sleep(0.5)
+        time.sleep(0.5 if phase == "recording" else 0)
         # A terminal sends Ctrl-C to the whole process group; the child must take it once.
         os.killpg(process.pid, sent)
         return ended(process, folder)
+
+
+def test_an_interrupt_waits_for_what_is_being_written(tmp_path: Path) -> None:
+    sent = signal.SIGINT
+    run = interrupted(tmp_path, sent, "workload.steps=20", phase="writing what was recorded")
+    assert run.code == 130
+    assert (run.record.status, run.record.exit_code) == ("interrupted", 130)
+    assert run.table("operators")["step"].unique().sort().to_list() == [1, 2, 3]
+    assert list((run.latest / "raw").glob("trace.json.gz"))
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])

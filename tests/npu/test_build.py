@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from harness.emulator import build as building
-from harness.emulator.build import Emulator, build
+from harness.emulator.build import (
+    FLAGS,
+    LIBRARY,
+    MSPROF,
+    OTHER_NAMES,
+    SOURCES,
+    Emulator,
+    build,
+)
 from harness.emulator.faults import Faults
 from harness.errors import MachineError
 from tests.npu.conftest import OnNpu
@@ -31,8 +39,8 @@ def test_processes_that_build_at_once_share_one_result(tmp_path: Path) -> None:
     root = tmp_path / "harness" / "emulator"
     assert list(root.iterdir()) == [libraries.parent]
     assert {path.name for path in libraries.iterdir()} == {
-        building.LIBRARY,
-        *building.OTHER_NAMES,
+        LIBRARY,
+        *OTHER_NAMES,
     }
 
 
@@ -64,8 +72,8 @@ def test_sources_that_do_not_compile_leave_nothing(
 
 
 def test_sources_compile_without_a_warning(emulator: Emulator, tmp_path: Path) -> None:
-    sources = [str(path) for path in building.SOURCES.glob("*.c")]
-    command = ["cc", *building.FLAGS, "-Werror", f"-I{emulator.libraries.parent}", *sources]
+    sources = [str(path) for path in SOURCES.glob("*.c")]
+    command = ["cc", *FLAGS, "-Werror", f"-I{emulator.libraries.parent}", *sources]
     subprocess.run([*command, "-o", str(tmp_path / "library.so"), "-lm"], check=True)
 
 
@@ -90,7 +98,7 @@ def test_the_environment_is_that_of_a_machine_with_two_npus_and_no_cann(
         "HARNESS_EMULATOR_DEVICES": "2",
         "HARNESS_EMULATOR_ERA": "block_num",
         "HARNESS_EMULATOR_PYTHON": sys.executable,
-        "HARNESS_EMULATOR_MSPROF": str(building.MSPROF),
+        "HARNESS_EMULATOR_MSPROF": str(MSPROF),
         "HARNESS_EMULATOR_RECORD": str(tmp_path / "calls"),
         "HARNESS_EMULATOR_STRICT": "1",
     }
