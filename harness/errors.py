@@ -90,3 +90,9 @@ class MachineError(HarnessError):
     """This machine lacks something; says what, and how to get it."""
 
     exit_code = ExitCode.UNAVAILABLE
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raise `RefusedError` if there is any problem."""
+    if problems:
+        raise RefusedError(problems)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from msgspec import Struct
 
 from harness.execution.protocol import CYCLE_FOLDERS, Outcome
 from harness.settings.expectations import ExpectedSettings
 from harness.tables.event_counts import EventCounts
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Emulation(Struct, frozen=True, kw_only=True):

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import sys
 import time
-from argparse import Namespace
-from collections.abc import Sequence
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from harness.capture.run_folder import held, link_latest, make
 from harness.capture.run_record import RUN_FILE, RunRecord
-from harness.cli.arguments import Command, all_problems, composed, refuse
+from harness.cli import signals
+from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
+from harness.cli.hydra_main import run_hydra
 from harness.cli.progress import ConsoleProgress, headline
-from harness.compose.composition import CONF, Composition, choices, identity, request_of
+from harness.compose.composition import Composition, identity, request_of
 from harness.compose.overrides import quoted
 from harness.doctor.preflight import check_machine
-from harness.errors import ExitCode, Problem, RefusedError, worst
+from harness.errors import ExitCode, Problem, RefusedError, refuse, worst
 from harness.merge.pipeline import merge_runs
 from harness.pipeline import Finished, run_job
 from harness.report.sweep import keep_summary, sections
@@ -34,63 +28,34 @@ from harness.settings.request import Request
 from harness.sweep import jobs
 
 
-def carry_out(command: Command) -> ExitCode:
-    """Run what the settings ask for, or show what Hydra's flags ask for."""
-    flags = command.flags
-    if flags.help:
-        return _help(flags)
-    if flags.hydra_help or flags.shell_completion:
-        return _hydra(command, command.overrides)
-    composition = composed(command)
-    if flags.cfg or flags.info:
-        refuse(
-            [
-                *composition.problems,
-                *(item for job in composition.jobs for item in job.problems if item.given != "???"),
-            ]
-        )
-        return _hydra(command, command.overrides)
-    refuse(all_problems(composition))
+def carry_out(command: Command, composition: Composition) -> ExitCode:
+    """Run the jobs that a command asks for."""
+    # A run that is interrupted is closed first.
+    signals.raise_instead()
     return _sweep(command, composition) if composition.multirun else _single(command, composition)
 
 
-def _help(flags: Namespace) -> ExitCode:
-    """Print the help page, with the choices that there are; Hydra would list our bases, too."""
-    page = OmegaConf.load(CONF / "hydra" / "help" / "harness.yaml")
-    groups = choices(flags.config_dir, flags.config_name or "config")
-    # Profiles say what they mean for each device in a folder: one line a device.
-    rows = [
-        (group, " ".join(names))
-        for group, files in groups.items()
-        for _, names in itertools.groupby(files, lambda name: name.rpartition("/")[0])
-    ]
-    width = max(map(len, groups))
-    lines = [f"  {group:<{width}}  {names}" for group, names in rows]
-    text = str(page.template).replace("$APP_CONFIG_GROUPS", "\n".join(lines))
-    OUT.print(text.rstrip(), highlight=False, markup=False, soft_wrap=True)
-    return ExitCode.OK
-
-
 def _single(command: Command, composition: Composition) -> ExitCode:
-    (job,) = composition.jobs
-    assert job.request is not None
-    check_machine(job.request, ERR.print)
-    refuse(_occupied(composition.folder))
-    make(Path(composition.folder), "hydra.run.dir")
+    request = composition.jobs[0].request
+    assert request is not None
+    check_machine(request, ERR.print)
+    setting = "--out" if command.out else "hydra.run.dir"
+    refuse(_occupied(composition.folder, setting))
+    make(Path(composition.folder), setting)
     _done.clear()
     # Else it would be that of another moment.
-    _hydra(command, [*command.overrides, f"hydra.run.dir={quoted(composition.folder)}"])
+    run_hydra(command, [*command.overrides, f"hydra.run.dir={quoted(composition.folder)}"], job)
     (record,) = _done
     return ExitCode(record.exit_code if record.exit_code is not None else ExitCode.FAILED)
 
 
-def _occupied(folder: str) -> list[Problem]:
+def _occupied(folder: str, setting: str) -> list[Problem]:
     """Refuse to overwrite an earlier run in a folder that the user chose."""
     if not (Path(folder) / RUN_FILE).exists():
         return []
     return [
         Problem(
-            setting="hydra.run.dir",
+            setting=setting,
             given=folder,
             reason="there is a run in this folder already, and it would be lost",
             fix="choose another folder, or remove this one",
@@ -100,7 +65,7 @@ def _occupied(folder: str) -> list[Problem]:
 
 def _sweep(command: Command, composition: Composition) -> ExitCode:
     folder = jobs.sweep_folder(composition, identity(composition))
-    make(folder, "hydra.sweep.dir")
+    make(folder, "--out" if command.out else "hydra.sweep.dir")
     with held(folder, ERR.print):
         return _held_sweep(command, composition, folder)
 
@@ -117,7 +82,7 @@ def _held_sweep(command: Command, composition: Composition, folder: Path) -> Exi
     jobs.begin(folder, composition, running[0].kept)
     link_latest(folder)
     try:
-        _hydra(command, overrides)
+        run_hydra(command, overrides, job)
     except KeyboardInterrupt:
         running[0].interrupted = True
     finally:
@@ -214,25 +179,3 @@ def _run(request: Request, folder: Path, overrides: tuple[str, ...]) -> Finished
     if done.traceback:
         OUT.print(f"\n{done.traceback.rstrip()}", highlight=False, markup=False)
     return done
-
-
-def _hydra(command: Command, overrides: Sequence[str]) -> ExitCode:
-    """Hand over to Hydra: its flags, composition, output folders, launchers."""
-    # Without it Hydra prints a traceback of its own choice and exits with 1.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = ["harness", *command.options, *overrides]
-    run = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
-    try:
-        run()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise RefusedError(
-            [
-                Problem(
-                    setting="configuration",
-                    given="",
-                    reason="Hydra refuses it: " + " ".join(str(error).split()),
-                    fix="see --info defaults",
-                )
-            ]
-        ) from error
-    return ExitCode.OK

@@ -38,8 +38,8 @@ from harness.compose.overrides import (
 from harness.compose.resolve import request_of
 from harness.devices import TARGETS
 from harness.errors import Problem, RefusedError
+from harness.settings.nearest import nearest
 from harness.settings.request import Request
-from harness.settings.schema import nearest
 
 _BESIDE = Path(__file__).parents[1] / "conf"
 CONF = _BESIDE if _BESIDE.is_dir() else Path(__file__).parents[2] / "conf"

@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.errors import Problem
-from harness.settings.schema import nearest
+from harness.settings.nearest import nearest
 
 OPEN_GROUPS = ("device.environment.", "workload.kwargs.")
 """Below these, the user chooses the names; they may be deleted, too."""
@@ -192,7 +192,9 @@ def _option_problems(override: Override, options: Sequence[str]) -> Iterator[Pro
             reason=f"there is no such {group}"
             + (f"; did you mean {close}? There are " if close else "; there are ")
             + ", ".join(options),
-            fix=f"{plus}{group}={close or options[0]}",
+            fix=f"{plus}{group}={close}"
+            if close
+            else f"{plus}{group}=NAME, with one of these names",
         )
 
 
@@ -233,12 +235,13 @@ def quoted(text: str) -> str:
 
 def ambiguous(override: Override) -> Problem:
     """Say that several values were given where there is no sweep."""
-    given = as_typed(override)
+    key, given = str(override.key_or_group), as_typed(override)
     return Problem(
         setting=override.get_key_element(),
         given=given,
-        reason="several values make a sweep",
-        fix=f"put -m first, or write one value, or a list: {override.key_or_group}=[{given}]",
+        reason="several values make a sweep, and a sweep needs -m",
+        fix="add -m to run each value, or write one value"
+        + (f", or a list: {key}=[{given}]" if "." in key else ""),
     )
 
 
