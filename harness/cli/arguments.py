@@ -104,11 +104,12 @@ def parse(
     problems = [*line.problems, *_misplaced(line, name, subcommand, {"a run": run, **subcommands})]
     if line.unknown or extra:
         # What they mean is looked up in the configuration: only where it is needed.
-        from harness.cli.suggestions import bare_word, unknown_flag
+        from harness.cli.suggestions import bare_word, known_groups, unknown_flag
 
         taken = (*subcommand.flags, *ANYWHERE)
-        problems += [unknown_flag(flag, value, taken, command) for flag, value in line.unknown]
-        problems += [bare_word(word, name, subcommands, command) for word in extra]
+        groups = known_groups(command.config_dir, command.config_name)
+        problems += [unknown_flag(flag, value, taken, groups) for flag, value in line.unknown]
+        problems += [bare_word(word, name, subcommands, groups) for word in extra]
     refuse(problems)
     return command, name
 

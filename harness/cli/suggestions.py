@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import inspect
 
-from harness.cli.arguments import Command, Subcommand
 from harness.compose.composition import choices
 from harness.errors import Problem, RefusedError
 from harness.settings.nearest import nearest
@@ -19,10 +18,12 @@ _ADDED = "sweep"
 """The group that is added to the settings, with a +."""
 
 
-def unknown_flag(flag: str, value: str, flags: Sequence[str], command: Command) -> Problem:
+def unknown_flag(
+    flag: str, value: str, flags: Sequence[str], groups: Mapping[str, Sequence[str]]
+) -> Problem:
     """Say which setting, or which of the flags, was meant by ``--name`` or ``--name value``."""
     word = flag.lstrip("-").replace("-", "_")
-    settings = _settings(command)
+    settings = _settings(groups)
     names = [name.lstrip("-") for name in flags]
     close = None if word in settings else nearest(flag.lstrip("-"), names)
     setting = None if close else _meant(word, settings)
@@ -37,7 +38,7 @@ def unknown_flag(flag: str, value: str, flags: Sequence[str], command: Command) 
 
 
 def bare_word(
-    word: str, subcommand: str, subcommands: Mapping[str, Subcommand], command: Command
+    word: str, subcommand: str, subcommands: Collection[str], groups: Mapping[str, Sequence[str]]
 ) -> Problem:
     """Say which subcommand, setting or choice was meant by a word without ``=``."""
     if word in subcommands:
@@ -47,20 +48,19 @@ def bare_word(
             reason="only one subcommand can be given",
             fix=f"keep {subcommand} or {word}",
         )
-    groups = _groups(command)
     choosing: dict[str, list[str]] = {}
     for group, options in groups.items():
         for option in options:
             choosing.setdefault(option, []).append(f"{_typed(group)}={option}")
     meant = _meant(word, [*([] if subcommand else subcommands), *choosing, *groups])
-    if meant in choosing:
+    if meant is None:
+        fix = f"use one of {', '.join(subcommands)}"
+    elif meant in choosing:
         fix = f"write {' or '.join(choosing[meant])}"
     elif meant in groups:
         fix = f"write {_typed(meant)}=NAME, with one of {', '.join(groups[meant])}"
-    elif meant:
-        fix = f"python -m harness {meant}"
     else:
-        fix = f"use one of {', '.join(subcommands)}"
+        fix = f"python -m harness {meant}"
     return Problem(
         setting=word,
         given="",
@@ -69,7 +69,7 @@ def bare_word(
     )
 
 
-def _settings(command: Command) -> dict[str, str]:
+def _settings(groups: Collection[str]) -> dict[str, str]:
     """Return each group and setting as it is typed, by its name and by the last part of it."""
     names: dict[str, str] = {}
     every = dict.fromkeys(paths(inspect.type_info(Request)))
@@ -77,7 +77,7 @@ def _settings(command: Command) -> dict[str, str]:
     for path in sorted(every, key=lambda path: path.count(".")):
         names.setdefault(path.rpartition(".")[2], path)
     names |= {path: path for path in every}
-    return names | {group: _typed(group) for group in _groups(command)}
+    return names | {group: _typed(group) for group in groups}
 
 
 def _typed(group: str) -> str:
@@ -88,10 +88,10 @@ def _meant(word: str, names: Collection[str]) -> str | None:
     return word if word in names else nearest(word, names)
 
 
-def _groups(command: Command) -> dict[str, list[str]]:
+def known_groups(config_dir: str | None, config_name: str) -> dict[str, list[str]]:
     """Return the groups with the names that can be chosen; the shipped ones if others fail."""
     try:
-        found = choices(command.config_dir, command.config_name)
+        groups = choices(config_dir, config_name)
     except RefusedError:
-        found = choices(None)
-    return {group: options for group, options in found.items() if group != _PAIRS}
+        groups = choices(None)
+    return {group: names for group, names in groups.items() if group != _PAIRS}

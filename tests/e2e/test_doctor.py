@@ -86,8 +86,11 @@ def test_torch_that_kills_its_process_is_a_line(
     [
         (["doctor", "device=tpu"], ["device=tpu: there is no such device", "device=npu"]),
         (["doctor", "workload.batch=4"], ["workload.batch=4: doctor looks at the machine"]),
-        (["check", "--json"], ["--json: only doctor answers in JSON"]),
-        (["--json", "workload=mlp"], ["--json: only doctor answers in JSON"]),
+        (["check", "--json"], ["--json: check does not take this flag; it belongs to doctor"]),
+        (
+            ["--json", "workload=mlp"],
+            ["--json: a run does not take this flag"],
+        ),
     ],
 )
 def test_what_it_does_not_know_is_refused(
