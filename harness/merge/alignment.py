@@ -38,11 +38,11 @@ class TooDifferentError(Exception):
     """Two sequences have so little in common that aligning them would take too much memory."""
 
 
-class Whole(NamedTuple):
+class Supersequence(NamedTuple):
     """A sequence that holds several others, what minimal alignments pair being there once."""
 
     tokens: Tokens
-    doubtful: frozenset[int]
+    ambiguous: frozenset[int]
     """Positions of what other minimal alignments would pair otherwise."""
 
 
@@ -51,45 +51,45 @@ class Embedding(NamedTuple):
 
     places: npt.NDArray[np.int64]
     """Ascending; of several embeddings the first."""
-    doubtful: set[int]
+    ambiguous: set[int]
     """Places in the whole that another embedding would take or leave."""
 
 
-def whole(sequences: Iterable[Tokens]) -> Whole:
+def common_supersequence(sequences: Iterable[Tokens]) -> Supersequence:
     """Return a sequence that holds all: the longest, with what the others have beyond it.
 
     Raises `TooDifferentError`.
     """
     longest, *others = sorted(dict.fromkeys(sequences), key=lambda sequence: -len(sequence))
-    found = Whole(longest, frozenset())
+    found = Supersequence(longest, frozenset())
     for sequence in others:
         if _first_embedding(found.tokens, sequence) is None:
             found = _joined(found, sequence)
     return found
 
 
-def embed(held: Tokens, sequence: Tokens) -> Embedding:
-    """Return where `sequence` is in `held`. Raises ValueError if it is not."""
-    if held == sequence:
-        return Embedding(np.arange(len(held)), set())
-    first = _first_embedding(held, sequence)
-    mirrored = _first_embedding(held[::-1], sequence[::-1])
+def embed(supersequence: Tokens, sequence: Tokens) -> Embedding:
+    """Return where `sequence` is in `supersequence`. Raises ValueError if it is not."""
+    if supersequence == sequence:
+        return Embedding(np.arange(len(supersequence)), set())
+    first = _first_embedding(supersequence, sequence)
+    mirrored = _first_embedding(supersequence[::-1], sequence[::-1])
     if first is None or mirrored is None:
         raise ValueError("the one sequence does not hold the other")
     places = np.array(first, np.int64)
-    last = len(held) - 1 - np.array(mirrored, np.int64)[::-1]
+    last = len(supersequence) - 1 - np.array(mirrored, np.int64)[::-1]
     unequal = np.flatnonzero(places != last).tolist()
-    doubtful, _ = _doubtful(held, sequence, first, range(len(first)), unequal)
-    return Embedding(places, doubtful)
+    ambiguous, _ = _ambiguous(supersequence, sequence, first, range(len(first)), unequal)
+    return Embedding(places, ambiguous)
 
 
-def _first_embedding(held: Tokens, sequence: Tokens) -> list[int] | None:
+def _first_embedding(supersequence: Tokens, sequence: Tokens) -> list[int] | None:
     found: list[int] = []
-    find, at, number = held.index, 0, 0
+    find, at, number = supersequence.index, 0, 0
     try:
         while number < len(sequence):
             # Most of it follows without a gap.
-            if held[at : at + _STRIDE] == sequence[number : number + _STRIDE]:
+            if supersequence[at : at + _STRIDE] == sequence[number : number + _STRIDE]:
                 size = min(_STRIDE, len(sequence) - number)
                 found.extend(range(at, at + size))
                 at += size
@@ -104,37 +104,37 @@ def _first_embedding(held: Tokens, sequence: Tokens) -> list[int] | None:
     return found
 
 
-def _joined(held: Whole, sequence: Tokens) -> Whole:
+def _joined(supersequence: Supersequence, sequence: Tokens) -> Supersequence:
     """Add to a whole what a sequence has beyond it."""
-    band = _banded(held.tokens, sequence)
+    band = _banded(supersequence.tokens, sequence)
     pairs = band.lower()
     places, others = [at for at, _ in pairs], [other for _, other in pairs]
     # All minimal alignments have equally many pairs, before a certain one, too.
     both = enumerate(zip(pairs, band.upper(), strict=True))
     unequal = [at for at, (one, other) in both if one != other]
-    doubtful, beyond = _doubtful(held.tokens, sequence, places, others, unequal)
-    doubtful |= held.doubtful
+    ambiguous, beyond = _ambiguous(supersequence.tokens, sequence, places, others, unequal)
+    ambiguous |= supersequence.ambiguous
     merged: list[int] = []
-    doubts: set[int] = set()
+    ambiguous_places: set[int] = set()
 
-    def add(tokens: Tokens, start: int, end: int, doubted: set[int]) -> None:
-        if doubted:
+    def add(tokens: Tokens, start: int, end: int, ambiguous: set[int]) -> None:
+        if ambiguous:
             shift = len(merged) - start
-            doubts.update(at + shift for at in range(start, end) if at in doubted)
+            ambiguous_places.update(at + shift for at in range(start, end) if at in ambiguous)
         merged.extend(tokens[start:end])
 
     done, used = 0, 0
-    for at, other in [*pairs, (len(held.tokens), len(sequence))]:
+    for at, other in [*pairs, (len(supersequence.tokens), len(sequence))]:
         if other > used:
-            add(held.tokens, done, at, doubtful)
+            add(supersequence.tokens, done, at, ambiguous)
             add(sequence, used, other, beyond)
             done = at
         used = other + 1
-    add(held.tokens, done, len(held.tokens), doubtful)
-    return Whole(tuple(merged), frozenset(doubts))
+    add(supersequence.tokens, done, len(supersequence.tokens), ambiguous)
+    return Supersequence(tuple(merged), frozenset(ambiguous_places))
 
 
-def _doubtful(
+def _ambiguous(
     first: Tokens,
     second: Tokens,
     places: Sequence[int],

@@ -17,7 +17,7 @@ import polars as pl
 from msgspec import Struct
 
 from harness.errors import Problem, RefusedError
-from harness.merge.alignment import TooDifferentError, embed, whole
+from harness.merge.alignment import TooDifferentError, common_supersequence, embed
 from harness.merge.sequences import (
     KERNELS,
     ROW,
@@ -25,10 +25,10 @@ from harness.merge.sequences import (
     Lane,
     Layout,
     Numbers,
-    Program,
     Run,
+    RunSequences,
     Sequences,
-    programs,
+    sequences_of,
 )
 from harness.settings.request import Match
 
@@ -75,7 +75,7 @@ def merge(runs: Sequence[Run], *, match: Match, layout: Layout = KERNELS) -> Joi
     """
     # The longest first: what the others have beyond it is added to it.
     runs = sorted(runs, key=lambda run: (-len(run.table), run.label))
-    found = programs([run.table for run in runs], layout)
+    found = sequences_of([run.table for run in runs], layout)
     if match == "strict":
         _refuse_differences(runs, found, layout)
     places = [_places(key, found, layout) for key in _keys(found)]
@@ -111,7 +111,7 @@ def _naming(labels: pl.Series, label: str) -> int:
     return len(labels.filter(labels.list.contains(label)))
 
 
-def _keys(found: Sequence[Program]) -> list[Key]:
+def _keys(found: Sequence[RunSequences]) -> list[Key]:
     keys = {key for program in found for key in program.sequences}
     return sorted(keys, key=lambda key: (-1 if key[0] is None else key[0], *key[1:]))
 
@@ -122,20 +122,20 @@ class _Places(NamedTuple):
     key: Key
     rows: list[Numbers]
     """`NONE` where the run lacks it."""
-    doubtful: npt.NDArray[np.bool_]
+    ambiguous: npt.NDArray[np.bool_]
 
 
-def _places(key: Key, found: Sequence[Program], layout: Layout) -> _Places:
+def _places(key: Key, found: Sequence[RunSequences], layout: Layout) -> _Places:
     own = [program.sequences.get(key, _NOTHING) for program in found]
     if len({each.tokens.tobytes() for each in own}) == 1:
         return _Places(key, [each.rows for each in own], np.zeros(len(own[0].rows), np.bool_))
     tokens = [_sequence(each.tokens) for each in own]
     try:
-        held = whole(tokens)
+        held = common_supersequence(tokens)
         # Names break ties: they are taken if pairing them, too, leaves no more unpaired.
         if any(each.names is not each.tokens for each in own):
             names = [_sequence(each.names) for each in own]
-            named = whole(names)
+            named = common_supersequence(names)
             if len(named.tokens) <= len(held.tokens):
                 held, tokens = named, names
     except TooDifferentError as error:
@@ -144,11 +144,11 @@ def _places(key: Key, found: Sequence[Program], layout: Layout) -> _Places:
     rows = np.full((len(own), len(held.tokens)), NONE)
     for placed, sequence, each in zip(rows, tokens, own, strict=True):
         placed[laid[sequence].places] = each.rows
-    doubtful = np.zeros(len(held.tokens), np.bool_)
-    doubtful[list(held.doubtful.union(*(each.doubtful for each in laid.values())))] = True
+    ambiguous = np.zeros(len(held.tokens), np.bool_)
+    ambiguous[list(held.ambiguous.union(*(each.ambiguous for each in laid.values())))] = True
     # A run may find another place for what was added for its sake.
     taken = (rows != NONE).any(axis=0)
-    return _Places(key, list(rows[:, taken]), doubtful[taken])
+    return _Places(key, list(rows[:, taken]), ambiguous[taken])
 
 
 def _sequence(numbers: Numbers) -> tuple[int, ...]:
@@ -160,24 +160,24 @@ _NOTHING: Final = Sequences(_EMPTY, _EMPTY, _EMPTY)
 
 
 def _table(
-    runs: Sequence[Run], found: Sequence[Program], places: Sequence[_Places], layout: Layout
+    runs: Sequence[Run], found: Sequence[RunSequences], places: Sequence[_Places], layout: Layout
 ) -> pl.DataFrame:
-    doubtful = {lane for program in found for lane in program.doubtful}
-    sizes = [len(each.doubtful) for each in places]
+    ambiguous = {lane for program in found for lane in program.ambiguous}
+    sizes = [len(each.ambiguous) for each in places]
     index = pl.DataFrame(
         {
             "rank": [each.key[0] for each in places],
             "step": [each.key[1] for each in places],
             "_lane": [each.key[2] for each in places],
-            "_doubtful": [(each.key[0], each.key[2]) in doubtful for each in places],
+            "_ambiguous": [(each.key[0], each.key[2]) in ambiguous for each in places],
         },
         schema=_INDEX,
     )
     index = index.select(pl.all().gather(np.repeat(np.arange(len(sizes)), sizes)))
     index = index.with_columns(
         position=_joint([np.arange(size) for size in sizes], np.int64),
-        ambiguous=pl.Series(_joint([each.doubtful for each in places], np.bool_))
-        | index["_doubtful"],
+        ambiguous=pl.Series(_joint([each.ambiguous for each in places], np.bool_))
+        | index["_ambiguous"],
     )
     rows = [
         pl.Series(f"{ROW}@{run.label}", _joint([each.rows[at] for each in places], np.int64))
@@ -209,7 +209,7 @@ _INDEX: Final[dict[str, pl.DataType]] = {
     "rank": pl.Int32(),
     "step": pl.Int64(),
     "_lane": pl.Int64(),
-    "_doubtful": pl.Boolean(),
+    "_ambiguous": pl.Boolean(),
 }
 
 
@@ -217,12 +217,12 @@ def _joint(parts: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArr
     return np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype)
 
 
-def _first(found: Sequence[Program], rank: int | None, at: int) -> Lane:
+def _first(found: Sequence[RunSequences], rank: int | None, at: int) -> Lane:
     """Return what a lane is in the first run that has it."""
     return next(lane for program in found if (lane := program.lane(rank, at)) is not None)
 
 
-def _lanes(found: Sequence[Program], layout: Layout) -> pl.DataFrame:
+def _lanes(found: Sequence[RunSequences], layout: Layout) -> pl.DataFrame:
     numbered = {
         (rank, at)
         for program in found
@@ -321,7 +321,7 @@ def _unmatched(table: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def _renumbered(found: Sequence[Program], program: Program) -> dict[str, str]:
+def _renumbered(found: Sequence[RunSequences], program: RunSequences) -> dict[str, str]:
     changed = {}
     for rank, lanes in program.lanes.items():
         for at, lane in enumerate(lanes):
@@ -331,14 +331,14 @@ def _renumbered(found: Sequence[Program], program: Program) -> dict[str, str]:
     return changed
 
 
-def _where(key: Key, found: Sequence[Program], layout: Layout) -> str:
+def _where(key: Key, found: Sequence[RunSequences], layout: Layout) -> str:
     rank, step, at = key
     number = _first(found, rank, at).number
     lane = f"{layout.lane} {number}" if number is not None else "the communication"
     return ("" if rank is None else f"rank {rank}, ") + f"step {step}, {lane}"
 
 
-def _refuse_differences(runs: Sequence[Run], found: Sequence[Program], layout: Layout) -> None:
+def _refuse_differences(runs: Sequence[Run], found: Sequence[RunSequences], layout: Layout) -> None:
     """Refuse runs that are not all the same; name the first difference of each to the first."""
     problems = []
     for run, program in zip(runs[1:], found[1:], strict=True):

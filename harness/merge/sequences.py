@@ -93,13 +93,13 @@ Key = tuple[int | None, int, int]
 """Rank, step and lane."""
 
 
-class Program(NamedTuple):
+class RunSequences(NamedTuple):
     """One run as sequences."""
 
     sequences: dict[Key, Sequences]
     lanes: dict[int | None, list[Lane | None]]
     """By rank, what each lane is in this run; None if it has none."""
-    doubtful: set[tuple[int | None, int]]
+    ambiguous: set[tuple[int | None, int]]
     """Ranks and lanes that several lanes of this run could be."""
     outside: int
     """Rows that belong to no step, which are left out."""
@@ -110,16 +110,18 @@ class Program(NamedTuple):
         return lanes[at] if at < len(lanes) else None
 
 
-def programs(tables: Sequence[pl.DataFrame], layout: Layout) -> list[Program]:
+def sequences_of(tables: Sequence[pl.DataFrame], layout: Layout) -> list[RunSequences]:
     """Return the runs' tables as sequences; the first table's lanes come first."""
     tokens = _Tokens(tables, layout)
     parts = [_parts(table, tokens.of(table), layout, named=tokens.named) for table in tables]
-    found = [Program({}, {}, set(), outside=int(table["step"].null_count())) for table in tables]
+    found = [
+        RunSequences({}, {}, set(), outside=int(table["step"].null_count())) for table in tables
+    ]
     for rank in sorted({part.rank for run in parts for part in run}, key=str):
         own = [[part for part in run if part.rank == rank] for run in parts]
         for program, run, mapped in zip(found, own, _mapped(own), strict=True):
             program.lanes[rank] = mapped.lanes
-            program.doubtful.update((rank, number) for number in mapped.doubtful)
+            program.ambiguous.update((rank, number) for number in mapped.ambiguous)
             numbers = {lane: at for at, lane in enumerate(mapped.lanes) if lane is not None}
             for part in run:
                 program.sequences[rank, part.step, numbers[part.lane]] = part.sequences
@@ -212,7 +214,7 @@ def _parts(
 
 class _Mapped(NamedTuple):
     lanes: list[Lane | None]
-    doubtful: set[int]
+    ambiguous: set[int]
 
 
 def _mapped(runs: Sequence[Sequence[_Part]]) -> list[_Mapped]:
@@ -221,14 +223,14 @@ def _mapped(runs: Sequence[Sequence[_Part]]) -> list[_Mapped]:
     found: list[_Mapped] = []
     for run in runs:
         own = _contents(run)
-        chosen, doubtful = _assigned(known, own)
+        chosen, ambiguous = _assigned(known, own)
         for lane, content in sorted(own.items(), key=lambda each: _order(each[0])):
             if lane not in chosen.values():
                 chosen[len(known)] = lane
                 known.append((lane, content))
-        found.append(_Mapped([chosen.get(at) for at in range(len(known))], doubtful))
+        found.append(_Mapped([chosen.get(at) for at in range(len(known))], ambiguous))
     return [
-        _Mapped(each.lanes + [None] * (len(known) - len(each.lanes)), each.doubtful)
+        _Mapped(each.lanes + [None] * (len(known) - len(each.lanes)), each.ambiguous)
         for each in found
     ]
 
@@ -258,7 +260,7 @@ def _assigned(
     ]
     pairs.sort(key=lambda each: (-each[0], not each[1], each[2], _order(each[3])))
     chosen: dict[int, Lane] = {}
-    doubtful: set[int] = set()
+    ambiguous: set[int] = set()
     for alike, same, at, mine in pairs:
         if not alike or at in chosen or mine in chosen.values():
             continue
@@ -272,9 +274,9 @@ def _assigned(
         ]
         chosen[at] = mine
         if rivals and not same:
-            doubtful.add(at)
-            doubtful.update(rival[2] for rival in rivals)
-    return chosen, doubtful
+            ambiguous.add(at)
+            ambiguous.update(rival[2] for rival in rivals)
+    return chosen, ambiguous
 
 
 def _likeness(one: Counter[tuple[int, int]], other: Counter[tuple[int, int]]) -> float:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.merge import alignment
-from harness.merge.alignment import TooDifferentError, embed, whole
+from harness.merge.alignment import TooDifferentError, common_supersequence, embed
 
 Pairs = set[tuple[int, int]]
 
@@ -59,13 +59,13 @@ def certain(first: tuple[int, ...], second: tuple[int, ...]) -> Pairs:
 
 def paired(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[Pairs, Pairs]:
     """What the whole of two sequences pairs, and what of it is certain."""
-    held = whole([first, second])
+    held = common_supersequence([first, second])
     one, other = embed(held.tokens, first), embed(held.tokens, second)
-    doubtful = held.doubtful | one.doubtful | other.doubtful
+    ambiguous = held.ambiguous | one.ambiguous | other.ambiguous
     here = {place: at for at, place in enumerate(one.places)}
     there = {place: at for at, place in enumerate(other.places)}
     pairs = {place: (here[place], there[place]) for place in here.keys() & there.keys()}
-    return set(pairs.values()), {pair for place, pair in pairs.items() if place not in doubtful}
+    return set(pairs.values()), {pair for place, pair in pairs.items() if place not in ambiguous}
 
 
 @given(few_tokens, few_tokens)
@@ -102,7 +102,7 @@ def test_of_a_sequence_in_one_that_holds_it_exactly_the_certain_pairs_are_certai
         found = embed(held, part)
     assert [held[at] for at in found.places] == list(part)
     assert list(found.places) == sorted(set(found.places))
-    sure = {(place, at) for at, place in enumerate(found.places) if place not in found.doubtful}
+    sure = {(place, at) for at, place in enumerate(found.places) if place not in found.ambiguous}
     assert sure == certain(held, part)
 
 
@@ -110,43 +110,43 @@ def test_of_a_sequence_in_one_that_holds_it_exactly_the_certain_pairs_are_certai
 def test_a_whole_holds_every_sequence_whatever_their_order(
     sequences: list[tuple[int, ...]],
 ) -> None:
-    found = whole(sequences)
+    found = common_supersequence(sequences)
     for sequence in sequences:
         assert embed(found.tokens, sequence)
     assert len(found.tokens) <= sum(map(len, sequences))
-    assert found.doubtful <= set(range(len(found.tokens)))
+    assert found.ambiguous <= set(range(len(found.tokens)))
 
 
-def test_which_of_equal_neighbours_is_missing_is_doubtful_and_no_more() -> None:
+def test_which_of_equal_neighbours_is_missing_is_ambiguous_and_no_more() -> None:
     found = embed((1, 2, 2, 3), (1, 2, 3))
-    assert (list(found.places), found.doubtful) == ([0, 1, 3], {1, 2})
+    assert (list(found.places), found.ambiguous) == ([0, 1, 3], {1, 2})
 
 
-def test_a_missing_layer_of_equal_ones_makes_all_of_them_doubtful() -> None:
+def test_a_missing_layer_of_equal_ones_makes_all_of_them_ambiguous() -> None:
     layer = (1, 2, 3)
     found = embed((0, *layer * 4, 9), (0, *layer * 3, 9))
-    assert found.doubtful == set(range(1, 13))
+    assert found.ambiguous == set(range(1, 13))
 
 
-def test_what_is_in_one_only_is_not_doubtful() -> None:
+def test_what_is_in_one_only_is_not_ambiguous() -> None:
     alone = embed((1, 7, 2), (1, 2))
-    assert (list(alone.places), alone.doubtful) == ([0, 2], set())
-    found = whole([(1, 7, 2, 3), (1, 2, 8, 3)])
+    assert (list(alone.places), alone.ambiguous) == ([0, 2], set())
+    found = common_supersequence([(1, 7, 2, 3), (1, 2, 8, 3)])
     assert found.tokens == (1, 7, 2, 8, 3)
-    assert not found.doubtful
+    assert not found.ambiguous
 
 
 def test_of_two_that_changed_places_either_may_be_the_one_that_was_moved() -> None:
-    found = whole([(1, 5, 6, 2), (1, 6, 5, 2)])
+    found = common_supersequence([(1, 5, 6, 2), (1, 6, 5, 2)])
     assert len(found.tokens) == 5
     inner = {at for at, token in enumerate(found.tokens) if token in {5, 6}}
-    assert found.doubtful == inner
+    assert found.ambiguous == inner
 
 
-def test_what_was_doubtful_stays_so_when_more_is_added() -> None:
-    found = whole([(1, 5, 6, 2, 8, 9, 9, 9), (1, 6, 5, 2, 8, 9, 9), (1, 5, 7)])
+def test_what_was_ambiguous_stays_so_when_more_is_added() -> None:
+    found = common_supersequence([(1, 5, 6, 2, 8, 9, 9, 9), (1, 6, 5, 2, 8, 9, 9), (1, 5, 7)])
     assert 7 in found.tokens
-    assert {found.tokens[at] for at in found.doubtful} >= {5, 6}
+    assert {found.tokens[at] for at in found.ambiguous} >= {5, 6}
 
 
 def test_what_is_not_held_is_an_error() -> None:
@@ -159,6 +159,6 @@ def test_sequences_without_likeness_are_refused_before_they_fill_the_memory(
 ) -> None:
     monkeypatch.setattr(alignment, "_MOST_BITS", 1 << 20)
     alike = tuple(range(1000))
-    assert len(whole([alike, (*alike[:500], 5000, *alike[501:])]).tokens) == 1001
+    assert len(common_supersequence([alike, (*alike[:500], 5000, *alike[501:])]).tokens) == 1001
     with pytest.raises(TooDifferentError):
-        whole([alike, tuple(range(1000, 2000))])
+        common_supersequence([alike, tuple(range(1000, 2000))])
