@@ -224,7 +224,7 @@ def test_a_table_that_ends_early_is_noticed_by_the_count_of_another(tmp_path: Pa
         record = taken(folder(root, FILES | files), root / "out")
         assert record.exit_code == exit_code
     assert record.delivery[0].reason == (
-        "kernel_details.csv: 2 kernels of 3 kernels by op_statistic.csv: the file was cut off"
+        "kernel_details.csv: cut off: it has 2 kernels; op_statistic.csv counts 3"
     )
 
 

@@ -78,7 +78,7 @@ def test_what_is_no_event_is_left_out_and_many_such_are_counted() -> None:
     found, notes = read(b"[" + b'{"name": 1}, ' * 9 + b'{"name": "b"}]')
     assert found == [Event("b")]
     assert len(notes) == 6
-    assert notes[-1] == "trace.json: 9 events are left out, the first named"
+    assert notes[-1] == "trace.json: 9 events were skipped; the first 5 are listed"
 
 
 @pytest.mark.parametrize(

@@ -52,5 +52,5 @@ def test_a_quote_that_nothing_closes_takes_no_rows_before_it(tmp_path: Path) -> 
     found = csv_files.text(path)
     assert found.table.rows() == [("mm", "a"), ("add", "b")]
     assert found.notes == [
-        "kernel_details.csv: line 5: unexpected end of data; what follows is left out"
+        "kernel_details.csv: line 5: unexpected end of data; the rest is skipped"
     ]

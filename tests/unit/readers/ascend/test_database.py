@@ -253,7 +253,7 @@ def test_communication_comes_from_the_analysis_beside_the_database(tmp_path: Pat
         (7, 2_250, 500_000),
     ]
     assert column(moved, "Idle Time(ms)") == [0.001, 0.125]
-    assert reading.notes == ("analysis.db: CommAnalyzerTime: 1 rows are out of range",)
+    assert reading.notes == ("analysis.db: CommAnalyzerTime: 1 rows with values out of range",)
 
 
 @pytest.mark.parametrize(

@@ -251,8 +251,8 @@ def test_numbers_and_arguments_that_are_none_are_counted(write: Write) -> None:
     assert found.frames["operators"]["name"].to_list() == ["aten::mm", "aten::args", "aten::dims"]
     assert found.frames["operators"]["input_shapes"].to_list() == [None, None, None]
     assert found.notes == (
-        "trace.json: 3 events without a number where one belongs",
-        "trace.json: 1 events whose arguments are no object",
+        "trace.json: 3 events skipped: a required number is missing",
+        "trace.json: 1 events whose arguments are not a JSON object",
     )
     assert found.event_counts["cpu_op"].seen - found.event_counts["cpu_op"].rows == 3
 
@@ -356,4 +356,4 @@ def test_an_argument_of_a_name_that_no_column_can_have_is_counted(write: Write) 
     events = [launch(1, 10), kernel(1, 20, **{"a\n": 1, 'b"': 2, "grid": 3})]
     reading = read(write(events))
     assert reading.frames["kernels"]["grid"].to_list() == [3]
-    assert any(note.endswith("2 arguments of kernels are left out") for note in reading.notes)
+    assert any(note.endswith("2 arguments of kernels were skipped") for note in reading.notes)
