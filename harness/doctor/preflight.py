@@ -1,4 +1,4 @@
-"""What a run needs of this machine, looked at before it starts. Imports no torch."""
+"""Check what a run needs of this machine before it starts. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from harness.settings.torch import TorchExperimental
 
 
 def check_machine(request: Request, report_progress: Callable[[str], None]) -> None:
-    """Raise `MachineError` for what this machine lacks that can be told without torch.
+    """Raise `MachineError` if this machine lacks something that shows without importing torch.
 
-    `report_progress` is told what takes a while.
+    `report_progress` is called before a step that takes a while.
     """
     if importlib.util.find_spec("torch") is None:
         raise MachineError(
             "torch is not installed in this Python. Install it: pip install 'torch>=2.13,<2.14'."
-            " What else there is to do: python -m harness doctor"
+            " For everything else that is missing: python -m harness doctor"
         )
     if request.rehearsal.emulate:
         build(report_progress=report_progress)
     elif request.device.name == "npu":
         now = request.profiler.analyse == "now"
-        lacks = npu_lacks(Machine(), analyse=now and "device" in request.profiler.activities)
-        if lacks:
-            raise MachineError(lacks)
-    elif lacks := _uncounted(request):
-        raise MachineError(lacks)
+        missing = npu_lacks(Machine(), analyse=now and "device" in request.profiler.activities)
+        if missing:
+            raise MachineError(missing)
+    elif missing := _uncounted(request):
+        raise MachineError(missing)
 
 
 def _uncounted(request: Request) -> str:
-    """Say which counters that torch's profiler was asked for this machine does not have."""
+    """Say which requested counters of torch's profiler this machine does not have."""
     experimental = request.profiler.experimental
     assert isinstance(experimental, TorchExperimental)
-    lacks = [host.uncounted(Machine(), experimental.performance_events)]
+    reasons = [host.uncounted(Machine(), experimental.performance_events)]
     if experimental.profiler_metrics:
-        lacks.append(cuda.uncounted(Machine()))
-    return " ".join(filter(None, lacks))
+        reasons.append(cuda.uncounted(Machine()))
+    return " ".join(filter(None, reasons))

@@ -1,4 +1,4 @@
-"""The user's own step: whatever a factory function returns."""
+"""The user's own step, as returned by a factory function."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PASSED = ("device", "dtype", "seed", "stage")
 class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Run the step that ``factory(device=…, dtype=…, seed=…, **kwargs)`` returns.
 
-    A factory that also takes ``stage`` is given it, and may write ``with stage("forward"): …``.
+    A factory that also takes ``stage`` receives it, and may write ``with stage("forward"): …``.
     """
 
     target: Annotated[str, Meta(pattern=r"^\w+(\.\w+)*:\w+(\.\w+)*$")]
@@ -33,7 +33,7 @@ class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unkno
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """None that are known before the factory has run."""
+        """None: the stages are unknown before the factory has run."""
         return ()
 
     def problems(self) -> Iterator[Problem]:
@@ -78,7 +78,7 @@ class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unkno
         return torch.compile(step)
 
     def _factory(self) -> object:
-        """Import the module and look the name up in it."""
+        """Import the module and look up the name in it."""
         name, _, attribute = self.target.partition(":")
         here = str(Path.cwd())
         # `python -m` puts the working directory there; a console script does not.
@@ -87,7 +87,7 @@ class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unkno
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as exc:
-            # A module that the user's module misses is another error, and stays as it is.
+            # A failed import inside the user's module is another error, and is not changed.
             if exc.name is None or not f"{name}.".startswith(f"{exc.name}."):
                 raise
             raise ModuleNotFoundError(

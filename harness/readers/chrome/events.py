@@ -122,7 +122,7 @@ class _Allocation(Struct, gc=False):
     total_reserved: Any = field(default=None, name="Total Reserved")
 
 
-class Kept(NamedTuple):
+class EventTables(NamedTuple):
     """The events of a file by table, and how many there were of each kind."""
 
     frames: dict[str, pl.DataFrame]
@@ -298,7 +298,7 @@ class Events:
         self._kernel.keep(args, len(events))
         self._keep("kernels", columns, kind)
 
-    def kept(self, name: str) -> Kept:
+    def tables(self, name: str) -> EventTables:
         """Return everything that was kept; `name` is the file's name in notes."""
         for table in SCHEMAS:
             self._take(table)
@@ -323,7 +323,7 @@ class Events:
             )
             for kind, count in self._event_counts.items()
         }
-        return Kept(frames, self._codes, self._kernel.columns(), event_counts, notes)
+        return EventTables(frames, self._codes, self._kernel.columns(), event_counts, notes)
 
 
 def _exact(table: str) -> list[pl.Expr]:

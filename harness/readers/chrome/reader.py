@@ -18,7 +18,7 @@ from harness.readers import nesting
 from harness.readers.base import CaptureError, CaptureInfo, ReadContext, ReadResult
 from harness.readers.call_tree import NO_ROW, CallTree, Marker, StepMarkers, first, is_mark
 from harness.readers.cells import SHAPES, WORDS, Codes, call_stack
-from harness.readers.chrome.events import FORWARD, SEQUENCE, Event, Events, Kept
+from harness.readers.chrome.events import FORWARD, SEQUENCE, Event, Events, EventTables
 from harness.readers.chrome.nccl import communication
 from harness.readers.gzip_stream import opened
 from harness.readers.json_stream import EventFile
@@ -102,23 +102,25 @@ def read(path: Path, context: ReadContext, chunk_bytes: int = CHUNK_BYTES) -> Re
             events.add(chunk)
         head = source.beside()
         notes += source.notes
-    kept = events.kept(path.name)
-    notes += kept.notes
-    return _Trace(kept, head, context).reading(notes)
+    event_tables = events.tables(path.name)
+    notes += event_tables.notes
+    return _Trace(event_tables, head, context).reading(notes)
 
 
 class _Trace:
     """The events of a trace while they become tables."""
 
-    def __init__(self, kept: Kept, head: Mapping[str, Any], context: ReadContext) -> None:
-        self._kept, self._head, self._context = kept, head, context
+    def __init__(
+        self, event_tables: EventTables, head: Mapping[str, Any], context: ReadContext
+    ) -> None:
+        self._event_tables, self._head, self._context = event_tables, head, context
         base = head.get("baseTimeNanoseconds", 0)
         offset = base if isinstance(base, int) and abs(base) < _LATEST else 0
         self._frames = {
-            name: kept.frames.pop(name).with_columns(pl.col("start_ns") + offset)
-            for name in list(kept.frames)
+            name: event_tables.frames.pop(name).with_columns(pl.col("start_ns") + offset)
+            for name in list(event_tables.frames)
         }
-        self._names = kept.codes["name"].texts()
+        self._names = event_tables.codes["name"].texts()
         self._info = _capture_info(head, kernels=not self._frames["kernels"].is_empty())
         rank = self._info.rank
         self._rank = context.rank if rank is None else rank
@@ -152,7 +154,10 @@ class _Trace:
         if collectives is not None:
             frames["communication"] = collectives
         return ReadResult(
-            frames=frames, event_counts=self._kept.event_counts, notes=tuple(notes), info=self._info
+            frames=frames,
+            event_counts=self._event_tables.event_counts,
+            notes=tuple(notes),
+            info=self._info,
         )
 
     def _step_markers(self, events: pl.DataFrame) -> StepMarkers:
@@ -164,7 +169,7 @@ class _Trace:
         return StepMarkers([Marker(*row) for row in rows.rows()], self._context)
 
     def _operators(self, events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        codes = self._kept.codes
+        codes = self._event_tables.codes
         call_stacks = [call_stack(text) for text in _values(codes["stack"], _text)]
         of_row: pl.Series = events["stack"]
         if not any(call_stacks) and not self._frames["frames"].is_empty():
@@ -188,7 +193,7 @@ class _Trace:
         self, kernels: pl.DataFrame, operators: pl.DataFrame
     ) -> dict[str, pl.DataFrame]:
         """Replace the numbers of the operators' arguments by their values; add them to kernels."""
-        codes = self._kept.codes
+        codes = self._event_tables.codes
         shapes = pl.Series(_values(codes["shapes"], _shapes), dtype=SHAPES)
         dtypes = pl.Series(_values(codes["dtypes"], _words), dtype=WORDS)
         operator = kernels["operator"] - self._context.first_operator
@@ -209,7 +214,7 @@ class _Trace:
             "kernels": kernels.with_columns(
                 input_shapes=shapes.gather(called["shapes"]),
                 input_dtypes=dtypes.gather(called["dtypes"]),
-            ).hstack(self._kept.arguments.rename(_free)),
+            ).hstack(self._event_tables.arguments.rename(_free)),
         }
 
     def _python_stacks(self, events: pl.DataFrame) -> tuple[list[list[str]], pl.Series]:
@@ -254,7 +259,7 @@ class _Trace:
             unlinked = inner.is_null().arg_true()
             times = placed.select(pl.col("thread", "host_ns").gather(unlinked))
             inner = inner.scatter(unlinked, call_tree.innermost(*times))
-        kinds = self._kept.codes["kind"].texts()
+        kinds = self._event_tables.codes["kind"].texts()
         return placed.select(
             "device",
             "stream",

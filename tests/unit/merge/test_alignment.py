@@ -149,8 +149,8 @@ def test_what_was_ambiguous_stays_so_when_more_is_added() -> None:
     assert {found.tokens[at] for at in found.ambiguous} >= {5, 6}
 
 
-def test_what_is_not_held_is_an_error() -> None:
-    with pytest.raises(ValueError, match="does not hold"):
+def test_a_sequence_that_is_not_contained_is_an_error() -> None:
+    with pytest.raises(ValueError, match="does not contain"):
         embed((1, 2), (2, 1))
 
 
