@@ -110,9 +110,13 @@ class Fake:
         return self.refused
 
 
-def found(name: str, **changes: Any) -> tuple[bool | None, str, str]:
-    (finding,) = (each for each in examine(None, replace(Fake(), **changes)) if each.name == name)
-    return finding.good, finding.says, finding.do
+def finding(name: str, **changes: Any) -> tuple[bool | None, str, str]:
+    (match,) = (
+        candidate
+        for candidate in examine(None, replace(Fake(), **changes))
+        if candidate.name == name
+    )
+    return match.good, match.says, match.do
 
 
 Good = tuple[str, dict[str, Any], str]

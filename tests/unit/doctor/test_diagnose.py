@@ -49,7 +49,7 @@ GOOD = {
 
 
 def test_machine_with_everything_is_good_in_every_line() -> None:
-    assert {each.name: each.says for each in examine(None, Fake())} == GOOD
+    assert {finding.name: finding.says for finding in examine(None, Fake())} == GOOD
     for finding in examine(None, Fake()):
         assert (finding.good, finding.do) == (True, "")
 
@@ -67,7 +67,7 @@ BARE = Fake(environment={}, there=(), programs={}, files={})
 
 def test_only_what_matters_to_the_device_is_asked() -> None:
     broken = replace(Fake(), commands={CUDA_CODE: dies(9), NPU_CODE: dies(9)})
-    assert [each.name for each in examine("cpu", broken)] == [
+    assert [finding.name for finding in examine("cpu", broken)] == [
         check.name for check in CHECKS if "cpu" in check.devices
     ]
     assert diagnose("cpu", broken).exit_code == 0
