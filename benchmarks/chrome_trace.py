@@ -94,7 +94,7 @@ class _Measured(NamedTuple):
 
 def _harness(path: Path) -> Callable[[], tuple[int, int]]:
     from harness.readers.base import Origin
-    from harness.readers.chrome import Chrome
+    from harness.readers.chrome.reader import Chrome
 
     def tables() -> tuple[int, int]:
         frames = Chrome().read(path, Origin()).frames.values()

@@ -21,8 +21,8 @@ from torch._C._autograd import _ProfilerResult
 from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from harness.events import tables_of
-from harness.marks import STAGE_MARK, STEP_MARK
+from harness.devices.torch_events import tables_of
+from harness.tables.markers import STAGE_MARK, STEP_MARK
 
 
 def _profiled(rounds: int, *, memory: bool, stacks: bool) -> profile:

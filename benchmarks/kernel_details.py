@@ -122,13 +122,13 @@ def _write(folder: Path, rows: int) -> None:
 
 
 def _harness(folder: Path) -> Callable[[], int]:
-    from harness import readings
-    from harness.readers.ascend_text import AscendText
+    from harness.capture import parts
+    from harness.readers.ascend.text import AscendText
     from harness.readers.base import Origin
 
     def table() -> int:
         reading = AscendText().read(folder, Origin())
-        readings.keep([reading], folder / "parts")
+        parts.keep([reading], folder / "parts")
         return reading.coverage["kernel"].rows
 
     shutil.rmtree(folder / "parts", ignore_errors=True)

@@ -25,8 +25,8 @@ import polars as pl
 
 from harness import tables
 from harness.emulator.columns import GROUPS, counter_header
-from harness.merge import merge
-from harness.programs import Run
+from harness.merge.join import merge
+from harness.merge.sequences import Run
 
 KERNELS = 200_000
 STEP = 4_000

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from msgspec import NODEFAULT, Struct, inspect
 
-from harness.config import Request
-from harness.schema import describe, show
+from harness.settings.request import Request
+from harness.settings.schema import describe, show
 
 TARGET = Path(__file__).with_name("settings.md")
 HEAD = """# Settings

@@ -6,8 +6,6 @@ comes out; whatever happens in between, run.json is true.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import shutil
 import socket
 from collections.abc import Callable, Sequence
@@ -18,116 +16,45 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from harness import __version__, intake, rendering, report, tables
-from harness.analyse import views
+from harness import __version__, tables
 from harness.analyses.operators import linked
 from harness.analyses.steps import step_times
-from harness.collect import collect
-from harness.completeness import completeness
-from harness.config import Request
-from harness.consistency import consistency
-from harness.devices.torch_profiler import TorchExperimental
-from harness.diagnoses import cuda, host
-from harness.diagnoses.npu import lacks as npu_lacks
-from harness.emulator.build import build
+from harness.analyses.views import views
+from harness.capture import external
+from harness.capture.capture import Capture
+from harness.capture.collect import collect
+from harness.capture.run_folder import clear, files_of, shown
+from harness.capture.run_record import RUN_FILE, Consistency, Delivery, RunRecord, request_hash
+from harness.compose.validate import problems
+from harness.doctor.preflight import check_machine
 from harness.errors import ExitCode, MachineError, Problem, RefusedError
-from harness.machine import Machine
-from harness.plan import plan, requested
-from harness.records import (
-    CALLS_FILE,
+from harness.execution.plan import plan, requested
+from harness.execution.process import Watch, analyse, run
+from harness.execution.protocol import (
     CAPTURES,
     OUTCOME_FILES,
     PLAN_FILE,
-    RUN_FILE,
-    Capture,
-    Consistency,
-    Delivery,
-    Evidence,
     Outcome,
     Plan,
-    RunRecord,
     write_json,
 )
-from harness.run import Watch, analyse, run
-from harness.validate import problems
-from harness.verify import verify
-
-_OURS = (
-    RUN_FILE,
-    PLAN_FILE,
-    CALLS_FILE,
-    *OUTCOME_FILES.values(),
-    "steps.jsonl",
-    "summary.md",
-    "parts",
-    "tables",
-    "analyses",
-    "raw",
-)
-"""What a run leaves in its folder, and what a new run in the same folder replaces."""
+from harness.report.markdown import markdown
+from harness.report.run import sections
+from harness.report.section import Section
+from harness.settings.expectations import Evidence
+from harness.settings.request import Request
+from harness.verification.completeness import completeness
+from harness.verification.consistency import consistency
+from harness.verification.delivery import verify
 
 _NOT_READ_BACK = "the harness ended before the run was read back; what there is stays in parts/"
-
-
-def check_machine(request: Request, tell: Callable[[str], None]) -> None:
-    """Raise `MachineError` for what this machine lacks that can be told without torch.
-
-    `tell` is told what takes a while.
-    """
-    if importlib.util.find_spec("torch") is None:
-        raise MachineError(
-            "torch is not installed in this Python. Install it: pip install 'torch>=2.13,<2.14'."
-            " What else there is to do: python -m harness doctor"
-        )
-    if request.rehearsal.emulate:
-        build(tell=tell)
-    elif request.device.name == "npu":
-        now = request.profiler.analyse == "now"
-        lacks = npu_lacks(Machine(), analyse=now and "device" in request.profiler.activities)
-        if lacks:
-            raise MachineError(lacks)
-    elif lacks := _uncounted(request):
-        raise MachineError(lacks)
-
-
-def _uncounted(request: Request) -> str:
-    """Say which counters that torch's profiler was asked for this machine does not have."""
-    experimental = request.profiler.experimental
-    assert isinstance(experimental, TorchExperimental)
-    lacks = [host.uncounted(Machine(), experimental.performance_events)]
-    if experimental.profiler_metrics:
-        lacks.append(cuda.uncounted(Machine()))
-    return " ".join(filter(None, lacks))
-
-
-def request_hash(request: Request) -> str:
-    """Return a digest of all that is measured: not how a sweep is resumed, or its table judged."""
-    same = msgspec.to_builtins(request) | {"sweep": None}
-    del same["analysis"], same["merge"]
-    return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:16]
-
-
-def finished(request: Request, folder: Path) -> RunRecord | None:
-    """Return the record of an earlier, delivered run of the same request in this folder."""
-    record = read_record(folder / RUN_FILE)
-    if record is None or record.exit_code != ExitCode.OK:
-        return None
-    return record if record.request_hash == request_hash(request) else None
-
-
-def read_record(path: Path) -> RunRecord | None:
-    """Return the record at `path`; None if there is none, or none that this version can read."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
-    except (FileNotFoundError, msgspec.MsgspecError):
-        return None
 
 
 class Finished(Struct, frozen=True, kw_only=True):
     """A run that is over, and what to show of it."""
 
     record: RunRecord
-    summary: tuple[rendering.Section, ...]
+    summary: tuple[Section, ...]
     traceback: str
     """The workload's, if it raised."""
 
@@ -147,7 +74,7 @@ def run_job(
     found = problems(request)
     if found:
         raise RefusedError(found)
-    _clear(folder)
+    clear(folder)
     planned = plan(request, folder)
     write_json(planned, folder / PLAN_FILE)
     record = RunRecord(
@@ -206,11 +133,6 @@ def read_run(folder: Path, *, watch: Watch, limit_s: float | None) -> Finished:
     return _concluded(record, folder, captured)
 
 
-def is_run(folder: Path) -> bool:
-    """Tell whether a folder is one of the harness's own runs, whole or not."""
-    return any((folder / name).exists() for name in (RUN_FILE, PLAN_FILE))
-
-
 def read_capture(path: Path, folder: Path) -> Finished:
     """Take in a capture that another program recorded, as a run in `folder`.
 
@@ -219,7 +141,7 @@ def read_capture(path: Path, folder: Path) -> Finished:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RefusedError([_no_place(folder, "there is something in its place already")])
-    foreign = intake.read(path)
+    foreign = external.read(path)
     told = foreign.told
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -238,8 +160,8 @@ def read_capture(path: Path, folder: Path) -> Finished:
         effective=told.settings,
     )
     write_json(record, folder / RUN_FILE)
-    more = tuple(_not_asked(each) for each in intake.not_asked(told))
-    return _concluded(record, folder, lambda: intake.keep(foreign, folder), more)
+    more = tuple(_not_asked(each) for each in external.not_asked(told))
+    return _concluded(record, folder, lambda: external.keep(foreign, folder), more)
 
 
 def _no_place(folder: Path, why: str) -> Problem:
@@ -310,8 +232,8 @@ def _concluded(
         seen = views(capture)
         tables.keep(seen.analyses, folder / "analyses")
         record = _ended(record, capture, delivery + more, consistent)
-        parts = report.sections(record, seen, str(_shown(folder)))
-        (folder / "summary.md").write_text(rendering.markdown(parts), encoding="utf-8")
+        parts = sections(record, seen, str(shown(folder)))
+        (folder / "summary.md").write_text(markdown(parts), encoding="utf-8")
         shutil.rmtree(folder / "parts", ignore_errors=True)
     except KeyboardInterrupt:
         if record.status == "running":
@@ -372,7 +294,7 @@ def _ended(
         timing=step_times(capture),
         coverage=capture.coverage,
         linked=linked(capture),
-        files=_files(capture.folder),
+        files=files_of(capture.folder),
     )
 
 
@@ -384,25 +306,3 @@ def _exit_code(outcome: Outcome, *, delivered: bool) -> ExitCode:
         "interrupted": ExitCode.INTERRUPTED,
         "cannot": ExitCode.CANNOT,
     }[outcome.status]
-
-
-def _clear(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in _OURS:
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-
-
-def _files(folder: Path) -> tuple[str, ...]:
-    """Return what there is to read in a run folder: files, and folders with a slash."""
-    left = ("harness.log", "tables/", "analyses/", "raw/")
-    return ("summary.md", *(name for name in left if (folder / name).exists()))
-
-
-def _shown(folder: Path) -> Path:
-    """Return the folder as a person would type it from here."""
-    here = Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder

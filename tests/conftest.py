@@ -20,7 +20,7 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
-from harness.records import RunRecord
+from harness.capture.run_record import RunRecord
 
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")  # a slow example is a busy machine's, and no failure

@@ -10,8 +10,9 @@ from typing import Final
 
 import polars as pl
 
-from harness.analyses.base import communicates, mean, share, within_steps
-from harness.records import Capture
+from harness.analyses.base import mean, share
+from harness.capture.capture import Capture
+from harness.tables.selection import is_communication, within_steps
 
 _SIGNATURE: Final = ("type", "input_shapes", "input_dtypes", "output_shapes", "output_dtypes")
 _FILLERS: Final = ("", "DT_UNDEFINED", "UNDEFINED", "NULL", "N/A")
@@ -86,7 +87,7 @@ def precision_mix(capture: Capture) -> pl.DataFrame:
     """
     kernels = within_steps(capture.tables["kernels"])
     alike = (
-        kernels.filter(~communicates(kernels))
+        kernels.filter(~is_communication(kernels))
         .group_by("type", "input_shapes", "input_dtypes")
         .agg(pl.len().alias("count"), pl.col("duration_ns").sum())
     )

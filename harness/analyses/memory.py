@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from harness.records import Capture
+from harness.capture.capture import Capture
 
 
 def memory_peaks(capture: Capture) -> pl.DataFrame:

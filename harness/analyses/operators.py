@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from harness.analyses.base import has_shapes, mean, share, sum_or_null, within_steps
-from harness.records import Capture, Linked
+from harness.analyses.base import mean, share, sum_or_null
+from harness.capture.capture import Capture
+from harness.tables.event_counts import Linked
+from harness.tables.selection import has_shapes, within_steps
 
 
 def hot_operators(capture: Capture) -> pl.DataFrame:

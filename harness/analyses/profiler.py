@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from harness.capture.capture import Capture
 from harness.emulator.calls import in_words
-from harness.records import Capture
 
 
 def profiling_calls(capture: Capture) -> pl.DataFrame:

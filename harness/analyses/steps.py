@@ -6,9 +6,11 @@ from typing import Final
 
 import polars as pl
 
-from harness.analyses.base import DEVICE, communicates, within_steps
-from harness.analyses.intervals import union, with_ends
-from harness.records import Capture, Timing
+from harness.analyses.base import DEVICE
+from harness.capture.capture import Capture
+from harness.capture.run_record import Timing
+from harness.tables.intervals import union, with_ends
+from harness.tables.selection import is_communication, within_steps
 
 LONGEST: Final = 50
 """Gaps that are kept of each device."""
@@ -44,7 +46,7 @@ def step_breakdown(capture: Capture) -> pl.DataFrame:
     overlapped_ns (under both: part of compute_ns); free_ns (of the span, under none).
     """
     kernels = within_steps(capture.tables["kernels"].select(*_RANGE, "name", "core"))
-    moving = communicates(kernels)
+    moving = is_communication(kernels)
     busy = union(kernels, _STEP)
     computing, communicating = (
         union(kernels.filter(chosen), _STEP).select(*_STEP, pl.col("union_ns").alias(name))

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.devices.base import Device, Target
-from harness.devices.cpu import Cpu, CpuExperimental
-from harness.devices.cuda import Cuda, CudaExperimental
+from harness.devices.cpu import Cpu
+from harness.devices.cuda import Cuda
 from harness.devices.npu import Npu
-from harness.devices.npu_settings import NpuExperimental
 
 DEVICES: dict[str, Device] = {device.name: device for device in (Cpu(), Cuda(), Npu())}
 TARGETS: Mapping[str, Target] = DEVICES
 """The same, for those who neither run nor import torch."""
-
-AnyExperimental = CpuExperimental | CudaExperimental | NpuExperimental
-"""``profiler.experimental``, by device."""
-
-__all__ = ["DEVICES", "TARGETS", "AnyExperimental"]

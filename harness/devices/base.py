@@ -9,37 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
-from msgspec.structs import asdict
 
 from harness.errors import Problem
-from harness.kineto import HostRange
+from harness.settings.experimental import Experimental
+from harness.tables.markers import HostRange
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.config import Request
-    from harness.records import Coverage
-
-
-class Experimental(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="device"
-):
-    """``profiler.experimental``: settings in the profiler's own names, a subclass a device."""
-
-    def lowered(self) -> dict[str, Any]:
-        """Return the keyword arguments for the profiler's ``_ExperimentalConfig``, as JSON."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
-
-    def changed(self) -> tuple[str, ...]:
-        """Return the names of the settings that differ from their defaults."""
-        defaults = type(self)()
-        return tuple(
-            name for name, value in asdict(self).items() if value != getattr(defaults, name)
-        )
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+    from harness.settings.request import Request
+    from harness.tables.event_counts import Coverage
 
 
 class Profiler(Protocol):

@@ -12,22 +12,16 @@ from harness.devices.base import Cannot, LoweredProfiler, OpenDevice, Profiler, 
 from harness.devices.torch_profiler import (
     ANALYSED_WHILE_RUNNING,
     AUTOLOAD,
-    TorchExperimental,
     build_profiler,
     torch_problems,
 )
 from harness.errors import Problem
+from harness.settings.torch import CpuExperimental
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.config import Request
-
-
-class CpuExperimental(
-    TorchExperimental, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="cpu"
-):
-    """torch's experimental settings under ``device=cpu``."""
+    from harness.settings.request import Request
 
 
 class Cpu:

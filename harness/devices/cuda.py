@@ -11,22 +11,16 @@ from harness.devices.base import Cannot, LoweredProfiler, OpenDevice, Profiler, 
 from harness.devices.torch_profiler import (
     ANALYSED_WHILE_RUNNING,
     AUTOLOAD,
-    TorchExperimental,
     build_profiler,
     torch_problems,
 )
 from harness.errors import MachineError, Problem
+from harness.settings.torch import CudaExperimental
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.config import Request
-
-
-class CudaExperimental(
-    TorchExperimental, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="cuda"
-):
-    """torch's experimental settings under ``device=cuda``."""
+    from harness.settings.request import Request
 
 
 class Cuda:

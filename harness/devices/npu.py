@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from msgspec.structs import asdict
 
 from harness.devices.base import Cannot, LoweredProfiler, OpenDevice, Profiler, Sink
-from harness.devices.npu_settings import CHOICES, NpuExperimental, npu_problems
+from harness.devices.npu_rules import CHOICES, npu_problems
 from harness.devices.torch_profiler import AUTOLOAD
 from harness.errors import MachineError, Problem
+from harness.settings.npu import NpuExperimental
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.config import Request
+    from harness.settings.request import Request
 
 REHEARSE = "python -m harness rehearse runs the same without an NPU."
 _ACTIVITIES = {"host": "CPU", "device": "NPU"}

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from harness.devices.base import Cannot, Experimental, LoweredProfiler, Profiler, Sink
+from harness.devices.base import Cannot, LoweredProfiler, Profiler, Sink
 from harness.errors import Problem
-from harness.schema import show
+from harness.settings.schema import show
+from harness.settings.torch import TorchExperimental
 
 if TYPE_CHECKING:
-    from harness.config import Request
+    from harness.settings.request import Request
 
 AUTOLOAD = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
 """Without it, ``import torch`` fails where torch_npu is installed and CANN is not."""
@@ -30,47 +31,6 @@ PERF_EVENTS = (
 )
 """What torch 2.13 can count of Linux's perf events (torch/csrc/profiler/perf.cpp)."""
 MOST_PERF_EVENTS = 4
-
-
-class TorchExperimental(Experimental, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every field of torch 2.13's ``torch._C._profiler._ExperimentalConfig``, by its own name.
-
-    The defaults are torch's, but for `verbose`, which the profiles tie to ``with_stack``.
-    """
-
-    profiler_metrics: tuple[str, ...] = ()
-    """CUPTI range-profiler counters; CUDA only. Read by: the profiler."""
-    profiler_measure_per_kernel: bool = False
-    """Read those counters for each kernel, not for the window; needs profiler_metrics.
-    Read by: the profiler."""
-    verbose: bool = False
-    """Hand out stacks and module names with each event; without it they are recorded and
-    stay empty. Profiles set it to ``${profiler.with_stack}``. Read by: the profiler."""
-    performance_events: tuple[str, ...] = ()
-    """Linux perf events counted for each operator, those that it calls included: at most four of
-    cycles, instructions, pagefaults, backend-stall-cycles, frontend-stall-cycles. They become
-    columns of the operators. Read by: the profiler, verify."""
-    enable_cuda_sync_events: bool = False
-    """Record stream, event and device synchronisation; CUDA only. Read by: the profiler."""
-    adjust_profiler_step: bool = False
-    """Stretch ProfilerStep ranges over the kernels that they launched. Read by: the profiler."""
-    disable_external_correlation: bool = False
-    """Do not link kernels to operators, for a leaner trace; CUDA only. Read by: the profiler."""
-    profile_all_threads: bool = False
-    """Record operators of threads that were running before the profiler started.
-    Read by: the profiler."""
-    capture_overload_names: bool = False
-    """Record which overload of an operator ran. Read by: the profiler."""
-    record_python_gc_info: bool = False
-    """Record Python's garbage collections. Read by: the profiler."""
-    expose_kineto_event_metadata: bool = False
-    """Keep Kineto's metadata with each event. Read by: the profiler."""
-    custom_profiler_config: str = ""
-    """A name or a JSON object for another profiler backend. Read by: the profiler."""
-    adjust_timestamps: bool = False
-    """Shift children that end after their parent. Read by: the profiler."""
-    trace_only: bool = False
-    """Write the trace and build no events; the harness needs the events. Read by: the profiler."""
 
 
 def torch_problems(request: Request, experimental: TorchExperimental) -> Iterator[Problem]:
@@ -164,7 +124,7 @@ def build_profiler(
     from torch._C._profiler import _ExperimentalConfig
     from torch.profiler import ProfilerActivity, profile, schedule
 
-    from harness.drain import TorchDrain
+    from harness.devices.torch_cycles import TorchDrain
 
     return profile(
         activities=[getattr(ProfilerActivity, activities[name]) for name in lowered.activities],

@@ -16,12 +16,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from harness.devices.npu_settings import KNOWN, OTHER_PROFILERS
-from harness.emulator.columns import NEWEST_ERA, Era
-from harness.emulator.faults import NO_FAULTS, Faults
+from harness.devices.npu_rules import KNOWN, OTHER_PROFILERS
 from harness.errors import MachineError
+from harness.settings.faults import NEWEST_ERA, NO_FAULTS, Era, Faults
 
-SOURCES = Path(__file__).parent
+SOURCES = Path(__file__).parent / "acl"
 FLAGS = ("-std=gnu11", "-O3", "-fopenmp-simd", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
 LIBRARY = "libascendcl.so"
 OTHER_NAMES = (
@@ -41,7 +40,7 @@ OPERATOR_PACKAGE = "opp"
 HOME_FOLDERS = (OPERATOR_PACKAGE, "runtime", "compiler")
 """Folders that torch_npu wants in CANN's; it looks for nothing in them."""
 VERSION_FILE = "ascend_toolkit_install.info"
-MSPROF = SOURCES / "msprof.py"
+MSPROF = Path(__file__).with_name("msprof.py")
 LAUNCHER = """#!/bin/sh
 exec "$HARNESS_EMULATOR_PYTHON" "$HARNESS_EMULATOR_MSPROF" "$@"
 """

@@ -7,15 +7,9 @@ vector (``aiv``) halves: Atlas A2 and A3.
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
-Era = Literal["block_dim", "block_num"]
-ERAS: Final[dict[Era, tuple[str, str]]] = {
-    "block_dim": ("Block Dim", "Mix Block Dim"),
-    "block_num": ("Block Num", "Mix Block Num"),
-}
-"""msprof renamed the two columns on 2026-01-28, torch_npu on 2026-02-03."""
-NEWEST_ERA: Final[Era] = "block_num"
+from harness.settings.faults import ERAS, Era
 
 TENSOR_COLUMNS: Final = (
     "Input Shapes",

@@ -13,9 +13,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from harness.emulator.columns import Era
 from harness.emulator.kernels import NA, NO_MODEL, Kernel
 from harness.emulator.sampled import Rows, module_names
+from harness.settings.faults import Era
 
 TABLES: Final = {
     "STRING_IDS": "id INTEGER PRIMARY KEY, value TEXT",

@@ -25,13 +25,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.emulator import sampled, summaries
-from harness.emulator.columns import ERAS, NEWEST_ERA, Era
 from harness.emulator.database import Database
-from harness.emulator.faults import Faults
 from harness.emulator.host import add_host, write_platform
 from harness.emulator.kernels import Kernel, read_kernels, read_lines
 from harness.emulator.sampled import Sampled, Window
 from harness.emulator.timeline import Timeline
+from harness.settings.faults import ERAS, NEWEST_ERA, Era, Faults
 
 OUTPUT: Final = "mindstudio_profiler_output"
 HOLD_S: Final = 0.5

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.emulator.columns import counter_header
-from harness.emulator.faults import Faults
+from harness.settings.faults import Faults
 
 NA: Final = "N/A"
 FREQUENCY_MHZ: Final = 1800

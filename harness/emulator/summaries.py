@@ -12,8 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from harness.emulator.columns import Era, base_header, counter_header
+from harness.emulator.columns import base_header, counter_header
 from harness.emulator.kernels import NA, NO_MODEL, Kernel, us
+from harness.settings.faults import Era
 
 Row = Sequence[object]
 Table = tuple[Sequence[str], list[Row]]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.readers.ascend_db import AscendDb
-from harness.readers.ascend_text import AscendText
+from harness.readers.ascend.database import AscendDb
+from harness.readers.ascend.text import AscendText
 from harness.readers.base import Reader
-from harness.readers.chrome import Chrome
+from harness.readers.chrome.reader import Chrome
 
 READERS: Final[tuple[Reader, ...]] = (AscendText(), AscendDb(), Chrome())
 """The formats in order: of a capture in several, the first is read."""

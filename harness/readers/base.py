@@ -10,8 +10,8 @@ import polars as pl
 from msgspec import Struct
 
 from harness.errors import ExitCode, HarnessError
-from harness.kineto import HostRange
-from harness.records import Coverage
+from harness.tables.event_counts import Coverage
+from harness.tables.markers import HostRange
 
 
 class CaptureError(HarnessError):
@@ -29,7 +29,7 @@ class Origin(Struct, frozen=True, kw_only=True):
     """The `id` of the first operator, counted on from there."""
     steps: tuple[HostRange, ...] = ()
     """The steps' ranges on the host, as the run measured them; used where the capture has no mark
-    of a step (`harness.marks.STEP_MARK`)."""
+    of a step (`harness.tables.markers.STEP_MARK`)."""
 
 
 class Told(Struct, frozen=True, kw_only=True):

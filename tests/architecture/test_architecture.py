@@ -6,22 +6,41 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 
 import pytest
 
-from harness import checks, evidence
-from harness.verbs import VERBS
+from harness.cli.commands import VERBS
+from harness.settings import expectations
+from harness.verification import checks
 from tests.conftest import ROOT
 
 HARNESS = ROOT / "harness"
 
-STAGES = {
-    *("compose", "validate", "plan", "run", "collect", "intake"),
-    *("verify", "consistency", "completeness", "analyse", "report"),
-}
-KNOW_THE_ORDER = {"pipeline", "merging", "cli", "command", "launch", "verbs", "jobs", "checking"}
-"""pipeline runs the stages; the others are the command line around it."""
-LOADS_TORCH = {"drain", "events", "session"}
+PACKAGES = (
+    "__main__",
+    "cli",
+    "pipeline",
+    "doctor",
+    "merge",
+    "report",
+    "verification",
+    "sweep",
+    "analyses",
+    "capture",
+    "execution",
+    "compose",
+    "emulator",
+    "devices",
+    "bottlenecks",
+    "settings",
+    "readers",
+    "workloads",
+    "tables",
+    "errors",
+)
+"""The packages of harness/, the highest first: each imports only those below it."""
+LOADS_TORCH = {"execution.session", "devices.torch_cycles", "devices.torch_events"}
 """Imported in the child process only."""
 
 
@@ -50,10 +69,49 @@ def at_import_time(tree: ast.Module) -> set[str]:
     return imports(ast.Module(body, []))
 
 
-@pytest.mark.parametrize("stage", sorted(STAGES))
-def test_stages_do_not_import_each_other(stage: str) -> None:
-    others = {f"harness.{name}" for name in STAGES | KNOW_THE_ORDER if name != stage}
-    assert not imports(modules()[stage]) & others
+def imported_modules() -> dict[str, set[str]]:
+    """The modules of harness that each module imports: at its top, in functions, for types."""
+    trees = modules()
+    names = {f"harness.{name}".removesuffix(".__init__"): name for name in trees}
+    graph: dict[str, set[str]] = {name: set() for name in trees}
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                words = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                # ``from package import module`` imports the module, else what the package holds.
+                full = [f"{node.module}.{alias.name}" for alias in node.names]
+                words = [word if word in names else node.module for word in full]
+            else:
+                continue
+            graph[name] |= {names[word] for word in words if word in names} - {name}
+        graph[name].discard("__init__")
+    return graph
+
+
+def test_no_package_imports_one_above_it() -> None:
+    height = {package: -place for place, package in enumerate(PACKAGES)}
+    graph = imported_modules()
+    assert {name.split(".")[0] for name in graph} == {*PACKAGES, "__init__"}
+    upwards = [
+        f"{name} imports {other}"
+        for name, others in sorted(graph.items())
+        for other in sorted(others)
+        if name != "__init__" and height[other.split(".")[0]] > height[name.split(".")[0]]
+    ]
+    assert not upwards
+
+
+def test_no_module_is_in_a_circle_of_imports() -> None:
+    TopologicalSorter(imported_modules()).prepare()  # raises CycleError, which shows the circle
+
+
+def test_nothing_imports_the_public_face_for_more_than_the_version() -> None:
+    parts = {path.stem for path in HARNESS.iterdir()} | {"__version__"}
+    for name, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module == "harness":
+                assert {alias.name for alias in node.names} <= parts, name
 
 
 def test_only_the_childs_modules_import_torch_when_imported() -> None:
@@ -69,17 +127,24 @@ def test_torch_npu_is_imported_by_no_module_but_its_device_file() -> None:
             assert not any(word.split(".")[0] == "torch_npu" for word in imports(tree)), name
 
 
-def test_every_file_is_on_the_architectures_map_and_nothing_else() -> None:
+def test_every_package_is_on_the_architectures_page_and_nothing_else() -> None:
     text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    start = text.index("## File map")
-    mapped = set(re.findall(r"^\| `([^`]+)` \|", text[start:], flags=re.MULTILINE))
-    files = {
-        path.relative_to(ROOT).as_posix()
-        for folder in ("harness", "benchmarks")
-        for path in (ROOT / folder).rglob("*.py")
-        if path.name != "__init__.py" or path.read_text().count("\n") > 3
-    }
-    assert mapped == files
+    start = text.index("## Packages")
+    listed = re.findall(r"^\| `([^`]+)` \|", text[start:], flags=re.MULTILINE)
+    assert listed == [
+        f"{package}/" if (HARNESS / package).is_dir() else f"{package}.py" for package in PACKAGES
+    ]
+
+
+@pytest.mark.parametrize("page", ["settings", "modules"])
+def test_generated_pages_are_what_the_code_says(page: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / f"write_{page}.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def structs_of_settings() -> list[tuple[str, ast.ClassDef]]:
@@ -111,22 +176,12 @@ def test_every_setting_has_a_docstring_that_names_its_reader() -> None:
 
 def test_every_demand_has_a_check_and_every_check_a_demand() -> None:
     checked = {*checks.PORTABLE, *(name for each in checks.BY_DEVICE.values() for name in each)}
-    assert checked == {demand.setting for demand in evidence.DEMANDS}
+    assert checked == {demand.setting for demand in expectations.DEMANDS}
 
 
 def test_every_verb_is_in_the_help() -> None:
     text = (ROOT / "conf" / "hydra" / "help" / "harness.yaml").read_text(encoding="utf-8")
     assert set(re.findall(r"python -m harness (?:-m )?([a-z]+) (?:\[|RUN)", text)) == set(VERBS)
-
-
-def test_settings_reference_is_what_the_settings_say() -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "docs" / "write_settings.py"), "--check"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_no_module_wants_splitting() -> None:
@@ -135,6 +190,6 @@ def test_no_module_wants_splitting() -> None:
 
 
 def test_conf_is_found_beside_the_checkout() -> None:
-    from harness.compose import CONF
+    from harness.compose.composition import CONF
 
     assert ROOT / "conf" == CONF

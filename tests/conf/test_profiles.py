@@ -13,8 +13,18 @@ import yaml
 from msgspec import structs
 from torch._C._profiler import _ExperimentalConfig
 
-from harness.compose import CONF, compose_jobs
-from harness.config import (
+from harness.compose.composition import CONF, compose_jobs
+from harness.compose.validate import problems
+from harness.devices import TARGETS
+from harness.settings.npu import (
+    DEFAULTS_OF_OUR_OWN,
+    AiCMetrics,
+    ExportType,
+    HostSystem,
+    NpuExperimental,
+    ProfilerLevel,
+)
+from harness.settings.request import (
     Analysis,
     Delivery,
     Device,
@@ -24,19 +34,9 @@ from harness.config import (
     Request,
     Sweep,
 )
-from harness.devices import TARGETS
-from harness.devices.npu_settings import (
-    DEFAULTS_OF_OUR_OWN,
-    AiCMetrics,
-    ExportType,
-    HostSystem,
-    NpuExperimental,
-    ProfilerLevel,
-)
-from harness.devices.torch_profiler import TorchExperimental
-from harness.validate import problems
+from harness.settings.torch import TorchExperimental
 from harness.workloads import AnyWorkload
-from tests.composing import composed
+from tests.support.composing import composed
 
 SWITCHES = ("record_shapes", "with_stack", "profile_memory", "with_modules", "with_flops")
 HOST = ("host",)
@@ -193,7 +193,7 @@ def test_every_shipped_file_composes_into_a_valid_request(overrides: tuple[str, 
 def test_every_group_is_covered_here() -> None:
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
     settings = {"device", "profiler", "workload", "execution", "rehearsal", "analysis"}
-    # Each sweep is composed in tests/unit/test_sweeps.py.
+    # Each sweep is composed in tests/unit/sweep/test_jobs.py.
     assert groups == settings | {"experiment", "hydra", "sweep"}
 
 

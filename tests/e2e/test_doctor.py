@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.doctor import ALL, CHECKS, Diagnosis
+from harness.doctor.diagnose import ALL, CHECKS, Diagnosis
 from tests.conftest import Harness, Run, environment
 
 NVIDIA, ASCEND = Path("/proc/driver/nvidia"), Path("/usr/local/Ascend")

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Harness, Run, read_record
-from tests.unit.test_intake import FILES, info
-from tests.unit.test_readers_text import EVENTS, HEADER, KERNELS, folder, us
+from tests.support.ascend_folders import EVENTS, FILES, HEADER, KERNELS, folder, info, us
 
 STEP = {"ph": "X", "cat": "user_annotation", "name": "ProfilerStep#4", "pid": 1, "tid": 1}
 MM = STEP | {"cat": "cpu_op", "name": "aten::mm", "ts": 20, "dur": 30.5, "args": {}}

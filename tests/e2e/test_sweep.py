@@ -10,8 +10,8 @@ from subprocess import PIPE
 import msgspec
 import polars as pl
 
-from harness.machine import Machine
-from harness.records import SWEEP_FILE, SweepRecord
+from harness.capture.sweep_record import SWEEP_FILE, SweepRecord
+from harness.doctor.machine import Machine
 from tests.conftest import (
     LIMIT_S,
     TINY_MLP,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.emulator.build import Emulator, build
-from harness.emulator.faults import Faults
+from harness.settings.faults import Faults
 from tests.conftest import COMPILER, ROOT
 
 collect_ignore_glob = [] if COMPILER else ["test_*.py"]

@@ -6,7 +6,7 @@ import csv
 import json
 from typing import Any
 
-from harness.records import READ, RunRecord
+from harness.capture.run_record import READ, RunRecord
 from tests.conftest import Run
 
 

@@ -10,17 +10,9 @@ from pathlib import Path
 import pytest
 
 from harness.emulator import build as building
-from harness.emulator.build import (
-    FLAGS,
-    LIBRARY,
-    MSPROF,
-    OTHER_NAMES,
-    SOURCES,
-    Emulator,
-    build,
-)
-from harness.emulator.faults import Faults
+from harness.emulator.build import FLAGS, LIBRARY, MSPROF, OTHER_NAMES, SOURCES, Emulator, build
 from harness.errors import MachineError
+from harness.settings.faults import Faults
 from tests.npu.conftest import OnNpu
 
 BUILD = "import sys, pathlib; from harness.emulator.build import build; print(build().libraries)"

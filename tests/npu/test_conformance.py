@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.emulator.build import Emulator
-from harness.emulator.faults import Faults
+from harness.settings.faults import Faults
 from tests.conftest import TINY_MLP, run_harness
 from tests.npu.combinations import (
     GROUPS,

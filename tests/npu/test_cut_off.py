@@ -11,11 +11,12 @@ from msgspec.json import decode
 from msgspec.structs import replace
 
 from harness import pipeline
-from harness.collect import collect
-from harness.completeness import completeness
+from harness.capture.collect import collect
+from harness.capture.run_record import READ, RunRecord
 from harness.emulator.build import Emulator
-from harness.readers.ascend import OUTPUT
-from harness.records import OUTCOME_FILES, PLAN_FILE, READ, Outcome, Plan, RunRecord
+from harness.execution.protocol import OUTCOME_FILES, PLAN_FILE, Outcome, Plan
+from harness.readers.ascend.folder import OUTPUT
+from harness.verification.completeness import completeness
 from tests.conftest import TINY_MLP, run_harness
 
 FILES = (

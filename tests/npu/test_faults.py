@@ -18,7 +18,7 @@ import pytest
 
 from harness.emulator.build import Emulator
 from harness.emulator.columns import TENSOR_COLUMNS, counter_header
-from harness.emulator.faults import Faults, Rejected
+from harness.settings.faults import Faults, Rejected
 from tests.npu.conftest import CHILDREN, LIMIT_S
 from tests.npu.test_msprof import KERNELS_PER_STEP, STEPS, flows, kernels, output, read, trace
 

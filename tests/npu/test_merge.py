@@ -10,7 +10,7 @@ import pytest
 from msgspec import Struct
 
 from harness.emulator.build import Emulator
-from harness.records import COUNTERS
+from harness.settings.request import COUNTERS
 from tests.conftest import TINY_MLP, Run, run_harness
 
 GROUP = COUNTERS[0]

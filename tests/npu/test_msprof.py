@@ -21,7 +21,7 @@ import pytest
 
 from harness.emulator.build import Emulator
 from harness.emulator.columns import GROUPS, TENSOR_COLUMNS, counter_header
-from harness.emulator.faults import Faults
+from harness.settings.faults import Faults
 from tests.npu.conftest import run_on_npu
 
 Row = dict[str, str]

@@ -12,8 +12,10 @@ import pytest
 from harness import pipeline
 from harness.emulator.build import Emulator
 from harness.emulator.columns import GROUPS, counter_header
-from harness.readers import READERS, ascend, mstx
-from harness.readers.ascend_db import AscendDb
+from harness.readers import READERS
+from harness.readers.ascend import folder as ascend
+from harness.readers.ascend import mstx
+from harness.readers.ascend.database import AscendDb
 from harness.readers.base import Origin, Reading
 from tests.npu.conftest import run_on_npu
 

@@ -12,17 +12,17 @@ import msgspec
 import pytest
 from msgspec import inspect, to_builtins
 
-from harness import schema
-from harness.compose import compose_jobs
-from harness.config import Request
-from harness.evidence import UNCHECKABLE
-from harness.plan import plan
-from harness.validate import problems
-from tests.composing import composed
+from harness.compose.composition import compose_jobs
+from harness.compose.validate import problems
+from harness.execution.plan import plan
+from harness.settings import schema
+from harness.settings.expectations import UNCHECKABLE
+from harness.settings.request import Request
 from tests.conftest import ROOT
 from tests.npu.conftest import run_on_npu
 from tests.npu.silent_captures import ANALYSES, CAPTURES, RULES
 from tests.npu.silent_rules import SETTINGS, Answer, Rule
+from tests.support.composing import composed
 
 OFF = "off: "
 """Cases that need a variable in the environment of their process."""

@@ -11,8 +11,9 @@ import msgspec
 import polars as pl
 import pytest
 
+from harness.capture.sweep_record import SWEEP_FILE, SweepRecord
 from harness.emulator.build import Emulator
-from harness.records import COUNTERS, SWEEP_FILE, SweepRecord
+from harness.settings.request import COUNTERS
 from tests.conftest import TINY_MLP, Run, ended, read_record, started
 
 LIMIT_S = 900

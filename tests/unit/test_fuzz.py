@@ -1,9 +1,9 @@
 """Whatever is done to a capture's files: our own errors, and never another one.
 
 Thousands of damages: bytes changed, left out and put in, files cut off, values of JSON, cells of
-tables and rows of databases replaced by hostile ones. `harness.intake` reads them; a part goes all
-the way to the summary. They are the same in every run; ``HARNESS_FUZZ=N`` makes N of each format,
-others in every run.
+tables and rows of databases replaced by hostile ones. `harness.capture.external` reads them; a
+part goes all the way to the summary. They are the same in every run; ``HARNESS_FUZZ=N`` makes N of
+each format, others in every run.
 """
 
 from __future__ import annotations
@@ -25,13 +25,19 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from harness import intake, pipeline
+from harness import pipeline
+from harness.capture import external
 from harness.errors import RefusedError
-from tests.unit.test_consistency import ALLOCATIONS, COMMUNICATION, RECORDS, STATISTIC, STEPS
-from tests.unit.test_intake import info
-from tests.unit.test_readers_chrome import event, kernel, launch
-from tests.unit.test_readers_db import MOVED, Tables, capture_tables, write
-from tests.unit.test_readers_text import EVENTS, HEADER, KERNELS, folder
+from tests.support.ascend_databases import MOVED, Tables, capture_tables, write
+from tests.support.ascend_folders import EVENTS, HEADER, KERNELS, folder, info
+from tests.support.chrome_traces import event, kernel, launch
+from tests.support.consistent_captures import (
+    ALLOCATIONS,
+    COMMUNICATION,
+    RECORDS,
+    STATISTIC,
+    STEPS,
+)
 
 LONG = int(os.environ.get("HARNESS_FUZZ", "0"))
 EXAMPLES = LONG or 200
@@ -273,11 +279,11 @@ def test_no_damage_ends_in_an_error_that_is_not_ours(kept: tuple[Path, bytes], s
     path, whole = kept
     damaged(Random(seed), path, whole, FORMATS[path.name])
     try:
-        foreign = intake.read(captures(path))
+        foreign = external.read(captures(path))
     except RefusedError:
         return
     assert foreign.read
-    intake.asked(foreign.told)
+    external.asked(foreign.told)
 
 
 @pytest.mark.parametrize("kept", ALL, indirect=True)

@@ -15,7 +15,7 @@ import torch
 import torch_npu
 from torch_npu import profiler
 
-from harness.emulator.faults import Faults
+from harness.settings.faults import Faults
 
 BOTH = ("CPU", "NPU")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from harness.compose import compose_jobs
+from harness.compose.composition import compose_jobs
+from harness.compose.validate import problems
 from harness.devices.base import Sink
 from harness.devices.npu import Npu
-from harness.plan import plan
-from harness.validate import problems
+from harness.execution.plan import plan
 
 
 def capture(settings: list[str], folder: Path, device: Npu, matrix: torch.Tensor) -> None:

@@ -1,0 +1,1 @@
+"""What bounds each kind of kernel."""

@@ -1,0 +1,166 @@
+"""run.json: what was asked, how it ended, what arrived; and the records of earlier runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from harness.capture.capture import Emulation
+from harness.errors import ExitCode
+from harness.execution.protocol import SCHEMA_VERSION
+from harness.settings.request import Request
+from harness.tables.event_counts import Coverage, Linked
+
+REHEARSED = ("device=npu", "rehearsal.emulate=true")
+"""What the command ``rehearse`` adds to its settings."""
+
+
+def as_typed(overrides: Sequence[str], *, rehearsed: bool) -> list[str]:
+    """Return a run's settings without what the command ``rehearse`` has added."""
+    added = {text.partition("=")[0] for text in REHEARSED} if rehearsed else set()
+    return [text for text in overrides if text.partition("=")[0] not in added]
+
+
+RUN_FILE = "run.json"
+
+
+DeliveryStatus = Literal[
+    "delivered", "partial", "missing", "substituted", "not_checkable", "not_asked"
+]
+
+
+READ = "read"
+"""Stands for a setting where it is judged whether all of a capture could be read."""
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """Whether one setting was honoured, judged by what arrived."""
+
+    setting: str
+    asked: str
+    arrived: str
+    """The evidence's figure."""
+    status: DeliveryStatus
+    evidence: str
+    """What was looked for."""
+    why: str = ""
+    """When not delivered: the known reasons, and what to do."""
+    accepted: bool = False
+    """Partial, and named in ``delivery.accept``."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether this ends the run in exit 3."""
+        return self.status in {"missing", "substituted", "partial"} and not self.accepted
+
+
+class Consistency(Struct, frozen=True, kw_only=True):
+    """Whether two sources of a capture tell the same."""
+
+    name: str
+    status: Literal["holds", "broken", "does_not_apply"]
+    expected: str = ""
+    """What the one says."""
+    found: str = ""
+    """What the other says."""
+    difference: float | None = None
+    """Of the two, relative; null if they could not be compared."""
+    why: str = ""
+    """What is broken, or why it does not apply."""
+    files: tuple[str, ...] = ()
+    """Those that are there to their end if it holds."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether this ends the run in exit 3."""
+        return self.status == "broken"
+
+
+class Timing(Struct, frozen=True, kw_only=True):
+    """Step times of one phase."""
+
+    steps: int
+    median_ns: int
+    min_ns: int
+    max_ns: int
+
+    @property
+    def spread(self) -> float:
+        """(max - min) / median."""
+        return (self.max_ns - self.min_ns) / self.median_ns
+
+
+class RunRecord(Struct, frozen=True, kw_only=True):
+    """run.json: what was asked, how it ended, what arrived. Written first at the start."""
+
+    schema_version: int = SCHEMA_VERSION
+    status: Literal["running", "ok", "failed", "interrupted"]
+    """How the run ended."""
+    verdict: Literal["delivered", "not_delivered", "pending"]
+    exit_code: int | None
+    """Null while running."""
+    reason: str = ""
+    """One line, if the run did not end well."""
+    analysis: str = ""
+    """One line, if the device's analysis of its captures did not end well."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how the captures were read."""
+    overrides: tuple[str, ...] = ()
+    """The command's settings."""
+    request_hash: str = ""
+    """Of everything requested; a sweep keeps a finished job whose request is the same."""
+    versions: dict[str, str]
+    """Of harness, python and torch."""
+    host: str
+    device: str = ""
+    """cpu, cuda or npu."""
+    device_name: str = ""
+    emulated: bool = False
+    """Whether the device is an emulation, and every figure invented."""
+    emulation: Emulation | None = None
+    """What the emulator did in place of the device."""
+    source: str = ""
+    """What was read, if it was recorded by another program."""
+    requested: dict[str, Any]
+    effective: dict[str, Any] = {}
+    recorded_steps: int = 0
+    """Steps that the schedule records."""
+    delivery: tuple[Delivery, ...] = ()
+    consistency: tuple[Consistency, ...] = ()
+    """Whether the capture's own sources agree."""
+    timing: dict[str, Timing] = {}
+    """By phase: baseline, active."""
+    coverage: dict[str, Coverage] = {}
+    """What became of the profiler's events, by activity type."""
+    linked: Linked | None = None
+    """Kernels and their operators; null without kernels."""
+    files: tuple[str, ...] = ()
+    """Relative to the run folder."""
+
+
+def request_hash(request: Request) -> str:
+    """Return a digest of all that is measured: not how a sweep is resumed, or its table judged."""
+    same = msgspec.to_builtins(request) | {"sweep": None}
+    del same["analysis"], same["merge"]
+    return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:16]
+
+
+def finished(request: Request, folder: Path) -> RunRecord | None:
+    """Return the record of an earlier, delivered run of the same request in this folder."""
+    record = read_record(folder / RUN_FILE)
+    if record is None or record.exit_code != ExitCode.OK:
+        return None
+    return record if record.request_hash == request_hash(request) else None
+
+
+def read_record(path: Path) -> RunRecord | None:
+    """Return the record at `path`; None if there is none, or none that this version can read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None

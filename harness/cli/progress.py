@@ -1,0 +1,101 @@
+"""What a person sees while a run goes on: a bar on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import re
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from harness.execution.protocol import Progress
+
+PHASES = {
+    "build": "building the workload",
+    "warmup": "warm-up, untimed",
+    "baseline": "baseline, without profiler",
+    "wait": "profiler waits",
+    "profiler_warmup": "profiler warms up",
+    "active": "recording",
+    "drain": "writing what was recorded",
+    "analyse": "analysis by torch_npu",
+    "done": "done",
+}
+
+_CHATTER = re.compile(
+    r"^(USDT|INFO|STAGE|WARNING):\d{4}-\d\d-\d\d "  # Kineto's
+    # torch_npu's, with what its own progress bar has left on the line
+    r"|^[-|/\\\s\x08]*\[\d{4}-\d\d-\d\d [\d:]+\] \[INFO\]"
+    r"|NPUCachingAllocator.cpp.*32 padding size"
+    # torch_npu warns of "=" in a path, as folders of a sweep's jobs have it, and goes on
+    r"|_path_manager.py:\d+: UserWarning: Invalid input path: "
+    r"|^  warnings\.warn\(msg\)$"
+)
+"""What only harness.log keeps; errors and warnings are shown."""
+
+_SPINNER = re.compile(r"^[-|/\\\s\x08]+(?=\[\d{4}-)")
+
+
+class Screen:
+    """A `harness.execution.process.Watch` that shows progress on stderr."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.phase = ""
+        self.bar = Bar(
+            TextColumn("{task.description:<26}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("starting", total=None, unit="steps")
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def progress(self, progress: Progress) -> None:
+        """Move the bar; in a pipe, say each phase once."""
+        words = PHASES.get(progress.phase, progress.phase)
+        unit = "captures" if progress.phase == "analyse" else "steps"
+        self.bar.update(
+            self.task,
+            description=words,
+            completed=progress.done,
+            total=progress.total,
+            unit=unit,
+        )
+        if not self.console.is_terminal and progress.phase != self.phase:
+            self.console.print(f"{words} ({progress.done} of {progress.total} {unit} done)")
+        self.phase = progress.phase
+
+    def output(self, line: str) -> None:
+        """Pass on what the workload prints."""
+        if not _CHATTER.search(line):
+            line = _SPINNER.sub("", line)
+            self.console.print(f"[dim]│[/dim] {escape(line)}", highlight=False, soft_wrap=True)
+
+
+def headline(console: Console, number: int, total: int, text: str, note: str = "") -> None:
+    """Print which job begins, and how far the sweep is."""
+    console.print(
+        f"\n[bold]job {number + 1} of {total}[/bold]  {escape(text)}"
+        + (f"  [dim]{escape(note)}[/dim]" if note else ""),
+        highlight=False,
+        soft_wrap=True,
+    )

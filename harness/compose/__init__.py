@@ -1,0 +1,1 @@
+"""Command line and YAML become one checked request for each job."""

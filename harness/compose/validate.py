@@ -1,0 +1,244 @@
+"""Validate: what is wrong with a request whose settings are each allowed by themselves.
+
+A rule takes the request and yields problems; it touches no device and imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from msgspec import to_builtins
+
+from harness.devices import TARGETS
+from harness.errors import Problem
+from harness.settings.faults import Faults
+from harness.settings.request import Rehearsal, Request
+from harness.settings.schedule import cycle_length, steps_for, whole_cycles
+from harness.settings.schema import flatten, show
+
+Rule = Callable[[Request], Iterator[Problem]]
+
+
+def problems(request: Request) -> list[Problem]:
+    """Return every reason to refuse the request, in the order of `RULES`."""
+    return [problem for rule in RULES for problem in rule(request)]
+
+
+def _activities_once(request: Request) -> Iterator[Problem]:
+    activities = request.profiler.activities
+    if len(set(activities)) != len(activities):
+        once = ",".join(dict.fromkeys(activities))
+        yield Problem(
+            setting="profiler.activities",
+            given=show(activities),
+            allowed="torch refuses an activity that is named twice",
+            fix=f"profiler.activities=[{once}]",
+        )
+
+
+def _host_settings(request: Request) -> Iterator[Problem]:
+    """Operators are host events: what describes them needs the host activity."""
+    profiler = request.profiler
+    if "host" in profiler.activities:
+        return
+    wanted = {
+        "record_shapes": profiler.record_shapes,
+        "with_stack": profiler.with_stack,
+        "profile_memory": profiler.profile_memory,
+        "with_modules": profiler.with_modules,
+        # torch_npu marks them on the device.
+        "with_flops": profiler.with_flops and request.device.name != "npu",
+    }
+    for name, asked in wanted.items():
+        if asked:
+            yield Problem(
+                setting=f"profiler.{name}",
+                given="true",
+                allowed="it describes operators, and activities leaves the host out",
+                fix=f"profiler.activities={show(request.device.activities)},"
+                f" or profiler.{name}=false",
+            )
+
+
+def _capabilities(request: Request) -> Iterator[Problem]:
+    """Refuse what the device's capability list says it never delivers."""
+    target = TARGETS[request.device.name]
+    for path, value in flatten(to_builtins(request)):
+        values = value if isinstance(value, list | tuple) else [value]
+        keys = [path] if value else []
+        keys += [f"{path}={show(item)}" for item in values]
+        for cannot in (target.cannot[key] for key in keys if key in target.cannot):
+            yield Problem(
+                setting=path,
+                given=show(value),
+                allowed=f"device={target.name} cannot deliver it: {cannot.reason}",
+                fix=cannot.fix,
+            )
+
+
+def _flops_need_shapes(request: Request) -> Iterator[Problem]:
+    # torch_npu takes them from the arguments of calls.
+    torch = request.device.name != "npu"
+    if torch and request.profiler.with_flops and not request.profiler.record_shapes:
+        yield Problem(
+            setting="profiler.with_flops",
+            given="true",
+            allowed="torch would record shapes behind your back, which costs time and memory",
+            fix="profiler.record_shapes=true, or profiler.with_flops=false",
+        )
+
+
+def _memory_timeline_needs(request: Request) -> Iterator[Problem]:
+    profiler = request.profiler
+    if not profiler.memory_timeline:
+        return
+    needs = {
+        "profiler.record_shapes": profiler.record_shapes,
+        "profiler.profile_memory": profiler.profile_memory,
+        "profiler.with_stack": profiler.with_stack,
+    }
+    missing = [name for name, given in needs.items() if not given]
+    if missing:
+        yield Problem(
+            setting="profiler.memory_timeline",
+            given="true",
+            allowed="torch builds it from shapes, memory and stacks; not asked: "
+            + ", ".join(missing),
+            fix=" ".join(f"{name}=true" for name in missing),
+        )
+
+
+def _steps_fill_schedule(request: Request) -> Iterator[Problem]:
+    """Refuse a schedule that would end in a silent, partial or empty capture."""
+    schedule, steps = request.profiler.schedule, request.workload.steps
+    if schedule.skip_first_wait and not schedule.wait:
+        yield Problem(
+            setting="profiler.schedule.skip_first_wait",
+            given="1",
+            allowed="there is no wait to skip",
+            fix="profiler.schedule.skip_first_wait=0, or profiler.schedule.wait=1",
+        )
+    elif steps is None:
+        if schedule.repeat == 0:
+            yield Problem(
+                setting="profiler.schedule.repeat",
+                given="0",
+                allowed="cycles then go on until the workload ends, and workload.steps is null",
+                fix=f"workload.steps={steps_for(schedule, 2)}, or profiler.schedule.repeat=1",
+            )
+    elif whole_cycles(schedule, steps) < max(1, schedule.repeat):
+        needed = steps_for(schedule, max(1, schedule.repeat))
+        yield Problem(
+            setting="workload.steps",
+            given=str(steps),
+            allowed=f"the schedule needs {needed}; with fewer, the profiler's last window is cut"
+            " short without a word",
+            fix=f"workload.steps={needed}, or null for as many as the schedule needs",
+        )
+    elif (
+        not schedule.repeat
+        and (steps - steps_for(schedule, 0)) % cycle_length(schedule) > schedule.wait
+    ):
+        whole = steps_for(schedule, whole_cycles(schedule, steps))
+        yield Problem(
+            setting="workload.steps",
+            given=str(steps),
+            allowed="with profiler.schedule.repeat=0 a last, partial cycle would be cut short",
+            fix=f"workload.steps={whole}",
+        )
+
+
+def _compile_before_timing(request: Request) -> Iterator[Problem]:
+    if request.workload.compile and request.workload.warmup_steps == 0:
+        yield Problem(
+            setting="workload.warmup_steps",
+            given="0",
+            allowed="with workload.compile=true the first step compiles, and would be timed",
+            fix="workload.warmup_steps=1",
+        )
+
+
+def _modules(request: Request) -> Iterator[Problem]:
+    """Refuse modules of eager workloads: torch has them for TorchScript, as a callable may be."""
+    eager = type(request.workload).__struct_config__.tag != "callable"
+    if request.profiler.with_modules and eager and request.device.name in {"cpu", "cuda"}:
+        yield Problem(
+            setting="profiler.with_modules",
+            given="true",
+            allowed="torch delivers no module hierarchy for eager workloads",
+            fix="profiler.with_modules=false; for the code that calls, profiler.with_stack=true",
+        )
+
+
+def _rehearsal(request: Request) -> Iterator[Problem]:
+    """Refuse a rehearsal of what is no NPU run, and settings of one that is none."""
+    rehearsal, device = request.rehearsal, request.device
+    if not rehearsal.emulate:
+        defaults = dict(flatten(to_builtins(Rehearsal(faults=Faults()))))
+        for path, value in flatten(to_builtins(rehearsal)):
+            if value != defaults[path]:
+                yield Problem(
+                    setting=f"rehearsal.{path}",
+                    given=show(value),
+                    allowed="it is for rehearsals, and this is none",
+                    fix=f"rehearsal.{path}={show(defaults[path])}, or python -m harness rehearse …",
+                )
+        return
+    if device.name != "npu":
+        yield Problem(
+            setting="device",
+            given=device.name,
+            allowed="a rehearsal stands in for an NPU; other devices are run",
+            fix="device=npu, or python -m harness without rehearse",
+        )
+    if request.execution.kind == "inline":
+        yield Problem(
+            setting="execution",
+            given="inline",
+            allowed="the emulator's libraries must be known before a process starts",
+            fix="execution=isolated",
+        )
+    if device.index >= rehearsal.devices:
+        yield Problem(
+            setting="device.index",
+            given=str(device.index),
+            allowed=f"this rehearsal has {rehearsal.devices} NPUs, numbered from 0",
+            fix=f"device.index={rehearsal.devices - 1}, or rehearsal.devices={device.index + 1}",
+        )
+
+
+def _analysis(request: Request) -> Iterator[Problem]:
+    limits = request.analysis.perturbed
+    if limits.long_us <= limits.short_us:
+        yield Problem(
+            setting="analysis.perturbed.long_us",
+            given=show(limits.long_us),
+            allowed=f"it must be above analysis.perturbed.short_us={show(limits.short_us)}: the"
+            " limit lies on a line between the two",
+            fix=f"analysis.perturbed.long_us={show(limits.short_us + 1)}",
+        )
+
+
+def _workload(request: Request) -> Iterator[Problem]:
+    yield from request.workload.problems()
+
+
+def _device(request: Request) -> Iterator[Problem]:
+    yield from TARGETS[request.device.name].problems(request)
+
+
+RULES: tuple[Rule, ...] = (
+    _activities_once,
+    _host_settings,
+    _capabilities,
+    _flops_need_shapes,
+    _memory_timeline_needs,
+    _steps_fill_schedule,
+    _compile_before_timing,
+    _modules,
+    _rehearsal,
+    _analysis,
+    _workload,
+    _device,
+)
+"""All rules; a new one is a line here."""

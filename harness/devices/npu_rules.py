@@ -1,0 +1,292 @@
+"""The settings of torch_npu's profiler, and those that it would reset. Imports no torch."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from harness.errors import Problem
+from harness.settings.npu import NpuExperimental
+from harness.settings.schema import show
+
+if TYPE_CHECKING:
+    from harness.settings.request import Request
+
+
+KNOWN = "2.13.0"
+"""The torch_npu whose settings these are."""
+
+
+CHOICES = {
+    "profiler_level": "ProfilerLevel",
+    "aic_metrics": "AiCMetrics",
+    "export_type": "ExportType",
+    "host_sys": "HostSystem",
+}
+"""Settings whose values torch_npu spells as members of a class."""
+
+
+class Installed(Struct, frozen=True, kw_only=True):
+    """What the installed torch_npu can be asked for."""
+
+    version: str
+    settings: frozenset[str]
+    """The arguments of its ``_ExperimentalConfig``."""
+    choices: dict[str, frozenset[str]]
+    """The values of each setting that has such a list."""
+
+
+@cache
+def installed() -> Installed | None:
+    """Read the installed torch_npu's own source, without importing it: that would need CANN.
+
+    Returns:
+        None where there is no torch_npu, or none whose settings can be read.
+    """
+    spec = importlib.util.find_spec("torch_npu")
+    if spec is None or spec.origin is None:
+        return None
+    source = Path(spec.origin).parent / "profiler" / "experimental_config.py"
+    try:
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError):
+        return None
+    classes = {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
+    settings = frozenset(
+        argument.arg
+        for node in classes.get("_ExperimentalConfig", [])
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+        for argument in (*node.args.args[1:], *node.args.kwonlyargs)
+    )
+    if not settings:
+        return None
+    choices = {
+        name: frozenset(
+            target.id
+            for node in classes[of]
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        )
+        for name, of in CHOICES.items()
+        if of in classes
+    }
+    try:
+        version = importlib.metadata.version("torch_npu")
+    except importlib.metadata.PackageNotFoundError:
+        version = "(of unknown version)"
+    return Installed(version=version, settings=settings, choices=choices)
+
+
+FLOPS_DOMAIN = "mfu_flops"
+"""Where torch_npu marks the flops of a call."""
+
+OTHER_PROFILERS = {
+    "PROFILER_SAMPLECONFIG": "torch_npu takes it for a run under msprof, and records nothing",
+    "PROFILING_MODE": "torch_npu then switches its profiler off, and records nothing",
+    "PROF_CONFIG_PATH": "torch_npu then profiles by itself, as a file in that folder says",
+    "MSMONITOR_USE_DAEMON": "torch_npu then profiles by itself, as a daemon says",
+    "KINETO_USE_DAEMON": "torch_npu then profiles by itself, as a daemon says",
+}
+"""Environment variables that take the capture away from the harness, and how."""
+
+
+def takes_over(name: str, value: str) -> bool:
+    """Tell whether an environment variable takes the capture away: daemons want the number 1."""
+    on = value.strip() == "1" if name.endswith("_DAEMON") else value != ""
+    return name in OTHER_PROFILERS and on
+
+
+def npu_problems(request: Request) -> Iterator[Problem]:
+    """Yield what torch_npu would reset, ignore or leave out, most often with a printed warning.
+
+    With ``profiler.activities=[host]`` CANN records nothing, whatever level and group a profile
+    chooses: those two are left alone, for they come with every profile. What asks for something
+    that only the device has is refused, whether a profile asks or the command line.
+    """
+    experimental = request.profiler.experimental
+    assert isinstance(experimental, NpuExperimental)
+    yield from _environment(request)
+    yield from _not_installed(experimental)
+    if "device" in request.profiler.activities:
+        yield from _levels(experimental)
+        yield from _domains(experimental)
+    else:
+        yield from _host_alone(experimental)
+    if experimental.gc_detect_threshold is not None and "host" not in request.profiler.activities:
+        yield _problem(
+            experimental,
+            "gc_detect_threshold",
+            "garbage collections are host events, and activities leaves the host out",
+            "profiler.activities=[host,device], or gc_detect_threshold=null",
+        )
+    yield from _flops(request, experimental)
+
+
+def _problem(experimental: NpuExperimental, name: str, allowed: str, fix: str) -> Problem:
+    given = show(getattr(experimental, name))
+    return Problem(setting=f"profiler.experimental.{name}", given=given, allowed=allowed, fix=fix)
+
+
+def _environment(request: Request) -> Iterator[Problem]:
+    for name, value in request.device.environment.items():
+        if takes_over(name, str(value)):
+            yield Problem(
+                setting=f"device.environment.{name}",
+                given=show(value),
+                allowed=OTHER_PROFILERS[name],
+                fix=f"device.environment.{name}='', or leave it out",
+            )
+
+
+def _not_installed(experimental: NpuExperimental) -> Iterator[Problem]:
+    """Refuse by name what another version of torch_npu has, and the installed one has not."""
+    found = installed()
+    if found is None:
+        return
+    changed = experimental.changed()
+    install = f"pip install torch-npu=={KNOWN}"
+    for name, value in experimental.lowered().items():
+        if name not in found.settings:
+            if name in changed:
+                default = show(getattr(type(experimental)(), name))
+                yield _problem(
+                    experimental,
+                    name,
+                    f"the installed torch_npu {found.version} has no such setting",
+                    f"profiler.experimental.{name}={default}, or {install}",
+                )
+            continue
+        known = found.choices.get(name)
+        values = value if isinstance(value, list) else [value]
+        strange = [each for each in values if known is not None and each not in known]
+        if known and strange:
+            yield _problem(
+                experimental,
+                name,
+                f"the installed torch_npu {found.version} has no {', '.join(strange)}",
+                f"use {', '.join(sorted(known))}, or {install}",
+            )
+
+
+def _levels(experimental: NpuExperimental) -> Iterator[Problem]:
+    level, metrics = experimental.profiler_level, experimental.aic_metrics
+    if level in {"Level_none", "Level0"} and metrics not in {None, "AiCoreNone"}:
+        yield _problem(
+            experimental,
+            "aic_metrics",
+            f"profiler_level={level} collects no AI-core counters, and torch_npu resets the group"
+            " to AiCoreNone",
+            "profiler.experimental.profiler_level=Level1, or aic_metrics=null",
+        )
+    if level == "Level_none" and not _marks(experimental):
+        yield _problem(
+            experimental,
+            "mstx",
+            "profiler_level=Level_none records nothing but marks",
+            "profiler.experimental.mstx=true",
+        )
+    if experimental.op_attr and "Db" not in experimental.export_type:
+        yield _problem(
+            experimental,
+            "op_attr",
+            "operator attributes are written to the database only",
+            "profiler.experimental.export_type=[Text,Db]",
+        )
+    if experimental.op_attr and level == "Level_none":
+        yield _problem(
+            experimental,
+            "op_attr",
+            "profiler_level=Level_none records no operators that could have attributes",
+            "profiler.experimental.profiler_level=Level0, or op_attr=false",
+        )
+
+
+def _domains(experimental: NpuExperimental) -> Iterator[Problem]:
+    include, exclude = experimental.mstx_domain_include, experimental.mstx_domain_exclude
+    for name in ("mstx_domain_include", "mstx_domain_exclude"):
+        domains: tuple[str, ...] = getattr(experimental, name)
+        if "" in domains:
+            named = show([domain for domain in domains if domain])
+            yield _problem(
+                experimental,
+                name,
+                "a domain without a name has no marks: torch_npu drops them",
+                f"profiler.experimental.{name}={named}",
+            )
+    if (include or exclude) and not _marks(experimental):
+        yield _problem(
+            experimental,
+            "mstx",
+            "mstx domains are chosen, but no marks are recorded",
+            "profiler.experimental.mstx=true",
+        )
+    if include and exclude:
+        yield _problem(
+            experimental,
+            "mstx_domain_exclude",
+            "torch_npu takes the included or the excluded domains, not both",
+            "profiler.experimental.mstx_domain_exclude=[]",
+        )
+
+
+def _marks(experimental: NpuExperimental) -> bool:
+    return experimental.mstx or experimental.msprof_tx
+
+
+_NEED_NO_DEVICE = {
+    "profiler_level",
+    "aic_metrics",
+    "data_simplification",
+    "record_op_args",
+    "gc_detect_threshold",
+    "export_type",
+}
+_GROUPS_OF_PROFILES = {None, "AiCoreNone", "PipeUtilization"}
+"""Those that a profile brings along; another one was meant."""
+
+
+def _host_alone(experimental: NpuExperimental) -> Iterator[Problem]:
+    meant = [name for name in experimental.changed() if name not in _NEED_NO_DEVICE]
+    if experimental.aic_metrics not in _GROUPS_OF_PROFILES:
+        meant.append("aic_metrics")
+    for name in meant:
+        default = show(getattr(type(experimental)(), name))
+        marks = name.startswith("mstx_domain") and not _marks(experimental)
+        yield _problem(
+            experimental,
+            name,
+            "CANN records it with the device, and activities leaves the device out",
+            "profiler.activities=[host,device]"
+            + (" profiler.experimental.mstx=true" if marks else "")
+            + f", or profiler.experimental.{name}={default}",
+        )
+
+
+def _flops(request: Request, experimental: NpuExperimental) -> Iterator[Problem]:
+    """Refuse flops that would not be recorded: torch_npu writes them as marks of its own domain."""
+    include, exclude = experimental.mstx_domain_include, experimental.mstx_domain_exclude
+    needs = []
+    if "device" not in request.profiler.activities:
+        needs.append("profiler.activities=[host,device]")
+    if not _marks(experimental):
+        needs.append("profiler.experimental.mstx=true")
+    if include and FLOPS_DOMAIN not in include:
+        needs.append(f"profiler.experimental.mstx_domain_include={show([*include, FLOPS_DOMAIN])}")
+    elif not include and FLOPS_DOMAIN in exclude:
+        others = [domain for domain in exclude if domain != FLOPS_DOMAIN]
+        needs.append(f"profiler.experimental.mstx_domain_exclude={show(others)}")
+    if request.profiler.with_flops and needs:
+        yield Problem(
+            setting="profiler.with_flops",
+            given="true",
+            allowed="torch_npu writes flops as marks, which would not be recorded",
+            fix=f"{' '.join(needs)}, or profiler.with_flops=false",
+        )

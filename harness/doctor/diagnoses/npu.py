@@ -1,0 +1,222 @@
+"""What runs on Ascend NPUs need."""
+
+from __future__ import annotations
+
+import glob
+
+from msgspec import Struct
+
+from harness.devices.npu_rules import OTHER_PROFILERS, takes_over
+from harness.doctor.diagnoses.base import (
+    TOOL_LIMIT_S,
+    Answer,
+    bad,
+    child,
+    field,
+    good,
+    note,
+    release,
+    variables,
+    why,
+)
+from harness.doctor.machine import Probe
+
+_ASCEND = "/usr/local/Ascend"
+_HOMES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
+_SHARED = ("/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc")
+
+ACL_CODE = """
+import ctypes
+ctypes.CDLL("libascendcl.so")
+print("{}")
+"""
+NPU_CODE = """
+import json, torch, torch_npu
+print(json.dumps({"npus": torch_npu.npu.device_count()}))
+"""
+
+
+class Acl(Struct):
+    """What `ACL_CODE` answers."""
+
+
+class Npu(Struct):
+    """What `NPU_CODE` answers."""
+
+    npus: int
+
+
+def driver(probe: Probe) -> Answer:
+    """Look for the driver's version; containers often get the devices without the file."""
+    path = f"{_ASCEND}/driver/version.info"
+    version = field(probe.read(path), "[Vv]ersion")
+    if version:
+        return good(version)
+    if _numbered(probe):
+        return note(f"of unknown version: {path} is missing", f"mount {_ASCEND}/driver, too")
+    return bad(f"no version in {path}", "install the driver and firmware of the NPU")
+
+
+def _numbered(probe: Probe) -> tuple[str, ...]:
+    return probe.paths("/dev/davinci[0-9]*")
+
+
+def devices(probe: Probe) -> Answer:
+    """Look for device files, and for those that every NPU needs beside its own."""
+    found = _numbered(probe)
+    if not found:
+        return bad(
+            "no /dev/davinci0 or other",
+            f"in a container: --device /dev/davinci0 {_device_options(_SHARED)}",
+        )
+    missing = [path for path in _SHARED if not probe.paths(path)]
+    if missing:
+        return bad(
+            f"{', '.join(found)} without {', '.join(missing)}",
+            f"in a container: {_device_options(missing)}",
+        )
+    tool = "" if probe.which("npu-smi") else "; npu-smi is not on PATH, and not needed"
+    return good(", ".join(found) + tool)
+
+
+def _device_options(paths: tuple[str, ...] | list[str]) -> str:
+    return " ".join(f"--device {path}" for path in paths)
+
+
+def cann(probe: Probe) -> Answer:
+    """Judge CANN's environment as torch_npu does when it is imported, and find its version."""
+    name = next((each for each in _HOMES if probe.environment.get(each)), None)
+    if name is None:
+        says = f"neither {' nor '.join(_HOMES)} is set"
+        if isinstance(child(probe, ACL_CODE, Acl), str):
+            return bad(says, _source(probe))
+        return note(f"{says}, but its libraries are found", _source(probe))
+    home = probe.environment[name]
+    needed = [home]
+    if name == "ASCEND_HOME_PATH":
+        operators = probe.environment.get("ASCEND_OPP_PATH")
+        if not operators:
+            return bad(f"{name}={home} without ASCEND_OPP_PATH", _source(probe))
+        needed += [operators, f"{home}/runtime", f"{home}/compiler"]
+    missing = [path for path in needed if not probe.paths(glob.escape(path))]
+    if missing:
+        return bad(f"{name}={home}, but there is no {', '.join(missing)}", _source(probe))
+    version = _version(probe, home)
+    return good(f"{version}, in {home}") if version else note(f"of unknown version, in {home}")
+
+
+def _source(probe: Probe) -> str:
+    scripts = probe.paths(f"{_ASCEND}/*/set_env.sh")
+    return f"source {scripts[0]}" if scripts else "install CANN, and source its set_env.sh"
+
+
+def _version(probe: Probe, home: str) -> str:
+    versions = field(probe.read(f"{home}/version.cfg"), "toolkit_running_version")
+    if versions:  # [7.6.0.1.220:8.0.0]: the package's own, and CANN's
+        return versions.strip("[]").rpartition(":")[2]
+    name = "ascend_toolkit_install.info"
+    places = (*probe.paths(f"{glob.escape(home)}/*/{name}"), f"{home}/{name}")
+    return next(filter(None, (field(probe.read(place), "version") for place in places)), "")
+
+
+def libraries(probe: Probe) -> Answer:
+    """Judge whether the loader finds CANN."""
+    answer = child(probe, ACL_CODE, Acl)
+    if isinstance(answer, str):
+        return bad(answer, f"{_source(probe)}: LD_LIBRARY_PATH must lead to CANN")
+    return good("libascendcl.so is found")
+
+
+def pair(probe: Probe) -> Answer:
+    """Judge torch_npu's version, which must be that of torch."""
+    own, version = probe.version("torch-npu"), probe.version("torch")
+    if version is None:
+        return bad(f"{own or 'not installed'}, and torch is not installed", "see torch")
+    wanted = release(version)[:3]
+    install = f"pip install torch-npu=={'.'.join(map(str, wanted))}"
+    if own is None:
+        return bad("not installed", install)
+    if release(own)[:3] != wanted:
+        return bad(f"{own} does not go with torch {version}", install)
+    return good(f"{own}, which goes with torch {version}")
+
+
+def starts(probe: Probe) -> Answer:
+    """Judge whether torch_npu can be imported, and finds an NPU."""
+    answer = child(probe, NPU_CODE, Npu)
+    if isinstance(answer, str):
+        return bad(answer, "see torch_npu, cann, cann libraries, npu driver")
+    if not answer.npus:
+        return bad(
+            "it can be imported, and finds no NPU",
+            "see npu devices; ASCEND_RT_VISIBLE_DEVICES names an NPU or is unset",
+        )
+    return good(f"it finds {answer.npus} NPU(s)")
+
+
+def msprof(probe: Probe) -> Answer:
+    """Judge the program that turns CANN's raw data into tables; torch_npu calls it."""
+    program = probe.which("msprof")
+    if program is None:
+        return bad(
+            "not on PATH: torch_npu writes no tables without it, and exits with 0", _source(probe)
+        )
+    # torch_npu looks for the other half below whatever stands before the first "tools".
+    script = f"{program.split('tools')[0]}tools/profiler/profiler_tool/analysis/msprof/msprof.py"
+    if not probe.paths(glob.escape(script)):
+        return bad(f"{program}, but there is no {script}", "install CANN's toolkit anew")
+    ran = probe.run((program, "--help"), TOOL_LIMIT_S)
+    if ran.code != 0:
+        return bad(f"{program} --help: {why(ran)}", "install CANN's toolkit anew")
+    return good(program + ("" if "--type" in ran.out else "; it exports no databases (Db)"))
+
+
+def environment(probe: Probe) -> Answer:
+    """Look for the variables that switch torch_npu's profiler off, or take its captures."""
+    return variables(probe, OTHER_PROFILERS, takes_over)
+
+
+def warnings(probe: Probe) -> Answer:
+    """Look for the variables that silence torch_npu's warnings."""
+    given = probe.environment
+    silent = [
+        name
+        for name, silences in (
+            ("RANK", given.get("RANK", "0") != "0"),
+            ("TORCH_NPU_WARNING_DISABLE", given.get("TORCH_NPU_WARNING_DISABLE") == "1"),
+        )
+        if silences
+    ]
+    if not silent:
+        return good("torch_npu prints its own")
+    says = ", ".join(f"{name}={given[name]}" for name in silent)
+    return note(f"torch_npu prints none with {says}", f"unset {' '.join(silent)}")
+
+
+def lacks(probe: Probe, *, analyse: bool) -> str:
+    """Say what an NPU run is sure to lack here, and what to do; "" for nothing.
+
+    Asks only what is quickly told; whether torch_npu starts shows when it does. `analyse` is
+    whether msprof will be needed.
+    """
+    checks = {
+        "torch_npu": pair,
+        "CANN": cann,
+        "its libraries": libraries,
+        "the environment": environment,
+    }
+    checks |= {"msprof": msprof} if analyse else {}
+    answers = {name: check(probe) for name, check in checks.items()}
+    found = [
+        f"\n  {name}: {answer.says}\n    to do: {answer.do}"
+        for name, answer in answers.items()
+        if answer.good is False
+    ]
+    if not found:
+        return ""
+    return (
+        "device=npu cannot run on this machine:"
+        + "".join(found)
+        + "\n  python -m harness doctor device=npu shows all that a run needs;"
+        "\n  python -m harness rehearse runs the same without an NPU"
+    )

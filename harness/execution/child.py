@@ -1,0 +1,46 @@
+"""The child process: takes a plan, runs it, leaves everything on disk.
+
+Its parent starts it as ``main(task, plan.json, descriptor)``; progress goes to the descriptor as
+JSON lines, what the workload prints to the standard streams.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from harness.execution.protocol import OUTCOME_FILES, Plan, Progress, Task, write_json
+
+
+def main(task: Task, plan_path: str, descriptor: int) -> None:
+    """Do one task of the plan at `plan_path`; its outcome lies beside it (`OUTCOME_FILES`)."""
+    _die_with_parent()
+    faulthandler.enable()
+    # The parent forwards Ctrl-C; a default handler may have been replaced by an ignoring shell.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    folder = Path(plan_path).parent
+    plan = msgspec.json.decode(Path(plan_path).read_bytes(), type=Plan)
+
+    from harness.execution.session import analyse, execute
+
+    with os.fdopen(descriptor, "wb", buffering=0) as pipe:
+
+        def tell(progress: Progress) -> None:
+            pipe.write(msgspec.json.encode(progress) + b"\n")
+
+        outcome = (execute if task == "execute" else analyse)(plan, tell)
+    write_json(outcome, folder / OUTCOME_FILES[task])
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies: a killed run leaves none behind."""
+    if sys.platform == "linux":
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

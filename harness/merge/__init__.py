@@ -1,0 +1,1 @@
+"""Runs over counter groups become one table."""

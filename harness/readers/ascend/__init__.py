@@ -1,0 +1,1 @@
+"""The readers of what torch_npu leaves: text, database, timeline."""

@@ -1,0 +1,404 @@
+"""The reader of torch_npu's database, ``ascend_pytorch_profiler*.db``: the same tables as text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from harness.readers.ascend import communication, memory
+from harness.readers.ascend import folder as ascend
+from harness.readers.ascend.csv_files import counter_type
+from harness.readers.ascend.trace import FORWARD, NO_CONNECTION, NO_SEQUENCE, SEQUENCE
+from harness.readers.base import CaptureError, Origin, Reading
+from harness.readers.call_tree import TORCH_MARK, Host, Mark, Marks, is_mark
+from harness.readers.cells import (
+    NOT_RECORDED,
+    SHAPES,
+    WORDS,
+    argument_shapes,
+    argument_words,
+    parsed,
+    shapes,
+    whole,
+    words,
+)
+from harness.readers.kernel_launches import linked
+from harness.readers.sqlite import Tables, opened
+from harness.tables import stacks
+from harness.tables.event_counts import Coverage
+
+_INT: Final = pl.Int64()
+_OPERATOR: Final = 50001
+_FRAME: Final = 50003
+_MARK: Final = 50004
+_NODE: Final = 10000
+_THREAD_BITS: Final = 0xFFFFFFFF
+_NO_CONTEXT: Final = 4294967295
+_US: Final = 1000
+_TIMES: Final = ("startNs", "endNs")
+_LATEST: Final = 1 << 61  # nanoseconds: two of them can be added
+
+_CELLS: Final[Mapping[str, str]] = {
+    "name": "name",
+    "opType": "type",
+    "taskType": "core",
+    "inputShapes": "input_shapes",
+    "inputDataTypes": "input_dtypes",
+    "inputFormats": "input_formats",
+    "outputShapes": "output_shapes",
+    "outputDataTypes": "output_dtypes",
+    "outputFormats": "output_formats",
+    "opState": "OP State",
+    "hf32Eligible": "HF32 Eligible",
+    "attrInfo": "attrInfo",
+}
+"""What a text of COMPUTE_TASK_INFO is in the table `kernels`; other columns are called as in the
+text export."""
+_BLOCKS: Final = {
+    "blockDim": "Block Dim",
+    "mixBlockDim": "Mix Block Dim",
+    "blockNum": "Block Num",
+    "mixBlockNum": "Mix Block Num",
+}
+_STEP_TIMES: Final = {
+    "computing": "compute_ns",
+    "communication": "communication_ns",
+    "overlapped": "overlapped_ns",
+    "free": "free_ns",
+}
+_RENAMED: Final = {
+    "aic_total_time": "aicore_time(us)",
+    "aiv_total_time": "aiv_time(us)",
+    "cube_utilization": "cube_utilization(%)",
+}
+_UNITS: Final = (
+    (re.compile(r"_time$"), "(us)"),
+    (re.compile(r"_bw(_|$)"), "(GB/s)"),
+    (re.compile(r"_datas$"), "(KB)"),
+)
+
+
+class AscendDb:
+    """Reads the database of a folder ``*_ascend_pt``."""
+
+    name = "torch_npu database"
+
+    def recognises(self, path: Path) -> bool:
+        """Tell whether the folder holds a database of torch_npu."""
+        return ascend.database(path) is not None
+
+    def read(self, path: Path, origin: Origin) -> Reading:
+        """Read a capture. Raises `CaptureError` if nothing of it can be read."""
+        file = ascend.database(path)
+        if file is None:
+            raise CaptureError(f"{path}: no database")
+        notes: list[str] = []
+        rank = ascend.rank(path, origin, notes)
+        calls = _calls_between_devices(path, notes)
+        with opened(file) as database:
+            capture = _Capture(database, origin, rank, calls)
+            frames = capture.frames()
+        steps = _step_times(path, capture.marks, rank, notes)
+        if steps is not None:
+            frames["steps"] = steps
+        if not frames:
+            raise CaptureError(f"{file}: none of the tables that torch_npu writes")
+        return Reading(
+            frames=frames,
+            coverage=capture.coverage,
+            notes=(*notes, *database.notes),
+            told=ascend.told(path),
+        )
+
+
+class _Capture:
+    """A database while it is read."""
+
+    def __init__(
+        self, database: Tables, origin: Origin, rank: int, calls: list[communication.Call]
+    ) -> None:
+        self._database, self._origin, self._rank, self._moves = database, origin, rank, calls
+        self.coverage: dict[str, Coverage] = {}
+        self._api, self._seen = self._calls()
+        self._names = database.texts(self._api["name"])
+        self.marks = Marks(self._ranges(), origin)
+
+    def frames(self) -> dict[str, pl.DataFrame]:
+        has = self._database.has
+        frames: dict[str, pl.DataFrame] = {}
+        operators, found_stacks = self._operators()
+        frames_of_python, seen_of_python = self._of_python()
+        host = Host(operators, frames_of_python, self.marks)
+        kernels, seen_of_kernels = self._kernels(host)
+        both = linked(kernels, host, self.marks, self._origin, self._rank)
+        if has("PYTORCH_API"):
+            used = pl.col("stack_id").is_in(both.operators["stack_id"].drop_nulls().implode())
+            frames |= {"operators": both.operators, "stacks": found_stacks.filter(used)}
+            marked = self._api.height - operators.height
+            self._count("cpu_op", self._seen, operators.height, marked)
+            self._count("python_function", seen_of_python, 0)
+        if has("COMPUTE_TASK_INFO") or has("COMMUNICATION_OP"):
+            frames["kernels"] = both.kernels
+            self._count("kernel", seen_of_kernels, both.kernels.height)
+        if has("COMMUNICATION_OP"):
+            frames["communication"] = self._communication(both.kernels)
+        if has("OP_MEMORY"):
+            frames["memory"] = self._memory(host)
+        return frames
+
+    def _count(self, kind: str, seen: int, rows: int, marks: int = 0) -> None:
+        self.coverage[kind] = Coverage(seen=seen, rows=rows, marks=marks, hidden=0)
+
+    def _read(self, table: str, columns: tuple[str, ...], where: str = "") -> pl.DataFrame:
+        """Read columns of whole numbers; a time that cannot be one is null."""
+        found = self._database.read(table, dict.fromkeys(columns, _INT), where)
+        times = [name for name in _TIMES if name in columns]
+        return found.with_columns(
+            pl.when(pl.col(name).is_between(-_LATEST, _LATEST)).then(name) for name in times
+        )
+
+    def _host(self, columns: tuple[str, ...], where: str) -> tuple[pl.DataFrame, int]:
+        """Return what the host did, and how many rows there are with those that have no time."""
+        found = self._read("PYTORCH_API", columns, where)
+        known = found.filter(pl.col("startNs") <= pl.col("endNs"))
+        if lost := found.height - known.height:
+            self._database.notes.append(f"PYTORCH_API: {lost} calls without start and end")
+        return known, found.height
+
+    def _calls(self) -> tuple[pl.DataFrame, int]:
+        names = ("startNs", "endNs", "globalTid", "connectionId", "name", "sequenceNumber")
+        others = ("fwdThreadId", "inputDtypes", "inputShapes", "callchainId")
+        return self._host((*names, *others), f"type IN ({_OPERATOR}, {_MARK})")
+
+    def _of_python(self) -> tuple[pl.DataFrame, int]:
+        found, seen = self._host(("startNs", "endNs", "globalTid"), f"type = {_FRAME}")
+        return _timed(found), seen
+
+    def _ranges(self) -> list[Mark]:
+        found = self._api.select("startNs", "endNs", name=self._names).filter(
+            pl.col("name").str.contains("#", literal=True)
+        )
+        ranges = [Mark(*row) for row in found.rows() if is_mark(row[2])]
+        if not any(mark.name.startswith(TORCH_MARK) for mark in ranges):
+            steps = self._read("STEP_TIME", ("startNs", "endNs", "id")).drop_nulls()
+            ranges += [Mark(start, end, f"{TORCH_MARK}{n}") for start, end, n in steps.rows()]
+        return ranges
+
+    def _operators(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        api, texts = self._api, self._database.texts
+        ids, table = self._stacks()
+        dtypes = texts(api["inputDtypes"])
+        # The single argument of an operator is a scalar: its shape is an empty text, kept as null.
+        single = dtypes.is_not_null() & ~dtypes.str.contains(";", literal=True)
+        cells = texts(api["inputShapes"])
+        cells = cells.set(single & cells.is_null(), "")
+        operators = _timed(api).with_columns(
+            name=self._names,
+            input_shapes=parsed(cells, argument_shapes, SHAPES),
+            input_dtypes=parsed(dtypes, argument_words, WORDS),
+            stack_id=pl.DataFrame({"id": api["callchainId"]}).join(
+                ids, on="id", how="left", maintain_order="left"
+            )["stack_id"],
+            **{
+                SEQUENCE: _unless(api["sequenceNumber"], NO_SEQUENCE),
+                FORWARD: _unless(api["fwdThreadId"], 0),
+            },
+        )
+        return operators.filter([not is_mark(name or "") for name in self._names]), table
+
+    def _stacks(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        found = self._read("PYTORCH_CALLCHAINS", ("id", "stack", "stackDepth"))
+        chains = (
+            found.with_columns(frame=self._database.texts(found["stack"]))
+            .sort("id", "stackDepth")
+            .group_by("id", maintain_order=True)
+            .agg(pl.col("frame").drop_nulls())
+        )
+        ids, table = stacks.identified(chains["frame"].to_list())
+        columns = {"id": chains["id"], "stack_id": pl.Series(ids, dtype=pl.Int64)}
+        return pl.DataFrame(columns), table
+
+    def _kernels(self, host: Host) -> tuple[pl.DataFrame, int]:
+        """Return the kernels, and how many rows there are with those that have no time."""
+        parts = [self._computed()]
+        if self._database.has("COMMUNICATION_OP"):
+            parts.append(self._communicated())
+        every = pl.concat(parts, how="diagonal_relaxed")
+        found = every.filter(pl.col("duration_ns") >= 0).sort(
+            "device", "start_ns", maintain_order=True
+        )
+        if lost := every.height - found.height:
+            self._database.notes.append(f"TASK: {lost} kernels without start and end")
+        end = (pl.col("start_ns") + pl.col("duration_ns")).shift().over("device")
+        launched = self._launched(found["correlation"])
+        wait = pl.max_horizontal(pl.lit(0), pl.col("start_ns") - end).fill_null(0)
+        placed = found.with_columns(
+            wait_ns=wait,
+            host_ns=launched["host_ns"],
+            inner=host.innermost(launched["thread"], launched["start_ns"]),
+            step_id=self.marks.torch_numbers(found["start_ns"]),
+        )
+        return placed, every.height
+
+    def _launched(self, connections: pl.Series) -> pl.DataFrame:
+        """Return, for each, the operator of that connection and when CANN was called."""
+        own = _timed(self._api).with_columns(id=self._api["connectionId"]).drop_nulls("id")
+        pairs = self._read("CONNECTION_IDS", ("id", "connectionId"))
+        operators = pairs.join(own, on="id").sort("start_ns").unique("connectionId", keep="last")
+        calls = (
+            self._read("CANN_API", ("startNs", "connectionId", "type"))
+            .sort(pl.col("type") != _NODE, "startNs")
+            .unique("connectionId", keep="first", maintain_order=True)
+            .select("connectionId", host_ns="startNs")
+        )
+        asked = pl.DataFrame({"connectionId": connections})
+        return asked.join(operators, on="connectionId", how="left", maintain_order="left").join(
+            calls, on="connectionId", how="left", maintain_order="left"
+        )
+
+    def _computed(self) -> pl.DataFrame:
+        database = self._database
+        blocks = [each for each in database.columns("COMPUTE_TASK_INFO") if each in _BLOCKS]
+        info = self._read("COMPUTE_TASK_INFO", ("globalTaskId", *_CELLS, *blocks))
+        names = ("startNs", "endNs", "deviceId", "connectionId", "globalTaskId", "contextId")
+        task = self._read("TASK", (*names, "streamId", "taskId", "modelId"))
+        found = info.join(task, on="globalTaskId", how="left", maintain_order="left")
+        columns = {
+            "start_ns": found["startNs"],
+            "duration_ns": found["endNs"] - found["startNs"],
+            "device": found["deviceId"].cast(pl.Int32, strict=False),
+            "stream": found["streamId"],
+            "correlation": _unless(found["connectionId"], NO_CONNECTION),
+            "Model ID": found["modelId"],
+            "Task ID": found["taskId"],
+            "Context ID": _unless(found["contextId"], _NO_CONTEXT),
+            **{_BLOCKS[name]: found[name] for name in blocks},
+            **{column: self._cell(found[name], column) for name, column in _CELLS.items()},
+        }
+        counters = self._counters(found["globalTaskId"])
+        return pl.DataFrame(columns).hstack(counters)
+
+    def _cell(self, ids: pl.Series, column: str) -> pl.Series:
+        cells = self._database.texts(ids)
+        cells = cells.set((cells == NOT_RECORDED) | (cells == ""), None)
+        if column.endswith("_shapes"):
+            return parsed(cells, shapes, SHAPES)
+        if column.endswith(("_dtypes", "_formats")):
+            return parsed(cells, words, WORDS)
+        return cells
+
+    def _counters(self, tasks: pl.Series) -> pl.DataFrame:
+        types = {"globalTaskId": _INT, "name": _INT, "value": pl.Float64()}
+        long = self._database.read("TASK_PMU_INFO", types)
+        if long.is_empty():
+            return pl.DataFrame()
+        told = self._database.texts(long["name"])
+        # Two names in the database may be one here, bare and with its unit.
+        names = told.replace({name: counter_name(name) for name in told.drop_nulls().unique()})
+        wide = (
+            long.with_columns(name=names)
+            .filter(names.is_not_null())
+            .pivot("name", index="globalTaskId", values="value", aggregate_function="first")
+        )
+        asked = pl.DataFrame({"globalTaskId": tasks})
+        found = asked.join(wide, on="globalTaskId", how="left", maintain_order="left")
+        found = found.drop("globalTaskId")
+        return found.with_columns(
+            found[name].cast(counter_type(name) or pl.Float64(), strict=False)
+            for name in found.columns
+        )
+
+    def _communicated(self) -> pl.DataFrame:
+        names = ("opName", "startNs", "endNs", "connectionId", "groupName", "opType", "deviceId")
+        found = self._read("COMMUNICATION_OP", names)
+        texts = self._database.texts
+        return pl.DataFrame(
+            {
+                "name": texts(found["opName"]),
+                "type": texts(found["opType"]),
+                "core": pl.repeat("COMMUNICATION", found.height, eager=True),
+                "start_ns": found["startNs"],
+                "duration_ns": found["endNs"] - found["startNs"],
+                "device": found["deviceId"].cast(pl.Int32, strict=False),
+                "correlation": _unless(found["connectionId"], NO_CONNECTION),
+                "groupName": texts(found["groupName"]),
+            },
+            schema_overrides={"core": pl.String},
+        )
+
+    def _communication(self, kernels: pl.DataFrame) -> pl.DataFrame:
+        return communication.table(kernels, self._moves, self.marks, self._rank)
+
+    def _memory(self, host: Host) -> pl.DataFrame:
+        types = dict.fromkeys(memory.OPERATOR_COLUMNS, _INT)
+        types["deviceId"] = types.pop("device")
+        found = self._database.read("OP_MEMORY", types)
+        cells = found.with_columns(
+            name=self._database.texts(found["name"]),
+            device=pl.format("npu:{}", "deviceId"),
+        )
+        table = memory.of_operators(cells, host, self._origin, self._rank)
+        self._count("operator_memory", found.height, memory.timed(cells))
+        return table
+
+
+def counter_name(bare: str) -> str:
+    """Return what the text export calls a counter: there, names have units."""
+    if bare in _RENAMED:
+        return _RENAMED[bare]
+    return next((bare + unit for end, unit in _UNITS if end.search(bare)), bare)
+
+
+def _timed(found: pl.DataFrame) -> pl.DataFrame:
+    return found.select(
+        thread=pl.col("globalTid") & _THREAD_BITS,
+        start_ns="startNs",
+        duration_ns=pl.col("endNs") - pl.col("startNs"),
+    )
+
+
+def _unless(values: pl.Series, none: int) -> pl.Series:
+    return values.set(values == none, None)
+
+
+def _calls_between_devices(folder: Path, notes: list[str]) -> list[communication.Call]:
+    """Read what communication.json tells in the text export."""
+    path = ascend.output(folder, "analysis.db")
+    if path is None:
+        return []
+    try:
+        with opened(path) as database:
+            found = communication.of_database(database)
+            notes += database.notes
+    except CaptureError:
+        # Step times are in the same file, and its note is theirs.
+        return []
+    return found
+
+
+def _step_times(folder: Path, marks: Marks, rank: int, notes: list[str]) -> pl.DataFrame | None:
+    """Read the database of torch_npu's own analysis: microseconds, whatever its guide says."""
+    path = ascend.output(folder, "analysis.db")
+    if path is None:
+        return None
+    types = {"deviceId": _INT, "step": _INT} | dict.fromkeys(_STEP_TIMES, pl.Float64())
+    try:
+        with opened(path) as database:
+            found = database.read("StepTraceTime", types)
+    except CaptureError as error:
+        notes.append(str(error))
+        return None
+    if found.is_empty():
+        return None
+    return pl.DataFrame(
+        {
+            "step": marks.of_torch(found["step"]),
+            "rank": pl.repeat(rank, found.height, dtype=pl.Int32, eager=True),
+            **{column: whole(found[name], _US) for name, column in _STEP_TIMES.items()},
+            "Device_id": found["deviceId"],
+        }
+    )

@@ -1,0 +1,217 @@
+"""What is in a folder ``*_ascend_pt``, whichever way torch_npu exported it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from harness.readers.ascend import csv_files, mstx, trace
+from harness.readers.base import CaptureError, Origin, Told
+
+SUFFIX: Final = "_ascend_pt"
+OUTPUT: Final = "ASCEND_PROFILER_OUTPUT"
+
+_STAMP: Final = re.compile(r"_(\d{14})(\d{3})_ascend_pt$")
+_RANK: Final = re.compile(r"[0-9]{1,9}")
+_NS: Final = 1_000_000_000
+
+GROUPS: Final[Mapping[str, str]] = {
+    "ACL_AICORE_PIPE_UTILIZATION": "PipeUtilization",
+    "ACL_AICORE_ARITHMETIC_UTILIZATION": "ArithmeticUtilization",
+    "ACL_AICORE_MEMORY_BANDWIDTH": "Memory",
+    "ACL_AICORE_L0B_AND_WIDTH": "MemoryL0",
+    "ACL_AICORE_MEMORY_UB": "MemoryUB",
+    "ACL_AICORE_RESOURCE_CONFLICT_RATIO": "ResourceConflictRatio",
+    "ACL_AICORE_L2_CACHE": "L2Cache",
+    "ACL_AICORE_MEMORY_ACCESS": "MemoryAccess",
+    "ACL_AICORE_NONE": "AiCoreNone",
+}
+"""How torch_npu names the groups of counters in its own record, and how users name them."""
+_ACTIVITIES: Final = {"CPU": "host", "NPU": "device"}
+
+
+def captures(path: Path) -> list[Path]:
+    """Return the folders ``*_ascend_pt`` at or below `path`, in the order of their time."""
+    if _is_capture(path):
+        return [path]
+    return sorted(
+        filter(_is_capture, path.rglob(f"*{SUFFIX}")), key=lambda each: (_time(each), each)
+    )
+
+
+def output(folder: Path, name: str) -> Path | None:
+    """Return a file of the analysed capture, null if there is none.
+
+    torch_npu writes a file only if it has rows: none and nothing look the same.
+    """
+    path = folder / OUTPUT / name
+    return path if path.is_file() else None
+
+
+def table(folder: Path, name: str) -> pl.DataFrame | None:
+    """Return any csv of the analysed capture, named with or without its ending.
+
+    All of it is text without blanks around. Null if there is no such file. Raises CaptureError if
+    it cannot be read.
+    """
+    path = output(folder, f"{name.removesuffix('.csv')}.csv")
+    return None if path is None else csv_files.text(path).table
+
+
+def database(folder: Path) -> Path | None:
+    """Return the capture's database, null if there is none."""
+    return next(iter(sorted((folder / OUTPUT).glob("ascend_pytorch_profiler*.db"))), None)
+
+
+def emulated(folder: Path) -> bool:
+    """Tell whether the capture was taken on the emulator, and every figure in it is invented."""
+    if any(folder.glob("PROF_*_EMULATED")) or any(folder.glob("PROF_*/emulated")):
+        return True
+    if (path := output(folder, "trace_view.json")) and trace.emulated(path):
+        return True
+    found = database(folder)
+    return found is not None and mstx.emulated(found)
+
+
+def marks(folder: Path) -> pl.DataFrame:
+    """Return the program's own marks and ranges: name, domain, start_ns and duration_ns.
+
+    From the timeline, else from the database. Raises CaptureError if that cannot be read.
+    """
+    if path := output(folder, "trace_view.json"):
+        return trace.marks(path)
+    if path := database(folder):
+        return mstx.marks(path)
+    return trace.NO_MARKS
+
+
+def profiler_info(folder: Path) -> dict[str, Any] | None:
+    """Return the settings that took effect, as torch_npu wrote them down, in our names and words.
+
+    Beside the settings: `torch_npu_version`, `cann_version` and `rank`, where it knows them. Null
+    if there is no such file. Raises CaptureError if it cannot be read.
+    """
+    record = _record(folder)
+    if record is None:
+        return None
+    config = _mapping(record.get("config"))
+    return {
+        **dict(_common(_mapping(config.get("common_config")))),
+        **dict(_experimental(_mapping(config.get("experimental_config")))),
+        **dict(_facts(record)),
+    }
+
+
+def told(folder: Path) -> Told:
+    """Return what the capture says of its origin; nothing if its record cannot be read."""
+    try:
+        record = profiler_info(folder) or {}
+    except CaptureError:
+        record = {}
+    return Told(
+        device="npu",
+        rank=record.get("rank"),
+        versions={
+            name: str(record[word])
+            for word, name in (("torch_npu_version", "torch_npu"), ("cann_version", "cann"))
+            if word in record
+        },
+        settings={name: value for name, value in record.items() if name.startswith("profiler.")},
+    )
+
+
+def rank(folder: Path, origin: Origin, notes: list[str]) -> int:
+    """Return the rank that the capture tells, else that of `origin`; notes what is unreadable."""
+    try:
+        found = (profiler_info(folder) or {}).get("rank")
+    except CaptureError as error:
+        notes.append(str(error))
+        found = None
+    return found if isinstance(found, int) else origin.rank
+
+
+def _is_capture(path: Path) -> bool:
+    return path.name.endswith(SUFFIX) and path.is_dir()
+
+
+def _time(folder: Path) -> int:
+    """Return when a capture was taken: its name says so, if nobody renamed it."""
+    if (found := _STAMP.search(folder.name)) and (seconds := _seconds(found[1])) is not None:
+        return seconds * _NS + int(found[2]) * 1_000_000
+    try:
+        record = _record(folder) or {}
+    except CaptureError:
+        record = {}
+    ended = _mapping(record.get("end_info")).get("collectionTimeEnd")
+    return ended if isinstance(ended, int) else folder.stat().st_mtime_ns
+
+
+def _seconds(stamp: str) -> int | None:
+    try:
+        return int(time.mktime(time.strptime(stamp, "%Y%m%d%H%M%S")))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    path = next(iter(sorted(folder.glob("profiler_info*.json"))), None)
+    if path is None:
+        return None
+    try:
+        # JSON can spell half of a surrogate pair, which no file of ours could hold.
+        spelled = json.dumps(json.loads(path.read_bytes()), ensure_ascii=False)
+        record = json.loads(spelled.encode(errors="replace"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CaptureError(f"{path.name}: {error}") from error
+    if not isinstance(record, dict):
+        raise CaptureError(f"{path.name}: no JSON object")
+    return record
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _common(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        if name == "schedule":
+            for key, count in _mapping(value).items():
+                yield f"profiler.schedule.{key.removeprefix('_')}", count
+        elif name == "activities" and isinstance(value, list):
+            words = (str(each).rpartition(".")[2] for each in value)
+            yield "profiler.activities", [_ACTIVITIES.get(word, word) for word in words]
+        else:
+            yield f"profiler.{name}", value
+
+
+def _experimental(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for written, value in config.items():
+        name = written.removeprefix("_")
+        spelled = value
+        if name == "aic_metrics":
+            spelled = GROUPS.get(str(value), value)
+        elif name == "export_type":
+            # torch_npu keeps these as sets, whose order differs from process to process.
+            spelled = sorted((str(each).capitalize() for each in _listed(value)), reverse=True)
+        elif name == "host_sys":
+            spelled = sorted(str(each).upper() for each in _listed(value))
+        yield f"profiler.experimental.{name}", spelled
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name in ("torch_npu_version", "cann_version"):
+        if name in record:
+            yield name, record[name]
+    number = str(record.get("rank_id", ""))
+    if _RANK.fullmatch(number):
+        yield "rank", int(number)

@@ -1,0 +1,337 @@
+"""torch's chrome trace, event by event: what ran on the host, what it launched, what ran there."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import polars as pl
+from msgspec import Raw, Struct, field
+
+from harness.readers.call_tree import is_mark
+from harness.readers.cells import Codes
+from harness.readers.chrome.arguments import Every, Known
+from harness.readers.chrome.columns import NULL, coded, exact, numbers, written
+from harness.tables.event_counts import Coverage
+
+OPERATORS: Final = ("cpu_op", "user_annotation")
+KERNELS: Final = ("kernel", "gpu_memcpy", "gpu_memset", "concurrent_kernel")
+FLOWS: Final = ("ac2g", "async_cpu_to_gpu")
+ALLOCATION: Final = "[memory]"
+SEQUENCE: Final = "Sequence number"
+FORWARD: Final = "Fwd thread id"
+_LAUNCHES: Final = ("_runtime", "_driver")
+_UNCATEGORISED: Final = {"M": "labels", "X": "uncategorised", "i": "instants", "C": "counters"}
+_HIDDEN: Final = frozenset(
+    {
+        *("[memory]", "[OutOfMemory]"),
+        "profiler::_record_function_enter",
+        "profiler::_record_function_enter_new",
+        "profiler::_record_function_exit",
+        *("aten::is_leaf", "aten::output_nr", "aten::_version"),
+    }
+)
+"""What torch, too, leaves out (`torch.autograd.profiler_util._filter_name`)."""
+_RANGE: Final = pl.Schema(dict.fromkeys(("thread", "start_ns", "duration_ns"), pl.Int64()))
+_CODED: Final = ("name", "shapes", "dtypes", "concrete", "strides", "stack", "module")
+_NUMBERS: Final = ("external", "flops", SEQUENCE, FORWARD)
+SCHEMAS: Final = {
+    "operators": pl.Schema(
+        {
+            **_RANGE,
+            **dict.fromkeys((*_CODED, "kind"), pl.Int32()),
+            **dict.fromkeys(_NUMBERS, pl.Int64()),
+        }
+    ),
+    "frames": pl.Schema({**_RANGE, "name": pl.Int32()}),
+    "launches": pl.Schema({**_RANGE, "correlation": pl.Int64(), "external": pl.Int64()}),
+    "flows": pl.Schema(dict.fromkeys(("correlation", "thread", "start_ns"), pl.Int64())),
+    "kernels": pl.Schema(
+        {
+            **dict.fromkeys(("name", "kind"), pl.Int32()),
+            **dict.fromkeys(("device", "stream", "start_ns", "duration_ns"), pl.Int64()),
+            **dict.fromkeys(("correlation", "external"), pl.Int64()),
+        }
+    ),
+    "memory": pl.Schema(
+        {
+            "kind": pl.Int32(),
+            **dict.fromkeys(
+                (
+                    *("thread", "start_ns", "device_type", "device_id"),
+                    *("bytes", "total_allocated", "total_reserved"),
+                ),
+                pl.Int64(),
+            ),
+        }
+    ),
+}
+_NEEDED: Final = {
+    "operators": ("thread", "start_ns", "duration_ns"),
+    "frames": ("thread", "start_ns", "duration_ns"),
+    "launches": ("thread", "start_ns", "duration_ns"),
+    "flows": ("correlation", "thread", "start_ns"),
+    "kernels": ("start_ns", "duration_ns"),
+    "memory": ("thread", "start_ns", "bytes"),
+}
+
+
+_TIMES: Final = frozenset({"start_ns", "duration_ns"})
+_ROWS: Final = 1 << 14
+"""As many events of a table become a frame at once."""
+
+
+class Event(Struct, gc=False):
+    """An event as it stands in the file; numbers and arguments are looked at by their kind."""
+
+    name: str = ""
+    ph: str = ""
+    cat: str = ""
+    pid: Any = None
+    tid: Any = None
+    id: Any = None
+    ts: Raw = NULL
+    dur: Raw = NULL
+    args: Raw = NULL
+
+
+class _Operator(Struct, gc=False):
+    shapes: Raw = field(default=NULL, name="Input Dims")
+    dtypes: Raw = field(default=NULL, name="Input type")
+    concrete: Raw = field(default=NULL, name="Concrete Inputs")
+    strides: Raw = field(default=NULL, name="Input Strides")
+    stack: Raw = field(default=NULL, name="Call stack")
+    module: Raw = field(default=NULL, name="Module Hierarchy")
+    external: Any = field(default=None, name="External id")
+    flops: Any = None
+    sequence: Any = field(default=None, name=SEQUENCE)
+    forward: Any = field(default=None, name=FORWARD)
+
+
+class _Launch(Struct, gc=False):
+    correlation: Any = None
+    external: Any = field(default=None, name="External id")
+
+
+class _Allocation(Struct, gc=False):
+    device_type: Any = field(default=None, name="Device Type")
+    device_id: Any = field(default=None, name="Device Id")
+    bytes: Any = field(default=None, name="Bytes")
+    total_allocated: Any = field(default=None, name="Total Allocated")
+    total_reserved: Any = field(default=None, name="Total Reserved")
+
+
+class Kept(NamedTuple):
+    """What kinds of events became, and how many."""
+
+    frames: dict[str, pl.DataFrame]
+    """By the names of `SCHEMAS`; times count from the file's own zero."""
+    codes: dict[str, Codes]
+    """The values behind the numbers of name, shapes and others."""
+    arguments: pl.DataFrame
+    """Of kernels, row by row: every argument that has no column of its own."""
+    coverage: dict[str, Coverage]
+    notes: list[str]
+
+
+class Events:
+    """The events so far, as numbers: a frame for many events of each table."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._codes = {name: Codes() for name in (*_CODED, "kind")}
+        self._pending: dict[str, dict[str, list[Any]]] = {
+            table: {name: [] for name in schema} for table, schema in SCHEMAS.items()
+        }
+        self._frames = {table: schema.to_frame() for table, schema in SCHEMAS.items()}
+        self._seen, self._rows, self._marks, self._hidden = (Counter[str]() for _ in range(4))
+        self._bad = 0
+        self._operator = Known(_Operator, _Operator)
+        self._launch = Known(_Launch, _Launch)
+        self._allocation = Known(_Allocation, _Allocation)
+        self._kernel = Every()
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Take the events of a chunk."""
+        groups: dict[str, list[Event]] = defaultdict(list)
+        for event in events:
+            groups[event.cat].append(event)
+        for kind, group in groups.items():
+            phase = group[0].ph
+            if any([event.ph != phase for event in group]):  # noqa: C419 - a list is faster
+                for each in {event.ph for event in group}:
+                    self._add(kind, each, [event for event in group if event.ph == each])
+            else:
+                self._add(kind, phase, group)
+
+    def _add(self, kind: str, phase: str, events: list[Event]) -> None:
+        self._seen[kind or _UNCATEGORISED.get(phase, phase)] += len(events)
+        if phase == "X":
+            if kind in OPERATORS:
+                self._add_operators(kind, events)
+            elif kind in KERNELS:
+                self._add_kernels(kind, events)
+            elif kind == "python_function":
+                self._keep("frames", _ranges(events) | {"name": self._names(events)})
+            elif kind.endswith(_LAUNCHES):
+                self._add_launches(events)
+        elif kind in FLOWS and phase == "s":
+            self._keep("flows", _places(events) | {"correlation": [each.id for each in events]})
+        elif kind == "cpu_instant_event":
+            self._add_memory(kind, [event for event in events if event.name == ALLOCATION])
+
+    def _names(self, events: Sequence[Event]) -> list[int]:
+        return list(map(self._codes["name"].__getitem__, [event.name for event in events]))
+
+    def _keep(self, table: str, columns: Mapping[str, list[Any]], kind: str = "") -> None:
+        """Keep values until there are enough of them: polars takes its time for each column."""
+        count = len(columns["start_ns"])
+        pending = self._pending[table]
+        for name, values in columns.items():
+            pending[name] += values
+        if kind:
+            self._rows[kind] += count
+            pending["kind"] += [self._codes["kind"][kind]] * count
+        if len(pending["start_ns"]) >= _ROWS:
+            self._take(table)
+
+    def _take(self, table: str) -> None:
+        """Make a frame of what is kept; leave out, and count, what has no number where one belongs.
+
+        Times are as they are written.
+        """
+        pending = self._pending[table]
+        schema = SCHEMAS[table]
+        written = pl.DataFrame(
+            {
+                name: pl.Series(values, dtype=pl.String)
+                if name in _TIMES
+                else pl.Series(values, dtype=pl.Int32)
+                if schema[name] == pl.Int32
+                else numbers(values)
+                for name, values in pending.items()
+            }
+        )
+        for values in pending.values():
+            values.clear()
+        found = written.with_columns(_exact(table))
+        needed = _NEEDED[table]
+        if any(found[name].has_nulls() for name in needed):
+            clean = pl.col(pl.String).str.strip_chars('" \t\r\n')
+            found = written.with_columns(clean).with_columns(_exact(table))
+        known = found.select(pl.all_horizontal(pl.col(needed).is_not_null())).to_series()
+        if not known.all():
+            lost = found.filter(~known)
+            self._bad += lost.height
+            found = found.filter(known)
+            if "kind" in schema:
+                kinds = list(self._codes["kind"])
+                self._rows.subtract(kinds[each] for each in lost["kind"])
+        self._frames[table].extend(found)
+        if table == "kernels":
+            self._kernel.take(known)
+
+    def _add_operators(self, kind: str, events: list[Event]) -> None:
+        shown, names = events, [event.name for event in events]
+        if not _HIDDEN.isdisjoint(names):
+            shown = [event for event in events if event.name not in _HIDDEN]
+            names = [event.name for event in shown]
+        args = self._operator.of([event.args for event in shown])
+        codes = self._codes
+        columns = _ranges(shown) | {
+            "name": list(map(codes["name"].__getitem__, names)),
+            "shapes": coded(codes["shapes"], [each.shapes for each in args]),
+            "dtypes": coded(codes["dtypes"], [each.dtypes for each in args]),
+            "concrete": coded(codes["concrete"], [each.concrete for each in args]),
+            "strides": coded(codes["strides"], [each.strides for each in args]),
+            "stack": coded(codes["stack"], [each.stack for each in args]),
+            "module": coded(codes["module"], [each.module for each in args]),
+            "external": [each.external for each in args],
+            "flops": [each.flops for each in args],
+            SEQUENCE: [each.sequence for each in args],
+            FORWARD: [each.forward for each in args],
+        }
+        self._keep("operators", columns, kind)
+        if kind != "cpu_op":
+            marks = sum(map(is_mark, names))
+            self._rows[kind] -= marks
+            self._marks[kind] += marks
+        self._hidden[kind] += len(events) - len(shown)
+
+    def _add_launches(self, events: list[Event]) -> None:
+        args = self._launch.of([event.args for event in events])
+        columns = {
+            "correlation": [each.correlation for each in args],
+            "external": [each.external for each in args],
+        }
+        self._keep("launches", _ranges(events) | columns)
+
+    def _add_memory(self, kind: str, events: list[Event]) -> None:
+        args = self._allocation.of([event.args for event in events])
+        columns = {
+            name: [getattr(each, name) for each in args] for name in _Allocation.__struct_fields__
+        }
+        self._keep("memory", _places(events) | columns, kind)
+
+    def _add_kernels(self, kind: str, events: list[Event]) -> None:
+        args = self._kernel.of([event.args for event in events])
+        nothing: list[Any] = [None] * len(events)
+
+        def own(name: str, instead: list[Any]) -> list[Any]:
+            told = args.pop(name, nothing)
+            if None not in told:
+                return told
+            return [b if a is None else a for a, b in zip(told, instead, strict=True)]
+
+        columns = {
+            "name": self._names(events),
+            "device": own("device", [event.pid for event in events]),
+            "stream": own("stream", [event.tid for event in events]),
+            "start_ns": written([event.ts for event in events]),
+            "duration_ns": written([event.dur for event in events]),
+            "correlation": own("correlation", [event.id for event in events]),
+            "external": own("External id", nothing),
+        }
+        self._kernel.keep(args, len(events))
+        self._keep("kernels", columns, kind)
+
+    def kept(self, name: str) -> Kept:
+        """Return all that was kept; `name` is the file's, for the notes."""
+        for table in SCHEMAS:
+            self._take(table)
+        frames = {table: self._frames.pop(table) for table in SCHEMAS}
+        notes = []
+        broken = sum(
+            each.bad for each in (self._operator, self._launch, self._allocation, self._kernel)
+        )
+        if self._bad:
+            notes.append(f"{name}: {self._bad} events without a number where one belongs")
+        if broken:
+            notes.append(f"{name}: {broken} events whose arguments are no object")
+        if self._kernel.left_out:
+            notes.append(f"{name}: {self._kernel.left_out} arguments of kernels are left out")
+        coverage = {
+            kind: Coverage(
+                seen=seen, rows=self._rows[kind], marks=self._marks[kind], hidden=self._hidden[kind]
+            )
+            for kind, seen in self._seen.items()
+        }
+        return Kept(frames, self._codes, self._kernel.columns(), coverage, notes)
+
+
+def _exact(table: str) -> list[pl.Expr]:
+    start, duration = exact(pl.col("start_ns")), exact(pl.col("duration_ns"))
+    times = [start.alias("start_ns"), pl.when(duration >= 0).then(duration).alias("duration_ns")]
+    return times[: len(_TIMES & SCHEMAS[table].keys())]
+
+
+def _places(events: Sequence[Event]) -> dict[str, list[Any]]:
+    return {
+        "thread": [event.tid for event in events],
+        "start_ns": written([event.ts for event in events]),
+    }
+
+
+def _ranges(events: Sequence[Event]) -> dict[str, list[Any]]:
+    return _places(events) | {"duration_ns": written([event.dur for event in events])}

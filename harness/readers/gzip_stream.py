@@ -1,0 +1,74 @@
+"""Compressed files as streams: a block at a time, whatever the rest of the file is like."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from harness.readers.base import CaptureError
+from harness.readers.json_stream import Source
+
+_MAGIC: Final = b"\x1f\x8b"
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_BLOCK: Final = 1 << 20
+
+
+class Inflating:
+    """The bytes of a gzip file. What is broken is noted, and ends it; what came before counts."""
+
+    def __init__(self, file: BinaryIO, name: str, notes: list[str]) -> None:
+        """Take an open file, its name for notes, and where these go."""
+        self._file, self._name, self._notes = file, name, notes
+        self._inflater = zlib.decompressobj(_GZIP)
+        self._packed = b""
+        self._ended = False
+
+    def read(self, count: int, /) -> bytes:
+        """Return at most so many bytes; none at the end."""
+        found: list[bytes] = []
+        while count > 0 and not self._ended and (block := self._block(count)):
+            found.append(block)
+            count -= len(block)
+        return b"".join(found)
+
+    def _block(self, count: int) -> bytes:
+        while not self._ended:
+            if not self._packed:
+                self._packed = self._file.read(_BLOCK)
+            if not self._packed:
+                self._end("" if self._inflater.eof else "the compressed file is cut off")
+                break
+            if self._inflater.eof:
+                if not self._packed.strip(b"\0"):  # padding
+                    self._packed = b""
+                    continue
+                self._inflater = zlib.decompressobj(_GZIP)
+            try:
+                block = self._inflater.decompress(self._packed, count)
+            except zlib.error as error:
+                self._end(f"the compressed file is broken: {error}")
+                break
+            self._packed = self._inflater.unconsumed_tail or self._inflater.unused_data
+            if block:
+                return block
+        return b""
+
+    def _end(self, why: str) -> None:
+        self._ended = True
+        if why:
+            self._notes.append(f"{self._name}: {why} before byte {self._file.tell()}")
+
+
+@contextmanager
+def opened(path: Path, notes: list[str]) -> Iterator[Source]:
+    """Open a file, compressed or not, by its first bytes. Raises CaptureError if it cannot."""
+    try:
+        with path.open("rb") as file:
+            compressed = file.read(len(_MAGIC)) == _MAGIC
+            file.seek(0)
+            yield Inflating(file, path.name, notes) if compressed else file
+    except OSError as error:
+        raise CaptureError(f"{path.name}: {error.strerror or error}") from error

@@ -1,0 +1,1 @@
+"""What people see of a result: sections, and how a terminal and Markdown draw them."""

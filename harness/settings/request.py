@@ -1,0 +1,325 @@
+"""The request: every setting, typed, with its meaning. Plain data; no OmegaConf, no torch.
+
+A docstring below each field says what it is, its unit, and who reads it; the default is the
+field's own. ``conf/`` holds the same defaults for people to read and override.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+from harness.settings.faults import Era, Faults
+from harness.settings.npu import NpuExperimental
+from harness.settings.torch import CpuExperimental, CudaExperimental
+from harness.workloads import AnyWorkload
+
+Steps = Annotated[int, Meta(ge=0)]
+Activity = Literal["host", "device"]
+DeviceName = Literal["cpu", "cuda", "npu"]
+AnyExperimental = CpuExperimental | CudaExperimental | NpuExperimental
+"""``profiler.experimental``, by device."""
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of all groups of settings: frozen, typed, closed to unknown names."""
+
+
+class Device(Settings, frozen=True, kw_only=True):
+    """Where the workload runs, and what the portable profiles mean there."""
+
+    name: DeviceName
+    """Which device file is used. Read by: validate, plan, run."""
+    index: Annotated[int, Meta(ge=0)] = 0
+    """Which of several devices, numbered from 0. Read by: run."""
+    activities: tuple[Activity, ...]
+    """What profiles record here unless they say otherwise. Read by: the profiles."""
+    with_flops: bool
+    """Whether profiles that want flops ask this device for them. Read by: the profiles."""
+    with_modules: bool
+    """Whether profiles that want modules ask this device for them. Read by: the profiles."""
+    environment: dict[str, str | int] = {}
+    """Environment variables to set before torch loads, e.g. OMP_NUM_THREADS. Read by: plan."""
+
+
+class Schedule(Settings, frozen=True, kw_only=True):
+    """Which steps are recorded: skip_first, then cycles of wait, warmup, active. Unit: steps."""
+
+    skip_first: Steps = 0
+    """Steps before the first cycle. Read by: plan, the profiler."""
+    skip_first_wait: Annotated[int, Meta(ge=0, le=1)] = 0
+    """1: the first cycle has no wait. Read by: plan, the profiler."""
+    wait: Steps = 0
+    """Steps at the start of a cycle with the profiler off. Read by: plan, the profiler."""
+    warmup: Steps = 1
+    """Steps with the profiler on and its data thrown away. Read by: plan, the profiler."""
+    active: Annotated[int, Meta(ge=1)] = 3
+    """Recorded steps at the end of a cycle. Read by: plan, the profiler."""
+    repeat: Steps = 1
+    """Cycles; 0: as many whole ones as workload.steps holds. Read by: plan, the profiler."""
+
+
+class Baseline(Settings, frozen=True, kw_only=True):
+    """Steps timed without the profiler, to see what it costs."""
+
+    steps: Steps = 5
+    """How many, after the warm-up and before the profiled steps; 0: none. Read by: run."""
+
+
+class Profiler(Settings, frozen=True, kw_only=True):
+    """What is asked of the profiler, in the same words on every device."""
+
+    activities: Annotated[tuple[Activity, ...], Meta(min_length=1)]
+    """What is recorded: host operators, device kernels. Read by: the profiler, verify."""
+    record_shapes: bool = False
+    """Input shapes and dtypes of operators. Read by: the profiler, verify."""
+    with_stack: bool = False
+    """The Python call stack of operators. Read by: the profiler, verify."""
+    profile_memory: bool = False
+    """Allocations and frees, with the operator. Read by: the profiler, verify."""
+    with_modules: bool = False
+    """The module hierarchy of operators. Read by: the profiler, verify."""
+    with_flops: bool = False
+    """An estimate of floating-point operations for some operators; needs record_shapes.
+    Read by: the profiler, verify."""
+    memory_timeline: bool = False
+    """Write torch's memory timeline to raw/; needs record_shapes, profile_memory and with_stack.
+    cpu and cuda. Read by: run, verify."""
+    analyse: Literal["now", "later"] = "now"
+    """When torch_npu's raw data become tables: after the run, or by ``harness read RUN``, which
+    completes the verdict; npu. Read by: run."""
+    analyse_timeout_s: Annotated[float, Meta(gt=0)] | None = 3600
+    """Wall-clock limit of that analysis, in seconds; null: none. What it ran past stays raw, and
+    ``harness read RUN`` tries again; npu. Read by: run."""
+    schedule: Schedule
+    """Which steps are recorded. Read by: plan, the profiler."""
+    baseline: Baseline
+    """Unprofiled steps timed beside the profiled ones. Read by: run."""
+    experimental: AnyExperimental
+    """The profiler's own settings on this device. Read by: plan, the profiler."""
+
+
+Acceptable = Literal[
+    "activities",
+    "record_shapes",
+    "with_stack",
+    "profile_memory",
+    "with_modules",
+    "with_flops",
+    "memory_timeline",
+    "schedule",
+    "aic_metrics",
+    "performance_events",
+    "profiler_metrics",
+    "export_type",
+    "host_sys",
+    "l2_cache",
+    "mstx_domain_include",
+    "op_attr",
+    "profiler.activities",
+    "profiler.record_shapes",
+    "profiler.with_stack",
+    "profiler.profile_memory",
+    "profiler.with_modules",
+    "profiler.with_flops",
+    "profiler.memory_timeline",
+    "profiler.schedule",
+    "profiler.experimental.aic_metrics",
+    "profiler.experimental.performance_events",
+    "profiler.experimental.profiler_metrics",
+    "profiler.experimental.export_type",
+    "profiler.experimental.host_sys",
+    "profiler.experimental.l2_cache",
+    "profiler.experimental.mstx_domain_include",
+    "profiler.experimental.op_attr",
+]
+"""Settings that can be delivered in part: by their last names, or in full."""
+
+
+class Delivery(Settings, frozen=True, kw_only=True):
+    """How strictly the delivery is judged."""
+
+    accept: tuple[Acceptable, ...] = ()
+    """Settings whose partial delivery is fine, by their last names or in full.
+    Read by: verify."""
+
+
+class Execution(Settings, frozen=True, kw_only=True):
+    """How the workload's process is run."""
+
+    kind: Literal["isolated", "inline"]
+    """isolated: in a child process; inline: in this one, for debuggers. Read by: run."""
+    timeout_s: Annotated[float, Meta(gt=0)] | None = None
+    """Wall-clock limit of the child process, in seconds; null: none. Read by: run."""
+    grace_s: Annotated[float, Meta(ge=0)] = 20
+    """How long a child that was asked to stop may take to write down what it recorded, in
+    seconds, before it is killed. Read by: run."""
+
+
+class Rehearsal(Settings, frozen=True, kw_only=True):
+    """A run over an emulator of CANN in place of an NPU; every time and counter is invented."""
+
+    emulate: bool = False
+    """Whether there is no NPU; ``python -m harness rehearse`` sets it. Read by: run."""
+    devices: Annotated[int, Meta(ge=1, le=16)] = 2
+    """How many NPUs there are. Read by: the emulator."""
+    era: Era = "block_num"
+    """Which CANN it is, by the headers of its tables: before 2026 (block_dim) or since.
+    Read by: the emulator."""
+    strict: bool = False
+    """An operator that the emulator does not compute is an error; else it yields zeros.
+    Read by: the emulator."""
+    faults: Faults
+    """What is to go wrong. Read by: the emulator."""
+
+
+class Sweep(Settings, frozen=True, kw_only=True):
+    """How a sweep finds its earlier results."""
+
+    resume: bool = True
+    """Keep finished jobs of the same sweep and run the others; false: start over.
+    Read by: pipeline."""
+
+
+Match = Literal["aligned", "strict"]
+
+
+class Merge(Settings, frozen=True, kw_only=True):
+    """How the runs of a sweep over groups of counters are joined."""
+
+    match: Match = "aligned"
+    """aligned: kernels are paired by minimal edits, and what not every run has is listed; strict:
+    runs that did not execute the same sequences are refused. Read by: merge."""
+
+
+Ratio = Annotated[float, Meta(ge=0, le=1)]
+Peak = Annotated[float, Meta(gt=0)] | None
+
+
+class CubePipes(Settings, frozen=True, kw_only=True):
+    """From which share of a cube core's cycles on one of its pipes counts as full."""
+
+    mac: Ratio = 0.8
+    """Matrix products (mac_ratio). Read by: merge."""
+    scalar: Ratio = 0.8
+    """Scalar instructions; those of unsplit cores, too (scalar_ratio). Read by: merge."""
+    mte1: Ratio = 0.8
+    """Moves from L1 to L0A and L0B (mte1_ratio). Read by: merge."""
+    mte2: Ratio = 0.8
+    """Reads of main memory; those of unsplit cores, too (mte2_ratio). Read by: merge."""
+    fixpipe: Ratio = 0.75
+    """Moves out of L0C (fixpipe_ratio). Read by: merge."""
+
+
+class VectorPipes(Settings, frozen=True, kw_only=True):
+    """From which share of a vector core's cycles on one of its pipes counts as full."""
+
+    vec: Ratio = 0.7
+    """Vector instructions (vec_ratio). Read by: merge."""
+    scalar: Ratio = 0.8
+    """Scalar instructions (scalar_ratio). Read by: merge."""
+    mte2: Ratio = 0.7
+    """Reads of main memory (mte2_ratio). Read by: merge."""
+    mte3: Ratio = 0.7
+    """Writes of main memory (mte3_ratio). Read by: merge."""
+
+
+class Bound(Settings, frozen=True, kw_only=True):
+    """From where on something counts as what bounds a kernel."""
+
+    cube: CubePipes
+    """The pipes of cube cores. Read by: merge."""
+    vector: VectorPipes
+    """The pipes of vector cores. Read by: merge."""
+    together: Ratio = 0.9
+    """Pipes of which none is full fill the time in turn if they add up to this. Read by: merge."""
+    icache_miss_rate: Ratio = 0.15
+    """Instruction fetches that miss, of all. Read by: merge."""
+    conflict: Ratio = 0.15
+    """Cycles that vector instructions lose to conflicts, of all. Read by: merge."""
+    short_us: Annotated[float, Meta(ge=0)] = 20
+    """A kernel without a full pipe that is shorter is overhead, in microseconds; a longer one
+    waits. Read by: merge."""
+
+
+class Perturbed(Settings, frozen=True, kw_only=True):
+    """From which difference on the durations of two runs tell more than noise.
+
+    The limit is `short` for kernels up to `short_us`, `long` from `long_us` on, linear between.
+    """
+
+    short_us: Annotated[float, Meta(ge=0)] = 20
+    """A mean duration, in microseconds. Read by: merge."""
+    short: Annotated[float, Meta(gt=0)] = 0.25
+    """(max - min) / mean over the runs. Read by: merge."""
+    long_us: Annotated[float, Meta(gt=0)] = 50
+    """A mean duration above short_us, in microseconds. Read by: merge."""
+    long: Annotated[float, Meta(gt=0)] = 0.1
+    """(max - min) / mean over the runs. Read by: merge."""
+
+
+class Peaks(Settings, frozen=True, kw_only=True):
+    """What the chip can do at most, all its cores together; null: not known, so no roofline."""
+
+    cube_fp16_tops: Peak = None
+    """Matrix products of 16-bit floats, in 1e12 operations a second. Read by: merge."""
+    cube_int8_tops: Peak = None
+    """Matrix products of 8-bit integers, in 1e12 operations a second. Read by: merge."""
+    vector_fp32_tops: Peak = None
+    """Vector instructions on 32-bit floats, in 1e12 operations a second. Read by: merge."""
+    vector_fp16_tops: Peak = None
+    """Vector instructions on 16-bit floats, in 1e12 operations a second. Read by: merge."""
+    vector_int32_tops: Peak = None
+    """Vector instructions on 32-bit integers, in 1e12 operations a second. Read by: merge."""
+    main_memory_gbps: Peak = None
+    """Main memory, reads and writes together, in 1e9 bytes a second. Read by: merge."""
+    l2_gbps: Peak = None
+    """Between the L2 cache and the cores, both ways together, in 1e9 bytes a second.
+    Read by: merge."""
+
+
+class Analysis(Settings, frozen=True, kw_only=True):
+    """How the table of bottlenecks judges; changes no measurement, and no sweep's identity."""
+
+    bound: Bound
+    """From where on something bounds a kernel. Read by: merge."""
+    perturbed: Perturbed
+    """From where on a duration differs between runs. Read by: merge."""
+    peaks: Peaks
+    """What the chip can do at most. Read by: merge."""
+
+
+class Request(Settings, frozen=True, kw_only=True):
+    """All that a run is asked to be."""
+
+    name: Annotated[str, Meta(pattern=r"^[\w.-]{1,40}$")] = "harness"
+    """Names the folder of a sweep; letters, digits, '_', '.', '-'. Read by: cli."""
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    """Seeds parameters and inputs. Read by: run."""
+    device: Device
+    """Where the workload runs. Read by: every stage."""
+    profiler: Profiler
+    """What is asked of the profiler. Read by: every stage."""
+    delivery: Delivery
+    """How strictly the delivery is judged. Read by: verify."""
+    workload: AnyWorkload
+    """What runs. Read by: validate, plan, run."""
+    execution: Execution
+    """How it runs. Read by: run."""
+    rehearsal: Rehearsal
+    """Whether it runs over an emulator. Read by: run."""
+    sweep: Sweep
+    """How a sweep finds its earlier results. Read by: pipeline."""
+    merge: Merge
+    """How a sweep over groups of counters is joined. Read by: merge."""
+    analysis: Analysis
+    """How the table of bottlenecks judges. Read by: merge."""
+
+
+COUNTERS: Final = (
+    "profiler.experimental.aic_metrics",
+    "profiler.experimental.profiler_metrics",
+    "profiler.experimental.performance_events",
+)
+"""The settings that choose a group of counters: one run collects one group."""

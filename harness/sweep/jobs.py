@@ -1,0 +1,129 @@
+"""The jobs of a sweep: their folders, what is left of each, and the table of them all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import tables
+from harness.capture.run_folder import OUTPUTS
+from harness.capture.run_record import (
+    RUN_FILE,
+    as_typed,
+    finished,
+    read_record,
+    request_hash,
+)
+from harness.capture.sweep_record import SWEEP_FILE, SweepJob, SweepRecord
+from harness.compose.composition import Composition, Job, setting_of, slug
+from harness.errors import ExitCode, worst
+from harness.execution.protocol import write_json
+from harness.settings.request import COUNTERS
+from harness.sweep.table import Jobs, reason_of, sweep_table
+
+
+def sweep_folder(composition: Composition, digest: str) -> Path:
+    """Return where the sweep's results lie: the same for the same command."""
+    if composition.folder:
+        return Path(composition.folder)
+    request = composition.jobs[0].request
+    assert request is not None
+    return OUTPUTS / "sweeps" / f"{request.name}-{digest}"
+
+
+def fixed_keys(composition: Composition) -> list[str]:
+    """Return the keys that all jobs set alike, which their folders' names leave out."""
+    keys = {setting_of(text) for text in composition.jobs[0].overrides}
+    return sorted(keys - set(composition.swept))
+
+
+def varies_counters(composition: Composition) -> bool:
+    """Tell whether the jobs differ in their group of counters alone, so that they can be joined.
+
+    What else is varied makes other programs, or other profiles, of them.
+    """
+    return (
+        len(composition.jobs) > 1
+        and len(composition.swept) == 1
+        and composition.swept[0] in COUNTERS
+    )
+
+
+def typed(job: Job) -> str:
+    """Return a job's settings as they were typed."""
+    assert job.request is not None
+    return " ".join(as_typed(job.overrides, rehearsed=job.request.rehearsal.emulate))
+
+
+def varied_text(composition: Composition, job: Job) -> str:
+    """Return the part of a job's settings that the sweep varies."""
+    kept = [text for text in job.overrides if setting_of(text) in composition.swept]
+    return " ".join(kept) or "(nothing varies)"
+
+
+def kept(folder: Path, composition: Composition) -> list[bool]:
+    """Tell of each job whether a delivered run of the same request is there already, and counts."""
+    return [
+        job.request is not None
+        and job.request.sweep.resume
+        and finished(job.request, folder / folder_name(composition, job)) is not None
+        for job in composition.jobs
+    ]
+
+
+def begin(folder: Path, composition: Composition, kept: Sequence[bool]) -> None:
+    """Write down which jobs are expected, and which are there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(
+        SweepRecord(
+            swept=composition.swept,
+            jobs=tuple(
+                _job(composition, job, code=ExitCode.OK if there else None)
+                for job, there in zip(composition.jobs, kept, strict=True)
+            ),
+        ),
+        folder / SWEEP_FILE,
+    )
+
+
+def end(folder: Path, composition: Composition) -> Jobs:
+    """Write down what became of each expected job, and return it.
+
+    The record of another request, as of an earlier sweep that this job was to replace, is none.
+    """
+    found = []
+    for job in composition.jobs:
+        assert job.request is not None
+        record = read_record(folder / folder_name(composition, job) / RUN_FILE)
+        if record is not None and record.request_hash != request_hash(job.request):
+            record = None
+        code = None if record is None else record.exit_code
+        found.append((_job(composition, job, code=code, reason=reason_of(record)), record))
+    write_json(
+        SweepRecord(swept=composition.swept, jobs=tuple(each for each, _ in found)),
+        folder / SWEEP_FILE,
+    )
+    tables.keep({"sweep": sweep_table(composition.swept, found, folder)}, folder / "tables")
+    return found
+
+
+def exit_code(found: Jobs) -> ExitCode:
+    """Return a sweep's code; a job that left none has failed."""
+    return worst(ExitCode.FAILED if job.exit_code is None else job.exit_code for job, _ in found)
+
+
+def folder_name(composition: Composition, job: Job) -> str:
+    """Return the name of a job's folder, as conf/config.yaml has Hydra make it."""
+    varied = [text for text in job.overrides if setting_of(text) in composition.swept]
+    return slug(",".join(sorted(varied)))
+
+
+def _job(composition: Composition, job: Job, *, code: int | None, reason: str = "") -> SweepJob:
+    values = {setting_of(text): text.partition("=")[2] for text in job.overrides}
+    return SweepJob(
+        folder=folder_name(composition, job),
+        overrides=job.overrides,
+        values={key: values[key] for key in composition.swept if key in values},
+        exit_code=code,
+        reason=reason,
+    )

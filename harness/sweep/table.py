@@ -1,0 +1,91 @@
+"""The table of a sweep's jobs: what each varied, how it ended, how long its steps took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import polars as pl
+
+from harness.capture.run_record import RunRecord
+from harness.capture.sweep_record import SweepJob
+
+Jobs = Sequence[tuple[SweepJob, RunRecord | None]]
+"""Each expected job, and its record if it left one."""
+
+
+def reason_of(record: RunRecord | None) -> str:
+    """Say in one line why a job is not what was asked for; "" if it is."""
+    if record is None:
+        return "it left no result"
+    if record.exit_code is None:
+        return "the harness ended before this job did"
+    failing = [
+        f"{item.setting.rpartition('.')[2]} {item.status}, arrived: {item.arrived or 'nothing'}"
+        + (f" ({item.why})" if item.why else "")
+        for item in record.delivery
+        if item.fails
+    ]
+    broken = [f"{item.name}: {item.why}" for item in record.consistency if item.fails]
+    return record.reason or record.analysis or "; ".join([*failing, *broken])
+
+
+def short_names(swept: Sequence[str]) -> list[str]:
+    """Return the last words of settings, as many as tell them apart."""
+    last = [key.rpartition(".")[2] for key in swept]
+    return [word if last.count(word) == 1 else key for word, key in zip(last, swept, strict=True)]
+
+
+def sweep_table(swept: Sequence[str], found: Jobs, folder: Path) -> pl.DataFrame:
+    """Return the sweep as a table, a row a job.
+
+    Columns: each swept setting, as it is typed; folder; exit_code, verdict, reason;
+    clean_step_ns and profiled_step_ns (medians); overhead (profiled / clean); device_ns (median
+    over the recorded steps of the time under kernels, all devices added up).
+    """
+    rows = []
+    for job, record in found:
+        timing = record.timing if record else {}
+        clean, profiled = (
+            timing[phase].median_ns if phase in timing else None for phase in ("baseline", "active")
+        )
+        rows.append(
+            {
+                **{key: job.values.get(key) for key in swept},
+                "folder": job.folder,
+                "exit_code": job.exit_code,
+                "verdict": record.verdict if record else None,
+                "reason": job.reason or None,
+                "clean_step_ns": clean,
+                "profiled_step_ns": profiled,
+                "overhead": profiled / clean if clean and profiled else None,
+                "device_ns": _device_time(folder / job.folder) if record else None,
+            }
+        )
+    return pl.DataFrame(rows, schema=_columns(swept))
+
+
+def _columns(swept: Iterable[str]) -> Mapping[str, type[pl.DataType]]:
+    words = (*swept, "folder", "verdict", "reason")
+    numbers = ("exit_code", "clean_step_ns", "profiled_step_ns", "device_ns")
+    types: dict[str, type[pl.DataType]] = {
+        **dict.fromkeys(words, pl.String),
+        **dict.fromkeys(numbers, pl.Int64),
+        "overhead": pl.Float64,
+    }
+    order = ("folder", "exit_code", "verdict", "reason")
+    figures = ("clean_step_ns", "profiled_step_ns", "overhead", "device_ns")
+    return {name: types[name] for name in (*swept, *order, *figures)}
+
+
+def _device_time(job: Path) -> int | None:
+    """Return how long devices are under kernels in a step; None where none is told."""
+    path = job / "analyses" / "step_breakdown.parquet"
+    busy = pl.col("compute_ns") + pl.col("communication_ns")
+    try:
+        steps = pl.read_parquet(path).filter(pl.col("step").is_not_null())
+        times = steps.group_by("step").agg(busy.sum())["compute_ns"].to_list()
+    except (OSError, pl.exceptions.PolarsError):
+        return None
+    return round(median(times)) if times else None

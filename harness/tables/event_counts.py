@@ -1,0 +1,41 @@
+"""How many of a profiler's events became rows, and how many kernels have an operator."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Coverage(Struct, frozen=True, kw_only=True):
+    """What became of the profiler's events of one kind.
+
+    `seen` exceeds the sum of the others by what the tables have no place for: Python frames,
+    the driver's calls, synchronisation, the profiler's own overhead.
+    """
+
+    seen: int
+    """Events in the profile."""
+    rows: int
+    """Those that became rows."""
+    marks: int
+    """Those that became the columns `step` and `stage`, and torch's own marks of steps."""
+    hidden: int
+    """Those that torch, too, leaves out."""
+
+    def __add__(self, other: Coverage) -> Coverage:
+        """Return the account of both."""
+        return Coverage(
+            seen=self.seen + other.seen,
+            rows=self.rows + other.rows,
+            marks=self.marks + other.marks,
+            hidden=self.hidden + other.hidden,
+        )
+
+
+class Linked(Struct, frozen=True, kw_only=True):
+    """How many kernels have an operator that launched them."""
+
+    kernels: int
+    linked: int
+    time_ns: int
+    """Of all kernels."""
+    linked_ns: int

@@ -1,0 +1,71 @@
+"""The union of intervals, on whole nanoseconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import polars as pl
+
+END: Final = pl.col("start_ns") + pl.col("duration_ns")
+
+
+def with_ends(table: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Sort intervals within each group of `keys` by their start, longer ones first.
+
+    Adds `end_ns`, and `covered_ns`: the latest end of all intervals before, null for the first.
+    """
+    return (
+        table.with_columns(end_ns=END)
+        .sort(*keys, "start_ns", -pl.col("duration_ns"), maintain_order=True)
+        .with_columns(covered_ns=pl.col("end_ns").cum_max().shift(1).over(keys))
+    )
+
+
+def union(table: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Return how long at least one interval was open, by group.
+
+    Columns: `keys`; union_ns; start_ns and end_ns, the first start and the last end.
+    """
+    fresh = pl.col("end_ns") - pl.max_horizontal("start_ns", "covered_ns")
+    return (
+        with_ends(table, keys)
+        .group_by(keys, maintain_order=True)
+        .agg(
+            fresh.clip(0).sum().alias("union_ns"),
+            pl.col("start_ns").min(),
+            pl.col("end_ns").max(),
+        )
+    )
+
+
+class Timeline:
+    """Ranges that carry a value, such as steps; where they overlap, the last begun counts."""
+
+    def __init__(self, ranges: Iterable[tuple[int, int, int | str]], dtype: pl.DataType) -> None:
+        """Take (start, end, value) in any order; an end is outside of its range."""
+        cuts: list[int] = []
+        values: list[int | str | None] = [None]  # values[i + 1] holds from cuts[i] on
+        within: list[tuple[int, int | str]] = []  # end and value, the last begun last
+
+        def close(until: float) -> None:
+            while within and within[-1][0] <= until:
+                cut = within[-1][0]
+                while within and within[-1][0] <= cut:
+                    within.pop()
+                cuts.append(cut)
+                values.append(within[-1][1] if within else None)
+
+        for start, end, value in sorted(ranges, key=lambda each: (each[0], -each[1])):
+            close(start)
+            within.append((end, value))
+            cuts.append(start)
+            values.append(value)
+        close(math.inf)
+        self._cuts = pl.Series(cuts, dtype=pl.Int64)
+        self._values = pl.Series(values, dtype=dtype)
+
+    def at(self, times: pl.Series) -> pl.Series:
+        """Return the value at each of `times`, null outside of all ranges."""
+        return self._values.gather(self._cuts.search_sorted(times, side="right"))

@@ -1,0 +1,179 @@
+"""The tables of a run: their columns, and how they reach the disk. Imports polars only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+from polars.exceptions import SchemaError
+
+_SHAPES: Final[pl.DataType] = pl.List(pl.List(pl.Int64))
+_TEXTS: Final[pl.DataType] = pl.List(pl.String)
+_BATCH: Final = 25_000  # rows of a lazy table that are made and written at a time
+
+
+def _schema(**columns: pl.DataType | type[pl.DataType]) -> pl.Schema:
+    return pl.Schema(columns)
+
+
+# Times in `_ns` are integer nanoseconds; points in time count from the unix epoch. Sizes are
+# bytes. What a source does not tell is null. Columns beyond these are kept as they come.
+SCHEMAS: Final[Mapping[str, pl.Schema]] = {
+    "operators": _schema(
+        id=pl.Int64,  # the row's number, unique over all parts of a run
+        step=pl.Int64,  # the workload's counter; null outside of all steps
+        stage=pl.String,  # the innermost named part of the step that holds the start
+        rank=pl.Int32,
+        thread=pl.Int64,  # the profiler's own number of the host thread
+        name=pl.String,
+        input_shapes=_SHAPES,  # per argument; [] for a scalar and for what is no tensor
+        input_dtypes=_TEXTS,  # per argument, in the profiler's words; null for none
+        start_ns=pl.Int64,
+        duration_ns=pl.Int64,
+        self_ns=pl.Int64,  # duration less that of the direct children; null if asynchronous
+        device_ns=pl.Int64,  # sum over the kernels that it launched itself; null without any
+        flops=pl.Int64,  # operations, an estimate from the shapes
+        stack_id=pl.Int64,  # a row of `stacks`
+    ),
+    "kernels": _schema(
+        step=pl.Int64,  # of the launch on the host, as are stages
+        stage=pl.String,
+        rank=pl.Int32,
+        device=pl.Int32,  # index of the device
+        stream=pl.Int64,
+        name=pl.String,
+        type=pl.String,  # the source's word: kernel, gpu_memcpy, MatMulV2, …
+        core=pl.String,  # the unit of the device that ran it
+        start_ns=pl.Int64,  # on the device
+        duration_ns=pl.Int64,
+        wait_ns=pl.Int64,  # between being ready and starting
+        input_shapes=_SHAPES,
+        input_dtypes=_TEXTS,
+        input_formats=_TEXTS,  # memory layouts
+        output_shapes=_SHAPES,
+        output_dtypes=_TEXTS,
+        output_formats=_TEXTS,
+        operator=pl.Int64,  # `id` of the operator that launched it
+        correlation=pl.Int64,  # the driver's number, shared by a launch and what it launched
+    ),
+    "steps": _schema(
+        step=pl.Int64,
+        rank=pl.Int32,
+        phase=pl.String,  # warmup (untimed), baseline (timed, no profiler), wait,
+        #                      profiler_warmup or active
+        start_ns=pl.Int64,  # on the host
+        duration_ns=pl.Int64,
+        compute_ns=pl.Int64,  # device time under kernels
+        communication_ns=pl.Int64,  # device time under communication
+        overlapped_ns=pl.Int64,  # device time under both
+        free_ns=pl.Int64,  # device time under neither
+    ),
+    "memory": _schema(
+        rank=pl.Int32,
+        time_ns=pl.Int64,
+        device=pl.String,  # cpu, cuda:0, npu:0
+        kind=pl.String,  # alloc or free
+        bytes=pl.Int64,  # positive for an allocation, negative for a release
+        total_allocated=pl.Int64,  # bytes of the device in use afterwards
+        total_reserved=pl.Int64,  # bytes that its allocator holds afterwards
+        operator=pl.Int64,  # `id` of the innermost operator open on that thread
+    ),
+    "communication": _schema(
+        step=pl.Int64,
+        rank=pl.Int32,
+        name=pl.String,
+        type=pl.String,  # allreduce, send, …
+        group=pl.String,
+        start_ns=pl.Int64,
+        duration_ns=pl.Int64,
+        transit_ns=pl.Int64,  # moving data
+        wait_ns=pl.Int64,  # waiting for the other ranks
+        bytes=pl.Int64,
+    ),
+    "stacks": _schema(
+        stack_id=pl.Int64,  # made from the frames: equal stacks, equal ids, in every run
+        frames=_TEXTS,  # innermost first
+    ),
+}
+"""Every table of a run with the columns that all readers share, in order."""
+
+
+def empty(name: str) -> pl.DataFrame:
+    """Return the table `name` without rows. Raises KeyError for an unknown table."""
+    return SCHEMAS[name].to_frame()
+
+
+def frame(name: str, columns: Mapping[str, object]) -> pl.DataFrame:
+    """Build the table `name` from columns (lists or series) of one length.
+
+    Known columns are cast to their type; those that are not given are null. Others are kept,
+    behind them. Raises KeyError for an unknown table, polars' errors for values of a wrong type.
+    """
+    schema = SCHEMAS[name]
+    known = {column: schema[column] for column in columns if column in schema}
+    given = pl.DataFrame(dict(columns), schema_overrides=known)
+    return pl.concat([empty(name), given], how="diagonal")
+
+
+def write(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
+    """Write `table` to `path`, whose stem is the table's name, as parquet, all or nothing.
+
+    A lazy one is made batch by batch, and never whole in memory.
+    A reader never sees a half-written file, even if this process is killed. Folders are made.
+    Raises KeyError for an unknown table, SchemaError for a missing column or a wrong type.
+    """
+    schema = table.lazy().collect_schema()
+    for column, dtype in SCHEMAS[path.stem].items():
+        if schema.get(column) != dtype:
+            found = schema.get(column, "no such column")
+            raise SchemaError(f"{path.stem}.{column} must be {dtype}, found {found}")
+    _replace(table, path)
+
+
+def _replace(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if isinstance(table, pl.LazyFrame):
+            with pl.Config(streaming_chunk_size=_BATCH):
+                table.sink_parquet(unfinished, compression="zstd", row_group_size=_BATCH)
+        else:
+            table.write_parquet(unfinished, compression="zstd")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def put(table: pl.DataFrame, path: Path) -> None:
+    """Write a table of any columns to `path` as parquet, all or nothing. Folders are made."""
+    _replace(table, path)
+
+
+def keep(found: Mapping[str, pl.DataFrame], folder: Path) -> None:
+    """Write tables of any columns as ``folder/<name>.parquet``, in place of all that was there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, table in found.items():
+        _replace(table, folder / f"{name}.parquet")
+
+
+def join_parts(parts_dir: Path, out_dir: Path) -> None:
+    """Join ``parts_dir/<number>/<table>.parquet`` into ``out_dir/<table>.parquet``.
+
+    Rows come in the order of the parts' numbers. Every table of `SCHEMAS` is written, an absent
+    one without rows. A column that only some parts have is null in the others. A stack that
+    several parts saw is written once.
+    """
+    folders = (path for path in parts_dir.glob("*/") if path.name.isdecimal())
+    parts = sorted(folders, key=lambda path: int(path.name))
+    for name in SCHEMAS:
+        files = [path for part in parts if (path := part / f"{name}.parquet").exists()]
+        frames = [empty(name).lazy(), *map(pl.scan_parquet, files)]
+        # Relaxed: a column of the profiler's own may be whole numbers here and null there.
+        table = pl.concat(frames, how="diagonal_relaxed")
+        if name == "stacks":
+            table = table.unique("stack_id", keep="first", maintain_order=True)
+        write(table, out_dir / f"{name}.parquet")

@@ -1,0 +1,43 @@
+"""Which rows count: those within steps, those that show shapes, those that communicate."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+HCCL_CORES: Final = ("HCCL", "COMMUNICATION")
+"""The cores that CANN has named for communication between devices."""
+_NAMED: Final = r"^hcom_"
+
+
+def within_steps(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of steps; all of them if the capture knows of no step."""
+    outside = table["step"].null_count()
+    return table if outside in {0, table.height} else table.drop_nulls("step")
+
+
+def is_hccl(kernels: pl.DataFrame) -> pl.Series:
+    """Tell which kernels are HCCL's; CANN has had two words for their core."""
+    names, cores = kernels["name"].unique(), kernels["core"].unique()
+    named = names.filter(names.cast(pl.String).str.contains(_NAMED))
+    core = cores.filter(cores.cast(pl.String).is_in(HCCL_CORES))
+    found = kernels["core"].is_in(core.implode()) | kernels["name"].is_in(named.implode())
+    return found.fill_null(value=False)
+
+
+def is_communication(kernels: pl.DataFrame) -> pl.Series:
+    """Tell which kernels move data between devices: HCCL's and NCCL's."""
+    nccl = kernels["name"].str.contains(r"^nccl").fill_null(value=False)
+    return is_hccl(kernels) | nccl
+
+
+def has_shapes() -> pl.Expr:
+    """Tell which rows show a shape: those with several arguments, or with dimensions.
+
+    A single argument without dimensions shows none: torch_npu writes the same empty cell for it as
+    for an operator whose arguments were not recorded.
+    """
+    shapes = pl.col("input_shapes")
+    bare = (shapes.list.len() == 1) & (shapes.list.first().list.len() == 0)
+    return shapes.list.len().fill_null(0).gt(0) & ~bare.fill_null(value=False)

@@ -1,0 +1,66 @@
+"""What the checks share: their findings, and why captures lack things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import polars as pl
+from msgspec import Struct
+
+from harness.capture.capture import Capture
+from harness.capture.run_record import DeliveryStatus
+
+
+class Finding(Struct, frozen=True):
+    """What a check found."""
+
+    status: DeliveryStatus
+    arrived: str
+    """The evidence's figure."""
+    why: str = ""
+    """When not delivered: known reasons, and what to do."""
+
+
+Check = Callable[[Capture], Finding]
+
+
+def share(part: int, whole: int, what: str) -> str:
+    """Say how many of how many."""
+    return f"{part:,} of {whole:,} {what} ({part / whole:.1%})" if whole else f"no {what}"
+
+
+def filled(column: pl.Series) -> int:
+    """Return how many values are not null."""
+    return len(column) - column.null_count()
+
+
+def by_share(part: int, whole: int, what: str, why: str) -> Finding:
+    """Find something missing, partial or delivered, by how many have it."""
+    status: DeliveryStatus = "missing" if part == 0 else "delivered" if part == whole else "partial"
+    return Finding(status, share(part, whole, what), "" if status == "delivered" else why)
+
+
+def words_in(blocks: Iterable[bytes], word: bytes) -> int:
+    """Count a word in a stream of bytes, without holding it."""
+    count, rest = 0, b""
+    for block in blocks:
+        count += (rest + block).count(word)
+        rest = (rest + block)[-len(word) + 1 :]
+    return count
+
+
+def unread(capture: Capture) -> str:
+    """Say why an NPU's capture came out empty; "" if it did not, or is none of an NPU."""
+    if capture.asked.device != "npu":
+        return ""
+    if not capture.captures:
+        return (
+            "torch_npu left no capture: its profiler did not start, or swallowed an error; see"
+            " harness.log"
+        )
+    if capture.analysis is not None and capture.analysis.reason:
+        return (
+            f"the analysis of the captures did not end well: {capture.analysis.reason};"
+            " python -m harness read RUN tries again"
+        )
+    return ""

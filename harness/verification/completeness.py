@@ -1,0 +1,110 @@
+"""Completeness: is every file of a capture there to its end, as far as anything can tell?
+
+A file of JSON says so itself, a database by its head. A table does not: it is whole where a
+comparison with another file holds, and where there is none, that is said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from harness.capture.capture import Capture
+from harness.capture.run_record import READ, Consistency, Delivery, DeliveryStatus
+from harness.readers.ascend import folder as ascend
+from harness.readers.sqlite import cut_off
+
+_BY_READER: Final = ("trace_view.json",)
+"""What a reader goes through to the end, and notes where that is early."""
+_KINDS: Final = frozenset({".csv", ".json", ".db"})
+_SHOWN: Final = 5
+
+
+def completeness(capture: Capture, consistent: Sequence[Consistency]) -> tuple[Delivery, ...]:
+    """Judge whether all of a capture's files are there, to their ends; nothing without any file."""
+    lost = list(capture.lost)
+    named = {each.partition(":")[0] for each in lost}
+    broken = {name for each in consistent if each.fails for name in each.files}
+    vouched = {name for each in consistent if each.status == "holds" for name in each.files}
+    whole: set[str] = set()
+    unknown: set[str] = set()
+    for path in _files(capture):
+        if path.name in named:
+            continue
+        by_reader = path.name in _BY_READER or not capture.captures
+        why = _early_end(path, by_reader=by_reader)
+        if why is None and path.name not in vouched | broken:
+            unknown.add(path.name)
+        elif why:
+            lost.append(f"{path.name}: {why}")
+            named.add(path.name)
+        else:
+            whole.add(path.name)
+    whole -= broken | unknown | named
+    if broken - named:
+        lost.append(f"{', '.join(sorted(broken - named))}: other files contradict it")
+    if not (whole or unknown or lost):
+        return ()
+    return (_judged(whole, sorted(unknown), lost),)
+
+
+def _judged(whole: set[str], unknown: Sequence[str], lost: Sequence[str]) -> Delivery:
+    status: DeliveryStatus
+    arrived = f"{len(whole)} file(s) whole"
+    if lost:
+        status, arrived, why = "partial", f"a part of it; {arrived}", "; ".join(lost)
+    elif unknown:
+        status, more = "not_checkable", len(unknown) - _SHOWN
+        names = ", ".join(unknown[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        why = (
+            "completeness could not be checked: nothing in the capture tells whether lines are"
+            f" missing at the end of {names}"
+        )
+    else:
+        status, why = "delivered", ""
+    return Delivery(
+        setting=READ,
+        asked="the whole capture",
+        arrived=arrived,
+        status=status,
+        evidence="nothing in its files is broken or cut off",
+        why=why,
+    )
+
+
+def _files(capture: Capture) -> Iterator[Path]:
+    if not capture.captures:
+        # Of a trace, its reader has seen the end.
+        yield from (capture.folder / name for name in capture.raw)
+    for folder in capture.captures:
+        yield from sorted(folder.glob("profiler_*.json"))
+        outputs = sorted((folder / ascend.OUTPUT).glob("*"))
+        yield from (path for path in outputs if path.suffix in _KINDS and path.is_file())
+
+
+def _early_end(path: Path, *, by_reader: bool) -> str | None:
+    """Say how a file ends too early: "" if it does not, None if it cannot tell."""
+    try:
+        if by_reader:
+            return ""
+        if path.suffix == ".csv":
+            return None if _last_byte(path) == b"\n" else "cut off in its last line"
+        return cut_off(path) if path.suffix == ".db" else _broken_json(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _last_byte(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 1))
+        return file.read()
+
+
+def _broken_json(path: Path) -> str:
+    try:
+        json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        return f"cut off or broken: {error}"
+    return ""

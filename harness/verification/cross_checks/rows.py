@@ -1,0 +1,164 @@
+"""Rows of files against those of other files, and against the tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from harness.capture.capture import Capture
+from harness.readers.ascend import folder as ascend
+from harness.readers.ascend.trace import CALLS
+from harness.readers.base import CaptureError
+from harness.readers.call_tree import is_mark
+from harness.verification.cross_checks.base import (
+    Differs,
+    DoesNotApplyError,
+    cells,
+    counted,
+    files,
+    on_npu,
+    sums,
+)
+
+_GRAPHS: Final = "GE"
+_ALLOCATORS: Final = ("PTA", _GRAPHS)
+"""The components of memory_record.csv whose allocations operator_memory.csv has, too."""
+_WORKSPACE: Final = "WORKSPACE"
+"""This one's are there, too; no sum has them."""
+_TIMES: Final = {
+    "Allocation Time(us)": "allocated",
+    "Release Time(us)": "released",
+    "Active Release Time(us)": "reusable",
+}
+
+
+def tables(capture: Capture) -> Differs:
+    """What the readers counted as rows is in the tables."""
+    if not capture.coverage:
+        raise DoesNotApplyError("the events were not counted")
+    # A line of an NPU's memory is an allocation and its release: two rows.
+    twice = {"operator_memory", "memory_record"}
+    kinds = {kind: each for kind, each in capture.coverage.items() if kind not in twice}
+    names = ["operators", "kernels", *([] if on_npu(capture) else ["memory"])]
+    rows = sum(capture.tables[name].height for name in names)
+    expected = sum(each.rows for each in kinds.values())
+    return counted("rows", expected, rows, f"rows were lost on their way into {', '.join(names)}")
+
+
+def operators(capture: Capture) -> Differs:
+    """operator_details.csv has a row for every operator, by name; marks of steps may have some."""
+    names = pl.concat(_names(path) for path, _ in files(capture, "operator_details.csv"))
+    told = names.group_by("name").agg(pl.len().cast(pl.Int64).alias("told"))
+    rows = capture.tables["operators"].group_by("name").agg(pl.len().cast(pl.Int64).alias("rows"))
+    both = sums(told, rows, ["name"], ("told", "rows"))
+    wrong = both.rows.filter(pl.col("off") > 0)
+    why = ""
+    if wrong.height:
+        name, in_file, in_table, _ = wrong.row(0)
+        why = (
+            f"{name}: {in_file:,} in operator_details.csv, {in_table:,} in trace_view.json; one of"
+            " them is cut off or broken"
+        )
+    found = f"{both.found:,} operators"
+    return Differs(f"{both.told:,} rows", found, both.difference, why)
+
+
+def _names(path: Path) -> pl.DataFrame:
+    """Return the names of a file's rows, whose cells have ends of lines in them, but for marks."""
+    try:
+        names = pl.read_csv(path, columns=["Name"], infer_schema=False)["Name"].fill_null("")
+    except PolarsError as error:
+        raise CaptureError(f"{path.name}: {error}") from error
+    operators = [not is_mark(name) for name in names]
+    return pl.DataFrame({"name": names.filter(pl.Series(operators, dtype=pl.Boolean))})
+
+
+def calls(capture: Capture) -> Differs:
+    """The counts of api_statistic.csv add up to the calls into CANN of the timeline."""
+    account = capture.coverage.get(CALLS)
+    if account is None:
+        raise DoesNotApplyError("the timeline has no calls into CANN")
+    told = pl.concat(
+        cells(ascend.table(folder, "api_statistic"), {}, {"Count": "count"})
+        for _, folder in files(capture, "api_statistic.csv")
+    )
+    count = int(told["count"].sum())
+    if count > account.seen:
+        raise DoesNotApplyError("the timeline leaves out some of its calls")
+    off = account.seen - count
+    return Differs(
+        f"{count:,} calls",
+        f"{account.seen:,} in trace_view.json",
+        off / account.seen,
+        "api_statistic.csv is cut off or broken" if off else "",
+    )
+
+
+def memory(capture: Capture) -> Differs:
+    """Records and operators tell of the same memory.
+
+    Each time of operator_memory.csv is one of a record; a record that rises is an allocation there,
+    one of GE any event. What is summed over components has a record for each of theirs.
+    """
+    compared, lost, extra = 0, 0, 0
+    records_of = files(capture, "memory_record.csv")
+    files(capture, "operator_memory.csv")
+    for _, folder in records_of:
+        every = _records(folder)
+        records = every.filter(pl.col("component").is_in(_ALLOCATORS))
+        known = every.filter(pl.col("component").is_in([*_ALLOCATORS, _WORKSPACE]))
+        told = cells(ascend.table(folder, "operator_memory"), _TIMES, {})
+        rises = records.filter(pl.col("total").diff().over("component", "device") > 0)["time"]
+        times = pl.concat([told[name] for name in _TIMES.values()])
+        times = times.filter(times.str.len_chars() > 0)
+        inner = records.filter(pl.col("component") == _GRAPHS)["time"]
+        summed = every.filter(pl.col("component") == "+".join(_ALLOCATORS)).height
+        compared += len(times) + len(rises) + len(inner) + summed
+        lost += _absent(rises, told["allocated"]) + _absent(inner, times)
+        extra += _absent(times, known["time"]) + (summed and abs(summed - records.height))
+    if not compared:
+        raise DoesNotApplyError("no memory was allocated")
+    whys = [
+        f"operator_memory.csv lacks {lost:,} events of memory_record.csv" * (lost > 0),
+        f"memory_record.csv lacks {extra:,} events of operator_memory.csv or of its own sums"
+        * (extra > 0),
+    ]
+    why = "; ".join(each for each in whys if each)
+    off = lost + extra
+    return Differs(f"{compared:,} events", f"{compared - off:,} in both", off / compared, why)
+
+
+def _absent(some: pl.Series, among: pl.Series) -> int:
+    return len(some.filter(~some.is_in(among.drop_nulls().implode())))
+
+
+def _records(folder: Path) -> pl.DataFrame:
+    """Return the records, in the order of their times."""
+    texts = {"Component": "component", "Timestamp(us)": "time", "Device Type": "device"}
+    total = {"Total Allocated(MB)": "total"}
+    found = cells(ascend.table(folder, "memory_record"), texts, total)
+    return found.sort("time", maintain_order=True)
+
+
+def modules(capture: Capture) -> Differs:
+    """Each component in npu_module_mem.csv has as many samples as the others."""
+    short, expected, found = 0, 0, 0
+    for _, folder in files(capture, "npu_module_mem.csv"):
+        name = {"Component": "component"}
+        counts = cells(ascend.table(folder, "npu_module_mem"), name, {}).group_by(
+            "component", maintain_order=True
+        )
+        samples = counts.len()["len"]
+        if len(samples) == 1:
+            raise DoesNotApplyError("it has one component, and none to compare that with")
+        if samples.is_empty() or samples[:-1].n_unique() > 1:
+            raise DoesNotApplyError("its components are not sampled together")
+        short += samples[-1] < samples[0]
+        expected += len(samples) * int(samples[0])
+        found += int(samples.sum())
+    why = "npu_module_mem.csv ends amid the samples of a component: it is cut off" * (short > 0)
+    off = (expected - found) / max(expected, 1)
+    return Differs(f"{expected:,} samples", f"{found:,} rows", off if why else 0.0, why)

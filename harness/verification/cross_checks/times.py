@@ -1,0 +1,183 @@
+"""Times that a capture tells twice: of steps, of communication, of operators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from harness.capture.capture import Capture
+from harness.readers.ascend import communication, csv_files
+from harness.tables.intervals import union, with_ends
+from harness.tables.selection import is_hccl
+from harness.verification.cross_checks.base import (
+    EXACT,
+    Differs,
+    DoesNotApplyError,
+    files,
+    on_npu,
+    sums,
+)
+
+ROUNDED_NS: Final = 100
+"""CANN's own sums of a step differ by some 20 ns."""
+UNNESTED: Final = 1e-2
+"""What Python frames that overlap operators, and do not lie within, may add to self times."""
+_DEVICE: Final = ("rank", "device", "step")
+_THREAD: Final = ("rank", "thread")
+
+
+def computing(capture: Capture) -> Differs:
+    """Computing of each step is the union of its kernels that do not communicate."""
+    return _of_steps(capture, "Computing", "compute_ns", moving=False)
+
+
+def communicating(capture: Capture) -> Differs:
+    """Communication of each step is the union of its kernels that do."""
+    return _of_steps(capture, "Communication", "communication_ns", moving=True)
+
+
+def _of_steps(capture: Capture, name: str, column: str, *, moving: bool) -> Differs:
+    paths = [path for path, _ in files(capture, "step_trace_time.csv")]
+    kernels = capture.tables["kernels"]
+    rows = capture.tables["steps"].filter(pl.col(column).is_not_null())
+    if not any(map(_steps, paths)) and kernels["step"].is_null().all():
+        # Without steps, a file has one row for each device: of the whole capture.
+        rows, kernels = (each.with_columns(step=pl.lit(0, pl.Int64)) for each in (rows, kernels))
+    chosen = kernels.filter(is_hccl(kernels) == moving)
+    found = union(chosen, _DEVICE).group_by("step").agg(pl.col("union_ns").sum())
+    told = (
+        rows.filter(pl.col("step").is_not_null())
+        .group_by("step")
+        .agg(pl.col(column).sum().alias("told_ns"))
+    )
+    if told.is_empty() and not any(map(_whole_rows, paths)):
+        return Differs("a row for each step", "none", 1.0, "step_trace_time.csv has no whole row")
+    if told.is_empty():
+        raise DoesNotApplyError("step_trace_time.csv tells of no step of the workload")
+    inside = found.filter(pl.col("step").is_not_null())
+    both = sums(told, inside, ["step"], ("told_ns", "union_ns"))
+    wrong = both.rows.filter(pl.col("off") > pl.col("told_ns") * EXACT + ROUNDED_NS)
+    steps, why = both.rows.height, ""
+    if wrong.height:
+        elsewhere = found.filter(pl.col("step").is_null())["union_ns"].sum()
+        allowed = both.told * EXACT + ROUNDED_NS * steps + elsewhere
+        if abs(both.told - both.found) <= allowed and (steps > 1 or elsewhere):
+            raise DoesNotApplyError(
+                "kernels at the borders of steps are counted in another step, or in none"
+            )
+        step, of_file, of_rows, _ = wrong.row(0)
+        why = (
+            f"step {step}: {name} is {of_file:,} ns in step_trace_time.csv, the kernels'"
+            f" {of_rows:,} ns"
+        )
+    return Differs(
+        f"{both.told:,} ns in {steps:,} steps", f"{both.found:,} ns", both.difference, why
+    )
+
+
+def _steps(path: Path) -> int:
+    """Count the rows of steps."""
+    found = csv_files.text(path).table
+    return found.filter(pl.col("Step") != "").height if "Step" in found.columns else found.height
+
+
+def _whole_rows(path: Path) -> int:
+    return csv_files.text(path).table.height
+
+
+def operations(capture: Capture) -> Differs:
+    """Each operation's time in communication.json is that of its rows in `kernels`."""
+    calls = [
+        call
+        for path, _ in files(capture, "communication.json")
+        for call in communication.calls(path)
+    ]
+    if not calls:
+        raise DoesNotApplyError("communication.json tells of no operation")
+    told = (
+        pl.DataFrame(
+            [(call.name, call.duration_ns) for call in calls], ["name", "told_ns"], orient="row"
+        )
+        .group_by("name")
+        .agg(pl.len().alias("count"), pl.col("told_ns").sum())
+    )
+    kernels = capture.tables["kernels"]
+    rows = (
+        kernels.filter(is_hccl(kernels))
+        .group_by("name")
+        .agg(pl.len().alias("rows"), pl.col("duration_ns").sum())
+        # An operation outside of all steps has rows, and is not in the file.
+        .join(told, on="name", how="semi")
+    )
+    outside = rows.join(told, on="name").filter(pl.col("rows") > pl.col("count"))
+    told, rows = (each.join(outside, on="name", how="anti") for each in (told, rows))
+    both = sums(told, rows, ["name"], ("told_ns", "duration_ns"))
+    if both.rows.is_empty():
+        raise DoesNotApplyError("its operations are not those of steps alone")
+    wrong = both.rows.filter(pl.col("off") > pl.col("told_ns") * EXACT + pl.col("count"))
+    why = ""
+    if wrong.height:
+        row = wrong.row(0, named=True)
+        why = (
+            f"{row['name']}: {row['told_ns']:,} ns in communication.json,"
+            f" {row['duration_ns']:,} ns in kernel_details.csv"
+        )
+    text = f"{both.told:,} ns in {both.rows.height:,} operations"
+    return Differs(text, f"{both.found:,} ns", both.difference, why)
+
+
+def self_times(capture: Capture) -> Differs:
+    """The self times of a thread's operators add up to the durations of its outermost ones.
+
+    Exactly, where operators are all that can lie within operators. Python frames and the driver's
+    calls take their time from the operators around them and have no rows: with them, self times
+    add up to no more than that.
+    """
+    columns = (*_THREAD, "start_ns", "duration_ns", "self_ns")
+    operators = capture.tables["operators"].select(columns).drop_nulls("self_ns")
+    if operators.is_empty():
+        raise DoesNotApplyError("there are no operators")
+    # An operator within another one ends within it: readers nest no others.
+    outermost = with_ends(operators, _THREAD).filter(
+        pl.col("covered_ns").is_null()
+        | (pl.col("start_ns") >= pl.col("covered_ns"))
+        | (pl.col("end_ns") > pl.col("covered_ns"))
+    )
+    both = (
+        outermost.group_by(_THREAD)
+        .agg(pl.col("duration_ns").sum())
+        .join(
+            operators.group_by(_THREAD).agg(pl.col("self_ns").sum()), on=_THREAD, nulls_equal=True
+        )
+        .with_columns(over_ns=pl.col("self_ns") - pl.col("duration_ns"))
+    )
+    exact = not _others_nest(capture)
+    wrong = both.filter(
+        pl.col("over_ns") != 0 if exact else pl.col("over_ns") > pl.col("duration_ns") * UNNESTED
+    )
+    durations, selves = both.select(pl.col("duration_ns", "self_ns").sum()).row(0)
+    over = both["over_ns"].abs().sum() if exact else both["over_ns"].clip(0).sum()
+    why = ""
+    if wrong.height:
+        row = wrong.row(0, named=True)
+        why = (
+            f"thread {row['thread']}: self times are {row['self_ns']:,} ns, and the outermost"
+            f" operators took {row['duration_ns']:,} ns"
+        )
+    return Differs(
+        f"{'' if exact else 'at most '}{durations:,} ns in {both.height:,} threads",
+        f"{selves:,} ns",
+        over / max(durations, 1),
+        why,
+    )
+
+
+def _others_nest(capture: Capture) -> bool:
+    """Tell whether operators may hold what has no rows."""
+    if on_npu(capture):
+        frames = capture.coverage.get("python_function")
+        return frames is not None and frames.seen > 0
+    accounts = capture.coverage.values()
+    return any(each.seen > each.rows + each.marks + each.hidden for each in accounts)

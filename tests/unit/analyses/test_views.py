@@ -1,0 +1,145 @@
+"""Analyses on captures small enough to add up by hand."""
+
+from __future__ import annotations
+
+from harness.analyses import kernels, memory, operators, steps
+from harness.analyses import views as analyse
+from harness.capture.run_record import Timing
+from tests.support.captures import capture
+
+MM: list[object] = [[2, 3], [3, 4]]
+
+
+def test_operators_are_summed_by_name_and_shapes() -> None:
+    table = operators.hot_operators(
+        capture(
+            operators={
+                "name": ["mm", "mm", "mm", "add", "mm"],
+                "input_shapes": [MM, MM, [[1, 1]], None, MM],
+                "step": [1, 2, 1, 1, None],
+                "self_ns": [10, 20, 5, 65, 1000],
+                "duration_ns": [11, 20, 5, 99, 1000],
+                "device_ns": [None, 7, None, None, 1000],
+                "flops": [48, 48, None, None, 48],
+            }
+        )
+    )
+    assert table.columns == [
+        "name",
+        "input_shapes",
+        "count",
+        "self_ns",
+        "mean_ns",
+        "device_ns",
+        "flops",
+        "share",
+    ]
+    assert table.rows() == [
+        ("add", None, 1, 65, 99, None, None, 0.65),
+        ("mm", MM, 2, 30, 16, 7, 96, 0.3),
+        ("mm", [[1, 1]], 1, 5, 5, None, None, 0.05),
+    ]
+
+
+def test_kernels_are_summed_by_name_type_and_shapes() -> None:
+    table = kernels.hot_kernels(
+        capture(
+            kernels={
+                "name": ["gemm", "copy", "gemm"],
+                "type": ["kernel", "gpu_memcpy", "kernel"],
+                "step": [1, 1, 2],
+                "input_shapes": [MM, None, MM],
+                "duration_ns": [30, 20, 50],
+            }
+        )
+    )
+    assert table.rows() == [
+        ("gemm", "kernel", MM, 2, 80, 0.8),
+        ("copy", "gpu_memcpy", None, 1, 20, 0.2),
+    ]
+
+
+def test_step_times_are_told_by_phase() -> None:
+    times = steps.step_times(
+        capture(
+            steps={
+                "phase": ["warmup", "baseline", "baseline", "profiler_warmup", "active"],
+                "duration_ns": [900, 10, 13, 800, 30],
+            }
+        )
+    )
+    assert times == {
+        "baseline": Timing(steps=2, median_ns=12, min_ns=10, max_ns=13),
+        "active": Timing(steps=1, median_ns=30, min_ns=30, max_ns=30),
+    }
+    assert times["baseline"].spread == 3 / 12
+
+
+def test_stages_come_in_the_workloads_order() -> None:
+    table = operators.stage_times(
+        capture(
+            stages=("forward", "backward"),
+            operators={
+                "name": ["a", "b", "c", "d"],
+                "step": [1, 1, 1, 1],
+                "stage": [None, "backward", "forward", "backward"],
+                "self_ns": [10, 30, 40, 20],
+            },
+        )
+    )
+    assert table.rows() == [
+        ("forward", 1, 40, 0.4),
+        ("backward", 2, 50, 0.5),
+        (None, 1, 10, 0.1),
+    ]
+
+
+def test_memory_peak_names_its_operator() -> None:
+    table = memory.memory_peaks(
+        capture(
+            operators={"id": [0, 1], "name": ["mm", "add"]},
+            memory={
+                "device": ["cpu", "cpu", "cuda:0"],
+                "total_allocated": [100, 300, 50],
+                "time_ns": [1, 2, 3],
+                "operator": [0, 1, None],
+            },
+        )
+    )
+    assert sorted(table.rows()) == [("cpu", 300, 2, "add"), ("cuda:0", 50, 3, None)]
+
+
+def test_nothing_recorded_gives_empty_tables() -> None:
+    views = analyse.views(capture())
+    assert views.operators.is_empty()
+    assert views.kernels.is_empty()
+    assert views.stages.is_empty()
+    assert views.memory.is_empty()
+    assert views.steps.is_empty()
+    assert views.types.is_empty()
+    assert views.analyses == {}
+    assert steps.step_times(capture()) == {}
+
+
+def test_every_analysis_that_has_rows_is_there_under_its_name() -> None:
+    views = analyse.views(
+        capture(
+            kernels={
+                "step": [1, 1],
+                "name": ["mm", "mm"],
+                "start_ns": [0, 20],
+                "duration_ns": [10, 5],
+            }
+        )
+    )
+    assert set(views.analyses) == {
+        "step_breakdown",
+        "device_gaps",
+        "operator_kernels",
+        "hot_kernels",
+        "kernels_by_type",
+        "kernels_by_shape",
+        "precision_mix",
+        "shape_coverage",
+    }
+    assert views.analyses["step_breakdown"] is views.steps

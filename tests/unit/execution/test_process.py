@@ -1,0 +1,34 @@
+"""The last words of a child process."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.execution.process import _death, _Lines
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (-11, "SIGSEGV (signal 11)"),
+        (-9, "out of memory"),
+        (-6, "SIGABRT"),
+        (3, "exited with code 3 before it could report; its last words: oh"),
+    ],
+)
+def test_death_is_named(code: int, words: str) -> None:
+    assert words in _death(code, "oh")
+
+
+def test_a_signal_without_a_name_is_a_death_too() -> None:
+    assert _death(-40, "") == "the child process died of signal 40"
+
+
+def test_lines_are_cut_across_chunks() -> None:
+    taken: list[bytes] = []
+    lines = _Lines(taken.append)
+    for chunk in (b"one\ntw", b"o\n\nthr", b"ee"):
+        lines.feed(chunk)
+    assert taken == [b"one", b"two", b""]
+    lines.flush()
+    assert taken[-1] == b"three"

@@ -1,0 +1,71 @@
+"""What a contradiction does to a run's verdict and summary."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import pipeline
+from harness.capture.run_record import Consistency, Delivery, RunRecord
+from harness.report.run import sections
+from tests.support.captures import capture
+
+DELIVERED = Delivery(
+    setting="profiler.activities", asked="[host]", arrived="4", status="delivered", evidence="rows"
+)
+HOLDS = Consistency(name="ratios of pipes", status="holds", difference=0.0)
+BROKEN = Consistency(
+    name="op_statistic.csv",
+    status="broken",
+    expected="2 kernels",
+    found="1 kernels",
+    difference=0.5,
+    why="Relu: 2 and 1",
+)
+RECORD = RunRecord(
+    status="running",
+    verdict="pending",
+    exit_code=None,
+    versions={},
+    host="here",
+    requested={
+        "device.name": "cpu",
+        "workload.name": "mlp",
+        "rehearsal.emulate": False,
+        "profiler.with_stack": True,
+        "profiler.profile_memory": True,
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "verdict"),
+    [((HOLDS,), 0, "delivered"), ((HOLDS, BROKEN), 3, "not_delivered")],
+)
+def test_a_contradiction_ends_in_exit_3(
+    found: tuple[Consistency, ...], code: int, verdict: str
+) -> None:
+    record = pipeline._ended(RECORD, capture(), (DELIVERED,), found)
+    assert (record.exit_code, record.verdict) == (code, verdict)
+    assert record.consistency == found
+
+
+def test_summary_names_what_is_broken_and_counts_the_rest() -> None:
+    from harness.analyses.views import views
+
+    empty = views(capture())
+    good = pipeline._ended(RECORD, capture(), (DELIVERED,), (HOLDS,))
+    shown = {part.title: part for part in sections(good, empty, "run")}
+    assert "Consistency: what contradicts itself in the capture" not in shown
+    delivery = "Delivery: what was asked, what arrived"
+    assert shown[delivery].notes == ("1 consistency checks hold, 0 not applicable",)
+
+    bad = pipeline._ended(RECORD, capture(), (DELIVERED,), (HOLDS, BROKEN))
+    shown = {part.title: part for part in sections(bad, empty, "run")}
+    part = shown["Consistency: what contradicts itself in the capture"]
+    assert part.rows == (("✗", "op_statistic.csv", "2 kernels", "1 kernels"),)
+    assert part.notes == (
+        "op_statistic.csv: Relu: 2 and 1",
+        "1 consistency checks hold, 0 not applicable",
+    )
+    assert shown[delivery].notes == ()
+    assert "python -m harness read run" in shown["Files"].notes[-1]
