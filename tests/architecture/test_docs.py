@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from harness import tables
-from harness.capture.run_record import RunRecord
+from harness.capture.run_record import Delivery, RunRecord
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -215,9 +215,11 @@ def test_tables_have_the_columns_that_the_page_lists(name: str) -> None:
 
 
 def test_run_json_has_the_fields_that_the_page_lists() -> None:
-    fields = section("run.json").partition("An entry of")[0]
-    listed = {field for names, _ in rows(fields) for field in CODE.findall(names)}
-    assert listed == set(RunRecord.__struct_fields__)
+    for part, record in zip(
+        section("run.json").split("An entry of"), (RunRecord, Delivery), strict=True
+    ):
+        listed = {field for names, _ in rows(part) for field in CODE.findall(names)}
+        assert listed == set(record.__struct_fields__)
 
 
 def test_the_glossary_defines_each_word_once_and_all_that_it_compares() -> None:
