@@ -53,9 +53,9 @@ class Limits(NamedTuple):
 
 def run(plan: Plan, listener: ProgressListener) -> Outcome:
     """Carry out a plan as its ``execution.kind`` says; raises nothing that a workload does."""
-    if plan.request.execution.kind == "inline":
+    if plan.loop.execution.kind == "inline":
         return _inline(plan, listener)
-    execution = plan.request.execution
+    execution = plan.loop.execution
     limits = Limits("execution.timeout_s", execution.timeout_s, execution.grace_s)
     return _in_child(plan, listener, "execute", limits)
 
@@ -85,7 +85,7 @@ def environment_of(plan: Plan) -> dict[str, str]:
         MachineError: The emulator cannot be built here.
     """
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    rehearsal = plan.request.rehearsal
+    rehearsal = plan.loop.rehearsal
     if rehearsal.emulate:
         environment = build().environment(
             environment,
@@ -96,11 +96,11 @@ def environment_of(plan: Plan) -> dict[str, str]:
             faults=rehearsal.faults,
         )
     # The user's own come last.
-    return environment | plan.environment
+    return environment | plan.recording.environment
 
 
 def _inline(plan: Plan, listener: ProgressListener) -> Outcome:
-    os.environ.update(plan.environment)
+    os.environ.update(plan.recording.environment)
     from harness.execution.session import execute
 
     return execute(plan, listener.progress)
