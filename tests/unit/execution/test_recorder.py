@@ -121,6 +121,7 @@ def test_a_loop_by_hand_is_recorded_as_the_sessions_is(
     assert (outcome.status, outcome.reason) == ("ok", "")
     assert len(counted(by_hand)) > 20
     assert counted(by_hand) == counted(by_session)
+    assert {"forward", "backward", "optimizer"} <= set(operators(by_hand)["stage"])
     named = [[(time.phase, time.step) for time in times(run)] for run in (by_hand, by_session)]
     assert named[0] == named[1]
     writing = [phase for phase in phases if phase not in {"build", "drain", "done"}]
@@ -216,6 +217,7 @@ def test_calls_in_a_wrong_order_are_named(tmp_path: Path) -> None:
         recorder.advance()
     recorder.close()
     recorder.close()
+    assert in_thread(recorder.close) == []
     with pytest.raises(RecorderError, match="is not open"):
         recorder.begin_step()
     with pytest.raises(RecorderError, match="opens only once"):
