@@ -2,7 +2,8 @@
 
 HarnessError
 ├── RefusedError    the request was refused before anything ran (exit 2)
-└── MachineError    this machine cannot do what was asked (exit 4)
+├── MachineError    this machine cannot do what was asked (exit 4)
+└── RecorderError   a recorder is used where or as it cannot record (exit 1)
 
 A failing workload is no error of the harness: it is an outcome, recorded in the run folder.
 """
@@ -90,3 +91,9 @@ class MachineError(HarnessError):
     """This machine lacks something; says what, and how to get it."""
 
     exit_code = ExitCode.UNAVAILABLE
+
+
+class RecorderError(HarnessError):
+    """Another profiler or recorder records in this process, or the calls are in a wrong order."""
+
+    exit_code = ExitCode.FAILED

@@ -26,7 +26,7 @@ from harness.capture.collect import collect
 from harness.capture.run_folder import clear, files_of, shown
 from harness.capture.run_record import RUN_FILE, Consistency, Delivery, RunRecord, request_hash
 from harness.compose.validate import problems
-from harness.doctor.preflight import check_machine
+from harness.doctor.preflight import check_analysis, check_machine
 from harness.errors import ExitCode, MachineError, Problem, RefusedError
 from harness.execution.plan import plan, requested
 from harness.execution.process import ProgressListener, analyse, run
@@ -87,13 +87,13 @@ def run_job(
         host=socket.gethostname(),
         device=request.device.name,
         requested=requested(request),
-        effective=planned.effective,
-        recorded_steps=len(planned.recorded),
+        effective=planned.recording.effective,
+        recorded_steps=len(planned.recording.recorded),
     )
     write_json(record, folder / RUN_FILE)
 
     def captured() -> Capture:
-        outcome = _run(planned, listener)
+        outcome = _run(request, planned, listener)
         write_json(outcome, folder / OUTCOME_FILES["execute"])
         now = request.profiler.analyse == "now" and outcome.status in {"ok", "failed"}
         limit_s = request.profiler.analyse_timeout_s
@@ -122,9 +122,8 @@ def read_run(folder: Path, *, listener: ProgressListener, limit_s: float | None)
     planned = replace(planned, folder=str(folder.absolute()))
 
     def captured() -> Capture:
-        profiler = replace(planned.request.profiler, analyse="now")
         if any(folder.glob(CYCLE_FOLDERS)):
-            check_machine(replace(planned.request, profiler=profiler), listener.output)
+            check_analysis(planned, listener.output)
         analysis = analyse(planned, listener, limit_s)
         if analysis is not None and analysis.status == "unavailable":
             raise MachineError(analysis.reason)
@@ -251,9 +250,9 @@ def _concluded(
     return Finished(record=record, summary=tuple(parts), traceback=outcome.traceback)
 
 
-def _run(planned: Plan, listener: ProgressListener) -> Outcome:
+def _run(request: Request, planned: Plan, listener: ProgressListener) -> Outcome:
     try:
-        check_machine(planned.request, listener.output)
+        check_machine(request, listener.output)
     except MachineError as error:
         return Outcome(status="unavailable", reason=str(error))
     return run(planned, listener)

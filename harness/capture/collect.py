@@ -46,7 +46,7 @@ def collect(plan: Plan, outcome: Outcome, analysis: Outcome | None = None) -> Ca
         tables.write(_steps(times, device), out / "steps.parquet")
     return Capture(
         folder=folder,
-        expected=plan.expected,
+        expected=plan.recording.expected,
         outcome=outcome,
         analysis=analysis,
         tables={name: pl.read_parquet(out / f"{name}.parquet") for name in tables.SCHEMAS},

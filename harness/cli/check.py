@@ -26,12 +26,15 @@ def check(request: Request, console: Console) -> None:
 def _settings(request: Request, planned: Plan) -> Section:
     asked = requested(request)
     rows = []
-    for path in sorted(set(asked) | set(planned.effective)):
+    effective = planned.recording.effective
+    for path in sorted(set(asked) | set(effective)):
         if path.startswith("profiler.") and not path.startswith(_OURS):
             before = typed(asked[path]) if path in asked else "–"
-            after = typed(planned.effective[path]) if path in planned.effective else "–"
+            after = typed(effective[path]) if path in effective else "–"
             rows.append((path, before, after if after != before else "same"))
-    environment = " ".join(f"{name}={value}" for name, value in planned.environment.items())
+    environment = " ".join(
+        f"{name}={value}" for name, value in planned.recording.environment.items()
+    )
     return Section(
         title=f"{asked['workload.name']} on {request.device.name}: profiler settings",
         columns=("setting", "requested", "effective"),
@@ -41,17 +44,17 @@ def _settings(request: Request, planned: Plan) -> Section:
 
 
 def _steps(planned: Plan) -> Section:
-    request = planned.request
+    loop, recorded = planned.loop, planned.recording.recorded
     return Section(
         title="Steps",
         columns=("phase", ">steps"),
         rows=(
-            ("warm-up, untimed", str(request.workload.warmup_steps)),
-            ("baseline, without profiler", str(request.profiler.baseline.steps)),
-            ("under the profiler", str(planned.steps)),
-            ("of these recorded", str(len(planned.recorded))),
+            ("warm-up, untimed", str(loop.workload.warmup_steps)),
+            ("baseline, without profiler", str(loop.baseline_steps)),
+            ("under the profiler", str(loop.steps)),
+            ("of these recorded", str(len(recorded))),
         ),
-        notes=(f"recorded: {', '.join(map(str, planned.recorded))} (counted from 0)",),
+        notes=(f"recorded: {', '.join(map(str, recorded))} (counted from 0)",),
     )
 
 
@@ -60,7 +63,8 @@ def _evidence(planned: Plan) -> Section:
         title="Evidence that will be demanded",
         columns=("setting", "asked", "delivered if"),
         rows=tuple(
-            (item.setting, item.requested, item.description) for item in planned.expectations
+            (item.setting, item.requested, item.description)
+            for item in planned.recording.expectations
         ),
         notes=("a demand that is not met ends the run in exit code 3",),
     )

@@ -10,6 +10,7 @@ from harness.doctor.diagnoses.npu import lacks as npu_lacks
 from harness.doctor.machine import Machine
 from harness.emulator.build import build
 from harness.errors import MachineError
+from harness.execution.protocol import Plan
 from harness.settings.request import Request
 from harness.settings.torch import TorchExperimental
 
@@ -19,19 +20,35 @@ def check_machine(request: Request, report_progress: Callable[[str], None]) -> N
 
     `report_progress` is called before a step that takes a while.
     """
+    _check_torch()
+    if request.rehearsal.emulate:
+        build(report_progress=report_progress)
+    elif request.device.name == "npu":
+        now = request.profiler.analyse == "now"
+        _check_npu(analyse=now and "device" in request.profiler.activities)
+    elif missing := _uncounted(request):
+        raise MachineError(missing)
+
+
+def check_analysis(plan: Plan, report_progress: Callable[[str], None]) -> None:
+    """Raise `MachineError` for what this machine lacks to analyse the captures of an NPU."""
+    _check_torch()
+    if plan.loop.rehearsal.emulate:
+        build(report_progress=report_progress)
+    else:
+        _check_npu(analyse="device" in plan.recording.profiler.activities)
+
+
+def _check_torch() -> None:
     if importlib.util.find_spec("torch") is None:
         raise MachineError(
             "torch is not installed in this Python. Install it: pip install 'torch>=2.13,<2.14'."
             " For everything else that is missing: python -m harness doctor"
         )
-    if request.rehearsal.emulate:
-        build(report_progress=report_progress)
-    elif request.device.name == "npu":
-        now = request.profiler.analyse == "now"
-        missing = npu_lacks(Machine(), analyse=now and "device" in request.profiler.activities)
-        if missing:
-            raise MachineError(missing)
-    elif missing := _uncounted(request):
+
+
+def _check_npu(*, analyse: bool) -> None:
+    if missing := npu_lacks(Machine(), analyse=analyse):
         raise MachineError(missing)
 
 

@@ -40,7 +40,12 @@ PACKAGES = (
     "errors",
 )
 """The packages of harness/, the highest first: each imports only those below it."""
-LOADS_TORCH = {"execution.session", "devices.torch_cycles", "devices.torch_events"}
+LOADS_TORCH = {
+    "execution.session",
+    "execution.recorder",
+    "devices.torch_cycles",
+    "devices.torch_events",
+}
 """Imported in the child process only."""
 
 

@@ -14,4 +14,4 @@ def test_json_is_replaced_whole(tmp_path: Path) -> None:
     for status in ("ok", "failed"):
         write_json(Outcome(status=status), path)
         assert msgspec.json.decode(path.read_bytes(), type=Outcome).status == status
-    assert [each.name for each in tmp_path.iterdir()] == ["outcome.json"]
+    assert [file.name for file in tmp_path.iterdir()] == ["outcome.json"]
