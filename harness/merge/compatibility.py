@@ -19,16 +19,11 @@ from harness.capture.run_record import RUN_FILE, RunRecord
 from harness.capture.sweep_record import SWEEP_FILE, SweepRecord
 from harness.errors import Problem, RefusedError
 from harness.merge.sequences import KERNELS, OPERATORS, Layout, Run
+from harness.settings.marks import mark_of
 from harness.settings.request import COUNTERS, Match
 
-_NOT_MEASURED: Final = ("delivery", "execution", "sweep", "merge", "analysis", "name")
-"""Groups of settings that change neither the program nor what is recorded of it."""
-_NOT_COMPARED: Final = (
-    *COUNTERS,
-    "profiler.analyse",
-    "profiler.analyse_timeout_s",
-    "rehearsal.faults",
-)
+_MAY_DIFFER: Final = (*COUNTERS, "rehearsal.faults")
+"""Measured settings, or groups of them, in which runs that are merged may differ."""
 _OF_OPERATORS: Final = "profiler.experimental.performance_events"
 _AT_LEAST: Final = 2
 _SHOWN: Final = 5
@@ -213,8 +208,8 @@ def _compared(record: RunRecord) -> dict[str, Any]:
     asked = {
         key: value
         for key, value in record.requested.items()
-        if key.partition(".")[0] not in _NOT_MEASURED
-        and not any(key == each or key.startswith(f"{each}.") for each in _NOT_COMPARED)
+        if mark_of(key).measured
+        and not any(key == path or key.startswith(f"{path}.") for path in _MAY_DIFFER)
     }
     return {
         "device": record.device,

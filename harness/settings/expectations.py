@@ -2,8 +2,7 @@
 
 The plan lists the expectations that apply, the verification checks each. A setting whose effect
 leaves no trace in a capture is reported as not checkable, with the reason: `UNCHECKABLE` lists
-these. `NOT_OF_THE_PROFILER` lists settings that record nothing. A test holds that every setting of
-every device has its place.
+these. A test holds that every setting marked `Recorded` has its place here, and no other setting.
 """
 
 from __future__ import annotations
@@ -45,6 +44,11 @@ class ExpectedSettings(Struct, frozen=True, kw_only=True):
     """The steps, where they are known."""
     accept: tuple[str, ...] = ()
     """Settings whose partial delivery is fine."""
+
+
+def accepts(names: Iterable[str], setting: str) -> bool:
+    """Tell whether ``delivery.accept`` names a setting, in full or by its last name."""
+    return not {setting, setting.rpartition(".")[2]}.isdisjoint(names)
 
 
 class Target(Struct, frozen=True):
@@ -115,23 +119,6 @@ UNCHECKABLE: Mapping[str, str] = {
     }.items()
 }
 """Settings of which nothing in a capture can tell whether they took effect, and why."""
-
-NOT_OF_THE_PROFILER: Mapping[str, str] = {
-    "name": "names folders",
-    "seed": "is the workload's",
-    "device": "is where it runs: another machine is exit code 4",
-    "workload": "is what runs: its failure is exit code 1",
-    "execution": "is how it runs",
-    "rehearsal": "is whether it is real: the summary says so",
-    "sweep": "is about earlier results",
-    "merge": "is about what several runs measured",
-    "analysis": "is how a merged table is judged",
-    "delivery": "is how strictly the others are judged",
-    "profiler.baseline": "is about steps without the profiler",
-    "profiler.analyse": "is when the verdict comes, which says so while it is pending",
-    "profiler.analyse_timeout_s": "is a limit: what runs past it is missing, and named",
-}
-"""Settings, or groups of them, that ask for nothing to be recorded, and what they are about."""
 
 EXPECTATIONS = (
     ExpectationRule(
