@@ -188,7 +188,8 @@ def _foreign(
             if name in target.experimental.__struct_fields__ and key not in target.unsupported
         ]
         if group == "profiler.experimental" and have and device not in have:
-            rehearse = ", or python -m harness rehearse" if "npu" in have else ""
+            rehearsed = any(TARGETS[other].can_be_rehearsed for other in have)
+            rehearse = ", or python -m harness rehearse" if rehearsed else ""
             yield (
                 key,
                 Problem(

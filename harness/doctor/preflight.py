@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Final
 
-from harness.doctor.diagnoses import cuda, host
-from harness.doctor.diagnoses.npu import lacks as npu_lacks
+from harness.devices import TARGETS
+from harness.devices.npu import TORCH_NPU
+from harness.devices.torch_profiler import TORCH
+from harness.doctor.diagnoses import cuda, host, npu
 from harness.doctor.machine import Machine
 from harness.emulator.build import build
 from harness.errors import MachineError
@@ -26,20 +29,28 @@ def check_machine(request: Request, report_progress: Callable[[str], None]) -> N
         )
     if request.rehearsal.emulate:
         build(report_progress=report_progress)
-    elif request.device.name == "npu":
-        now = request.profiler.analyse == "now"
-        lacks = npu_lacks(Machine(), analyse=now and "device" in request.profiler.activities)
-        if lacks:
-            raise MachineError(lacks)
-    elif lacks := _uncounted(request):
+    elif lacks := _LACKS[TARGETS[request.device.name].profiled_by.name](request):
         raise MachineError(lacks)
 
 
-def _uncounted(request: Request) -> str:
-    """Say which counters that torch's profiler was asked for this machine does not have."""
+def _of_torch(request: Request) -> str:
+    """Say which of the requested counters of torch's profiler this machine does not have."""
     experimental = request.profiler.experimental
     assert isinstance(experimental, TorchExperimental)
     lacks = [host.uncounted(Machine(), experimental.performance_events)]
     if experimental.profiler_metrics:
         lacks.append(cuda.uncounted(Machine()))
     return " ".join(filter(None, lacks))
+
+
+def _of_torch_npu(request: Request) -> str:
+    """Say what this machine lacks for torch_npu's profiler, and for its analysis if it is now."""
+    now = request.profiler.analyse == "now"
+    return npu.lacks(Machine(), analyse=now and "device" in request.profiler.activities)
+
+
+_LACKS: Final[Mapping[str, Callable[[Request], str]]] = {
+    TORCH.name: _of_torch,
+    TORCH_NPU.name: _of_torch_npu,
+}
+"""By the profiler that is to record: what this machine lacks, "" for nothing."""

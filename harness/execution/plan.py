@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 from harness.devices import TARGETS
 from harness.devices.base import LoweredProfiler, LoweredSchedule
 from harness.execution.protocol import Plan
-from harness.settings.expectations import Target, expected_of
+from harness.settings.expectations import Recording, expected_of
 from harness.settings.request import Profiler, Request
 from harness.settings.schedule import recorded_steps, steps_for, whole_cycles
 from harness.settings.schema import flatten
@@ -40,7 +40,10 @@ def plan(request: Request, folder: Path) -> Plan:
         effective=effective,
         expectations=tuple(
             expected_of(
-                Target(request.device.name, request.profiler.activities),
+                Recording(
+                    activities=request.profiler.activities,
+                    reports_overflow=TARGETS[request.device.name].reports_overflow,
+                ),
                 effective,
                 recorded=len(recorded),
                 changed=[

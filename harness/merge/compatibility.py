@@ -17,6 +17,7 @@ from msgspec import Struct
 from harness.capture.merge_record import LeftOut
 from harness.capture.run_record import RUN_FILE, RunRecord
 from harness.capture.sweep_record import SWEEP_FILE, SweepRecord
+from harness.devices import TARGETS
 from harness.errors import Problem, RefusedError
 from harness.merge.sequences import KERNELS, OPERATORS, Layout, Run
 from harness.settings.marks import mark_of
@@ -149,7 +150,9 @@ def _layout(records: Iterator[RunRecord] | Sequence[RunRecord]) -> Layout:
     """Tell what the counters are of: kernels, or operators."""
     known = list(records)
     counted = any(record.requested.get(_OF_OPERATORS) for record in known)
-    return OPERATORS if counted or all(each.device == "cpu" for each in known) else KERNELS
+    without_kernels = [name for name, target in TARGETS.items() if not target.has_kernels]
+    on_host = all(record.device in without_kernels for record in known)
+    return OPERATORS if counted or on_host else KERNELS
 
 
 def _usable(each: Candidate, layout: Layout) -> tuple[pl.DataFrame | None, str]:
