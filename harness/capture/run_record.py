@@ -13,6 +13,8 @@ from msgspec import Struct
 from harness.capture.capture import Emulation
 from harness.errors import ExitCode
 from harness.execution.protocol import SCHEMA_VERSION
+from harness.settings.expectations import accepts
+from harness.settings.marks import measured
 from harness.settings.request import Request
 from harness.tables.event_counts import EventCounts, LinkedKernels
 
@@ -114,7 +116,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     overrides: tuple[str, ...] = ()
     """The command's settings."""
     request_hash: str = ""
-    """Of everything requested; a sweep keeps a finished job whose request is the same."""
+    """Of the settings that change what is measured; a sweep keeps finished jobs by it."""
     versions: dict[str, str]
     """Of harness, python and torch."""
     host: str
@@ -145,18 +147,29 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
 
 def request_hash(request: Request) -> str:
-    """Return a digest of all that is measured: not how a sweep is resumed, or its table judged."""
-    same = msgspec.to_builtins(request) | {"sweep": None}
-    del same["analysis"], same["merge"]
-    return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:16]
+    """Return a digest of the settings that change what is measured."""
+    settings = measured(msgspec.to_builtins(request))
+    return hashlib.sha256(msgspec.json.encode(settings, order="sorted")).hexdigest()[:16]
 
 
 def finished(request: Request, folder: Path) -> RunRecord | None:
-    """Return the record of an earlier, delivered run of the same request in this folder."""
+    """Return the record of an earlier run in this folder that answers the request.
+
+    It measured the same, and by this request's own standards its delivery is complete.
+    """
     record = read_record(folder / RUN_FILE)
     if record is None or record.exit_code != ExitCode.OK:
         return None
-    return record if record.request_hash == request_hash(request) else None
+    if record.request_hash != request_hash(request):
+        return None
+    if record.verdict == "pending" and request.profiler.analyse == "now":
+        return None
+    accepted = all(
+        accepts(request.delivery.accept, item.setting)
+        for item in record.delivery
+        if item.status == "partial"
+    )
+    return record if accepted else None
 
 
 def read_record(path: Path) -> RunRecord | None:

@@ -10,11 +10,10 @@ from harness.execution.plan import plan, requested
 from harness.execution.protocol import Plan
 from harness.report.section import Section
 from harness.report.terminal import show
+from harness.settings.changes import Changes
+from harness.settings.marks import mark_of
 from harness.settings.request import Request
 from harness.settings.schema import show as typed
-
-_OURS = ("profiler.baseline", "profiler.analyse")
-"""Settings below `profiler` that no profiler gets."""
 
 
 def check(request: Request, console: Console) -> None:
@@ -28,7 +27,7 @@ def _settings(request: Request, planned: Plan) -> Section:
     rows = []
     effective = planned.recording.effective
     for path in sorted(set(asked) | set(effective)):
-        if path.startswith("profiler.") and not path.startswith(_OURS):
+        if mark_of(path) is Changes.RECORDED:
             before = typed(asked[path]) if path in asked else "–"
             after = typed(effective[path]) if path in effective else "–"
             rows.append((path, before, after if after != before else "same"))

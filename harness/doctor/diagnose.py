@@ -16,7 +16,7 @@ from harness.errors import ExitCode, Problem, RefusedError
 from harness.report.section import Section
 from harness.report.terminal import show
 
-ALL = ("cpu", "cuda", "npu")
+ALL = tuple(TARGETS)
 DEFAULT = "cpu"
 """The device that decides the exit code when none is named: what the harness runs by default."""
 
@@ -159,7 +159,7 @@ def _section(diagnosis: Diagnosis) -> Section:
         f"{device}: " + (f"in the way: {', '.join(names)}" if names else "nothing is in the way")
         for device, names in diagnosis.lacks.items()
     ]
-    if diagnosis.lacks.get("npu"):
+    if any(lacks and TARGETS[device].can_be_rehearsed for device, lacks in diagnosis.lacks.items()):
         notes.append("python -m harness rehearse runs an NPU's profile without one")
     if diagnosis.device is None:
         notes.append(

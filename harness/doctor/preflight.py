@@ -1,12 +1,15 @@
-"""Check what a run needs of this machine before it starts. Imports no torch."""
+"""What a run needs of this machine, looked at before it starts. Imports no torch."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Final
 
-from harness.doctor.diagnoses import cuda, host
-from harness.doctor.diagnoses.npu import lacks as npu_lacks
+from harness.devices import TARGETS
+from harness.devices.npu import TORCH_NPU
+from harness.devices.torch_profiler import TORCH
+from harness.doctor.diagnoses import cuda, host, npu
 from harness.doctor.machine import Machine
 from harness.emulator.build import build
 from harness.errors import MachineError
@@ -23,10 +26,7 @@ def check_machine(request: Request, report_progress: Callable[[str], None]) -> N
     _check_torch()
     if request.rehearsal.emulate:
         build(report_progress=report_progress)
-    elif request.device.name == "npu":
-        now = request.profiler.analyse == "now"
-        _check_npu(analyse=now and "device" in request.profiler.activities)
-    elif missing := _uncounted(request):
+    elif missing := _MISSING[TARGETS[request.device.name].profiled_by.name](request):
         raise MachineError(missing)
 
 
@@ -35,8 +35,10 @@ def check_analysis(plan: Plan, report_progress: Callable[[str], None]) -> None:
     _check_torch()
     if plan.loop.rehearsal.emulate:
         build(report_progress=report_progress)
-    else:
-        _check_npu(analyse="device" in plan.recording.profiler.activities)
+        return
+    analyse = "device" in plan.recording.profiler.activities
+    if missing := npu.lacks(Machine(), analyse=analyse):
+        raise MachineError(missing)
 
 
 def _check_torch() -> None:
@@ -47,12 +49,7 @@ def _check_torch() -> None:
         )
 
 
-def _check_npu(*, analyse: bool) -> None:
-    if missing := npu_lacks(Machine(), analyse=analyse):
-        raise MachineError(missing)
-
-
-def _uncounted(request: Request) -> str:
+def _for_torch(request: Request) -> str:
     """Say which requested counters of torch's profiler this machine does not have."""
     experimental = request.profiler.experimental
     assert isinstance(experimental, TorchExperimental)
@@ -60,3 +57,16 @@ def _uncounted(request: Request) -> str:
     if experimental.profiler_metrics:
         reasons.append(cuda.uncounted(Machine()))
     return " ".join(filter(None, reasons))
+
+
+def _for_torch_npu(request: Request) -> str:
+    """Say what this machine lacks for torch_npu's profiler, and for its analysis if that is now."""
+    now = request.profiler.analyse == "now"
+    return npu.lacks(Machine(), analyse=now and "device" in request.profiler.activities)
+
+
+_MISSING: Final[Mapping[str, Callable[[Request], str]]] = {
+    TORCH.name: _for_torch,
+    TORCH_NPU.name: _for_torch_npu,
+}
+"""By the profiler that is to record: what this machine lacks, "" for nothing."""

@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 from harness.devices import TARGETS
 from harness.devices.base import LoweredProfiler, LoweredSchedule
 from harness.execution.protocol import LoopPlan, Plan, RecordingPlan
-from harness.settings.expectations import Target, expected_of
+from harness.settings.expectations import Recording, expected_of
 from harness.settings.request import Profiler, Request
 from harness.settings.schedule import recorded_steps, steps_for, whole_cycles
 from harness.settings.schema import flatten
@@ -46,7 +46,10 @@ def _recording(request: Request, cycles: int) -> RecordingPlan:
     recorded = recorded_steps(profiler.schedule, cycles)
     effective = {f"profiler.{path}": value for path, value in flatten(to_builtins(lowered))}
     expectations = expected_of(
-        Target(request.device.name, profiler.activities),
+        Recording(
+            activities=profiler.activities,
+            reports_overflow=TARGETS[request.device.name].reports_overflow,
+        ),
         effective,
         recorded=len(recorded),
         changed=[f"profiler.experimental.{name}" for name in profiler.experimental.changed()],

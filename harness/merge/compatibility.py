@@ -17,18 +17,14 @@ from msgspec import Struct
 from harness.capture.merge_record import LeftOut
 from harness.capture.run_record import RUN_FILE, RunRecord
 from harness.capture.sweep_record import SWEEP_FILE, SweepRecord
+from harness.devices import TARGETS
 from harness.errors import Problem, RefusedError
 from harness.merge.sequences import KERNELS, OPERATORS, Layout, Run
+from harness.settings.marks import mark_of
 from harness.settings.request import COUNTERS, Match
 
-_NOT_MEASURED: Final = ("delivery", "execution", "sweep", "merge", "analysis", "name")
-"""Groups of settings that change neither the program nor what is recorded of it."""
-_NOT_COMPARED: Final = (
-    *COUNTERS,
-    "profiler.analyse",
-    "profiler.analyse_timeout_s",
-    "rehearsal.faults",
-)
+_MAY_DIFFER: Final = (*COUNTERS, "rehearsal.faults")
+"""Measured settings, or groups of them, in which runs that are merged may differ."""
 _OF_OPERATORS: Final = "profiler.experimental.performance_events"
 _AT_LEAST: Final = 2
 _SHOWN: Final = 5
@@ -154,7 +150,9 @@ def _layout(records: Iterator[RunRecord] | Sequence[RunRecord]) -> Layout:
     """Tell what the counters are of: kernels, or operators."""
     known = list(records)
     counted = any(record.requested.get(_OF_OPERATORS) for record in known)
-    return OPERATORS if counted or all(each.device == "cpu" for each in known) else KERNELS
+    without_kernels = [name for name, target in TARGETS.items() if not target.has_kernels]
+    on_host = all(record.device in without_kernels for record in known)
+    return OPERATORS if counted or on_host else KERNELS
 
 
 def _usable(each: Candidate, layout: Layout) -> tuple[pl.DataFrame | None, str]:
@@ -213,8 +211,8 @@ def _compared(record: RunRecord) -> dict[str, Any]:
     asked = {
         key: value
         for key, value in record.requested.items()
-        if key.partition(".")[0] not in _NOT_MEASURED
-        and not any(key == each or key.startswith(f"{each}.") for each in _NOT_COMPARED)
+        if mark_of(key).measured
+        and not any(key == path or key.startswith(f"{path}.") for path in _MAY_DIFFER)
     }
     return {
         "device": record.device,

@@ -104,7 +104,8 @@ def test_one_value_typed_is_a_sweep_of_one_job_in_the_same_folder() -> None:
 
 @pytest.mark.parametrize("changed", ["seed=1", "workload=mlp", "device.index=1", "name=mine"])
 def test_another_request_has_another_folder(changed: str) -> None:
-    assert identity(swept(*NPU, changed)) != identity(swept(*NPU))
+    one, other = swept(*NPU, changed), swept(*NPU)
+    assert jobs.sweep_folder(one, identity(one)) != jobs.sweep_folder(other, identity(other))
 
 
 @pytest.mark.parametrize(
