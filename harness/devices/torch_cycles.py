@@ -12,6 +12,7 @@ from harness import tables
 from harness.devices.base import CycleWriter, LoweredProfiler
 from harness.devices.torch_counters import counted, measured, with_counts, with_metrics
 from harness.devices.torch_events import tables_of
+from harness.paths import RunFolder
 
 
 class TorchCycleHandler:
@@ -27,7 +28,7 @@ class TorchCycleHandler:
         """Write one finished cycle: its tables to ``cycles/``, its trace to ``raw/``."""
         writer = self.writer
         writer.on_write()
-        part = writer.folder / "cycles" / f"{self.cycle:03d}"
+        part = RunFolder(writer.folder).cycle(self.cycle)
         part.mkdir(parents=True)
         converted = tables_of(
             profiler.profiler.kineto_results,
@@ -69,4 +70,4 @@ class TorchCycleHandler:
 
     def _raw(self, name: str) -> Path:
         suffix = "" if self.writer.cycles == 1 else f"_{self.cycle}"
-        return self.writer.folder / "raw" / f"{name}{suffix}.json.gz"
+        return RunFolder(self.writer.folder).raw / f"{name}{suffix}.json.gz"

@@ -20,7 +20,8 @@ from torch.profiler import record_function
 from harness.devices import DEVICES
 from harness.devices.base import CycleWriter, Device, OpenDevice
 from harness.errors import MachineError
-from harness.execution.protocol import CYCLE_FOLDERS, Outcome, Plan, Progress, Status, StepTime
+from harness.execution.protocol import Outcome, Plan, Progress, Status, StepTime
+from harness.paths import RunFolder
 from harness.settings.schedule import phase_of
 from harness.tables.markers import STAGE_MARK, STEP_MARK, HostRange
 from harness.workloads.base import Setup, Step
@@ -65,7 +66,7 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
 def analyse(plan: Plan, report_progress: ReportProgress) -> Outcome:
     """Analyse the captures that the plan's run left in its folder."""
     device = DEVICES[plan.request.device.name]
-    captures = sorted(Path(plan.folder).glob(CYCLE_FOLDERS))
+    captures = RunFolder(Path(plan.folder)).cycle_folders()
     try:
         for number, capture in enumerate(captures):
             report_progress(Progress(phase="analyse", done=number, total=len(captures)))
@@ -121,14 +122,14 @@ class _Session:
         self.plan = plan
         self.device = device
         self.torch_device = opened.torch_device
-        self.folder = Path(plan.folder)
+        self.folder = RunFolder(Path(plan.folder))
         self.report_progress = report_progress
         self.profiled = False
         self.done = 0
         workload, profiler = plan.request.workload, plan.request.profiler
         self.total = workload.warmup_steps + profiler.baseline.steps + plan.steps
         self.writer = CycleWriter(
-            folder=self.folder,
+            folder=self.folder.path,
             torch_device=opened.torch_device,
             cycles=plan.cycles,
             on_write=lambda: self._report("drain"),
@@ -147,8 +148,8 @@ class _Session:
         )
         with _workload():
             step = request.workload.build(setup)
-        (self.folder / "raw").mkdir(exist_ok=True)
-        with (self.folder / "steps.jsonl").open("wb", buffering=0) as times:
+        self.folder.raw.mkdir(exist_ok=True)
+        with self.folder.steps.open("wb", buffering=0) as times:
 
             def timed(phase: str, number: int | None) -> None:
                 self._report(phase)

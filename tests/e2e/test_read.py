@@ -50,7 +50,7 @@ def test_a_trace_from_elsewhere_becomes_a_run(harness: Harness, tmp_path: Path) 
     (tmp_path / "t.json.gz").write_bytes(b"\x1f\x8b\x08\x00")
     broken = harness("read", "t.json.gz")
     assert broken.code == 2
-    assert "t.json.gz: no reader knows it" in " ".join(broken.err.split())
+    assert "t.json.gz: no reader recognises it" in " ".join(broken.err.split())
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_trace_from_elsewhere_becomes_a_run(harness: Harness, tmp_path: Path) 
     [
         (["read"], "it takes one capture, or the folder of one run"),
         (["read", "one", "two"], "it takes one capture, or the folder of one run"),
-        (["read", "empty"], "no capture is in it, and it has no run.json"),
+        (["read", "empty"], "there is neither a capture nor a run in it"),
         (["read", "absent"], "there is no such file or folder"),
         (["read", "foreign", "--out", "out"], "a run is read where it is"),
         (["check", "--out", "out"], "only read and merge take it"),

@@ -10,7 +10,7 @@ from subprocess import PIPE
 import msgspec
 import polars as pl
 
-from harness.capture.sweep_record import SWEEP_FILE, SweepRecord
+from harness.capture.sweep_record import SweepRecord
 from harness.doctor.machine import Machine
 from tests.conftest import (
     LIMIT_S,
@@ -28,7 +28,7 @@ def jobs_of(run: Run) -> dict[str, Path]:
 
 
 def sweep_of(run: Run) -> SweepRecord:
-    return msgspec.json.decode((run.latest / SWEEP_FILE).read_bytes(), type=SweepRecord)
+    return msgspec.json.decode((run.latest / "sweep.json").read_bytes(), type=SweepRecord)
 
 
 def test_three_profiles_are_three_jobs_and_a_table(harness: Harness) -> None:
@@ -184,7 +184,7 @@ def test_sweep_whose_harness_was_killed_goes_on_where_it_was(
     process.kill()
     process.communicate()
     (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
-    left = msgspec.json.decode((folder / SWEEP_FILE).read_bytes(), type=SweepRecord)
+    left = msgspec.json.decode((folder / "sweep.json").read_bytes(), type=SweepRecord)
     assert left.swept == ("seed",)
     assert [(job.folder, job.values, job.exit_code) for job in left.jobs] == [
         (f"seed={seed}", {"seed": str(seed)}, None) for seed in (1, 2, 3)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import pipeline
-from harness.capture.run_record import RUN_FILE, read_record
+from harness.capture.run_record import record_of
 from harness.errors import MachineError
 from harness.execution.protocol import Outcome, Progress
 from tests.support.composing import composed
@@ -36,10 +36,10 @@ def test_record_is_true_when_the_run_cannot_be_read_back(
         raise error
 
     monkeypatch.setattr(pipeline, "run", lambda _plan, _watch: Outcome(status="ok"))
-    monkeypatch.setattr(pipeline, "collect", stop)
+    monkeypatch.setattr(pipeline, "collect_capture", stop)
     with pytest.raises(error):
         pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
-    record = read_record(tmp_path / RUN_FILE)
+    record = record_of(tmp_path)
     assert record is not None
     assert (record.status, record.exit_code) == (status, code)
     assert "before the run was read back" in record.reason
@@ -50,9 +50,9 @@ def test_a_run_whose_captures_cannot_be_analysed_here_is_what_it_was(
 ) -> None:
     monkeypatch.setattr(pipeline, "run", lambda *_values: Outcome(status="ok"))
     pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
-    kept = read_record(tmp_path / RUN_FILE)
+    kept = record_of(tmp_path)
     unsupported = Outcome(status="unavailable", reason="torch_npu cannot be loaded")
     monkeypatch.setattr(pipeline, "analyse", lambda *_values: unsupported)
     with pytest.raises(MachineError, match="cannot be loaded"):
         pipeline.read_run(tmp_path, listener=_Silent(), limit_s=None)
-    assert read_record(tmp_path / RUN_FILE) == kept
+    assert record_of(tmp_path) == kept

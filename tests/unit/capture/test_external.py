@@ -154,7 +154,7 @@ def test_ranks_that_nothing_tells_are_said_to_be_unknown(tmp_path: Path) -> None
         (tmp_path / "in" / name).write_text(trace, encoding="utf-8")
     taken(tmp_path / "in", tmp_path / "out")
     says = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
-    assert "2 captures tell no rank, nor do their names: all count as rank 0" in says
+    assert "2 captures report no rank, nor do their names: all are rank 0" in says
 
 
 @pytest.mark.parametrize(
@@ -246,9 +246,9 @@ def test_what_cannot_be_read_is_refused_and_leaves_nothing(tmp_path: Path) -> No
     out = tmp_path / "out"
     assert "there is no such file or folder" in refusal(tmp_path / "absent", out)
     (tmp_path / "empty").mkdir()
-    assert "no capture is in it" in refusal(tmp_path / "empty", out)
+    assert "there is neither a capture nor a run in it" in refusal(tmp_path / "empty", out)
     (tmp_path / "notes.txt").write_text("hello", encoding="utf-8")
-    assert "notes.txt: no reader knows it" in refusal(tmp_path / "notes.txt", out)
+    assert "notes.txt: no reader recognises it" in refusal(tmp_path / "notes.txt", out)
     (tmp_path / "raw_ascend_pt").mkdir()
     assert "torch_npu has not analysed it" in refusal(tmp_path / "raw_ascend_pt", out)
     (tmp_path / "half.json").write_text('{"schemaVersion": 1, "trac', encoding="utf-8")
@@ -322,9 +322,9 @@ def test_no_damage_to_a_capture_ends_in_a_traceback(
     except RefusedError as error:
         assert capture.name in str(error)  # noqa: PT017
     else:
-        assert foreign.read
+        assert foreign.results
         external.expected_settings(foreign.info)
-        external.not_requested(foreign.info)
+        external.not_requested(foreign.info.settings)
 
 
 def test_half_a_surrogate_pair_in_what_was_asked_is_replaced(tmp_path: Path) -> None:
