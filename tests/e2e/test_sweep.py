@@ -104,6 +104,22 @@ def test_job_whose_request_changed_is_run_again(harness: Harness, tmp_path: Path
     assert changed.recorded_steps == 2
 
 
+def test_job_of_another_version_is_run_again_with_a_note(harness: Harness) -> None:
+    words = ("-m", "seed=1,2", *TINY_MLP)
+    folder = harness(*words).latest
+    path = folder / "seed=1" / "run.json"
+    text = path.read_text(encoding="utf-8")
+    older = text.replace('"schema_version": 3', '"schema_version": 2')
+    assert older != text
+    path.write_text(older, encoding="utf-8")
+    again = harness(*words)
+    assert again.code == 0, again.err
+    assert again.err.count("kept from before") == 1
+    note = "seed=1/run.json: its schema_version is 2, and this harness reads 3 only; run again"
+    assert note in again.err.replace("\n", "")
+    assert read_record(folder / "seed=1").schema_version == 3
+
+
 def test_job_that_is_run_again_has_nothing_left_of_its_first_run(
     harness: Harness, tmp_path: Path
 ) -> None:

@@ -12,10 +12,12 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from harness import pipeline
 from harness.capture import external
-from harness.capture.run_record import RunRecord
+from harness.capture.run_record import RunRecord, record_of
+from harness.cli.progress import ConsoleProgress
 from harness.errors import RefusedError
 from harness.readers.ascend import folder as ascend
 from tests.support.ascend_folders import (
@@ -226,6 +228,28 @@ def test_a_table_that_ends_early_is_noticed_by_the_count_of_another(tmp_path: Pa
     assert record.delivery[0].reason == (
         "kernel_details.csv: 2 kernels of 3 kernels by op_statistic.csv: the file was cut off"
     )
+
+
+def test_an_imported_capture_is_read_again_without_its_source(tmp_path: Path) -> None:
+    capture = folder(tmp_path / "there", FILES, info())
+    record = taken(capture, tmp_path / "out")
+    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    (tmp_path / "out" / "summary.md").unlink()
+    listener = ConsoleProgress(Console(quiet=True))
+    again = pipeline.read_run(tmp_path / "out", listener=listener, limit_s=None)
+    assert again.record == record
+    assert (tmp_path / "out" / "summary.md").read_text(encoding="utf-8") == summary
+    (capture / ascend.OUTPUT / "kernel_details.csv").write_bytes(b"Name")
+    worse = pipeline.read_run(tmp_path / "out", listener=listener, limit_s=None)
+    assert (worse.record.exit_code, worse.record.verdict) == (3, "not_delivered")
+    capture.rename(tmp_path / "moved")
+    with pytest.raises(RefusedError) as refused:
+        pipeline.read_run(tmp_path / "out", listener=listener, limit_s=None)
+    (problem,) = refused.value.problems
+    assert problem.reason == (
+        f"{capture}, which was read, is no longer there, and the checks look at its files"
+    )
+    assert record_of(tmp_path / "out") == worse.record
 
 
 def refusal(path: Path, out: Path) -> str:
