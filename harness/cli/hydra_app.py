@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.capture.run_folder import held, link_latest, make
-from harness.capture.run_record import RUN_FILE, RunRecord
+from harness.capture.run_record import RunRecord
 from harness.cli.arguments import Command, all_problems, composed, refuse
 from harness.cli.console import ERR, OUT
 from harness.cli.progress import ConsoleProgress, headline
@@ -26,6 +26,7 @@ from harness.compose.overrides import quoted
 from harness.doctor.preflight import check_machine
 from harness.errors import ExitCode, Problem, RefusedError, worst
 from harness.merge.pipeline import merge_runs
+from harness.paths import RunFolder
 from harness.pipeline import Finished, run_job
 from harness.report.sweep import keep_summary, sections
 from harness.report.terminal import show
@@ -86,7 +87,7 @@ def _single(command: Command, composition: Composition) -> ExitCode:
 
 def _occupied(folder: str) -> list[Problem]:
     """Refuse to overwrite an earlier run in a folder that the user chose."""
-    if not (Path(folder) / RUN_FILE).exists():
+    if not RunFolder(Path(folder)).record.exists():
         return []
     return [
         Problem(
@@ -113,7 +114,7 @@ def _held_sweep(command: Command, composition: Composition, folder: Path) -> Exi
         f"hydra.sweep.dir={quoted(str(folder))}",
         f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(repr, fixed))}]",
     ]
-    running = _sweeps[:] = [_Sweep(composition, jobs.kept(folder, composition))]
+    running = _sweeps[:] = [_Sweep(composition, jobs.kept(folder, composition, ERR.print))]
     jobs.begin(folder, composition, running[0].kept)
     link_latest(folder)
     try:
@@ -205,7 +206,9 @@ def _one_of_many(
         sweep.interrupted |= record.status == "interrupted"
         text = f"{record.verdict.replace('_', ' ')}, exit code {record.exit_code}"
         where = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-        ERR.print(f"{text}: {where}/summary.md", markup=False, highlight=False, soft_wrap=True)
+        ERR.print(
+            f"{text}: {RunFolder(where).summary}", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def _run(request: Request, folder: Path, overrides: tuple[str, ...]) -> Finished:

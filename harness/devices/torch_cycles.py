@@ -13,6 +13,7 @@ from harness import tables
 from harness.devices.base import CycleWriter, LoweredProfiler
 from harness.devices.torch_counters import counted, measured, with_counts, with_metrics
 from harness.devices.torch_events import Converted, tables_of
+from harness.paths import RunFolder
 
 
 class CycleProfiler(profile):
@@ -46,7 +47,7 @@ class TorchCycleHandler:
     def __call__(self, profiler: Any) -> None:
         """Write one finished cycle: its tables to ``cycles/``, its trace to ``raw/``."""
         self.writer.on_write()
-        folder = self.writer.folder / "cycles" / f"{self.cycle:03d}"
+        folder = RunFolder(self.writer.folder).cycle(self.cycle)
         folder.mkdir(parents=True)
         converted = self._convert(profiler)
         _write(converted.frames, folder)
@@ -97,7 +98,7 @@ class TorchCycleHandler:
 
     def _raw(self, name: str) -> Path:
         suffix = "" if self.writer.cycles == 1 else f"_{self.cycle}"
-        return self.writer.folder / "raw" / f"{name}{suffix}.json.gz"
+        return RunFolder(self.writer.folder).raw / f"{name}{suffix}.json.gz"
 
 
 def _write(frames: dict[str, pl.DataFrame], folder: Path) -> None:

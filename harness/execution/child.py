@@ -14,17 +14,24 @@ from pathlib import Path
 
 import msgspec
 
-from harness.execution.protocol import OUTCOME_FILES, Plan, Progress, Task, write_json
+from harness.execution.protocol import (
+    Plan,
+    Progress,
+    Task,
+    outcome_file,
+    read_json,
+    write_json,
+)
 
 
 def main(task: Task, plan_path: str, descriptor: int) -> None:
-    """Do one task of the plan at `plan_path`; write its outcome beside it (`OUTCOME_FILES`)."""
+    """Do one task of the plan at `plan_path`; write its outcome beside it."""
     _die_with_parent()
     faulthandler.enable()
     # The parent forwards Ctrl-C; a shell may have started us with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(plan_path).parent
-    plan = msgspec.json.decode(Path(plan_path).read_bytes(), type=Plan)
+    plan = read_json(Path(plan_path), Plan)
 
     from harness.execution.session import analyse, execute
 
@@ -34,7 +41,7 @@ def main(task: Task, plan_path: str, descriptor: int) -> None:
             pipe.write(msgspec.json.encode(progress) + b"\n")
 
         outcome = (execute if task == "execute" else analyse)(plan, report_progress)
-    write_json(outcome, folder / OUTCOME_FILES[task])
+    write_json(outcome, outcome_file(folder, task))
 
 
 def _die_with_parent() -> None:

@@ -19,15 +19,14 @@ import msgspec
 from harness.emulator.build import build
 from harness.errors import MachineError
 from harness.execution.protocol import (
-    CALLS_FILE,
-    CYCLE_FOLDERS,
-    OUTCOME_FILES,
-    PLAN_FILE,
     Outcome,
     Plan,
     Progress,
     Task,
+    outcome_file,
+    read_json,
 )
+from harness.paths import RunFolder
 
 _CHUNK = 65536
 
@@ -62,7 +61,7 @@ def run(plan: Plan, listener: ProgressListener) -> Outcome:
 
 def analyse(plan: Plan, listener: ProgressListener, limit_s: float | None) -> Outcome | None:
     """Let the device analyse its captures; return None if there are none. Raw data stay."""
-    if not any(Path(plan.folder).glob(CYCLE_FOLDERS)):
+    if not RunFolder(Path(plan.folder)).cycle_folders():
         return None
     # Without grace: its raw data are on the disk already.
     limits = Limits("profiler.analyse_timeout_s", limit_s, grace_s=0.0)
@@ -90,7 +89,7 @@ def environment_of(plan: Plan) -> dict[str, str]:
         environment = build().environment(
             environment,
             devices=rehearsal.devices,
-            record=Path(plan.folder) / CALLS_FILE,
+            record=RunFolder(Path(plan.folder)).calls,
             strict=rehearsal.strict,
             era=rehearsal.era,
             faults=rehearsal.faults,
@@ -134,12 +133,12 @@ class _Child:
         environment: dict[str, str],
         limits: Limits,
     ) -> None:
-        self.folder = folder
+        self.folder = RunFolder(folder)
         self.listener = listener
         self.task = task
         self.environment = environment
         self.limits = limits
-        self.result = folder / OUTCOME_FILES[task]
+        self.result = outcome_file(folder, task)
         self.stop_reason = ""
         self.last_output = ""
         self.kill_at: float | None = None
@@ -181,7 +180,7 @@ class _Child:
                 "-c",
                 code,
                 self.task,
-                str(self.folder / PLAN_FILE),
+                str(self.folder.plan),
                 str(descriptor),
             ],
             stdin=subprocess.DEVNULL,
@@ -197,7 +196,7 @@ class _Child:
         """Pass on progress and output until the child has ended; enforce its limits."""
         output = self.process.stdout
         assert output is not None
-        with (self.folder / "harness.log").open("ab") as log, selectors.DefaultSelector() as ready:
+        with self.folder.log.open("ab") as log, selectors.DefaultSelector() as ready:
             lines = {
                 ready.register(output, selectors.EVENT_READ).fd: _Lines(self._output(log)),
                 ready.register(progress, selectors.EVENT_READ).fd: _Lines(self._progress),
@@ -261,11 +260,7 @@ class _Child:
 
     def _outcome_of(self, returncode: int) -> Outcome:
         """Return the child's report, or what its end says; a stop by the parent comes first."""
-        report = (
-            msgspec.json.decode(self.result.read_bytes(), type=Outcome)
-            if self.result.exists()
-            else None
-        )
+        report = read_json(self.result, Outcome) if self.result.exists() else None
         if self.stop_reason == "interrupted":
             return msgspec.structs.replace(
                 report or Outcome(status="interrupted"),

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from harness.devices.base import LoweredProfiler
+from harness.errors import Problem, RefusedError
+from harness.paths import RunFolder
 from harness.settings.expectations import Expectation, ExpectedSettings
 from harness.settings.request import DeviceName, Execution, Rehearsal
 from harness.tables.event_counts import EventCounts
 from harness.workloads import AnyWorkload
 
-SCHEMA_VERSION = 2
-"""Of plan.json, run.json and sweep.json; raised when a reader of older files would misread them."""
+SCHEMA_VERSION = 3
+"""Of every record on disk; raised when a reader of older ones would misread them."""
 
 
 class RecordingPlan(Struct, frozen=True, kw_only=True):
@@ -106,16 +108,12 @@ class StepTime(Struct, frozen=True, kw_only=True):
 Task = Literal["execute", "analyse"]
 """What a child process does: run the workload, or analyse what its profiler left."""
 
-OUTCOME_FILES: dict[Task, str] = {"execute": "outcome.json", "analyse": "analysis.json"}
-"""The file in the run folder that holds the `Outcome` of each."""
 
-PLAN_FILE = "plan.json"
+def outcome_file(folder: Path, task: Task) -> Path:
+    """Return where a child process leaves the `Outcome` of its task."""
+    run = RunFolder(folder)
+    return run.outcome if task == "execute" else run.analysis
 
-CALLS_FILE = "acl_calls.jsonl"
-"""The profiling calls of a rehearsal; the emulator records them."""
-
-CYCLE_FOLDERS = "raw/*_ascend_pt"
-"""torch_npu writes one folder for each cycle."""
 
 Status = Literal["ok", "failed", "interrupted", "unavailable"]
 
@@ -123,6 +121,7 @@ Status = Literal["ok", "failed", "interrupted", "unavailable"]
 class Outcome(Struct, frozen=True, kw_only=True):
     """How the child process ended, and what it ran on."""
 
+    schema_version: int = SCHEMA_VERSION
     status: Status
     reason: str = ""
     """If it did not end well, one line: the exception, the signal, the limit, what is missing."""
@@ -143,3 +142,42 @@ def write_json(value: Struct, path: Path) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
     unfinished.replace(path)
+
+
+T = TypeVar("T")
+
+
+class _Version(Struct):
+    schema_version: int | None = None
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """Return a record that `write_json` wrote.
+
+    Raises:
+        RefusedError: It is missing, broken, or of another schema version; names the file.
+    """
+    try:
+        content = path.read_bytes()
+        version = msgspec.json.decode(content, type=_Version).schema_version
+        if version != SCHEMA_VERSION:
+            raise RefusedError([_another_version(path, version)])
+        return msgspec.json.decode(content, type=kind)
+    except OSError as error:
+        reason = f"it cannot be read: {error.strerror}"
+        raise RefusedError([_no_record(path, reason)]) from error
+    except (ValueError, RecursionError) as error:
+        raise RefusedError([_no_record(path, f"it is broken: {error}")]) from error
+
+
+def _another_version(path: Path, version: int | None) -> Problem:
+    if version is None:
+        return _no_record(path, "it has no schema_version, so the harness did not write it")
+    reason = f"its schema_version is {version}, and this harness reads {SCHEMA_VERSION} only"
+    fix = "run again, or use the version of the harness that wrote it"
+    return Problem(setting=str(path), given="", reason=reason, fix=fix)
+
+
+def _no_record(path: Path, reason: str) -> Problem:
+    fix = "choose another folder, or run again"
+    return Problem(setting=str(path), given="", reason=reason, fix=fix)

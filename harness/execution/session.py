@@ -14,8 +14,9 @@ import torch
 
 from harness.devices import DEVICES
 from harness.errors import MachineError, RecorderError
-from harness.execution.protocol import CYCLE_FOLDERS, Outcome, Plan, Progress, Status
+from harness.execution.protocol import Outcome, Plan, Progress, Status
 from harness.execution.recorder import Recorder
+from harness.paths import RunFolder
 from harness.workloads.base import Setup, Step
 
 ReportProgress = Callable[[Progress], None]
@@ -55,7 +56,7 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
 def analyse(plan: Plan, report_progress: ReportProgress) -> Outcome:
     """Analyse the captures that the plan's run left in its folder."""
     device = DEVICES[plan.recording.device]
-    captures = sorted(Path(plan.folder).glob(CYCLE_FOLDERS))
+    captures = RunFolder(Path(plan.folder)).cycle_folders()
     try:
         for number, capture in enumerate(captures):
             report_progress(Progress(phase="analyse", done=number, total=len(captures)))

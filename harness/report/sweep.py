@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.capture.run_record import RunRecord
-from harness.capture.sweep_record import SWEEP_FILE
 from harness.errors import ExitCode
+from harness.paths import SweepFolder
 from harness.report.markdown import markdown
 from harness.report.section import Section
 from harness.report.units import duration
@@ -43,7 +43,7 @@ def sections(
     records = [record for _, record in found if record is not None]
     done = sum(record.verdict == "delivered" and not record.exit_code for record in records)
     emulated = " (emulated: invented)" if any(each.emulated for each in records) else ""
-    notes.append(f"{folder}/: {SWEEP_FILE}, summary.md, tables/, and a folder for each job")
+    notes.append(f"{folder}/: {_files(folder)}, and a folder for each job")
     if left := sum(job.exit_code != ExitCode.OK for job, _ in found):
         jobs = f"{left} job{'s' if left > 1 else ''}"
         notes.append(f"the same command again keeps what was delivered, and runs {jobs}")
@@ -58,6 +58,11 @@ def sections(
     ]
 
 
+def _files(folder: Path) -> str:
+    sweep = SweepFolder(folder)
+    return f"{sweep.record.name}, {sweep.summary.name}, {sweep.tables.name}/"
+
+
 def _result(record: RunRecord | None) -> str:
     if record is None or record.exit_code is None:
         return "no result"
@@ -68,4 +73,4 @@ def _result(record: RunRecord | None) -> str:
 
 def keep_summary(parts: Sequence[Section], folder: Path) -> None:
     """Write the table of a sweep's jobs into its folder."""
-    (folder / "summary.md").write_text(markdown(parts), encoding="utf-8")
+    SweepFolder(folder).summary.write_text(markdown(parts), encoding="utf-8")

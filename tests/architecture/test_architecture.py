@@ -40,6 +40,7 @@ PACKAGES = (
     "readers",
     "workloads",
     "tables",
+    "paths",
     "errors",
 )
 """The packages of harness/, the highest first: each imports only those below it."""

@@ -36,12 +36,12 @@ def words(run: Run) -> str:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.json", b"", "a.json: no reader knows it"),
+        ("a.json", b"", "a.json: no reader recognises it"),
         ("a.json", b'{"traceEvents": ', 'a.json: no list "traceEvents"'),
-        ("a.json", b'{"mine": []}', "a.json: no reader knows it"),
-        ("a.json.gz", gzip.compress(TEXT)[:12], "a.json.gz: no reader knows it"),
-        ("a.json", DEEP, "a.json: no reader knows it"),
-        ("a.csv", b"Name,Type\na,b\n", "a.csv: no reader knows it"),
+        ("a.json", b'{"mine": []}', "a.json: no reader recognises it"),
+        ("a.json.gz", gzip.compress(TEXT)[:12], "a.json.gz: no reader recognises it"),
+        ("a.json", DEEP, "a.json: no reader recognises it"),
+        ("a.csv", b"Name,Type\na,b\n", "a.csv: no reader recognises it"),
     ],
     ids=lambda each: each[:24] if isinstance(each, bytes) else "",
 )

@@ -262,5 +262,5 @@ def test_an_earlier_run_is_kept_if_it_measured_the_same_and_is_good_enough_now(
 ) -> None:
     first = composed("device=npu")
     leave(tmp_path / "job", run({}, request_hash=request_hash(first), **record))
-    earlier = finished(composed("device=npu", *overrides), tmp_path / "job")
+    earlier = finished(composed("device=npu", *overrides), tmp_path / "job", print)
     assert (earlier is not None) == kept
