@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness.execution.plan import plan, requested
 from harness.execution.protocol import Plan
-from harness.report.section import Section
+from harness.report.section import Column, Section
 from harness.report.terminal import show
 from harness.settings.request import Request
 from harness.settings.schema import show as typed
@@ -34,7 +34,7 @@ def _settings(request: Request, planned: Plan) -> Section:
     environment = " ".join(f"{name}={value}" for name, value in planned.environment.items())
     return Section(
         title=f"{asked['workload.name']} on {request.device.name}: profiler settings",
-        columns=("setting", "requested", "effective"),
+        columns=(Column("setting"), Column("requested"), Column("effective")),
         rows=tuple(rows),
         notes=(f"set before torch loads: {environment}",),
     )
@@ -44,12 +44,12 @@ def _steps(planned: Plan) -> Section:
     request = planned.request
     return Section(
         title="Steps",
-        columns=("phase", ">steps"),
+        columns=(Column("phase"), Column("steps", "count")),
         rows=(
-            ("warm-up, untimed", str(request.workload.warmup_steps)),
-            ("baseline, without profiler", str(request.profiler.baseline.steps)),
-            ("under the profiler", str(planned.steps)),
-            ("of these recorded", str(len(planned.recorded))),
+            ("warm-up, untimed", request.workload.warmup_steps),
+            ("baseline, without profiler", request.profiler.baseline.steps),
+            ("under the profiler", planned.steps),
+            ("of these recorded", len(planned.recorded)),
         ),
         notes=(f"recorded: {', '.join(map(str, planned.recorded))} (counted from 0)",),
     )
@@ -58,7 +58,7 @@ def _steps(planned: Plan) -> Section:
 def _evidence(planned: Plan) -> Section:
     return Section(
         title="Evidence that will be demanded",
-        columns=("setting", "asked", "delivered if"),
+        columns=(Column("setting"), Column("requested"), Column("delivered if")),
         rows=tuple(
             (item.setting, item.requested, item.description) for item in planned.expectations
         ),
