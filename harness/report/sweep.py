@@ -63,7 +63,7 @@ def _notes(swept: Sequence[str], jobs: Sequence[SweepJob], folder: Path) -> tupl
     notes.append(f"{folder}/: {SWEEP_FILE}, summary.md, tables/, and a folder for each job")
     if unfinished := sum(job.exit_code != ExitCode.OK for job in jobs):
         count = f"{unfinished} job{'s' if unfinished > 1 else ''}"
-        notes.append(f"the same command again keeps what was delivered, and runs {count}")
+        notes.append(f"the same command again runs {count}, and keeps what was delivered")
     return tuple(notes)
 
 

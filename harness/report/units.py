@@ -21,14 +21,14 @@ MARKS: Final[Mapping[Status, str]] = {
     "remark": "–",
 }
 WIDTHS: Final[Mapping[Unit, int]] = {"name": 64, "shapes": 48}
-"""Units whose texts are shortened, and to how many characters; the tables have the whole."""
+"""Units whose texts are shortened, and their usual length; the tables have the full text."""
 
 _PREFIX = re.compile(r"^void (?:at::native::)?(?:\(anonymous namespace\)::)?")
 _DECIMAL = (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
 _BINARY = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 _SECONDS = (("s", 1e9), ("ms", 1e6), ("µs", 1e3))
 _ROUNDED_UP = 999.5
-"""From here on, three digits are 1e+03."""
+"""Above it, three digits would read 1e+03."""
 
 
 def number(value: float) -> str:
@@ -68,8 +68,7 @@ def shapes(tensors: Sequence[Sequence[int]], width: int = WIDTHS["shapes"]) -> s
 def shortened(name: str, width: int = WIDTHS["name"]) -> str:
     """Return a kernel's or operator's name in at most `width` characters.
 
-    What C++ puts before it (``void``, ``at::native::``) says little, nor do the arguments behind
-    it; of what is too long still, the middle is left out.
+    The C++ prefix (``void``, ``at::native::``) goes first, then the arguments, then the middle.
     """
     bare = _PREFIX.sub("", name)
     if len(bare) > width and bare.endswith(")"):
@@ -117,24 +116,27 @@ def cells(
 
     Args:
         section: With raw values.
-        widths: For each column, to how many characters names and shapes are shortened; None, or
-            nothing at all, for `WIDTHS`.
-        before_share: Between a value and its share of the whole.
+        widths: For each column, the length to which names and shapes are shortened; None, or no
+            widths at all, for that of `WIDTHS`.
+        before_share: Stands between a value and its share of the whole.
     """
     columns = section.columns
-    places = {column.name: place for place, column in enumerate(columns)}
     limits = widths or [None] * len(columns)
-    texts = []
-    for row in section.rows:
-        wholes = (row[places[column.part_of]] if column.part_of else None for column in columns)
-        shares = (_share(value, whole) for value, whole in zip(row, wholes, strict=True))
-        texts.append(
-            tuple(
-                _text(column, value, width) + (before_share + share if share else "")
-                for column, value, width, share in zip(columns, row, limits, shares, strict=True)
+    return [
+        tuple(
+            _text(column, value, limit) + _share(value, whole, before_share)
+            for column, value, whole, limit in zip(
+                columns, row, _wholes(columns, row), limits, strict=True
             )
         )
-    return texts
+        for row in section.rows
+    ]
+
+
+def _wholes(columns: Sequence[Column], row: Sequence[Value]) -> list[Value]:
+    """Return for each column the value of which its own is a part; None if it is no part."""
+    values = {column.name: value for column, value in zip(columns, row, strict=True)}
+    return [values[column.part_of] if column.part_of else None for column in columns]
 
 
 def _text(column: Column, value: Value, width: int | None) -> str:
@@ -145,8 +147,8 @@ def _text(column: Column, value: Value, width: int | None) -> str:
     return FORMATTERS[column.unit](value)
 
 
-def _share(value: Value, whole: Value) -> str:
-    """Return which part a value is of the whole; "" if there is none."""
+def _share(value: Value, whole: Value, before: str) -> str:
+    """Return which part a value is of the whole; "" without a whole."""
     if isinstance(value, int | float) and isinstance(whole, int | float) and whole:
-        return f"({value / whole:.0%})"
+        return f"{before}({value / whole:.0%})"
     return ""

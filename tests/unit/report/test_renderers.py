@@ -71,9 +71,11 @@ def test_one_of_each_unit_as_markdown() -> None:
 
 
 def test_a_cell_of_two_lines() -> None:
-    found = Section(title="Found", columns=(Column("found"),), rows=(("no CANN\nto do: install",),))
-    assert "| no CANN<br>to do: install |" in markdown([found])
-    assert shown(found, width=80)[-2:] == ["no CANN", "to do: install"]
+    section = Section(
+        title="Found", columns=(Column("found"),), rows=(("no CANN\nto do: install",),)
+    )
+    assert "| no CANN<br>to do: install |" in markdown([section])
+    assert shown(section, width=80)[-2:] == ["no CANN", "to do: install"]
 
 
 @pytest.mark.parametrize("line", [LONG, "python -m harness 'a`b'"])

@@ -61,8 +61,8 @@ DELIVERED = Delivery(
 )
 
 
-def summary(record: RunRecord = RECORD, taken: Capture | None = None) -> dict[str, Section]:
-    parts = sections(record, run_analyses(taken or capture()), "a/run")
+def summary(record: RunRecord = RECORD, recorded: Capture | None = None) -> dict[str, Section]:
+    parts = sections(record, run_analyses(recorded or capture()), "a/run")
     return {part.title: part for part in parts}
 
 
@@ -97,7 +97,7 @@ def test_step_times_are_those_of_the_record() -> None:
 
 
 def test_breakdown_has_the_parts_of_each_step() -> None:
-    part = summary(taken=capture(kernels=KERNELS))["Steps on the device"]
+    part = summary(recorded=capture(kernels=KERNELS))["Steps on the device"]
     assert part.columns == (
         *(Column("step", "identifier"), Column("span", "ns"), Column("compute", "ns", "span")),
         *(Column("communication", "ns", "span"), Column("overlapped", "ns", "span")),
@@ -114,17 +114,17 @@ def test_breakdown_has_the_parts_of_each_step() -> None:
 def test_breakdown_has_no_columns_of_what_there_is_not() -> None:
     alone: Columns = {name: values[:2] for name, values in KERNELS.items()}
     steps: Columns = {"step": [1], "duration_ns": [600]}
-    part = summary(taken=capture(kernels=alone, steps=steps))["Steps on the device"]
+    part = summary(recorded=capture(kernels=alone, steps=steps))["Steps on the device"]
     assert [column.name for column in part.columns] == ["step", "wall", "span", "compute", "idle"]
     assert part.rows == ((1, 600, 130, 130, 0),)
     assert part.notes == ("span = compute + idle",)
     several = dict(KERNELS) | {"device": [0, 1, 0, 0, 0]}
-    part = summary(taken=capture(kernels=several))["Steps on the device"]
+    part = summary(recorded=capture(kernels=several))["Steps on the device"]
     assert [row[:2] for row in part.rows] == [(1, 0), (2, 0), (1, 1)]
 
 
 def test_operators_kernels_and_stages_are_those_of_the_analyses() -> None:
-    shown = summary(taken=capture(kernels=KERNELS, operators=OPERATORS, stages=("forward",)))
+    shown = summary(recorded=capture(kernels=KERNELS, operators=OPERATORS, stages=("forward",)))
     shapes = [[2, 3], [3, 4]]
     assert shown["Operators by self time, all recorded steps"].rows == (
         ("aten::mm", shapes, 2, 75, 0.75),
@@ -143,7 +143,7 @@ def test_operators_kernels_and_stages_are_those_of_the_analyses() -> None:
 
 def test_time_on_the_device_and_flops_are_shown_where_they_were_recorded() -> None:
     more = dict(OPERATORS) | {"device_ns": [7, None, None], "flops": [None, None, 96]}
-    part = summary(taken=capture(operators=more))["Operators by self time, all recorded steps"]
+    part = summary(recorded=capture(operators=more))["Operators by self time, all recorded steps"]
     assert [column.name for column in part.columns][-2:] == ["device", "flops"]
     assert [row[-2:] for row in part.rows] == [(7, None), (None, 96)]
 
@@ -154,14 +154,14 @@ def test_the_first_rows_are_shown_and_the_others_counted() -> None:
         "name": [f"op{number}" for number in range(12)],
         "self_ns": list(range(12, 0, -1)),
     }
-    part = summary(taken=capture(operators=many))["Operators by self time, all recorded steps"]
+    part = summary(recorded=capture(operators=many))["Operators by self time, all recorded steps"]
     assert [row[0] for row in part.rows] == [f"op{number}" for number in range(10)]
     assert part.notes == ("2 more in analyses/",)
 
 
 def test_memory_is_in_bytes() -> None:
     memory: Columns = {"device": ["cpu"], "total_allocated": [3072], "operator": [0]}
-    part = summary(taken=capture(memory=memory, operators=OPERATORS))["Memory peaks"]
+    part = summary(recorded=capture(memory=memory, operators=OPERATORS))["Memory peaks"]
     assert part.columns[1] == Column("in use", "bytes")
     assert part.rows == (("cpu", 3072, "aten::mm"),)
 
@@ -173,7 +173,7 @@ def test_calls_and_files_of_the_profiler() -> None:
         {"call": "aclprofStart", "result": 0},
     )
     raw = ("x_ascend_pt/ASCEND_PROFILER_OUTPUT/op_statistic.csv",)
-    shown = summary(taken=replace(capture(raw=raw), calls=calls))
+    shown = summary(recorded=replace(capture(raw=raw), calls=calls))
     assert shown["ACL profiling calls, as on an NPU"].rows == (
         ("aclprofInit", 1, "into b"),
         ("aclprofStart", 2, ""),
@@ -290,8 +290,10 @@ def test_headline(changes: dict[str, Any], notes: list[str]) -> None:
 def test_every_figure_of_an_emulated_run_says_so_and_nothing_else_does() -> None:
     record = replace(RECORD, emulated=True, delivery=(DELIVERED,))
     memory: Columns = {"device": ["npu:0"], "total_allocated": [1]}
-    taken = capture(kernels=KERNELS, operators=OPERATORS, memory=memory, stages=("forward",))
-    marked = [title for title in summary(record, taken) if title.endswith("(emulated: invented)")]
+    recorded = capture(kernels=KERNELS, operators=OPERATORS, memory=memory, stages=("forward",))
+    marked = [
+        title for title in summary(record, recorded) if title.endswith("(emulated: invented)")
+    ]
     assert len(marked) == len(FIGURES) - 1  # all but the step times, which the record has none of
     assert set(FIGURES) < set(SECTIONS)
 
@@ -306,8 +308,8 @@ def test_files_end_in_the_next_command() -> None:
 
 def test_a_value_of_every_column_is_of_its_unit() -> None:
     numbers = {"identifier", "count", "number", "ns", "bytes", "flops", "share", "ratio"}
-    taken = capture(kernels=KERNELS, operators=OPERATORS, stages=("forward",))
-    for part in summary(replace(RECORD, delivery=(DELIVERED,)), taken).values():
+    recorded = capture(kernels=KERNELS, operators=OPERATORS, stages=("forward",))
+    for part in summary(replace(RECORD, delivery=(DELIVERED,)), recorded).values():
         for row in part.rows:
             for column, value in zip(part.columns, row, strict=True):
                 kind = (int, float) if column.unit in numbers else (str, list)

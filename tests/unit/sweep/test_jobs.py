@@ -254,7 +254,7 @@ def test_a_job_that_left_nothing_is_named_and_has_failed(tmp_path: Path) -> None
         "seed=2: the harness ended before this job did",
         "seed=3: it left no result",
     )
-    assert str(section.notes[-1]).endswith("runs 2 jobs")
+    assert "runs 2 jobs, and keeps" in str(section.notes[-1])
 
 
 def test_a_broken_table_of_a_job_costs_its_figure_alone(tmp_path: Path) -> None:
