@@ -52,16 +52,10 @@ def step_breakdown(capture: Capture) -> pl.DataFrame:
         union(kernels.filter(chosen), _STEP).select(*_STEP, pl.col("union_ns").alias(name))
         for chosen, name in ((~communicates, "compute_ns"), (communicates, "moving_ns"))
     )
-    walls = (
-        capture.tables["steps"]
-        .filter(pl.col("step").is_not_null())
-        .unique(["rank", "step"], keep="first")
-        .select("rank", "step", pl.col("duration_ns").alias("wall_ns"))
-    )
     return (
         busy.join(computing, on=_STEP, how="left", nulls_equal=True)
         .join(communicating, on=_STEP, how="left", nulls_equal=True)
-        .join(walls, on=["rank", "step"], how="left", nulls_equal=True)
+        .join(_wall_times(capture), on=["rank", "step"], how="left", nulls_equal=True)
         .with_columns(pl.col("compute_ns", "moving_ns").fill_null(0))
         .with_columns(span_ns=pl.col("end_ns") - pl.col("start_ns"))
         .select(
@@ -76,6 +70,16 @@ def step_breakdown(capture: Capture) -> pl.DataFrame:
             (pl.col("span_ns") - pl.col("union_ns")).alias("idle_ns"),
         )
         .sort(_STEP, nulls_last=True)
+    )
+
+
+def _wall_times(capture: Capture) -> pl.DataFrame:
+    """Return how long each step took on the host: rank, step, wall_ns."""
+    return (
+        capture.tables["steps"]
+        .filter(pl.col("step").is_not_null())
+        .unique(["rank", "step"], keep="first")
+        .select("rank", "step", pl.col("duration_ns").alias("wall_ns"))
     )
 
 
