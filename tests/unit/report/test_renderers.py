@@ -29,7 +29,7 @@ VALUES: Final[dict[Unit, tuple[Value, str]]] = {
 """A value of each unit, and its text."""
 ALL = Section(
     title="All [units]",
-    columns=tuple(Column(f"<{unit}>", unit) for unit in VALUES),
+    columns=tuple(Column(f"[{unit}]", unit) for unit in VALUES),
     rows=(tuple(value for value, _ in VALUES.values()), (None,) * len(VALUES)),
     notes=("a [note]",),
 )
@@ -46,7 +46,7 @@ def test_one_of_each_unit_on_a_terminal() -> None:
     assert set(VALUES) == set(get_args(Unit))
     _, title, header, _, row, empty, note = shown(ALL, width=200)
     assert title == "All [units]"
-    assert header.split() == [f"<{unit}>" for unit in VALUES]
+    assert header.split() == [f"[{unit}]" for unit in VALUES]
     assert row.split() == " ".join(text for _, text in VALUES.values()).split()
     assert empty.split() == ["–"] * len(VALUES)
     assert note == "  a [note]"
@@ -62,7 +62,7 @@ def test_one_of_each_unit_on_a_terminal() -> None:
 def test_one_of_each_unit_as_markdown() -> None:
     title, _, header, rule, row, empty, _, note = markdown([ALL]).splitlines()
     assert title == "# All [units]"
-    assert header == f"| {' | '.join(f'<{unit}>' for unit in VALUES)} |"
+    assert header == f"| {' | '.join(f'[{unit}]' for unit in VALUES)} |"
     assert rule.count("---:") == 8
     texts = " | ".join(text for _, text in VALUES.values())
     assert row == f"| {texts} |".replace("a|b", "a\\|b")
