@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from harness import __version__, tables
 from harness.analyses.operators import linked
+from harness.analyses.registry import run_analyses
 from harness.analyses.steps import step_times
-from harness.analyses.views import views
 from harness.capture import external
 from harness.capture.capture import Capture
 from harness.capture.capture_record import CaptureRecord
@@ -241,10 +241,11 @@ def _concluded(
         consistent = () if nothing else consistency(capture)
         if not nothing and capture.analysis is not None:
             delivery += completeness(capture, consistent)
-        analysed = views(capture)
-        tables.keep(analysed.analyses, run_folder.analyses)
+        analyses = run_analyses(capture)
+        filled = {name: table for name, table in analyses.items() if not table.is_empty()}
+        tables.keep(filled, run_folder.analyses)
         record = _ended(record, capture, delivery + more, consistent)
-        parts = sections(record, analysed, str(shown(folder)))
+        parts = sections(record, analyses, str(shown(folder)))
         run_folder.summary.write_text(markdown(parts), encoding="utf-8")
         shutil.rmtree(run_folder.cycles, ignore_errors=True)
     except KeyboardInterrupt:

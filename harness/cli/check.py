@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness.execution.plan import plan, requested
 from harness.execution.protocol import Plan
-from harness.report.section import Section
+from harness.report.section import Column, Section
 from harness.report.terminal import show
 from harness.settings.changes import Changes
 from harness.settings.marks import mark_of
@@ -36,7 +36,7 @@ def _settings(request: Request, planned: Plan) -> Section:
     )
     return Section(
         title=f"{asked['workload.name']} on {request.device.name}: profiler settings",
-        columns=("setting", "requested", "effective"),
+        columns=(Column("setting"), Column("requested"), Column("effective")),
         rows=tuple(rows),
         notes=(f"set before torch loads: {environment}",),
     )
@@ -46,12 +46,12 @@ def _steps(planned: Plan) -> Section:
     loop, recorded = planned.loop, planned.recording.recorded
     return Section(
         title="Steps",
-        columns=("phase", ">steps"),
+        columns=(Column("phase"), Column("steps", "count")),
         rows=(
-            ("warm-up, untimed", str(loop.workload.warmup_steps)),
-            ("baseline, without profiler", str(loop.baseline_steps)),
-            ("under the profiler", str(loop.steps)),
-            ("of these recorded", str(len(recorded))),
+            ("warm-up, untimed", loop.workload.warmup_steps),
+            ("baseline, without profiler", loop.baseline_steps),
+            ("under the profiler", loop.steps),
+            ("of these recorded", len(recorded)),
         ),
         notes=(f"recorded: {', '.join(map(str, recorded))} (counted from 0)",),
     )
@@ -60,7 +60,7 @@ def _steps(planned: Plan) -> Section:
 def _evidence(planned: Plan) -> Section:
     return Section(
         title="Evidence that will be demanded",
-        columns=("setting", "asked", "delivered if"),
+        columns=(Column("setting"), Column("requested"), Column("delivered if")),
         rows=tuple(
             (item.setting, item.requested, item.description)
             for item in planned.recording.expectations

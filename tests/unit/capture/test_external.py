@@ -105,7 +105,7 @@ def test_a_capture_without_a_record_was_asked_for_nothing_that_is_known(tmp_path
     assert (record.exit_code, record.verdict) == (0, "delivered")
     assert statuses(record) == {"read": "not_checkable"}
     text = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
-    assert "nothing is known of what was asked for" in text
+    assert "the capture does not record which settings were requested" in text
 
 
 def test_ranks_of_one_profile_are_one_run(tmp_path: Path) -> None:
