@@ -16,7 +16,6 @@ from hydra.version import VersionBase
 from omegaconf import OmegaConf
 
 from harness.compose.composition import Composition, compose_jobs
-from harness.compose.overrides import quoted
 from tests.conftest import ROOT
 
 PROGRAM = """
@@ -140,23 +139,21 @@ def test_composing_again_gives_the_same() -> None:
 
 
 def test_threads_compose_at_the_same_time(tmp_path: Path) -> None:
-    commands = []
-    for number in range(8):
-        folder = tmp_path / str(number)
-        (folder / "workload").mkdir(parents=True)
+    numbers = range(8)
+    for number in numbers:
+        folder = tmp_path / str(number) / "workload"
+        folder.mkdir(parents=True)
         text = f"defaults: [mlp, _self_]\nbatch: {number + 1}\n"
-        (folder / "workload" / "mine.yaml").write_text(text, encoding="utf-8")
-        own = f"hydra.run.dir={quoted(str(folder))}"
-        commands.append((["workload=mine", f"seed={number}", own], str(folder)))
+        (folder / "mine.yaml").write_text(text, encoding="utf-8")
 
-    def composed(words: list[str], folder: str) -> Composition:
-        return compose_jobs(words, config_dir=folder)
+    def composed(number: int) -> Composition:
+        words = ["workload=mine", f"seed={number}", "name=at${now:%Y}"]
+        return compose_jobs(words, config_dir=str(tmp_path / str(number)))
 
     with ThreadPoolExecutor(8) as pool:
-        compositions = list(pool.map(composed, *zip(*commands, strict=True)))
-    for number, composition in enumerate(compositions):
+        compositions = list(pool.map(composed, numbers))
+    for number, composition in zip(numbers, compositions, strict=True):
         (job,) = composition.jobs
+        assert [*composition.problems, *job.problems] == []
         assert job.request is not None
         assert (job.request.seed, getattr(job.request.workload, "batch", 0)) == (number, number + 1)
-        assert composition.folder == str(tmp_path / str(number))
-    assert compositions == [composed(*command) for command in commands]
