@@ -1,38 +1,35 @@
-"""Launch: what the settings ask for is run by Hydra, job by job. Imports no torch."""
+"""What the settings ask for is run by Hydra, job by job. Imports no torch."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import sys
-import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
+from hydra import version
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.capture.run_folder import held, link_latest, make
-from harness.capture.run_record import RunRecord
 from harness.cli.arguments import Command, all_problems, composed, refuse
 from harness.cli.console import ERR, OUT
-from harness.cli.progress import ConsoleProgress, headline
-from harness.compose.composition import CONF, Composition, choices, identity, request_of
+from harness.cli.hydra_job import job
+from harness.compose.composition import CONF, Composition, choices, identity, slug
+from harness.compose.hydra_loader import JOB_NAME, VERSION_BASE, loader
 from harness.compose.overrides import quoted
 from harness.doctor.preflight import check_machine
 from harness.errors import ExitCode, Problem, RefusedError, worst
 from harness.merge.pipeline import merge_runs
 from harness.paths import RunFolder
-from harness.pipeline import Finished, run_job
 from harness.report.sweep import keep_summary, sections
 from harness.report.terminal import show
-from harness.report.units import duration
-from harness.settings.request import Request
-from harness.sweep import jobs
+from harness.sweep import interrupts, jobs
 
 
 def carry_out(command: Command) -> ExitCode:
@@ -41,7 +38,7 @@ def carry_out(command: Command) -> ExitCode:
     if flags.help:
         return _help(flags)
     if flags.hydra_help or flags.shell_completion:
-        return _hydra(command, command.overrides)
+        return _show(command)
     composition = composed(command)
     if flags.cfg or flags.info:
         refuse(
@@ -50,7 +47,7 @@ def carry_out(command: Command) -> ExitCode:
                 *(item for job in composition.jobs for item in job.problems if item.given != "???"),
             ]
         )
-        return _hydra(command, command.overrides)
+        return _show(command)
     refuse(all_problems(composition))
     return _sweep(command, composition) if composition.multirun else _single(command, composition)
 
@@ -73,16 +70,20 @@ def _help(flags: Namespace) -> ExitCode:
 
 
 def _single(command: Command, composition: Composition) -> ExitCode:
-    (job,) = composition.jobs
-    assert job.request is not None
-    check_machine(job.request, ERR.print)
+    request = composition.jobs[0].request
+    assert request is not None
+    check_machine(request, ERR.print)
     refuse(_occupied(composition.folder))
     make(Path(composition.folder), "hydra.run.dir")
-    _done.clear()
-    # Else it would be that of another moment.
-    _hydra(command, [*command.overrides, f"hydra.run.dir={quoted(composition.folder)}"])
-    (record,) = _done
-    return ExitCode(record.exit_code if record.exit_code is not None else ExitCode.FAILED)
+    overrides = [
+        *command.overrides,
+        # Else it would be that of another moment.
+        f"hydra.run.dir={quoted(composition.folder)}",
+        "hydra.mode=RUN",
+    ]
+    with _refusals():
+        code = _hydra(command).run(_config_name(command), job, overrides).return_value
+    return ExitCode(code if code is not None else ExitCode.FAILED)
 
 
 def _occupied(folder: str) -> list[Problem]:
@@ -103,36 +104,58 @@ def _sweep(command: Command, composition: Composition) -> ExitCode:
     folder = jobs.sweep_folder(composition, identity(composition))
     make(folder, "hydra.sweep.dir")
     with held(folder, ERR.print):
-        return _held_sweep(command, composition, folder)
+        kept = jobs.kept(folder, composition, ERR.print)
+        interrupts.clear(folder)
+        jobs.begin(folder, composition, kept)
+        link_latest(folder)
+        try:
+            _launch(command, composition, folder)
+        except KeyboardInterrupt:
+            interrupts.mark(folder)
+        finally:
+            # Whatever goes wrong in one job, what became of the others is shown.
+            results = jobs.end(folder, composition)
+            parts = sections(composition.swept, results, kept, folder)
+            keep_summary(parts, folder)
+            show(parts, OUT)
+        if interrupts.marked(folder):
+            return ExitCode.INTERRUPTED
+        codes = [jobs.exit_code(results)]
+        if jobs.varies_counters(composition):
+            codes.append(_merged(folder, composition))
+        return worst(codes)
 
 
-def _held_sweep(command: Command, composition: Composition, folder: Path) -> ExitCode:
-    """Run a sweep in a folder that is its own."""
+def _launch(command: Command, composition: Composition, folder: Path) -> None:
+    """Let Hydra's launcher run the jobs, here or in processes of its own."""
     fixed = jobs.fixed_keys(composition)
     overrides = [
         *command.overrides,
-        f"hydra.sweep.dir={quoted(str(folder))}",
+        # A launcher's process may have another current folder.
+        f"hydra.sweep.dir={quoted(str(folder.absolute()))}",
+        "hydra.sweep.subdir='${harness.slug:${hydra.job.override_dirname}}'",
         f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(repr, fixed))}]",
+        "hydra.mode=MULTIRUN",
     ]
-    running = _sweeps[:] = [_Sweep(composition, jobs.kept(folder, composition, ERR.print))]
-    jobs.begin(folder, composition, running[0].kept)
-    link_latest(folder)
+    hydra = _hydra(command)
+    if composition.in_this_process:
+        with _refusals():
+            hydra.multirun(_config_name(command), job, overrides)
+        return
+    ERR.print("jobs that run at the same time slow each other down: do not compare their times")
     try:
-        _hydra(command, overrides)
-    except KeyboardInterrupt:
-        running[0].interrupted = True
-    finally:
-        # Whatever went wrong in one job, the others are told of.
-        found = jobs.end(folder, composition)
-        parts = sections(composition.swept, found, running[0].kept, folder)
-        keep_summary(parts, folder)
-        show(parts, OUT)
-    if running[0].interrupted:
-        return ExitCode.INTERRUPTED
-    codes = [jobs.exit_code(found)]
-    if jobs.varies_counters(composition):
-        codes.append(_merged(folder, composition))
-    return worst(codes)
+        with interrupts.first_marks(folder, ERR.print), _refusals():
+            hydra.multirun(_config_name(command), job, overrides)
+    except RuntimeError as error:
+        # A launcher's own error, as of a worker that was killed: jobs raise none.
+        why = " ".join(str(error).split())
+        ERR.print(
+            f"{composition.launcher}: {type(error).__name__}: {why}",
+            style="bold red",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _merged(folder: Path, composition: Composition) -> ExitCode:
@@ -150,83 +173,49 @@ def _merged(folder: Path, composition: Composition) -> ExitCode:
     return done.exit_code
 
 
-class _Sweep:
-    """What the jobs of the sweep in this process share."""
-
-    def __init__(self, composition: Composition, kept: list[bool]) -> None:
-        self.composition = composition
-        self.kept = kept
-        self.started = time.monotonic()
-        self.interrupted = False
-
-    def headline(self, number: int) -> None:
-        """Say which job begins, how long the sweep has taken, and what is kept."""
-        known = sum(self.kept)
-        passed = duration((time.monotonic() - self.started) * 1e9)
-        notes = [*([f"{passed} so far"] if number else []), *([f"{known} kept"] if known else [])]
-        text = jobs.varied_text(self.composition, self.composition.jobs[number])
-        headline(ERR, number, len(self.kept), text, ", ".join(notes))
-
-
-_sweeps: list[_Sweep] = []
-"""The one that is running, if any."""
-_done: list[RunRecord] = []
+def _show(command: Command) -> ExitCode:
+    """Show what Hydra's own flags ask for."""
+    flags, name, overrides = command.flags, _config_name(command), list(command.overrides)
+    hydra = _hydra(command)
+    with _refusals():
+        if flags.hydra_help:
+            flags.overrides = overrides
+            hydra.hydra_help(name, get_args_parser(), flags)
+        elif flags.shell_completion:
+            _complete(hydra, name, overrides)
+        elif flags.cfg:
+            hydra.show_cfg(name, overrides, flags.cfg, flags.package, resolve=flags.resolve)
+        else:
+            hydra.show_info(flags.info, name, overrides)
+    return ExitCode.OK
 
 
-def job(config: DictConfig) -> None:
-    """Run one job that Hydra composed. Never raises, never exits: the record has the code."""
-    run = HydraConfig.get()
-    folder = Path(run.runtime.output_dir)
-    overrides = tuple(str(text) for text in run.overrides.task)
-    chosen = OmegaConf.to_container(run.runtime.choices)
-    assert isinstance(chosen, dict)
-    request, found = request_of(config, {str(group): chosen[group] for group in chosen})
-    if request is None:
-        raise RefusedError(found)
-    if str(run.mode) == "RunMode.MULTIRUN":
-        _one_of_many(_sweeps[0], int(run.job.num), request, folder, overrides)
-        return
-    link_latest(folder)
-    done = _run(request, folder, overrides)
-    _done.append(done.record)
-    show(done.summary, OUT)
-
-
-def _one_of_many(
-    sweep: _Sweep, number: int, request: Request, folder: Path, overrides: tuple[str, ...]
-) -> None:
-    """Run a job of a sweep, unless it is kept; its summary stays in its folder."""
-    sweep.headline(number)
-    if sweep.interrupted:
-        ERR.print("not run: the sweep was interrupted")
-    elif sweep.kept[number]:
-        ERR.print("kept from before; sweep.resume=false runs it again")
-    else:
-        record = _run(request, folder, overrides).record
-        sweep.interrupted |= record.status == "interrupted"
-        text = f"{record.verdict.replace('_', ' ')}, exit code {record.exit_code}"
-        where = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-        ERR.print(
-            f"{text}: {RunFolder(where).summary}", markup=False, highlight=False, soft_wrap=True
-        )
-
-
-def _run(request: Request, folder: Path, overrides: tuple[str, ...]) -> Finished:
-    with ConsoleProgress(ERR) as screen:
-        done = run_job(request, folder, overrides=overrides, listener=screen)
-    if done.traceback:
-        OUT.print(f"\n{done.traceback.rstrip()}", highlight=False, markup=False)
-    return done
-
-
-def _hydra(command: Command, overrides: Sequence[str]) -> ExitCode:
-    """Hand over to Hydra: its flags, composition, output folders, launchers."""
-    # Without it Hydra prints a traceback of its own choice and exits with 1.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = ["harness", *command.options, *overrides]
-    run = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
+def _complete(hydra: Hydra, config_name: str, overrides: list[str]) -> None:
+    """Print what a shell needs to complete the command, whose name Hydra takes from sys.argv."""
+    before, sys.argv = sys.argv, [JOB_NAME]
     try:
-        run()
+        hydra.shell_completion(config_name, overrides)
+    finally:
+        sys.argv = before
+
+
+def _config_name(command: Command) -> str:
+    return command.flags.config_name or "config"
+
+
+def _hydra(command: Command) -> Hydra:
+    """Return Hydra itself; its ``main`` would need ``sys.argv`` and an environment variable."""
+    version.setbase(VERSION_BASE)
+    hydra = Hydra(JOB_NAME, loader(command.flags.config_dir))
+    OmegaConf.register_new_resolver("harness.slug", slug, replace=True)
+    return hydra
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn Hydra's errors into refusals."""
+    try:
+        yield
     except (HydraException, OmegaConfBaseException) as error:
         raise RefusedError(
             [
@@ -238,4 +227,3 @@ def _hydra(command: Command, overrides: Sequence[str]) -> ExitCode:
                 )
             ]
         ) from error
-    return ExitCode.OK
