@@ -28,6 +28,7 @@ from harness.devices import DEVICES
 from harness.devices.base import CycleWriter, OpenDevice, Profiler
 from harness.errors import RecorderError
 from harness.execution.protocol import RecordingPlan, StepTime
+from harness.paths import RunFolder
 from harness.settings.request import Schedule
 from harness.settings.schedule import phase_of
 from harness.tables.event_counts import EventCounts
@@ -158,8 +159,9 @@ class Recorder:
             _refuse_other_profilers()
             closing.enter_context(_globals_restored(self._plan.device))
             device = self._device.open(self._plan.index)
-            (self._folder / "raw").mkdir(parents=True, exist_ok=True)
-            times = closing.enter_context((self._folder / "steps.jsonl").open("wb", buffering=0))
+            run = RunFolder(self._folder)
+            run.raw.mkdir(parents=True, exist_ok=True)
+            times = closing.enter_context(run.steps.open("wb", buffering=0))
             writer = CycleWriter(
                 folder=self._folder,
                 torch_device=device.torch_device,

@@ -110,7 +110,7 @@ def test_two_marks_on_one_field_are_a_mistake_of_ours() -> None:
         _fields(Twice)
 
 
-def values(type_: inspect.Type) -> st.SearchStrategy[Any]:
+def values(type_: inspect.Type) -> st.SearchStrategy[Any]:  # noqa: C901, PLR0912 - a case a type
     """Return a strategy for what a setting of this type may be."""
     match type_:
         case inspect.BoolType():

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from harness.capture.run_record import Delivery, RunRecord, Timing, request_hash
 from harness.capture.sweep_record import SweepRecord
-from harness.cli.arguments import all_problems
+from harness.cli.prepare import all_problems
 from harness.compose.composition import CONF, Composition, Job, compose_jobs, identity
 from harness.devices.torch_profiler import PERF_EVENTS
 from harness.errors import ExitCode, Problem
