@@ -2,7 +2,8 @@
 
 HarnessError
 ├── RefusedError    the request was refused before anything ran (exit 2)
-└── MachineError    this machine cannot do what was requested (exit 4)
+├── MachineError    this machine cannot do what was requested (exit 4)
+└── RecorderError   a recorder is used where or as it cannot record (exit 1)
 
 A workload that fails is not an error of the harness: the run folder records how it ended.
 """
@@ -90,6 +91,12 @@ class MachineError(HarnessError):
     """This machine lacks something; the message says what, and how to get it."""
 
     exit_code = ExitCode.UNAVAILABLE
+
+
+class RecorderError(HarnessError):
+    """Another profiler or recorder records in this process, or the calls are in a wrong order."""
+
+    exit_code = ExitCode.FAILED
 
 
 def refuse(problems: Sequence[Problem]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from harness.cli.flags import FLAGS, Words, split
+from harness.cli.flags import Words, split
 from harness.errors import ExitCode, Problem, refuse
 
 
@@ -40,17 +40,6 @@ class Command(Struct, frozen=True):
     def config_name(self) -> str:
         """The primary configuration file."""
         return self.flags.get("--config-name", "config")
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """The flags that Hydra reads, as words."""
-        names = {flag.name: flag for flag in FLAGS if flag.to_hydra}
-        return tuple(
-            word
-            for name, value in self.flags.items()
-            if name in names
-            for word in ([name, value] if names[name].value else [name])
-        )
 
 
 class Subcommand(Struct, frozen=True, kw_only=True):

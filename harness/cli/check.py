@@ -12,13 +12,12 @@ from harness.compose.composition import Job
 from harness.errors import ExitCode
 from harness.execution.plan import plan, requested
 from harness.execution.protocol import Plan
-from harness.report.section import Section
+from harness.report.section import Column, Section
 from harness.report.terminal import show
+from harness.settings.changes import Changes
+from harness.settings.marks import mark_of
 from harness.settings.request import Request
 from harness.settings.schema import show as typed
-
-_NOT_THE_PROFILERS = ("profiler.baseline", "profiler.analyse")
-"""Settings below `profiler` that no profiler gets."""
 
 
 def check(command: Command) -> ExitCode:
@@ -31,7 +30,7 @@ def check(command: Command) -> ExitCode:
         if composition.multirun:
             headline(OUT, number, len(composition.jobs), _settings_of(job, job.request))
         planned = plan(job.request, Path("unused"))
-        show([_settings(planned), _steps(planned), _expectations(planned)], OUT)
+        show([_settings(job.request, planned), _steps(planned), _expectations(planned)], OUT)
     return ExitCode.OK
 
 
@@ -39,45 +38,48 @@ def _settings_of(job: Job, request: Request) -> str:
     return " ".join(as_typed(job.overrides, rehearsed=request.rehearsal.emulate))
 
 
-def _settings(planned: Plan) -> Section:
-    request = planned.request
+def _settings(request: Request, planned: Plan) -> Section:
     before = requested(request)
     rows = []
-    for path in sorted(set(before) | set(planned.effective)):
-        if path.startswith("profiler.") and not path.startswith(_NOT_THE_PROFILERS):
+    effective = planned.recording.effective
+    for path in sorted(set(before) | set(effective)):
+        if mark_of(path) is Changes.RECORDED:
             old = typed(before[path]) if path in before else "–"
-            new = typed(planned.effective[path]) if path in planned.effective else "–"
+            new = typed(effective[path]) if path in effective else "–"
             rows.append((path, old, new if new != old else "same"))
-    environment = " ".join(f"{name}={value}" for name, value in planned.environment.items())
+    environment = " ".join(
+        f"{name}={value}" for name, value in planned.recording.environment.items()
+    )
     return Section(
         title=f"{before['workload.name']} on {request.device.name}: profiler settings",
-        columns=("setting", "requested", "effective"),
+        columns=(Column("setting"), Column("requested"), Column("effective")),
         rows=tuple(rows),
         notes=(f"set before torch loads: {environment}",),
     )
 
 
 def _steps(planned: Plan) -> Section:
-    request = planned.request
+    loop, recorded = planned.loop, planned.recording.recorded
     return Section(
         title="Steps",
-        columns=("phase", ">steps"),
+        columns=(Column("phase"), Column("steps", "count")),
         rows=(
-            ("warm-up, untimed", str(request.workload.warmup_steps)),
-            ("baseline, without profiler", str(request.profiler.baseline.steps)),
-            ("under the profiler", str(planned.steps)),
-            ("of these recorded", str(len(planned.recorded))),
+            ("warm-up, untimed", loop.workload.warmup_steps),
+            ("baseline, without profiler", loop.baseline_steps),
+            ("under the profiler", loop.steps),
+            ("of these recorded", len(recorded)),
         ),
-        notes=(f"recorded: {', '.join(map(str, planned.recorded))} (counted from 0)",),
+        notes=(f"recorded: {', '.join(map(str, recorded))} (counted from 0)",),
     )
 
 
 def _expectations(planned: Plan) -> Section:
     return Section(
         title="What must arrive",
-        columns=("setting", "requested", "delivered if"),
+        columns=(Column("setting"), Column("requested"), Column("delivered if")),
         rows=tuple(
-            (item.setting, item.requested, item.description) for item in planned.expectations
+            (item.setting, item.requested, item.description)
+            for item in planned.recording.expectations
         ),
         notes=("if anything of it does not arrive, the run ends with exit code 3",),
     )

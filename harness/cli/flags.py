@@ -22,8 +22,6 @@ class Flag(Struct, frozen=True, kw_only=True):
     """The values that are allowed; empty: any."""
     bare: str = ""
     """The value that a flag without its value has; empty: it must be given."""
-    to_hydra: bool = False
-    """Whether Hydra reads it, too."""
     help: str
 
 
@@ -31,7 +29,6 @@ FLAGS = (
     Flag(
         name="--multirun",
         short="-m",
-        to_hydra=True,
         help="run a sweep, every combination of a=1,2 b=3,4; +sweep=NAME needs no -m",
     ),
     Flag(
@@ -45,14 +42,12 @@ FLAGS = (
         name="--config-dir",
         short="-cd",
         value="DIR",
-        to_hydra=True,
         help="add a folder with your own profiles, workloads and sweeps",
     ),
     Flag(
         name="--config-name",
         short="-cn",
         value="NAME",
-        to_hydra=True,
         help="start from another primary configuration file",
     ),
     Flag(
@@ -60,20 +55,17 @@ FLAGS = (
         short="-c",
         value="WHAT",
         choices=("job", "hydra", "all"),
-        to_hydra=True,
         help="print the composed configuration and run nothing; WHAT is job, hydra or all",
     ),
     Flag(
         name="--resolve",
         short="",
-        to_hydra=True,
         help="with --cfg: replace references by their values",
     ),
     Flag(
         name="--package",
         short="-p",
         value="PACKAGE",
-        to_hydra=True,
         help="with --cfg: print this part only, as in -p profiler",
     ),
     Flag(
@@ -82,17 +74,15 @@ FLAGS = (
         value="WHAT",
         choices=("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
         bare="all",
-        to_hydra=True,
         help="print where the configuration comes from; WHAT is defaults, defaults-tree, config,"
         " searchpath, plugins or all",
     ),
     Flag(
         name="--shell-completion",
         short="-sc",
-        to_hydra=True,
         help="with install=bash: complete settings of the command `harness` in your shell",
     ),
-    Flag(name="--hydra-help", short="", to_hydra=True, help="print the help of Hydra"),
+    Flag(name="--hydra-help", short="", help="print the help of Hydra"),
     Flag(name="--version", short="", help="print the version"),
     Flag(name="--help", short="-h", help="print this page"),
 )

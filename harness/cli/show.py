@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -24,9 +23,10 @@ def show(command: Command) -> ExitCode:
             sys.stdout.write(OmegaConf.to_yaml(OmegaConf.create(composition.unswept)))
             return ExitCode.OK
 
-    from harness.cli.hydra_main import run_hydra
+    from harness.cli.hydra_main import show_with_hydra
 
-    return run_hydra(command, command.overrides, _no_job)
+    show_with_hydra(command)
+    return ExitCode.OK
 
 
 def _is_plain(command: Command, composition: Composition) -> bool:
@@ -36,7 +36,3 @@ def _is_plain(command: Command, composition: Composition) -> bool:
         and not {"--package", "--resolve"} & set(command.flags)
         and not composition.multirun
     )
-
-
-def _no_job(_config: Any) -> None:
-    """Be what Hydra would run; it runs nothing where it shows something."""

@@ -13,15 +13,15 @@ from harness.doctor.diagnoses import cuda, host, npu
 from harness.doctor.diagnoses.base import Answer
 from harness.doctor.machine import Machine, Probe
 from harness.errors import ExitCode, Problem, refuse
-from harness.report.section import Section
+from harness.report.section import Column, Command, Note, Section, Status
 from harness.report.terminal import show
 from harness.settings.nearest import nearest
 
-ALL = ("cpu", "cuda", "npu")
+ALL = tuple(TARGETS)
 DEFAULT = "cpu"
 """The device that decides the exit code when none is named: the default of a run."""
 
-_MARKS = {True: "✓", False: "✗", None: "–"}
+_STATUSES: dict[bool | None, Status] = {True: "good", False: "bad", None: "remark"}
 
 
 class DoctorCheck(Struct, frozen=True):
@@ -154,22 +154,23 @@ def _device(overrides: Sequence[str]) -> str | None:
 
 
 def _section(diagnosis: Diagnosis) -> Section:
-    notes = [
+    notes: list[Note] = [
         f"{device}: " + (f"obstacles: {', '.join(names)}" if names else "no obstacle")
         for device, names in diagnosis.lacks.items()
     ]
-    if diagnosis.lacks.get("npu"):
-        notes.append("python -m harness rehearse runs an NPU profile without an NPU")
+    if any(lacks and TARGETS[device].can_be_rehearsed for device, lacks in diagnosis.lacks.items()):
+        line = "python -m harness rehearse"
+        notes.append(Command(purpose="run an NPU profile without an NPU", line=line))
     if diagnosis.device is None:
         notes.append(
             f"exit code {diagnosis.exit_code}, for the {DEFAULT}; device=NAME checks another one"
         )
     return Section(
         title=f"This machine, for {diagnosis.device or 'any device'}",
-        columns=("", "part", "needed by", "found"),
+        columns=(Column("", "status"), Column("part"), Column("needed by"), Column("found")),
         rows=tuple(
             (
-                _MARKS[finding.good],
+                _STATUSES[finding.good],
                 finding.name,
                 "all" if finding.devices == ALL else " ".join(finding.devices),
                 finding.says + (f"\nto do: {finding.do}" if finding.do else ""),

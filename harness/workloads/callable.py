@@ -1,4 +1,4 @@
-"""The user's own step: whatever a factory function returns."""
+"""The user's own step, as returned by a factory function."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TARGET: Final = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
 class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Run the step that ``factory(device=…, dtype=…, seed=…, **kwargs)`` returns.
 
-    A factory that also takes ``stage`` is given it, and may write ``with stage("forward"): …``.
+    A factory that also takes ``stage`` receives it, and may write ``with stage("forward"): …``.
     """
 
     target: str
@@ -46,7 +46,7 @@ class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unkno
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """None that are known before the factory has run."""
+        """None: the stages are unknown before the factory has run."""
         return ()
 
     def problems(self) -> Iterator[Problem]:
@@ -110,7 +110,7 @@ class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unkno
             ) from exc
 
     def _factory(self) -> object:
-        """Import the module and look the name up in it."""
+        """Import the module and look up the name in it."""
         name, _, attribute = self.target.partition(":")
         here = str(Path.cwd())
         # `python -m` puts the working directory there; a console script does not.
@@ -119,7 +119,7 @@ class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unkno
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as exc:
-            # A module that the user's module misses is another error, and stays as it is.
+            # A failed import inside the user's module is another error, and is not changed.
             if exc.name is None or not f"{name}.".startswith(f"{exc.name}."):
                 raise
             raise ModuleNotFoundError(

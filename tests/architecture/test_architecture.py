@@ -7,10 +7,13 @@ import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
+from typing import get_args
 
 import pytest
 
+from harness.devices import TARGETS
 from harness.settings import expectations
+from harness.settings.request import AnyExperimental, DeviceName
 from harness.verification import checks
 from tests.conftest import ROOT
 
@@ -36,10 +39,16 @@ PACKAGES = (
     "readers",
     "workloads",
     "tables",
+    "paths",
     "errors",
 )
 """The packages of harness/, the highest first: each imports only those below it."""
-LOADS_TORCH = {"execution.session", "devices.torch_cycles", "devices.torch_events"}
+LOADS_TORCH = {
+    "execution.session",
+    "execution.recorder",
+    "devices.torch_cycles",
+    "devices.torch_events",
+}
 """Imported in the child process only."""
 
 
@@ -126,6 +135,45 @@ def test_torch_npu_is_imported_by_no_module_but_its_device_file() -> None:
             assert not any(word.split(".")[0] == "torch_npu" for word in imports(tree)), name
 
 
+NAME_DEVICES = {"devices", "emulator", "settings.request"}
+"""Packages and modules where something holds for one device, by its name."""
+
+
+def compared_words(tree: ast.AST) -> set[str]:
+    """Return the texts that values are compared with, or looked up by."""
+    words: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Compare(left=left, comparators=others):
+                parts = [left, *others]
+            case ast.Subscript(slice=key):
+                parts = [key]
+            case ast.Call(func=ast.Attribute(attr="get"), args=[key, *_]):
+                parts = [key]
+            case ast.MatchValue(value=value):
+                parts = [value]
+            case _:
+                continue
+        nodes = [inner for part in parts for inner in ast.walk(part)]
+        words |= {str(inner.value) for inner in nodes if isinstance(inner, ast.Constant)}
+    return words
+
+
+def test_what_differs_by_device_is_a_member_of_the_device() -> None:
+    names = {*get_args(DeviceName)}
+    for module, tree in modules().items():
+        if not {module, module.split(".")[0]} & NAME_DEVICES:
+            words = compared_words(tree) & names
+            assert not words, f"{module} compares something with {', '.join(sorted(words))}"
+
+
+def test_the_devices_are_those_that_a_request_can_name() -> None:
+    assert tuple(TARGETS) == get_args(DeviceName)
+    for name, target in TARGETS.items():
+        assert target.experimental.__struct_config__.tag == name
+    assert {target.experimental for target in TARGETS.values()} == {*get_args(AnyExperimental)}
+
+
 def test_every_package_is_on_the_architectures_page_and_nothing_else() -> None:
     text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
     start = text.index("## Packages")
@@ -174,7 +222,7 @@ def test_every_setting_has_a_docstring_that_names_its_reader() -> None:
 
 
 def test_every_demand_has_a_check_and_every_check_a_demand() -> None:
-    checked = {*checks.PORTABLE, *(name for each in checks.BY_DEVICE.values() for name in each)}
+    checked = {*checks.PORTABLE, *(name for each in checks.BY_PROFILER.values() for name in each)}
     assert checked == {demand.setting for demand in expectations.EXPECTATIONS}
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import example, given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from harness.compose.composition import Composition, compose_jobs
-from harness.compose.overrides import opened
+from harness.compose.overrides import opened, quoted
 from harness.errors import Problem
 
 WORDS = {
-    "group": "this is a group of settings; one of its files is chosen with a slash",
+    "group": "this is a group of settings; choose one of its files with a slash",
     "removed": "settings cannot be removed; the run needs each of them",
     "several": "several values make a sweep, and a sweep needs -m",
     "missing": "this setting has no default and must be given",
@@ -175,7 +179,27 @@ HOLES = [
         "hydra.searchpath=[file://FOLDER]",
     ),
     ("hydra.nokey=1", "configuration", "", "Hydra cannot compose it: Could not override", "look"),
-    ("hydra/launcher=nosuch", "hydra/launcher", "nosuch", "there is no such", "use one of basic"),
+    (
+        "hydra/launcher=nosuch",
+        "hydra/launcher",
+        "nosuch",
+        "there is no such launcher; installed are basic",
+        "hydra/launcher=basic",
+    ),
+    (
+        "hydra/launcher=basi",
+        "hydra/launcher",
+        "basi",
+        "there is no such launcher; did you mean basic? Installed are basic",
+        "hydra/launcher=basic",
+    ),
+    (
+        "hydra/launcher=rq",
+        "hydra/launcher",
+        "rq",
+        "this launcher is not installed; installed are basic",
+        "pip install hydra-rq-launcher, or hydra/launcher=basic",
+    ),
     (
         "+experiment.seed=1",
         "experiment",
@@ -245,6 +269,9 @@ SWEEPS = [
         "interval(1,2)",
         "seed=1,2,3 or seed=range(1,4)",
     ),
+    (("seed=1,2,1",), "seed", "1,2,1", "seed=1,2"),
+    (("hydra/launcher=basic,joblib",), "hydra/launcher", "basic,joblib", "hydra/launcher= with"),
+    (("hydra.sweep.dir=a,b", "seed=1,2"), "hydra.sweep.dir", "a,b", "hydra.sweep.dir= with"),
     (("profiler=level0,nosuch",), "profiler", "nosuch", "profiler=NAME"),
     (("workload.dtype=float32,float99",), "workload.dtype", "float99", "workload.dtype=float"),
     (("device=cpu,npu", "profiler=default,markers"), "profiler", "markers", "profiler=default"),
@@ -275,3 +302,19 @@ def test_names_below_an_open_group_are_added_for_hydra() -> None:
         "~device.environment.C",
         "seed=1",
     )
+
+
+@given(st.text(st.sampled_from("ab/ \\'\"${}:,=[]%"), min_size=1, max_size=12))
+@example("${name}")
+@example("\\\\${name}")
+@example("a\\'b\\")
+def test_a_quoted_text_is_read_back_as_it_is(text: str) -> None:
+    override = OverridesParser.create().parse_override(f"key={quoted(text)}")
+    assert OmegaConf.create({"key": override.value()}).key == text
+
+
+def test_a_quoted_folder_is_where_the_results_go() -> None:
+    folder = "out/${name}, it's [1]=2"
+    composition = compose_jobs([f"hydra.run.dir={quoted(folder)}"])
+    assert composition.problems == ()
+    assert composition.folder == folder
