@@ -150,7 +150,7 @@ static bool is_zeroed_local(uintptr_t address, uintptr_t stack) {
     return address - stack < near && address % 8 == 0 && !*(const uint64_t *)address;
 }
 
-/* Whether the arguments end here: with two pointers to neighbouring local variables, for the
+/* The place where the arguments end, or -1: at two pointers to neighbouring local variables, for the
  * workspace's size and for the executor that phase 1 makes. */
 static int find_end(const uintptr_t *words, uintptr_t stack) {
     const uintptr_t apart = 512; /* torch_npu's: 8 to 192 bytes */
