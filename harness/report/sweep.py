@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.capture.run_record import RunRecord
-from harness.capture.sweep_record import SWEEP_FILE, SweepJob
+from harness.capture.sweep_record import SweepJob
 from harness.errors import ExitCode
+from harness.paths import SweepFolder
 from harness.report.markdown import markdown
 from harness.report.section import Column, Section
 from harness.sweep.table import Jobs, short_names, sweep_table
@@ -60,7 +61,9 @@ def _notes(swept: Sequence[str], jobs: Sequence[SweepJob], folder: Path) -> tupl
         if job.reason:
             values = (f"{name}={job.values.get(key, '')}" for key, name in names.items())
             notes.append(f"{' '.join(values)}: {job.reason}")
-    notes.append(f"{folder}/: {SWEEP_FILE}, summary.md, tables/, and a folder for each job")
+    sweep = SweepFolder(folder)
+    files = f"{sweep.record.name}, {sweep.summary.name}, {sweep.tables.name}/"
+    notes.append(f"{folder}/: {files}, and a folder for each job")
     if unfinished := sum(job.exit_code != ExitCode.OK for job in jobs):
         count = f"{unfinished} job{'s' if unfinished > 1 else ''}"
         notes.append(f"the same command again runs {count}, and keeps what was delivered")
@@ -77,4 +80,4 @@ def _result(record: RunRecord | None) -> str:
 
 def keep_summary(parts: Sequence[Section], folder: Path) -> None:
     """Write the table of a sweep's jobs into its folder."""
-    (folder / "summary.md").write_text(markdown(parts), encoding="utf-8")
+    SweepFolder(folder).summary.write_text(markdown(parts), encoding="utf-8")
