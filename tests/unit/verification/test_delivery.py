@@ -38,13 +38,13 @@ def operators(**columns: list[object]) -> Columns:
             "partial",
             "3 operators, 0 kernels",
         ),
-        ("schedule", (), operators(), "delivered", "3 of 3 asked steps recorded (100.0%)"),
+        ("schedule", (), operators(), "delivered", "3 of 3 requested steps recorded (100.0%)"),
         (
             "schedule",
             (),
             operators(step=[1, 3, None]),
             "partial",
-            "2 of 3 asked steps recorded (66.7%)",
+            "2 of 3 requested steps recorded (66.7%)",
         ),
         (
             "record_shapes",
