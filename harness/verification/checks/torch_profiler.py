@@ -21,7 +21,7 @@ STOPPED: Final = re.compile(
 
 
 def buffers(capture: Capture) -> CheckResult:
-    """Look for what torch and Kineto log when CUPTI's buffers overflow; a trace does not show it."""
+    """Look for warnings of torch and Kineto that CUPTI's buffers overflowed; no trace shows it."""
     log = capture.folder / LOG
     if not log.exists():
         return CheckResult(

@@ -103,7 +103,7 @@ def test_shapes_are_judged_on_operators_and_kernels_and_bare_types_are_named() -
     found = judged(npu(kernels=bare), "profiler.record_shapes")
     assert found.status == "partial"
     assert found.arrived.endswith("1 of 2 kernels that can carry shapes (50.0%)")
-    assert "without shapes: Custom;" in found.reason
+    assert "no shapes of Custom:" in found.reason
     none = judged(npu(operators=operators(1, shapes=False)), "profiler.record_shapes")
     assert none.status == "partial"
     assert none.arrived.startswith("0 of 1 operators have shapes; 0 of 1 aten:: operators")

@@ -227,4 +227,4 @@ def test_a_setting_that_nothing_can_check_says_why() -> None:
         "profiler.experimental.capture_overload_names=true",
     )
     assert (found.status, found.fails) == ("not_checkable", False)
-    assert found.reason == "torch writes overloads into no trace, and no table has them"
+    assert found.reason == "torch writes overloads to no trace, and no table has them"
