@@ -27,6 +27,7 @@ from harness.devices.base import (
 from harness.devices.npu_rules import CHOICES, npu_problems
 from harness.devices.torch_profiler import AUTOLOAD
 from harness.errors import MachineError, Problem
+from harness.paths import RunFolder
 from harness.settings.npu import NpuExperimental
 from harness.settings.request import DeviceName
 
@@ -117,7 +118,7 @@ class Npu:
         _torch_npu()
         from torch_npu import profiler
 
-        folder = writer.folder / "raw"
+        folder = RunFolder(writer.folder).raw
         handler = profiler.tensorboard_trace_handler(str(folder), analyse_flag=False)
         if handler is None:
             raise MachineError(

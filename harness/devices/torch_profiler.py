@@ -167,14 +167,14 @@ def _operator_problems(request: Request) -> Iterator[Problem]:
 def build_profiler(
     lowered: LoweredProfiler, writer: CycleWriter, activities: dict[str, str]
 ) -> AbstractContextManager[Profiler]:
-    """Build ``torch.profiler.profile``; `activities` maps our names to ProfilerActivity's."""
+    """Build torch's profiler; `activities` maps our names to ProfilerActivity's."""
     from msgspec.structs import asdict
     from torch._C._profiler import _ExperimentalConfig
-    from torch.profiler import ProfilerActivity, profile, schedule
+    from torch.profiler import ProfilerActivity, schedule
 
-    from harness.devices.torch_cycles import TorchCycleHandler
+    from harness.devices.torch_cycles import CycleProfiler, TorchCycleHandler
 
-    return profile(
+    return CycleProfiler(
         activities=[getattr(ProfilerActivity, activities[name]) for name in lowered.activities],
         schedule=schedule(**asdict(lowered.schedule)),
         on_trace_ready=TorchCycleHandler(lowered, writer),

@@ -6,7 +6,6 @@ msgspec stops at the first error, and OmegaConf's typed nodes convert silently (
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, Final, TypeGuard
 from msgspec import NODEFAULT, inspect
 
 from harness.errors import Problem
+from harness.settings.nearest import nearest
 
 
 class _Unset:
@@ -30,13 +30,6 @@ UNSET: Final = _Unset()
 _NO_TEXT: Final = re.compile(
     r"(?i)true|false|null|[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?|nan|[-+]?inf"
 )
-
-
-def nearest(word: str, names: Sequence[str]) -> str | None:
-    """Return the name closest to `word`, if one is close."""
-    lowered = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.7)
-    return lowered[close[0]] if close else None
 
 
 def show(value: object) -> str:

@@ -11,7 +11,6 @@ from typing import get_args
 
 import pytest
 
-from harness.cli.commands import SUBCOMMANDS
 from harness.devices import TARGETS
 from harness.settings import expectations
 from harness.settings.request import AnyExperimental, DeviceName
@@ -40,10 +39,16 @@ PACKAGES = (
     "readers",
     "workloads",
     "tables",
+    "paths",
     "errors",
 )
 """The packages of harness/, the highest first: each imports only those below it."""
-LOADS_TORCH = {"execution.session", "devices.torch_cycles", "devices.torch_events"}
+LOADS_TORCH = {
+    "execution.session",
+    "execution.recorder",
+    "devices.torch_cycles",
+    "devices.torch_events",
+}
 """Imported in the child process only."""
 
 
@@ -221,11 +226,39 @@ def test_every_demand_has_a_check_and_every_check_a_demand() -> None:
     assert checked == {demand.setting for demand in expectations.EXPECTATIONS}
 
 
-def test_every_verb_is_in_the_help() -> None:
-    text = (ROOT / "conf" / "hydra" / "help" / "harness.yaml").read_text(encoding="utf-8")
-    assert set(re.findall(r"python -m harness (?:-m )?([a-z]+) (?:\[|RUN)", text)) == set(
-        SUBCOMMANDS
-    )
+def code_lines(function: ast.FunctionDef) -> int:
+    """Count the lines of a function without its docstring and its decorators."""
+    first = function.body[0]
+    docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    total = (function.end_lineno or 0) - function.lineno + 1
+    return total - ((first.end_lineno or 0) - first.lineno + 1 if docstring else 0)
+
+
+LONG = {
+    "bottlenecks.table._with_measures",
+    "bottlenecks.table._with_rates",
+    "bottlenecks.table.bottlenecks",
+    "compose.composition.compose_jobs",
+    "compose.overrides._complaints",
+    "devices.torch_events.read",
+    "devices.torch_profiler.torch_problems",
+    "merge.join._table",
+    "report.sweep.sections",
+    "verification.cross_checks.kernels.op_statistic",
+    "workloads.conv.residual_network",
+    "workloads.transformer.language_model",
+}
+"""Functions that are still to be split."""
+
+
+def test_no_function_wants_splitting() -> None:
+    long = {
+        f"{name}.{node.name}"
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and code_lines(node) > 40
+    }
+    assert long <= LONG
 
 
 def test_no_module_wants_splitting() -> None:

@@ -10,6 +10,7 @@ import polars as pl
 
 from harness.capture.capture import Capture
 from harness.devices.npu_rules import FLOPS_DOMAIN
+from harness.paths import RunFolder
 from harness.readers import sqlite
 from harness.readers.ascend import folder as ascend
 from harness.tables.selection import HCCL_CORES
@@ -308,7 +309,7 @@ def record_op_args(capture: Capture) -> CheckResult:
 
 def _folders(capture: Capture, inside: str, beside: Callable[[str], str]) -> set[Path]:
     """Return the folders in or beside those of the cycles, wherever these are."""
-    paths = list(capture.folder.glob(f"raw/**/{inside}"))
+    paths = list(RunFolder(capture.folder).raw.glob(f"**/{inside}"))
     for folder in (folder.resolve() for folder in capture.cycle_folders):
         paths += [*folder.glob(inside), folder.parent / beside(folder.name)]
     return {path.resolve() for path in paths if path.is_dir()}
