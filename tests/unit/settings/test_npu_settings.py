@@ -36,7 +36,7 @@ TEXTS = "must be a list, each a text"
 
 # The setting, what is typed, what is allowed, the fix.
 BAD: list[tuple[str, str, str, str]] = [
-    ("profiler_level", "Level9", LEVELS, "Level2"),
+    ("profiler_level", "Level9", LEVELS, "Level1"),
     ("profiler_level", "level1", LEVELS, "Level1"),
     ("profiler_level", "1", LEVELS, "Level1"),
     ("profiler_level", "true", LEVELS, "Level1"),
@@ -76,7 +76,7 @@ BAD: list[tuple[str, str, str, str]] = [
     ("export_type", "true", EXPORTS, "[Text]"),
     ("host_sys", "CPU", HOSTS, "[CPU]"),
     ("host_sys", "[mem]", HOSTS, "[MEM]"),
-    ("host_sys", "[GPU]", HOSTS, "[]"),
+    ("host_sys", "[GPU]", HOSTS, "[CPU]"),
     ("host_sys", "[MEM,null]", HOSTS, "[MEM]"),
     ("host_sys", "null", HOSTS, "[]"),
     ("host_sys", "7", HOSTS, "[]"),
