@@ -36,12 +36,12 @@ def words(run: Run) -> str:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.json", b"", "a.json: no reader knows it"),
+        ("a.json", b"", "a.json: no reader recognises it"),
         ("a.json", b'{"traceEvents": ', 'a.json: no list "traceEvents"'),
-        ("a.json", b'{"mine": []}', "a.json: no reader knows it"),
-        ("a.json.gz", gzip.compress(TEXT)[:12], "a.json.gz: no reader knows it"),
-        ("a.json", DEEP, "a.json: no reader knows it"),
-        ("a.csv", b"Name,Type\na,b\n", "a.csv: no reader knows it"),
+        ("a.json", b'{"mine": []}', "a.json: no reader recognises it"),
+        ("a.json.gz", gzip.compress(TEXT)[:12], "a.json.gz: no reader recognises it"),
+        ("a.json", DEEP, "a.json: no reader recognises it"),
+        ("a.csv", b"Name,Type\na,b\n", "a.csv: no reader recognises it"),
     ],
     ids=lambda each: each[:24] if isinstance(each, bytes) else "",
 )
@@ -75,7 +75,7 @@ def test_a_trace_of_which_a_part_can_be_read_is_exit_3(
     run = harness("read", name, "--out", "out")
     assert run.code == 3, run.out + run.err
     assert f"read: {says}" in words(run)
-    assert "a part is LOST or contradicts itself" in words(run)
+    assert "a part of the capture is LOST or contradicts another" in words(run)
     (item,) = [each for each in read_record(tmp_path / "out").delivery if each.setting == "read"]
     assert item.status == "partial"
     assert (tmp_path / "out" / "tables" / "operators.parquet").exists()
@@ -137,7 +137,7 @@ def test_a_broken_record_leaves_the_capture_readable(harness: Harness, tmp_path:
     run = harness("read", ".", "--out", "out")
     assert run.code == 3, run.out + run.err
     assert f"read: {path.name}: " in words(run)
-    assert "nothing is known of what was asked for" in words(run)
+    assert "the capture does not record which settings were requested" in words(run)
 
 
 def test_of_several_traces_those_that_can_be_read_are(harness: Harness, tmp_path: Path) -> None:

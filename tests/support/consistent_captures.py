@@ -78,7 +78,7 @@ def taken(root: Path, **changes: Change) -> Capture:
         expected=bare.expected,
         outcome=bare.outcome,
         analysis=Outcome(status="ok"),
-        tables=bare.tables | changed,
+        tables={**bare.tables, **changed},
         raw=(),
         event_counts=reading.event_counts,
     )

@@ -106,15 +106,15 @@ def test_page_shows_marks_and_what_to_do() -> None:
     assert lines[at + 1].strip().startswith("to do: install NVIDIA's driver; in a container:")
     assert any(line.startswith("✓   torch ") and " all " in line for line in lines)
     assert any(line.startswith("–   compiler ") for line in lines)
-    assert lines[-1] == "  cuda: in the way: nvidia driver"
+    assert lines[-1] == "  cuda: obstacles: nvidia driver"
 
 
 def test_page_without_a_device_says_who_decides() -> None:
     code, text = printed()
     assert code == 0
     assert "\nThis machine, for any device\n" in text
-    assert "\n  cpu: nothing is in the way" in text
-    assert text.rstrip().endswith("exit code 0, decided by cpu; device=… asks for one")
+    assert "\n  cpu: no obstacle" in text
+    assert text.rstrip().endswith("exit code 0, for the cpu; device=NAME checks another one")
 
 
 def test_json_holds_the_same() -> None:

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from harness.capture import cycles
+from harness.paths import RunFolder
 from harness.readers import READERS
 from harness.readers.ascend import trace
 from harness.tables.markers import HostRange
@@ -219,7 +220,7 @@ def test_what_is_written_batch_by_batch_is_the_table(tmp_path: Path) -> None:
     )
     reading = read(folder(tmp_path, {"kernel_details.csv": [HEADER, *rows]}))
     few = read(folder(tmp_path / "few", {"kernel_details.csv": [HEADER, *KERNELS]}))
-    cycles.write([reading], tmp_path / "cycles")
+    cycles.write([reading], RunFolder(tmp_path))
     written = pl.read_parquet(tmp_path / "cycles" / "000" / "kernels.parquet")
     assert written.equals(reading.frames["kernels"])
     starts = [BASE_NS + 9_000 + 10 * number for number in range(4 * turns)]
