@@ -93,11 +93,11 @@ class _Measured(NamedTuple):
 
 
 def _harness(path: Path) -> Callable[[], tuple[int, int]]:
-    from harness.readers.base import Origin
+    from harness.readers.base import ReadContext
     from harness.readers.chrome.reader import Chrome
 
     def tables() -> tuple[int, int]:
-        frames = Chrome().read(path, Origin()).frames.values()
+        frames = Chrome().read(path, ReadContext()).frames.values()
         return sum(frame.height for frame in frames), sum(int(f.estimated_size()) for f in frames)
 
     return tables

@@ -122,16 +122,16 @@ def _write(folder: Path, rows: int) -> None:
 
 
 def _harness(folder: Path) -> Callable[[], int]:
-    from harness.capture import parts
+    from harness.capture import cycles
     from harness.readers.ascend.text import AscendText
-    from harness.readers.base import Origin
+    from harness.readers.base import ReadContext
 
     def table() -> int:
-        reading = AscendText().read(folder, Origin())
-        parts.keep([reading], folder / "parts")
-        return reading.coverage["kernel"].rows
+        reading = AscendText().read(folder, ReadContext())
+        cycles.write([reading], folder / "cycles")
+        return reading.event_counts["kernel"].rows
 
-    shutil.rmtree(folder / "parts", ignore_errors=True)
+    shutil.rmtree(folder / "cycles", ignore_errors=True)
     return table
 
 

@@ -27,7 +27,7 @@ class ExitCode(IntEnum):
     """The request was refused before anything ran."""
     NOT_DELIVERED = 3
     """The run worked, but something asked for was not delivered."""
-    CANNOT = 4
+    UNAVAILABLE = 4
     """This machine cannot do it."""
     REGRESSED = 5
     """A comparison found a regression beyond its limit."""
@@ -38,7 +38,7 @@ class ExitCode(IntEnum):
 WORST_FIRST = (
     ExitCode.INTERRUPTED,
     ExitCode.FAILED,
-    ExitCode.CANNOT,
+    ExitCode.UNAVAILABLE,
     ExitCode.NOT_DELIVERED,
     ExitCode.OK,
 )
@@ -58,7 +58,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     """The setting as it is typed, e.g. ``profiler.schedule.active``."""
     given: str
     """The value as it was given; empty when the setting itself is the problem."""
-    allowed: str
+    reason: str
     """What is allowed, or why this is not; one sentence without its full stop."""
     fix: str
     """What to write instead."""
@@ -66,8 +66,8 @@ class Problem(Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         """Return the problem in two lines: what is wrong, then the fix."""
         given = f"={self.given}" if self.given else ""
-        stop = "" if self.allowed.endswith("?") else "."
-        return f"{self.setting}{given}: {self.allowed}{stop}\n    fix: {self.fix}"
+        stop = "" if self.reason.endswith("?") else "."
+        return f"{self.setting}{given}: {self.reason}{stop}\n    fix: {self.fix}"
 
 
 class HarnessError(Exception):
@@ -89,4 +89,4 @@ class RefusedError(HarnessError):
 class MachineError(HarnessError):
     """This machine lacks something; says what, and how to get it."""
 
-    exit_code = ExitCode.CANNOT
+    exit_code = ExitCode.UNAVAILABLE

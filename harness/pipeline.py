@@ -29,9 +29,9 @@ from harness.compose.validate import problems
 from harness.doctor.preflight import check_machine
 from harness.errors import ExitCode, MachineError, Problem, RefusedError
 from harness.execution.plan import plan, requested
-from harness.execution.process import Watch, analyse, run
+from harness.execution.process import ProgressListener, analyse, run
 from harness.execution.protocol import (
-    CAPTURES,
+    CYCLE_FOLDERS,
     OUTCOME_FILES,
     PLAN_FILE,
     Outcome,
@@ -41,13 +41,13 @@ from harness.execution.protocol import (
 from harness.report.markdown import markdown
 from harness.report.run import sections
 from harness.report.section import Section
-from harness.settings.expectations import Evidence
+from harness.settings.expectations import Expectation
 from harness.settings.request import Request
 from harness.verification.completeness import completeness
 from harness.verification.consistency import consistency
 from harness.verification.delivery import verify
 
-_NOT_READ_BACK = "the harness ended before the run was read back; what there is stays in parts/"
+_NOT_READ_BACK = "the harness ended before the run was read back; what there is stays in cycles/"
 
 
 class Finished(Struct, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ def run_job(
     folder: Path,
     *,
     overrides: Sequence[str],
-    watch: Watch,
+    listener: ProgressListener,
 ) -> Finished:
     """Carry out one request in `folder`, where its record lies as run.json.
 
@@ -93,17 +93,17 @@ def run_job(
     write_json(record, folder / RUN_FILE)
 
     def captured() -> Capture:
-        outcome = _run(planned, watch)
+        outcome = _run(planned, listener)
         write_json(outcome, folder / OUTCOME_FILES["execute"])
         now = request.profiler.analyse == "now" and outcome.status in {"ok", "failed"}
         limit_s = request.profiler.analyse_timeout_s
-        analysis = analyse(planned, watch, limit_s) if now else None
+        analysis = analyse(planned, listener, limit_s) if now else None
         return collect(planned, *_with_analysis(outcome, analysis))
 
     return _concluded(record, folder, captured)
 
 
-def read_run(folder: Path, *, watch: Watch, limit_s: float | None) -> Finished:
+def read_run(folder: Path, *, listener: ProgressListener, limit_s: float | None) -> Finished:
     """Read a run folder of the harness again, and complete its verdict.
 
     The device analyses its captures anew; of torch's profiler, the tables that were kept are
@@ -115,7 +115,7 @@ def read_run(folder: Path, *, watch: Watch, limit_s: float | None) -> Finished:
     if record.source:
         why = f"this is what was read from {record.source}, and no run"
         fix = f"python -m harness read {record.source}"
-        raise RefusedError([Problem(setting="read", given=str(folder), allowed=why, fix=fix)])
+        raise RefusedError([Problem(setting="read", given=str(folder), reason=why, fix=fix)])
     planned = _kept(folder, PLAN_FILE, Plan)
     outcome = _kept(folder, OUTCOME_FILES["execute"], Outcome)
     # It may have been moved since.
@@ -123,10 +123,10 @@ def read_run(folder: Path, *, watch: Watch, limit_s: float | None) -> Finished:
 
     def captured() -> Capture:
         profiler = replace(planned.request.profiler, analyse="now")
-        if any(folder.glob(CAPTURES)):
-            check_machine(replace(planned.request, profiler=profiler), watch.output)
-        analysis = analyse(planned, watch, limit_s)
-        if analysis is not None and analysis.status == "cannot":
+        if any(folder.glob(CYCLE_FOLDERS)):
+            check_machine(replace(planned.request, profiler=profiler), listener.output)
+        analysis = analyse(planned, listener, limit_s)
+        if analysis is not None and analysis.status == "unavailable":
             raise MachineError(analysis.reason)
         return collect(planned, *_with_analysis(outcome, analysis))
 
@@ -142,7 +142,7 @@ def read_capture(path: Path, folder: Path) -> Finished:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RefusedError([_no_place(folder, "there is something in its place already")])
     foreign = external.read(path)
-    told = foreign.told
+    info = foreign.info
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -153,29 +153,29 @@ def read_capture(path: Path, folder: Path) -> Finished:
         verdict="pending",
         exit_code=None,
         versions={"harness": __version__},
-        host=told.host,
-        device=told.device,
+        host=info.host,
+        device=info.device,
         source=str(foreign.source),
-        requested=told.settings,
-        effective=told.settings,
+        requested=info.settings,
+        effective=info.settings,
     )
     write_json(record, folder / RUN_FILE)
-    more = tuple(_not_asked(each) for each in external.not_asked(told))
+    more = tuple(_not_requested(each) for each in external.not_requested(info))
     return _concluded(record, folder, lambda: external.keep(foreign, folder), more)
 
 
 def _no_place(folder: Path, why: str) -> Problem:
     fix = "choose another folder, or remove what is there"
-    return Problem(setting="--out", given=str(folder), allowed=why, fix=fix)
+    return Problem(setting="--out", given=str(folder), reason=why, fix=fix)
 
 
-def _not_asked(evidence: Evidence) -> Delivery:
+def _not_requested(expectation: Expectation) -> Delivery:
     return Delivery(
-        setting=evidence.setting,
-        asked=evidence.asked,
+        setting=expectation.setting,
+        requested=expectation.requested,
         arrived="",
-        status="not_asked",
-        evidence=evidence.demand,
+        status="not_requested",
+        expectation=expectation.description,
     )
 
 
@@ -206,7 +206,7 @@ def _no_run(folder: Path, lacks: str) -> Problem:
     return Problem(
         setting="read",
         given=str(folder),
-        allowed=f"this is no run folder of the harness, {lacks}",
+        reason=f"this is no run folder of the harness, {lacks}",
         fix="python -m harness read outputs/latest, or another folder of a run",
     )
 
@@ -224,7 +224,7 @@ def _concluded(
     try:
         capture = captured()
         outcome = capture.outcome
-        nothing = _pending(capture) or outcome.status == "cannot"
+        nothing = _pending(capture) or outcome.status == "unavailable"
         delivery = () if nothing else verify(capture)
         consistent = () if nothing else consistency(capture)
         if not nothing and capture.analysis is not None:
@@ -234,7 +234,7 @@ def _concluded(
         record = _ended(record, capture, delivery + more, consistent)
         parts = sections(record, seen, str(shown(folder)))
         (folder / "summary.md").write_text(markdown(parts), encoding="utf-8")
-        shutil.rmtree(folder / "parts", ignore_errors=True)
+        shutil.rmtree(folder / "cycles", ignore_errors=True)
     except KeyboardInterrupt:
         if record.status == "running":
             record = replace(
@@ -251,17 +251,17 @@ def _concluded(
     return Finished(record=record, summary=tuple(parts), traceback=outcome.traceback)
 
 
-def _run(planned: Plan, watch: Watch) -> Outcome:
+def _run(planned: Plan, listener: ProgressListener) -> Outcome:
     try:
-        check_machine(planned.request, watch.output)
+        check_machine(planned.request, listener.output)
     except MachineError as error:
-        return Outcome(status="cannot", reason=str(error))
-    return run(planned, watch)
+        return Outcome(status="unavailable", reason=str(error))
+    return run(planned, listener)
 
 
 def _pending(capture: Capture) -> bool:
     """Tell whether there are captures that nothing has analysed yet."""
-    return bool(capture.captures) and capture.analysis is None
+    return bool(capture.cycle_folders) and capture.analysis is None
 
 
 def _ended(
@@ -279,7 +279,7 @@ def _ended(
     delivered = known and not failing
     return replace(
         record,
-        status="failed" if outcome.status == "cannot" else outcome.status,
+        status="failed" if outcome.status == "unavailable" else outcome.status,
         verdict="pending" if pending else "delivered" if delivered else "not_delivered",
         exit_code=_exit_code(outcome, delivered=delivered or pending),
         reason=outcome.reason,
@@ -292,7 +292,7 @@ def _ended(
         delivery=delivery,
         consistency=consistent,
         timing=step_times(capture),
-        coverage=capture.coverage,
+        event_counts=capture.event_counts,
         linked=linked(capture),
         files=files_of(capture.folder),
     )
@@ -304,5 +304,5 @@ def _exit_code(outcome: Outcome, *, delivered: bool) -> ExitCode:
     return {
         "failed": ExitCode.FAILED,
         "interrupted": ExitCode.INTERRUPTED,
-        "cannot": ExitCode.CANNOT,
+        "unavailable": ExitCode.UNAVAILABLE,
     }[outcome.status]

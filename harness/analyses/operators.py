@@ -6,7 +6,7 @@ import polars as pl
 
 from harness.analyses.base import mean, share, sum_or_null
 from harness.capture.capture import Capture
-from harness.tables.event_counts import Linked
+from harness.tables.event_counts import LinkedKernels
 from harness.tables.selection import has_shapes, within_steps
 
 
@@ -74,13 +74,13 @@ def operator_kernels(capture: Capture) -> pl.DataFrame:
     )
 
 
-def linked(capture: Capture) -> Linked | None:
+def linked(capture: Capture) -> LinkedKernels | None:
     """Return how many kernels, of all that there are, have an operator; null without kernels."""
     kernels = capture.tables["kernels"]
     if kernels.is_empty():
         return None
     known = kernels.filter(pl.col("operator").is_not_null())
-    return Linked(
+    return LinkedKernels(
         kernels=kernels.height,
         linked=known.height,
         time_ns=int(kernels["duration_ns"].sum()),

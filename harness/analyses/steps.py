@@ -73,7 +73,7 @@ def step_breakdown(capture: Capture) -> pl.DataFrame:
             (pl.col("compute_ns") + pl.col("moving_ns") - pl.col("union_ns")).alias(
                 "overlapped_ns"
             ),
-            (pl.col("span_ns") - pl.col("union_ns")).alias("free_ns"),
+            (pl.col("span_ns") - pl.col("union_ns")).alias("idle_ns"),
         )
         .sort(_STEP, nulls_last=True)
     )

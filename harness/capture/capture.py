@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 from msgspec import Struct
 
-from harness.execution.protocol import CAPTURES, Outcome
-from harness.settings.expectations import Asked
-from harness.tables.event_counts import Coverage
+from harness.execution.protocol import CYCLE_FOLDERS, Outcome
+from harness.settings.expectations import ExpectedSettings
+from harness.tables.event_counts import EventCounts
 
 
 class Emulation(Struct, frozen=True, kw_only=True):
@@ -27,7 +27,7 @@ class Capture(Struct, frozen=True, kw_only=True):
     """A run folder read back: what verify, analyse and report work on."""
 
     folder: Path
-    asked: Asked
+    expected: ExpectedSettings
     outcome: Outcome
     analysis: Outcome | None = None
     """How the device's own analysis of its captures ended; null: there was none."""
@@ -35,7 +35,7 @@ class Capture(Struct, frozen=True, kw_only=True):
     """By name, with the columns of `harness.tables.SCHEMAS`; empty ones included."""
     raw: tuple[str, ...]
     """Files that the profiler wrote, relative to the folder."""
-    coverage: dict[str, Coverage] = {}
+    event_counts: dict[str, EventCounts] = {}
     """What became of the profiler's events, by activity type or kind of row."""
     notes: tuple[str, ...] = ()
     """What a person should know of how it was read."""
@@ -47,6 +47,6 @@ class Capture(Struct, frozen=True, kw_only=True):
     """The profiling calls of a rehearsal, as they were recorded."""
 
     @property
-    def captures(self) -> tuple[Path, ...]:
+    def cycle_folders(self) -> tuple[Path, ...]:
         """The folders that torch_npu left, one a window, in order."""
-        return tuple(sorted(self.folder.glob(CAPTURES)))
+        return tuple(sorted(self.folder.glob(CYCLE_FOLDERS)))

@@ -14,44 +14,44 @@ import polars as pl
 
 from harness import tables
 from harness.capture.capture import Capture, Emulation
-from harness.capture.parts import keep, total
-from harness.execution.protocol import CALLS_FILE, CAPTURES, Outcome, Plan, StepTime
+from harness.capture.cycles import total, write
+from harness.execution.protocol import CALLS_FILE, CYCLE_FOLDERS, Outcome, Plan, StepTime
 from harness.readers import READERS
-from harness.readers.base import CaptureError, Origin, Reading
+from harness.readers.base import CaptureError, ReadContext, ReadResult
 from harness.tables.markers import HostRange
 
-_OF_THE_DEVICE = ("compute_ns", "communication_ns", "overlapped_ns", "free_ns")
+_OF_THE_DEVICE = ("compute_ns", "communication_ns", "overlapped_ns", "idle_ns")
 
 
 def collect(plan: Plan, outcome: Outcome, analysis: Outcome | None = None) -> Capture:
     """Read what the child and its profiler left, join it into ``tables/``, and read those."""
     folder = Path(plan.folder)
-    parts, out = folder / "parts", folder / "tables"
+    cycles, out = folder / "cycles", folder / "tables"
     times = _times(folder / "steps.jsonl")
-    coverage = dict(outcome.coverage)
+    event_counts = dict(outcome.event_counts)
     lost: list[str] = []
     remarks: list[str] = []
-    captures = sorted(folder.glob(CAPTURES))
+    captures = sorted(folder.glob(CYCLE_FOLDERS))
     if captures:
-        shutil.rmtree(parts, ignore_errors=True)
+        shutil.rmtree(cycles, ignore_errors=True)
         found, lost = _read(captures, times)
         remarks = [each for reading in found for each in reading.remarks]
-        keep(found, parts)
-        coverage = total(found)
-    # Of a run that was read back before, the parts are gone and the tables are there.
-    if parts.exists() or not out.exists():
+        write(found, cycles)
+        event_counts = total(found)
+    # Of a run that was read back before, the cycles are gone and the tables are there.
+    if cycles.exists() or not out.exists():
         out.mkdir(exist_ok=True)
-        tables.join_parts(parts, out)
+        tables.join_cycles(cycles, out)
         device = pl.read_parquet(out / "steps.parquet").select("step", *_OF_THE_DEVICE)
         tables.write(_steps(times, device), out / "steps.parquet")
     return Capture(
         folder=folder,
-        asked=plan.asked,
+        expected=plan.expected,
         outcome=outcome,
         analysis=analysis,
         tables={name: pl.read_parquet(out / f"{name}.parquet") for name in tables.SCHEMAS},
         raw=tuple(sorted(str(path.relative_to(folder)) for path in (folder / "raw").glob("**/*"))),
-        coverage=coverage,
+        event_counts=event_counts,
         notes=(*lost, *remarks),
         lost=tuple(lost),
         emulation=_emulation(captures) if outcome.emulated else None,
@@ -59,14 +59,16 @@ def collect(plan: Plan, outcome: Outcome, analysis: Outcome | None = None) -> Ca
     )
 
 
-def _read(captures: Sequence[Path], times: Sequence[StepTime]) -> tuple[list[Reading], list[str]]:
+def _read(
+    captures: Sequence[Path], times: Sequence[StepTime]
+) -> tuple[list[ReadResult], list[str]]:
     """Read the captures of a run, one after the other, and say what cannot be read."""
     steps = tuple(
         HostRange(time.step, time.start_ns, time.start_ns + time.duration_ns)
         for time in times
         if time.step is not None
     )
-    found: list[Reading] = []
+    found: list[ReadResult] = []
     lost = []
     operators = 0
     for capture in captures:
@@ -74,7 +76,7 @@ def _read(captures: Sequence[Path], times: Sequence[StepTime]) -> tuple[list[Rea
         if reader is None:
             continue
         try:
-            reading = reader.read(capture, Origin(first_operator=operators, steps=steps))
+            reading = reader.read(capture, ReadContext(first_operator=operators, steps=steps))
         except CaptureError as error:
             lost.append(str(error))
             continue

@@ -15,16 +15,22 @@ from msgspec import Struct, inspect
 from msgspec.structs import replace
 
 from harness import tables
-from harness.capture import parts as readings
+from harness.capture import cycles
 from harness.capture.capture import Capture
 from harness.errors import Problem, RefusedError
 from harness.execution.protocol import Outcome
 from harness.readers import READERS
 from harness.readers.ascend import folder as ascend
-from harness.readers.base import CaptureError, Origin, Reader, Reading, Told
+from harness.readers.base import CaptureError, CaptureInfo, ReadContext, Reader, ReadResult
 from harness.readers.chrome.reader import Chrome, broken
 from harness.settings import schema
-from harness.settings.expectations import DEMANDS, Asked, Evidence, Target, demanded
+from harness.settings.expectations import (
+    EXPECTATIONS,
+    Expectation,
+    ExpectedSettings,
+    Target,
+    expected_of,
+)
 from harness.settings.npu import NpuExperimental
 from harness.settings.request import Profiler
 from harness.settings.schema import show
@@ -43,21 +49,21 @@ class Source(Struct, frozen=True):
     reader: Reader
 
 
-class Foreign(Struct, frozen=True, kw_only=True):
+class ExternalCapture(Struct, frozen=True, kw_only=True):
     """Captures of one profile, read."""
 
     source: Path
     captures: tuple[Path, ...]
-    read: tuple[Reading, ...]
+    read: tuple[ReadResult, ...]
     lost: tuple[str, ...]
     """What could not be read, with the place; empty if all of it could."""
     remarks: tuple[str, ...] = ()
     """What else a person should know."""
-    told: Told
+    info: CaptureInfo
     emulated: bool
 
 
-def read(path: Path) -> Foreign:
+def read(path: Path) -> ExternalCapture:
     """Read a capture, or a folder of several of one profile; writes nothing.
 
     Raises `RefusedError` where there is none, or none that can be read, or where they do not
@@ -65,41 +71,41 @@ def read(path: Path) -> Foreign:
     """
     lost: list[str] = []
     sources = list(_sources(path, lost))
-    found: list[tuple[Path, Reading]] = []
+    found: list[tuple[Path, ReadResult]] = []
     operators = unranked = 0
     for source in sources:
         rank = _RANK.search(source.path.name)
-        origin = Origin(rank=int(rank[1]) if rank else 0, first_operator=operators)
+        context = ReadContext(rank=int(rank[1]) if rank else 0, first_operator=operators)
         try:
-            reading = source.reader.read(source.path, origin)
+            reading = source.reader.read(source.path, context)
         except CaptureError as error:
             lost.append(str(error))
             continue
         found.append((source.path, reading))
-        unranked += rank is None and reading.told.rank is None
+        unranked += rank is None and reading.info.rank is None
         lost += reading.notes
         operators += reading.frames["operators"].height if "operators" in reading.frames else 0
     if not found:
         raise RefusedError([_unreadable(path, lost)])
     read_ = tuple(reading for _, reading in found)
     captures = tuple(each for each, _ in found)
-    told = _agreed(path, captures, read_)
-    known, strange = _known(told.settings)
+    info = _agreed(path, captures, read_)
+    known, strange = _known(info.settings)
     strange += _beside(path, captures)
     if unranked > 1:
         strange.append(f"{unranked} captures tell no rank, nor do their names: all count as rank 0")
-    return Foreign(
+    return ExternalCapture(
         source=path.absolute(),
         captures=captures,
         read=read_,
         lost=tuple(lost),
-        told=replace(told, settings=known),
+        info=replace(info, settings=known),
         remarks=(*(each for one in read_ for each in one.remarks), *strange),
         emulated=any(ascend.emulated(each) for each in captures if each.is_dir()),
     )
 
 
-def keep(foreign: Foreign, folder: Path) -> Capture:
+def keep(foreign: ExternalCapture, folder: Path) -> Capture:
     """Write the tables into a run folder, and links to the captures; returns what is there."""
     raw = folder / "raw"
     raw.mkdir()
@@ -109,55 +115,59 @@ def keep(foreign: Foreign, folder: Path) -> Capture:
         link = raw / (name if len(foreign.captures) == 1 else f"{number:03d}_{name}")
         link.symlink_to(path.absolute(), target_is_directory=path.is_dir())
         names += [f"raw/{link.name}{each}" for each in _files(path)]
-    parts, out = folder / "parts", folder / "tables"
-    readings.keep(foreign.read, parts)
+    kept, out = folder / "cycles", folder / "tables"
+    cycles.write(foreign.read, kept)
     out.mkdir()
-    tables.join_parts(parts, out)
-    told = foreign.told
+    tables.join_cycles(kept, out)
+    info = foreign.info
     return Capture(
         folder=folder,
-        asked=asked(told),
+        expected=expected_settings(info),
         outcome=Outcome(
             status="ok",
-            device_name=told.device_name,
-            versions=told.versions,
+            device_name=info.device_name,
+            versions=info.versions,
             emulated=foreign.emulated,
         ),
         analysis=Outcome(status="ok"),
         tables={name: pl.read_parquet(out / f"{name}.parquet") for name in tables.SCHEMAS},
         raw=tuple(names),
-        coverage=readings.total(foreign.read),
+        event_counts=cycles.total(foreign.read),
         notes=(*foreign.lost, *foreign.remarks),
         lost=foreign.lost,
     )
 
 
-def asked(told: Told) -> Asked:
-    """Return what captures are judged by."""
-    settings = told.settings
+def expected_settings(info: CaptureInfo) -> ExpectedSettings:
+    """Return the settings that captures are checked against, as their metadata reports them."""
+    settings = info.settings
     experimental = {
         name.removeprefix(EXPERIMENTAL): value
         for name, value in settings.items()
         if name.startswith(EXPERIMENTAL)
     }
     activities = tuple(settings.get("profiler.activities") or ())
-    target = Target(told.device, activities)
-    return Asked(
-        device=told.device,
+    target = Target(info.device, activities)
+    return ExpectedSettings(
+        device=info.device,
         activities=activities,
         effective=settings,
         # A check may look at a setting beside its own; where the record has none, at its default.
-        experimental=(NpuExperimental().lowered() if told.device == "npu" else {}) | experimental,
-        evidence=tuple(demanded(target, settings, recorded=None, changed=())),
+        experimental=(NpuExperimental().lowered() if info.device == "npu" else {}) | experimental,
+        expectations=tuple(expected_of(target, settings, recorded=None, changed=())),
     )
 
 
-def not_asked(told: Told) -> tuple[Evidence, ...]:
+def not_requested(info: CaptureInfo) -> tuple[Expectation, ...]:
     """Return the settings that could have been asked for and were not, by the capture's record."""
-    settings = told.settings
+    settings = info.settings
     return tuple(
-        Evidence(setting=each.setting, asked=show(settings[each.setting]), demand=each.phrase)
-        for each in DEMANDS
+        Expectation(
+            setting=each.setting,
+            requested=show(settings[each.setting]),
+            description=each.description,
+        )
+        for each in EXPECTATIONS
         if each.setting in settings and settings[each.setting] in _NOTHING
     )
 
@@ -239,15 +249,15 @@ def _types(of: type[Struct], prefix: str) -> dict[str, inspect.Type]:
     return {f"{prefix}{field.encode_name}": field.type for field in fields.fields}
 
 
-def _agreed(path: Path, captures: Sequence[Path], found: Sequence[Reading]) -> Told:
+def _agreed(path: Path, captures: Sequence[Path], found: Sequence[ReadResult]) -> CaptureInfo:
     """Return what all captures tell; refuse those that were asked for different things."""
-    first = found[0].told
+    first = found[0].info
     for capture, reading in zip(captures, found, strict=True):
-        told = reading.told
-        if (told.device, told.settings) != (first.device, first.settings):
-            both = {**first.settings, **told.settings}
-            names = [name for name in both if told.settings.get(name) != first.settings.get(name)]
-            names = names or [f"device: {first.device}, {told.device}"]
+        info = reading.info
+        if (info.device, info.settings) != (first.device, first.settings):
+            both = {**first.settings, **info.settings}
+            names = [name for name in both if info.settings.get(name) != first.settings.get(name)]
+            names = names or [f"device: {first.device}, {info.device}"]
             differ = ", ".join(names[:_SHOWN])
             why = (
                 f"{captures[0].name} and {capture.name} are no captures of one profile; they"
@@ -262,7 +272,7 @@ def _no_capture(path: Path, why: str, fix: str = "") -> Problem:
         "python -m harness read PATH: a chrome trace of torch (.json, .json.gz), a folder"
         " *_ascend_pt, a folder of these, or a run folder"
     )
-    return Problem(setting="read", given=str(path), allowed=why, fix=fix)
+    return Problem(setting="read", given=str(path), reason=why, fix=fix)
 
 
 def _unreadable(path: Path, lost: Sequence[str]) -> Problem:

@@ -13,7 +13,7 @@ class LeftOut(Struct, frozen=True, kw_only=True):
     """A run that was not merged."""
 
     folder: str
-    why: str
+    reason: str
 
 
 class MergedRun(Struct, frozen=True, kw_only=True):

@@ -32,15 +32,16 @@ def make(folder: Path, setting: str) -> None:
     except OSError as error:
         why = f"results cannot be written there: {error.strerror}"
         fix = f"choose another folder with {setting}, or mend this one"
-        problem = Problem(setting=setting, given=str(folder), allowed=why, fix=fix)
+        problem = Problem(setting=setting, given=str(folder), reason=why, fix=fix)
         raise RefusedError([problem]) from error
 
 
 @contextmanager
-def held(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
+def held(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Keep other harnesses out of a sweep's folder; the kernel lets go when this process ends.
 
-    `tell` is told where the file system has no locks. Raises `RefusedError` if a sweep runs there.
+    `report` is called with a warning where the file system has no locks. Raises `RefusedError` if
+    a sweep runs there.
     """
     with (folder / LOCK_FILE).open("a") as lock:
         try:
@@ -48,7 +49,7 @@ def held(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
         except BlockingIOError as error:
             raise RefusedError([_taken(folder)]) from error
         except OSError as error:
-            tell(f"{folder}: nothing keeps a second sweep out of it: {error.strerror}")
+            report(f"{folder}: nothing keeps a second sweep out of it: {error.strerror}")
         yield
 
 
@@ -56,7 +57,7 @@ def _taken(folder: Path) -> Problem:
     return Problem(
         setting="hydra.sweep.dir",
         given=str(folder),
-        allowed="another harness is running this sweep, and both would write over each other",
+        reason="another harness is running this sweep, and both would write over each other",
         fix="wait until it has ended, or choose another folder with hydra.sweep.dir=FOLDER",
     )
 
@@ -68,7 +69,7 @@ _OURS = (
     *OUTCOME_FILES.values(),
     "steps.jsonl",
     "summary.md",
-    "parts",
+    "cycles",
     "tables",
     "analyses",
     "raw",

@@ -14,7 +14,7 @@ from harness.capture.capture import Emulation
 from harness.errors import ExitCode
 from harness.execution.protocol import SCHEMA_VERSION
 from harness.settings.request import Request
-from harness.tables.event_counts import Coverage, Linked
+from harness.tables.event_counts import EventCounts, LinkedKernels
 
 REHEARSED = ("device=npu", "rehearsal.emulate=true")
 """What the command ``rehearse`` adds to its settings."""
@@ -30,7 +30,7 @@ RUN_FILE = "run.json"
 
 
 DeliveryStatus = Literal[
-    "delivered", "partial", "missing", "substituted", "not_checkable", "not_asked"
+    "delivered", "partial", "missing", "substituted", "not_checkable", "not_requested"
 ]
 
 
@@ -42,13 +42,14 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """Whether one setting was honoured, judged by what arrived."""
 
     setting: str
-    asked: str
+    requested: str
+    """The effective value, as it is typed."""
     arrived: str
-    """The evidence's figure."""
+    """What was found, as a figure."""
     status: DeliveryStatus
-    evidence: str
-    """What was looked for."""
-    why: str = ""
+    expectation: str
+    """What must be found."""
+    reason: str = ""
     """When not delivered: the known reasons, and what to do."""
     accepted: bool = False
     """Partial, and named in ``delivery.accept``."""
@@ -66,11 +67,11 @@ class Consistency(Struct, frozen=True, kw_only=True):
     status: Literal["holds", "broken", "does_not_apply"]
     expected: str = ""
     """What the one says."""
-    found: str = ""
+    actual: str = ""
     """What the other says."""
     difference: float | None = None
     """Of the two, relative; null if they could not be compared."""
-    why: str = ""
+    reason: str = ""
     """What is broken, or why it does not apply."""
     files: tuple[str, ...] = ()
     """Those that are there to their end if it holds."""
@@ -135,9 +136,9 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     """Whether the capture's own sources agree."""
     timing: dict[str, Timing] = {}
     """By phase: baseline, active."""
-    coverage: dict[str, Coverage] = {}
+    event_counts: dict[str, EventCounts] = {}
     """What became of the profiler's events, by activity type."""
-    linked: Linked | None = None
+    linked: LinkedKernels | None = None
     """Kernels and their operators; null without kernels."""
     files: tuple[str, ...] = ()
     """Relative to the run folder."""

@@ -28,7 +28,7 @@ class Command(Struct, frozen=True):
     """Of a verb that takes them: what it is to work on."""
 
 
-class Verb(Struct, frozen=True, kw_only=True):
+class Subcommand(Struct, frozen=True, kw_only=True):
     """What a bare word does, and what may stand beside it."""
 
     run: Callable[[Command], ExitCode]
@@ -38,7 +38,7 @@ class Verb(Struct, frozen=True, kw_only=True):
     """Those of ``--json`` and ``--out`` that it knows; Hydra does not, and never sees them."""
 
 
-def parse(words: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[Command, str]:
+def parse(words: Sequence[str], subcommands: Mapping[str, Subcommand]) -> tuple[Command, str]:
     """Tell flags, settings and the verb apart, wherever they stand.
 
     Returns:
@@ -53,12 +53,16 @@ def parse(words: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[Command, str
     flags = parser.parse_intermixed_args(list(words))
     positional = list(flags.overrides)
     bare = [word for word in positional if "=" not in word and word[:1] not in "+~"]
-    verb = next((word for word in bare if word in verbs), "")
-    if verb and verbs[verb].paths:
+    subcommand = next((word for word in bare if word in subcommands), "")
+    if subcommand and subcommands[subcommand].paths:
         # The folder of a sweep's job has "=" in its name.
         bare = [word for word in positional if word in bare or _is_path(word)]
-    paths = [word for word in bare if word != verb] if verb and verbs[verb].paths else []
-    unknown = [word for word in bare if word not in verbs and word not in paths]
+    paths = (
+        [word for word in bare if word != subcommand]
+        if subcommand and subcommands[subcommand].paths
+        else []
+    )
+    unknown = [word for word in bare if word not in subcommands and word not in paths]
     if unknown or len(bare) - len(paths) > 1:
         word = (unknown or bare)[-1]
         raise RefusedError(
@@ -66,9 +70,9 @@ def parse(words: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[Command, str
                 Problem(
                     setting=word,
                     given="",
-                    allowed="a bare word is a command, and "
+                    reason="a bare word is a command, and "
                     + ("there is no such one" if unknown else "only one can be given"),
-                    fix=f"one of: {', '.join(verbs)}; a setting is written name=value",
+                    fix=f"one of: {', '.join(subcommands)}; a setting is written name=value",
                 )
             ]
         )
@@ -86,19 +90,19 @@ def parse(words: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[Command, str
                     Problem(
                         setting=flag,
                         given=given,
-                        allowed="the harness needs its own configuration below yours",
+                        reason="the harness needs its own configuration below yours",
                         fix="--config-dir FOLDER adds yours; settings are repeated as overrides",
                     )
                 ]
             )
-    known = verbs[verb].flags if verb else ()
+    known = subcommands[subcommand].flags if subcommand else ()
     if flags.json and "--json" not in known:
         raise RefusedError(
             [
                 Problem(
                     setting="--json",
                     given="",
-                    allowed="only doctor answers in JSON",
+                    reason="only doctor answers in JSON",
                     fix="leave it out; a run's figures are in run.json and tables/",
                 )
             ]
@@ -109,12 +113,12 @@ def parse(words: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[Command, str
                 Problem(
                     setting="--out",
                     given=flags.out,
-                    allowed="only read and merge take it",
+                    reason="only read and merge take it",
                     fix="hydra.run.dir=FOLDER says where a run goes",
                 )
             ]
         )
-    return Command(flags, tuple(options), overrides, tuple(paths)), verb
+    return Command(flags, tuple(options), overrides, tuple(paths)), subcommand
 
 
 def _is_path(word: str) -> bool:
@@ -147,15 +151,15 @@ def all_problems(composition: Composition) -> list[Problem]:
     seen: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for job in composition.jobs:
         for each in [*job.problems, *(problems(job.request) if job.request else ())]:
-            same = each.setting, each.allowed, each.fix
+            same = each.setting, each.reason, each.fix
             seen.setdefault(same, []).append((each.given, " ".join(job.overrides)))
-    for (setting, allowed, fix), where in seen.items():
+    for (setting, reason, fix), where in seen.items():
         given = ",".join(dict.fromkeys(value for value, _ in where))
         jobs = list(dict.fromkeys(job for _, job in where))
         some = len(jobs) < len(composition.jobs)
         note = f" (in {len(jobs)} of {len(composition.jobs)} jobs, first: {jobs[0]})"
-        why = allowed + (note if some else "")
-        found.append(Problem(setting=setting, given=given, allowed=why, fix=fix))
+        why = reason + (note if some else "")
+        found.append(Problem(setting=setting, given=given, reason=why, fix=fix))
     return found
 
 

@@ -59,6 +59,8 @@ def _evidence(planned: Plan) -> Section:
     return Section(
         title="Evidence that will be demanded",
         columns=("setting", "asked", "delivered if"),
-        rows=tuple((item.setting, item.asked, item.demand) for item in planned.evidence),
+        rows=tuple(
+            (item.setting, item.requested, item.description) for item in planned.expectations
+        ),
         notes=("a demand that is not met ends the run in exit code 3",),
     )

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from harness.capture.run_folder import is_run, link_latest, new_folder
 from harness.capture.run_record import REHEARSED
-from harness.cli.arguments import Command, Verb, all_problems, composed, refuse
+from harness.cli.arguments import Command, Subcommand, all_problems, composed, refuse
 from harness.cli.check import check
 from harness.cli.console import ERR, OUT
 from harness.cli.hydra_app import carry_out
-from harness.cli.progress import Screen, headline
+from harness.cli.progress import ConsoleProgress, headline
 from harness.doctor.diagnose import doctor
 from harness.errors import ExitCode, Problem, RefusedError
 from harness.merge.pipeline import merge_runs
@@ -48,7 +48,7 @@ def _rehearse(command: Command) -> ExitCode:
             Problem(
                 setting="device",
                 given=text.partition("=")[2],
-                allowed="a rehearsal stands in for an NPU; other devices are run",
+                reason="a rehearsal stands in for an NPU; other devices are run",
                 fix="leave it out, or run without rehearse",
             )
             for text in devices
@@ -68,7 +68,7 @@ def _read(command: Command) -> ExitCode:
                 Problem(
                     setting="read",
                     given=" ".join(command.paths),
-                    allowed="it takes one capture, or the folder of one run",
+                    reason="it takes one capture, or the folder of one run",
                     fix="python -m harness read PATH",
                 )
             ]
@@ -76,8 +76,8 @@ def _read(command: Command) -> ExitCode:
     path, out = Path(command.paths[0]), command.flags.out
     if is_run(path):
         refuse(_run_stays(out))
-        with Screen(ERR) as screen:
-            done = read_run(path, watch=screen, limit_s=limit_s)
+        with ConsoleProgress(ERR) as screen:
+            done = read_run(path, listener=screen, limit_s=limit_s)
     else:
         refuse(_nothing_to_analyse(command.overrides))
         folder = Path(out) if out else new_folder()
@@ -95,7 +95,7 @@ def _merge(command: Command) -> ExitCode:
             Problem(
                 setting=text.partition("=")[0],
                 given=text.partition("=")[2],
-                allowed="merge joins what was measured; it takes merge.… and analysis.… alone, and"
+                reason="merge joins what was measured; it takes merge.… and analysis.… alone, and"
                 " there is no such folder",
                 fix=f"leave it out, or ./{text} if it is a folder",
             )
@@ -108,7 +108,7 @@ def _merge(command: Command) -> ExitCode:
     refuse(all_problems(composition))
     if composition.multirun:
         why = "a merge is one, and takes one value of each setting"
-        refuse([Problem(setting="-m", given="", allowed=why, fix="leave it out")])
+        refuse([Problem(setting="-m", given="", reason=why, fix="leave it out")])
     request = composition.jobs[0].request
     assert request is not None
     folder = Path(out) if out else paths[0]
@@ -126,20 +126,20 @@ def _nothing_to_merge(paths: Sequence[Path], out: str | None) -> list[Problem]:
         why = "of several runs, it must be told where the merged tables go"
     else:
         return []
-    return [Problem(setting="merge", given=given, allowed=why, fix=fix)]
+    return [Problem(setting="merge", given=given, reason=why, fix=fix)]
 
 
 def _run_stays(out: str | None) -> list[Problem]:
     if out is None:
         return []
     why = "a run is read where it is; --out is for captures from elsewhere"
-    return [Problem(setting="--out", given=out, allowed=why, fix="leave it out")]
+    return [Problem(setting="--out", given=out, reason=why, fix="leave it out")]
 
 
 def _nothing_to_analyse(overrides: Sequence[str]) -> list[Problem]:
     why = "of a capture from elsewhere, only what is there is read"
     return [
-        Problem(setting=text.partition("=")[0], given="", allowed=why, fix="leave it out")
+        Problem(setting=text.partition("=")[0], given="", reason=why, fix="leave it out")
         for text in overrides
     ]
 
@@ -156,7 +156,7 @@ def _analysis_limit(overrides: Sequence[str]) -> float | None:
                     Problem(
                         setting=setting,
                         given=given,
-                        allowed="it must be seconds, or null"
+                        reason="it must be seconds, or null"
                         if known
                         else "read takes a run as it was, with its settings, and there is no such"
                         " path",
@@ -168,11 +168,11 @@ def _analysis_limit(overrides: Sequence[str]) -> float | None:
     return limit_s
 
 
-VERBS: dict[str, Verb] = {
-    "check": Verb(run=_check),
-    "doctor": Verb(run=_doctor, flags=("--json",)),
-    "merge": Verb(run=_merge, paths=True, flags=("--out",)),
-    "read": Verb(run=_read, paths=True, flags=("--out",)),
-    "rehearse": Verb(run=_rehearse),
+SUBCOMMANDS: dict[str, Subcommand] = {
+    "check": Subcommand(run=_check),
+    "doctor": Subcommand(run=_doctor, flags=("--json",)),
+    "merge": Subcommand(run=_merge, paths=True, flags=("--out",)),
+    "read": Subcommand(run=_read, paths=True, flags=("--out",)),
+    "rehearse": Subcommand(run=_rehearse),
 }
 """The verbs; a new one is a line here, and a line in conf/hydra/help/harness.yaml."""

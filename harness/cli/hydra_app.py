@@ -20,7 +20,7 @@ from harness.capture.run_folder import held, link_latest, make
 from harness.capture.run_record import RUN_FILE, RunRecord
 from harness.cli.arguments import Command, all_problems, composed, refuse
 from harness.cli.console import ERR, OUT
-from harness.cli.progress import Screen, headline
+from harness.cli.progress import ConsoleProgress, headline
 from harness.compose.composition import CONF, Composition, choices, identity, request_of
 from harness.compose.overrides import quoted
 from harness.doctor.preflight import check_machine
@@ -92,7 +92,7 @@ def _occupied(folder: str) -> list[Problem]:
         Problem(
             setting="hydra.run.dir",
             given=folder,
-            allowed="there is a run in this folder already, and it would be lost",
+            reason="there is a run in this folder already, and it would be lost",
             fix="choose another folder, or remove this one",
         )
     ]
@@ -209,8 +209,8 @@ def _one_of_many(
 
 
 def _run(request: Request, folder: Path, overrides: tuple[str, ...]) -> Finished:
-    with Screen(ERR) as screen:
-        done = run_job(request, folder, overrides=overrides, watch=screen)
+    with ConsoleProgress(ERR) as screen:
+        done = run_job(request, folder, overrides=overrides, listener=screen)
     if done.traceback:
         OUT.print(f"\n{done.traceback.rstrip()}", highlight=False, markup=False)
     return done
@@ -230,7 +230,7 @@ def _hydra(command: Command, overrides: Sequence[str]) -> ExitCode:
                 Problem(
                     setting="configuration",
                     given="",
-                    allowed="Hydra refuses it: " + " ".join(str(error).split()),
+                    reason="Hydra refuses it: " + " ".join(str(error).split()),
                     fix="see --info defaults",
                 )
             ]

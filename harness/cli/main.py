@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from harness import __version__
 from harness.cli.arguments import parse
-from harness.cli.commands import VERBS
+from harness.cli.commands import SUBCOMMANDS
 from harness.cli.console import ERR, OUT
 from harness.cli.hydra_app import carry_out
 from harness.errors import ExitCode, HarnessError, RefusedError
@@ -29,8 +29,8 @@ def _main(words: Sequence[str]) -> ExitCode:
     if "--version" in words:
         OUT.print(f"harness {__version__}", highlight=False)
         return ExitCode.OK
-    command, verb = parse(words, VERBS)
-    return VERBS[verb].run(command) if verb else carry_out(command)
+    command, subcommand = parse(words, SUBCOMMANDS)
+    return SUBCOMMANDS[subcommand].run(command) if subcommand else carry_out(command)
 
 
 def _explain(error: HarnessError) -> ExitCode:

@@ -39,8 +39,8 @@ _CHATTER = re.compile(
 _SPINNER = re.compile(r"^[-|/\\\s\x08]+(?=\[\d{4}-)")
 
 
-class Screen:
-    """A `harness.execution.process.Watch` that shows progress on stderr."""
+class ConsoleProgress:
+    """A `harness.execution.process.ProgressListener` that shows progress on stderr."""
 
     def __init__(self, console: Console) -> None:
         self.console = console

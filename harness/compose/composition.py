@@ -154,7 +154,7 @@ def _folder(config: DictConfig, *, multirun: bool) -> str | Problem:
         return Problem(
             setting=f"hydra.{mode}.dir",
             given=str(written["dir"]),
-            allowed="it must be known before the run: " + " ".join(str(error).split()).rstrip("."),
+            reason="it must be known before the run: " + " ".join(str(error).split()).rstrip("."),
             fix=f"hydra.{mode}.dir=FOLDER, without what Hydra knows later",
         )
 
@@ -184,7 +184,7 @@ def _foreign(
         have = [
             other
             for other, target in TARGETS.items()
-            if name in target.experimental.__struct_fields__ and key not in target.cannot
+            if name in target.experimental.__struct_fields__ and key not in target.unsupported
         ]
         if group == "profiler.experimental" and have and device not in have:
             rehearse = ", or python -m harness rehearse" if "npu" in have else ""
@@ -193,7 +193,7 @@ def _foreign(
                 Problem(
                     setting="+sweep" if sweep else key,
                     given=str(sweep or as_typed(last[key])),
-                    allowed=f"device={device} has no {name} to sweep",
+                    reason=f"device={device} has no {name} to sweep",
                     fix=f"device={have[0]}{rehearse}",
                 ),
             )
@@ -256,7 +256,7 @@ class _Composer:
                 return Problem(
                     setting=f"+{twice[1]}",
                     given=twice[2],
-                    allowed="this group is chosen already, and + would add a second choice",
+                    reason="this group is chosen already, and + would add a second choice",
                     fix=f"{twice[1]}={twice[2]}",
                 )
             unlike = re.search(r"merging override \+*([\w./]+)=(.*?)\.?$", str(error), re.MULTILINE)
@@ -264,13 +264,13 @@ class _Composer:
                 return Problem(
                     setting=unlike[1],
                     given=unlike[2],
-                    allowed="a group of names cannot take the place of what is no group",
+                    reason="a group of names cannot take the place of what is no group",
                     fix=f"{unlike[1]}=VALUE or [VALUES]; --cfg job shows what stands there",
                 )
             return Problem(
                 setting="configuration",
                 given="",
-                allowed="Hydra cannot compose it: " + " ".join(str(error).split()).rstrip("."),
+                reason="Hydra cannot compose it: " + " ".join(str(error).split()).rstrip("."),
                 fix="look at the defaults with --info defaults",
             )
 
@@ -298,7 +298,7 @@ def _search_path(error: Exception) -> Problem:
     return Problem(
         setting="hydra.searchpath",
         given=missing[1] if missing else "",
-        allowed="there is no such folder" if missing else str(error).rstrip("."),
+        reason="there is no such folder" if missing else str(error).rstrip("."),
         fix="hydra.searchpath=[file://FOLDER], with a folder that holds profiler/, workload/, …",
     )
 
@@ -315,7 +315,7 @@ def _missing(error: MissingConfigException, catalogue: Catalogue) -> Problem:
         return Problem(
             setting="profiler",
             given=name,
-            allowed=f"device={device} has no profile {name}. There are: {have}",
+            reason=f"device={device} has no profile {name}. There are: {have}",
             fix=f"profiler={nearest(name, pairs.get(device, [])) or 'default'}"
             + (f", or device={elsewhere[0]}" if elsewhere else "")
             + f", or write your own profiler/experimental/{device}/{name}.yaml",
@@ -323,7 +323,7 @@ def _missing(error: MissingConfigException, catalogue: Catalogue) -> Problem:
     return Problem(
         setting=group or "configuration",
         given=name,
-        allowed="there is no such config file" if path else " ".join(str(error).split()),
+        reason="there is no such config file" if path else " ".join(str(error).split()),
         fix=f"use one of {', '.join(catalogue.options(group))}"
         if group
         else "look at --info searchpath",
@@ -338,7 +338,7 @@ def _bad_yaml(error: yaml.YAMLError) -> Problem:
     return Problem(
         setting=place,
         given="",
-        allowed="YAML does not allow a tab here" if tab else f"not valid YAML: {what}",
+        reason="YAML does not allow a tab here" if tab else f"not valid YAML: {what}",
         fix="indent with spaces" if tab else "mend the file at that place",
     )
 

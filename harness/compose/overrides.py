@@ -84,7 +84,7 @@ def add_folder(config_dir: str) -> list[Problem]:
             Problem(
                 setting="--config-dir",
                 given=config_dir,
-                allowed="there is no such folder",
+                reason="there is no such folder",
                 fix="give a folder that holds profiler/, workload/, …",
             )
         ]
@@ -145,14 +145,14 @@ def _complaints(override: Override, catalogue: Catalogue) -> Iterator[Problem]:
             yield Problem(
                 setting=f"~{key}",
                 given=given,
-                allowed="settings cannot be removed; the run needs each of them",
+                reason="settings cannot be removed; the run needs each of them",
                 fix=f"leave it out, or set it: {key}=…",
             )
     elif key == _SWEEPS and (override.is_sweep_override() or not override.is_add()):
         yield Problem(
             setting=str(override.get_key_element()),
             given=given,
-            allowed="one sweep at a time is added to the settings, with a +",
+            reason="one sweep at a time is added to the settings, with a +",
             fix=f"+{key}={given.partition(',')[0]}",
         )
     elif key in groups:
@@ -161,7 +161,7 @@ def _complaints(override: Override, catalogue: Catalogue) -> Iterator[Problem]:
         yield Problem(
             setting=key,
             given=given,
-            allowed="this is a group of settings; one of its files is chosen with a slash",
+            reason="this is a group of settings; one of its files is chosen with a slash",
             fix=f"{slashed}={given}",
         )
     elif "/" in key:
@@ -169,7 +169,7 @@ def _complaints(override: Override, catalogue: Catalogue) -> Iterator[Problem]:
         yield Problem(
             setting=key,
             given=given,
-            allowed="there is no such config group" + (f"; did you mean {close}?" if close else ""),
+            reason="there is no such config group" + (f"; did you mean {close}?" if close else ""),
             fix=f"use one of {', '.join(groups)}",
         )
 
@@ -189,7 +189,7 @@ def _option_problems(override: Override, options: Sequence[str]) -> Iterator[Pro
         yield Problem(
             setting=f"{plus}{group}",
             given=option,
-            allowed=f"there is no such {group}"
+            reason=f"there is no such {group}"
             + (f"; did you mean {close}? There are " if close else "; there are ")
             + ", ".join(options),
             fix=f"{plus}{group}={close or options[0]}",
@@ -237,7 +237,7 @@ def ambiguous(override: Override) -> Problem:
     return Problem(
         setting=override.get_key_element(),
         given=given,
-        allowed="several values make a sweep",
+        reason="several values make a sweep",
         fix=f"put -m first, or write one value, or a list: {override.key_or_group}=[{given}]",
     )
 
@@ -250,21 +250,21 @@ def sweep_problems(overrides: Sequence[Override]) -> Iterator[Problem]:
             yield Problem(
                 setting=key,
                 given=as_typed(override),
-                allowed="Hydra ignores it in a sweep",
+                reason="Hydra ignores it in a sweep",
                 fix="hydra.sweep.dir=FOLDER",
             )
         if key == "hydra.sweep.subdir":
             yield Problem(
                 setting=key,
                 given=as_typed(override),
-                allowed="a job's folder is named after what the sweep varies, to be found again",
+                reason="a job's folder is named after what the sweep varies, to be found again",
                 fix="leave it out; sweep.json says which folder is whose",
             )
         if not enumerable(override):
             yield Problem(
                 setting=override.get_key_element(),
                 given=as_typed(override),
-                allowed="an interval has no end of values",
+                reason="an interval has no end of values",
                 fix=f"{key}=1,2,3 or {key}=range(1,4)",
             )
 
@@ -278,7 +278,7 @@ def added_twice(written: Sequence[Override], given: Sequence[Override]) -> Itera
             yield Problem(
                 setting=override.get_key_element(),
                 given=as_typed(override),
-                allowed="the sweep varies this setting under its plain name",
+                reason="the sweep varies this setting under its plain name",
                 fix=f"{key}={as_typed(override)}, which then counts in place of the sweep's values",
             )
 
@@ -287,6 +287,6 @@ def _unparsable(text: str, error: Exception) -> Problem:
     return Problem(
         setting=text,
         given="",
-        allowed="Hydra cannot read this override: " + " ".join(str(error).split("\n")[0].split()),
+        reason="Hydra cannot read this override: " + " ".join(str(error).split("\n")[0].split()),
         fix="write key=value; quote special characters: 'key=\"value\"'",
     )

@@ -34,7 +34,7 @@ def request_of(config: DictConfig, choices: dict[str, Any]) -> tuple[Request | N
                 Problem(
                     setting="profiler/experimental",
                     given=chosen,
-                    allowed=f"these are settings of the {foreign} profiler, and device={name}",
+                    reason=f"these are settings of the {foreign} profiler, and device={name}",
                     fix=f"profiler/experimental={name}/{chosen.partition('/')[2]},"
                     f" or device={foreign}",
                 )
@@ -65,7 +65,7 @@ def _misplaced(data: dict[str, Any]) -> list[Problem]:
             Problem(
                 setting="experiment",
                 given="",
-                allowed="an experiment sets other groups, and has no settings of its own",
+                reason="an experiment sets other groups, and has no settings of its own",
                 fix="begin its file with the line: # @package _global_",
             )
         )
@@ -77,7 +77,7 @@ def _misplaced(data: dict[str, Any]) -> list[Problem]:
             Problem(
                 setting="profiler.experimental.device",
                 given=given,
-                allowed="the device is chosen for the whole run",
+                reason="the device is chosen for the whole run",
                 fix=f"device={given}",
             )
         )
@@ -99,7 +99,7 @@ def _value(node: DictConfig | ListConfig, key: Any, path: str, found: list[Probl
             Problem(
                 setting=path,
                 given="???",
-                allowed="this setting has no default and must be given",
+                reason="this setting has no default and must be given",
                 fix=f"{path}=…",
             )
         )
@@ -113,7 +113,7 @@ def _value(node: DictConfig | ListConfig, key: Any, path: str, found: list[Probl
             Problem(
                 setting=path,
                 given=str(raw[key]),
-                allowed="this reference cannot be resolved: "
+                reason="this reference cannot be resolved: "
                 + str(error).split("\n", maxsplit=1)[0],
                 fix=f"{path}=… with a value, or mend the reference",
             )
@@ -137,11 +137,11 @@ def _reference(config: DictConfig, path: str) -> str | None:
 
 def _named_group(problem: Problem) -> Problem:
     """Say of a whole group that is missing which file to choose."""
-    if problem.allowed.startswith("this setting is missing; it is a group of settings"):
+    if problem.reason.startswith("this setting is missing; it is a group of settings"):
         return Problem(
             setting=problem.setting,
             given="",
-            allowed="this group of settings is missing",
+            reason="this group of settings is missing",
             fix=f"choose one of its files: {problem.setting.replace('.', '/')}=NAME",
         )
     return problem

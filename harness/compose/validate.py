@@ -31,7 +31,7 @@ def _activities_once(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="profiler.activities",
             given=show(activities),
-            allowed="torch refuses an activity that is named twice",
+            reason="torch refuses an activity that is named twice",
             fix=f"profiler.activities=[{once}]",
         )
 
@@ -54,7 +54,7 @@ def _host_settings(request: Request) -> Iterator[Problem]:
             yield Problem(
                 setting=f"profiler.{name}",
                 given="true",
-                allowed="it describes operators, and activities leaves the host out",
+                reason="it describes operators, and activities leaves the host out",
                 fix=f"profiler.activities={show(request.device.activities)},"
                 f" or profiler.{name}=false",
             )
@@ -67,12 +67,12 @@ def _capabilities(request: Request) -> Iterator[Problem]:
         values = value if isinstance(value, list | tuple) else [value]
         keys = [path] if value else []
         keys += [f"{path}={show(item)}" for item in values]
-        for cannot in (target.cannot[key] for key in keys if key in target.cannot):
+        for unsupported in (target.unsupported[key] for key in keys if key in target.unsupported):
             yield Problem(
                 setting=path,
                 given=show(value),
-                allowed=f"device={target.name} cannot deliver it: {cannot.reason}",
-                fix=cannot.fix,
+                reason=f"device={target.name} cannot deliver it: {unsupported.reason}",
+                fix=unsupported.fix,
             )
 
 
@@ -83,7 +83,7 @@ def _flops_need_shapes(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="profiler.with_flops",
             given="true",
-            allowed="torch would record shapes behind your back, which costs time and memory",
+            reason="torch would record shapes behind your back, which costs time and memory",
             fix="profiler.record_shapes=true, or profiler.with_flops=false",
         )
 
@@ -102,7 +102,7 @@ def _memory_timeline_needs(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="profiler.memory_timeline",
             given="true",
-            allowed="torch builds it from shapes, memory and stacks; not asked: "
+            reason="torch builds it from shapes, memory and stacks; not asked: "
             + ", ".join(missing),
             fix=" ".join(f"{name}=true" for name in missing),
         )
@@ -115,7 +115,7 @@ def _steps_fill_schedule(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="profiler.schedule.skip_first_wait",
             given="1",
-            allowed="there is no wait to skip",
+            reason="there is no wait to skip",
             fix="profiler.schedule.skip_first_wait=0, or profiler.schedule.wait=1",
         )
     elif steps is None:
@@ -123,7 +123,7 @@ def _steps_fill_schedule(request: Request) -> Iterator[Problem]:
             yield Problem(
                 setting="profiler.schedule.repeat",
                 given="0",
-                allowed="cycles then go on until the workload ends, and workload.steps is null",
+                reason="cycles then go on until the workload ends, and workload.steps is null",
                 fix=f"workload.steps={steps_for(schedule, 2)}, or profiler.schedule.repeat=1",
             )
     elif whole_cycles(schedule, steps) < max(1, schedule.repeat):
@@ -131,7 +131,7 @@ def _steps_fill_schedule(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="workload.steps",
             given=str(steps),
-            allowed=f"the schedule needs {needed}; with fewer, the profiler's last window is cut"
+            reason=f"the schedule needs {needed}; with fewer, the profiler's last window is cut"
             " short without a word",
             fix=f"workload.steps={needed}, or null for as many as the schedule needs",
         )
@@ -143,7 +143,7 @@ def _steps_fill_schedule(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="workload.steps",
             given=str(steps),
-            allowed="with profiler.schedule.repeat=0 a last, partial cycle would be cut short",
+            reason="with profiler.schedule.repeat=0 a last, partial cycle would be cut short",
             fix=f"workload.steps={whole}",
         )
 
@@ -153,7 +153,7 @@ def _compile_before_timing(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="workload.warmup_steps",
             given="0",
-            allowed="with workload.compile=true the first step compiles, and would be timed",
+            reason="with workload.compile=true the first step compiles, and would be timed",
             fix="workload.warmup_steps=1",
         )
 
@@ -165,7 +165,7 @@ def _modules(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="profiler.with_modules",
             given="true",
-            allowed="torch delivers no module hierarchy for eager workloads",
+            reason="torch delivers no module hierarchy for eager workloads",
             fix="profiler.with_modules=false; for the code that calls, profiler.with_stack=true",
         )
 
@@ -180,7 +180,7 @@ def _rehearsal(request: Request) -> Iterator[Problem]:
                 yield Problem(
                     setting=f"rehearsal.{path}",
                     given=show(value),
-                    allowed="it is for rehearsals, and this is none",
+                    reason="it is for rehearsals, and this is none",
                     fix=f"rehearsal.{path}={show(defaults[path])}, or python -m harness rehearse …",
                 )
         return
@@ -188,21 +188,21 @@ def _rehearsal(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="device",
             given=device.name,
-            allowed="a rehearsal stands in for an NPU; other devices are run",
+            reason="a rehearsal stands in for an NPU; other devices are run",
             fix="device=npu, or python -m harness without rehearse",
         )
     if request.execution.kind == "inline":
         yield Problem(
             setting="execution",
             given="inline",
-            allowed="the emulator's libraries must be known before a process starts",
+            reason="the emulator's libraries must be known before a process starts",
             fix="execution=isolated",
         )
     if device.index >= rehearsal.devices:
         yield Problem(
             setting="device.index",
             given=str(device.index),
-            allowed=f"this rehearsal has {rehearsal.devices} NPUs, numbered from 0",
+            reason=f"this rehearsal has {rehearsal.devices} NPUs, numbered from 0",
             fix=f"device.index={rehearsal.devices - 1}, or rehearsal.devices={device.index + 1}",
         )
 
@@ -213,7 +213,7 @@ def _analysis(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="analysis.perturbed.long_us",
             given=show(limits.long_us),
-            allowed=f"it must be above analysis.perturbed.short_us={show(limits.short_us)}: the"
+            reason=f"it must be above analysis.perturbed.short_us={show(limits.short_us)}: the"
             " limit lies on a line between the two",
             fix=f"analysis.perturbed.long_us={show(limits.short_us + 1)}",
         )

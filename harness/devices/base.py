@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from harness.settings.request import Request
-    from harness.tables.event_counts import Coverage
+    from harness.tables.event_counts import EventCounts
 
 
 class Profiler(Protocol):
@@ -42,7 +42,7 @@ class OpenDevice(Struct, frozen=True, kw_only=True):
 
 
 @dataclass(kw_only=True)
-class Sink:
+class CycleWriter:
     """Where a run's profiler leaves what it records: one for each run, in the child process."""
 
     folder: Path
@@ -50,15 +50,15 @@ class Sink:
     torch_device: torch.device
     cycles: int
     """How often the profiler will be done with a window."""
-    announce: Callable[[], None]
+    on_write: Callable[[], None]
     """To be called when a window is being written."""
     ranges: list[HostRange] = field(default_factory=list)
     """The steps so far."""
-    coverage: dict[str, Coverage] = field(default_factory=dict)
+    event_counts: dict[str, EventCounts] = field(default_factory=dict)
     """What became of the profiler's events, by activity type, where that is known already."""
 
 
-class Cannot(Struct, frozen=True):
+class Unsupported(Struct, frozen=True):
     """Something that a device never delivers."""
 
     reason: str
@@ -79,7 +79,7 @@ class Target(Protocol):
         """Its ``profiler.experimental`` settings."""
 
     @property
-    def cannot(self) -> Mapping[str, Cannot]:
+    def unsupported(self) -> Mapping[str, Unsupported]:
         """The capability list: what it never delivers.
 
         A key is a setting, or ``setting=value`` for one value of it; what is not listed can be
@@ -102,8 +102,10 @@ class Device(Target, Protocol):
     def synchronise(self, device: torch.device) -> None:
         """Wait until all work queued on the device is done."""
 
-    def profiler(self, lowered: LoweredProfiler, sink: Sink) -> AbstractContextManager[Profiler]:
-        """Build the profiler; it writes each finished cycle of the schedule to `sink`."""
+    def profiler(
+        self, lowered: LoweredProfiler, writer: CycleWriter
+    ) -> AbstractContextManager[Profiler]:
+        """Build the profiler; it writes each finished cycle of the schedule to `writer`."""
 
     def analyse(self, capture: Path) -> None:
         """Turn one of the profiler's captures into what readers read, if it is not that yet."""

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from harness.devices.base import Cannot, LoweredProfiler, OpenDevice, Profiler, Sink
+from harness.devices.base import CycleWriter, LoweredProfiler, OpenDevice, Profiler, Unsupported
 from harness.devices.torch_profiler import (
     ANALYSED_WHILE_RUNNING,
     AUTOLOAD,
@@ -29,20 +29,20 @@ class Cpu:
 
     name = "cpu"
     experimental = CpuExperimental
-    cannot: ClassVar[Mapping[str, Cannot]] = {
+    unsupported: ClassVar[Mapping[str, Unsupported]] = {
         **ANALYSED_WHILE_RUNNING,
-        "profiler.activities=device": Cannot(
+        "profiler.activities=device": Unsupported(
             "there is no device beside the host", "profiler.activities=[host]"
         ),
-        "profiler.experimental.profiler_metrics": Cannot(
+        "profiler.experimental.profiler_metrics": Unsupported(
             "CUPTI counters exist on CUDA only",
             "profiler.experimental.profiler_metrics=[], or performance_events=[cycles]",
         ),
-        "profiler.experimental.enable_cuda_sync_events": Cannot(
+        "profiler.experimental.enable_cuda_sync_events": Unsupported(
             "the CPU has no CUDA synchronisation",
             "profiler.experimental.enable_cuda_sync_events=false",
         ),
-        "profiler.experimental.disable_external_correlation": Cannot(
+        "profiler.experimental.disable_external_correlation": Unsupported(
             "there are no kernels to link",
             "profiler.experimental.disable_external_correlation=false",
         ),
@@ -57,14 +57,14 @@ class Cpu:
             yield Problem(
                 setting="profiler.experimental.custom_profiler_config",
                 given=repr(experimental.custom_profiler_config),
-                allowed="the CUPTI monitor works on CUDA only",
+                reason="the CUPTI monitor works on CUDA only",
                 fix="profiler.experimental.custom_profiler_config=''",
             )
         if request.device.index != 0:
             yield Problem(
                 setting="device.index",
                 given=str(request.device.index),
-                allowed="torch knows one CPU device, with index 0",
+                reason="torch knows one CPU device, with index 0",
                 fix="device.index=0",
             )
 
@@ -81,9 +81,11 @@ class Cpu:
     def synchronise(self, device: torch.device) -> None:
         """Return at once: operators on the CPU are done when they return."""
 
-    def profiler(self, lowered: LoweredProfiler, sink: Sink) -> AbstractContextManager[Profiler]:
+    def profiler(
+        self, lowered: LoweredProfiler, writer: CycleWriter
+    ) -> AbstractContextManager[Profiler]:
         """Build torch's profiler."""
-        return build_profiler(lowered, sink, {"host": "CPU"})
+        return build_profiler(lowered, writer, {"host": "CPU"})
 
     def analyse(self, capture: Path) -> None:
         """Return at once: torch's events become tables while the run goes on."""

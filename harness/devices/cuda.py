@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from harness.devices.base import Cannot, LoweredProfiler, OpenDevice, Profiler, Sink
+from harness.devices.base import CycleWriter, LoweredProfiler, OpenDevice, Profiler, Unsupported
 from harness.devices.torch_profiler import (
     ANALYSED_WHILE_RUNNING,
     AUTOLOAD,
@@ -28,7 +28,7 @@ class Cuda:
 
     name = "cuda"
     experimental = CudaExperimental
-    cannot: ClassVar[Mapping[str, Cannot]] = ANALYSED_WHILE_RUNNING
+    unsupported: ClassVar[Mapping[str, Unsupported]] = ANALYSED_WHILE_RUNNING
 
     def problems(self, request: Request) -> Iterator[Problem]:
         """Yield torch's traps."""
@@ -82,9 +82,11 @@ class Cuda:
 
         torch.cuda.synchronize(device)
 
-    def profiler(self, lowered: LoweredProfiler, sink: Sink) -> AbstractContextManager[Profiler]:
+    def profiler(
+        self, lowered: LoweredProfiler, writer: CycleWriter
+    ) -> AbstractContextManager[Profiler]:
         """Build torch's profiler."""
-        return build_profiler(lowered, sink, {"host": "CPU", "device": "CUDA"})
+        return build_profiler(lowered, writer, {"host": "CPU", "device": "CUDA"})
 
     def analyse(self, capture: Path) -> None:
         """Return at once: torch's events become tables while the run goes on."""

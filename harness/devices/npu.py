@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec.structs import asdict
 
-from harness.devices.base import Cannot, LoweredProfiler, OpenDevice, Profiler, Sink
+from harness.devices.base import CycleWriter, LoweredProfiler, OpenDevice, Profiler, Unsupported
 from harness.devices.npu_rules import CHOICES, npu_problems
 from harness.devices.torch_profiler import AUTOLOAD
 from harness.errors import MachineError, Problem
@@ -37,8 +37,8 @@ class Npu:
 
     name = "npu"
     experimental = NpuExperimental
-    cannot: ClassVar[Mapping[str, Cannot]] = {
-        "profiler.memory_timeline": Cannot(
+    unsupported: ClassVar[Mapping[str, Unsupported]] = {
+        "profiler.memory_timeline": Unsupported(
             "torch_npu's own memory files hold the same", "profiler.memory_timeline=false"
         ),
     }
@@ -80,7 +80,9 @@ class Npu:
         """Wait for all streams of the NPU, and for the queue of operators in front of them."""
         _torch_npu().npu.synchronize(device)
 
-    def profiler(self, lowered: LoweredProfiler, sink: Sink) -> AbstractContextManager[Profiler]:
+    def profiler(
+        self, lowered: LoweredProfiler, writer: CycleWriter
+    ) -> AbstractContextManager[Profiler]:
         """Build torch_npu's profiler, whose captures go to ``raw/``; they are analysed later.
 
         torch_npu keeps the folder in a singleton that the last handler built has set, so the
@@ -90,7 +92,7 @@ class Npu:
         _torch_npu()
         from torch_npu import profiler
 
-        folder = sink.folder / "raw"
+        folder = writer.folder / "raw"
         handler = profiler.tensorboard_trace_handler(str(folder), analyse_flag=False)
         if handler is None:
             raise MachineError(
@@ -99,7 +101,7 @@ class Npu:
             )
 
         def ready(finished: Any) -> None:
-            sink.announce()
+            writer.on_write()
             handler(finished)
 
         made: AbstractContextManager[Profiler] = profiler.profile(

@@ -130,9 +130,9 @@ def npu_problems(request: Request) -> Iterator[Problem]:
     yield from _flops(request, experimental)
 
 
-def _problem(experimental: NpuExperimental, name: str, allowed: str, fix: str) -> Problem:
+def _problem(experimental: NpuExperimental, name: str, reason: str, fix: str) -> Problem:
     given = show(getattr(experimental, name))
-    return Problem(setting=f"profiler.experimental.{name}", given=given, allowed=allowed, fix=fix)
+    return Problem(setting=f"profiler.experimental.{name}", given=given, reason=reason, fix=fix)
 
 
 def _environment(request: Request) -> Iterator[Problem]:
@@ -141,7 +141,7 @@ def _environment(request: Request) -> Iterator[Problem]:
             yield Problem(
                 setting=f"device.environment.{name}",
                 given=show(value),
-                allowed=OTHER_PROFILERS[name],
+                reason=OTHER_PROFILERS[name],
                 fix=f"device.environment.{name}='', or leave it out",
             )
 
@@ -287,6 +287,6 @@ def _flops(request: Request, experimental: NpuExperimental) -> Iterator[Problem]
         yield Problem(
             setting="profiler.with_flops",
             given="true",
-            allowed="torch_npu writes flops as marks, which would not be recorded",
+            reason="torch_npu writes flops as marks, which would not be recorded",
             fix=f"{' '.join(needs)}, or profiler.with_flops=false",
         )

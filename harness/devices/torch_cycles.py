@@ -9,25 +9,25 @@ from typing import Any
 import polars as pl
 
 from harness import tables
-from harness.devices.base import LoweredProfiler, Sink
+from harness.devices.base import CycleWriter, LoweredProfiler
 from harness.devices.torch_counters import counted, measured, with_counts, with_metrics
 from harness.devices.torch_events import tables_of
 
 
-class TorchDrain:
+class TorchCycleHandler:
     """A handler for ``on_trace_ready`` that writes each window's tables and trace."""
 
-    def __init__(self, lowered: LoweredProfiler, sink: Sink) -> None:
+    def __init__(self, lowered: LoweredProfiler, writer: CycleWriter) -> None:
         self.lowered = lowered
-        self.sink = sink
+        self.writer = writer
         self.cycle = 0
         self.operators = 0
 
     def __call__(self, profiler: Any) -> None:
-        """Write one finished cycle: its tables to ``parts/``, its trace to ``raw/``."""
-        sink = self.sink
-        sink.announce()
-        part = sink.folder / "parts" / f"{self.cycle:03d}"
+        """Write one finished cycle: its tables to ``cycles/``, its trace to ``raw/``."""
+        writer = self.writer
+        writer.on_write()
+        part = writer.folder / "cycles" / f"{self.cycle:03d}"
         part.mkdir(parents=True)
         converted = tables_of(
             profiler.profiler.kineto_results,
@@ -36,14 +36,14 @@ class TorchDrain:
             memory=self.lowered.profile_memory,
             stacks=self.lowered.with_stack,
             flops=self.lowered.with_flops,
-            host_ranges=sink.ranges,
+            host_ranges=writer.ranges,
         )
         for name, frame in converted.frames.items():
             tables.write(frame, part / f"{name}.parquet")
         self.operators += converted.frames["operators"].height
-        for kind, more in converted.coverage.items():
-            known = sink.coverage.get(kind)
-            sink.coverage[kind] = known + more if known else more
+        for kind, more in converted.event_counts.items():
+            known = writer.event_counts.get(kind)
+            writer.event_counts[kind] = known + more if known else more
         profiler.export_chrome_trace(str(self._raw("trace")))
         for name, frame in self._counters(converted.frames, profiler).items():
             tables.write(frame, part / f"{name}.parquet")
@@ -52,7 +52,7 @@ class TorchDrain:
                 # The user asked for it by name; that torch may drop it is said in the docs.
                 warnings.simplefilter("ignore", FutureWarning)
                 profiler.export_memory_timeline(
-                    str(self._raw("memory_timeline")), str(sink.torch_device)
+                    str(self._raw("memory_timeline")), str(writer.torch_device)
                 )
         self.cycle += 1
 
@@ -68,5 +68,5 @@ class TorchDrain:
         return found
 
     def _raw(self, name: str) -> Path:
-        suffix = "" if self.sink.cycles == 1 else f"_{self.cycle}"
-        return self.sink.folder / "raw" / f"{name}{suffix}.json.gz"
+        suffix = "" if self.writer.cycles == 1 else f"_{self.cycle}"
+        return self.writer.folder / "raw" / f"{name}{suffix}.json.gz"

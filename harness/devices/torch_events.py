@@ -32,8 +32,8 @@ from torch.autograd.profiler_util import MEMORY_EVENT_NAME, _filter_name
 
 from harness import tables
 from harness.devices.kineto import Event, Result
-from harness.tables.event_counts import Coverage
-from harness.tables.intervals import Timeline
+from harness.tables.event_counts import EventCounts
+from harness.tables.intervals import StepLookup
 from harness.tables.markers import STAGE_MARK, STEP_MARK, HostRange
 from harness.tables.stacks import kept, stack_id
 
@@ -59,7 +59,7 @@ class Converted(NamedTuple):
 
     frames: dict[str, pl.DataFrame]
     """operators, kernels, memory and stacks, with the columns of `tables.SCHEMAS`."""
-    coverage: dict[str, Coverage]
+    event_counts: dict[str, EventCounts]
     """By activity type, in order of appearance."""
 
 
@@ -79,7 +79,7 @@ def tables_of(  # noqa: PLR0913 (keywords, each a choice of its own)
         result: The profile. It is only read.
         rank: Goes into every row.
         first_id: The `id` of the first operator, counted on from there. The number of operators
-            in the parts before keeps ids unique in a run.
+            in the cycles before keeps ids unique in a run.
         memory: Make rows of allocations. Walks torch's event tree: about 2 us per event.
         stacks: Ask operators for their stacks: about 5 us per operator. They have some only
             under ``_ExperimentalConfig(verbose=True)``.
@@ -104,14 +104,14 @@ def tables_of(  # noqa: PLR0913 (keywords, each a choice of its own)
     if not steps:
         steps = [(r.start_ns, r.end_ns, r.step) for r in host_ranges]
         stages = [*stages, *((r.start_ns, r.end_ns, r.stage) for r in host_ranges if r.stage)]
-    run = _Run(rank, first_id, Timeline(steps, pl.Int64()), Timeline(stages, pl.String()))
+    run = _Run(rank, first_id, StepLookup(steps, pl.Int64()), StepLookup(stages, pl.String()))
     frames = {
         "operators": reader.operators(run),
         "kernels": reader.kernels(run),
         "memory": reader.allocations(run, _allocations(result) if memory else {}),
         "stacks": reader.stacks(),
     }
-    return Converted(frames, reader.coverage())
+    return Converted(frames, reader.event_counts())
 
 
 class _Run(NamedTuple):
@@ -119,8 +119,8 @@ class _Run(NamedTuple):
 
     rank: int
     first_id: int
-    steps: Timeline
-    stages: Timeline
+    steps: StepLookup
+    stages: StepLookup
 
     def columns(self, host_starts: pl.Series) -> dict[str, object]:
         return {
@@ -409,9 +409,9 @@ class _Reader:
         found = dict(known for known in self._identified() if known)
         return tables.frame("stacks", {"stack_id": list(found), "frames": list(found.values())})
 
-    def coverage(self) -> dict[str, Coverage]:
+    def event_counts(self) -> dict[str, EventCounts]:
         return {
-            kind: Coverage(
+            kind: EventCounts(
                 seen=seen,
                 rows=self._made[kind],
                 marks=self._marks[kind],

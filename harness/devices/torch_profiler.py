@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from harness.devices.base import Cannot, LoweredProfiler, Profiler, Sink
+from harness.devices.base import CycleWriter, LoweredProfiler, Profiler, Unsupported
 from harness.errors import Problem
 from harness.settings.schema import show
 from harness.settings.torch import TorchExperimental
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 AUTOLOAD = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
 """Without it, ``import torch`` fails where torch_npu is installed and CANN is not."""
 
-ANALYSED_WHILE_RUNNING: Mapping[str, Cannot] = {
-    "profiler.analyse=later": Cannot(
+ANALYSED_WHILE_RUNNING: Mapping[str, Unsupported] = {
+    "profiler.analyse=later": Unsupported(
         "torch's events become tables while the run goes on", "profiler.analyse=now"
     ),
 }
@@ -41,28 +41,28 @@ def torch_problems(request: Request, experimental: TorchExperimental) -> Iterato
         yield Problem(
             setting=f"{prefix}.verbose",
             given="false",
-            allowed="with_stack=true delivers empty stacks unless torch is told to be verbose",
+            reason="with_stack=true delivers empty stacks unless torch is told to be verbose",
             fix=f"{prefix}.verbose=true, or profiler.with_stack=false",
         )
     if experimental.trace_only:
         yield Problem(
             setting=f"{prefix}.trace_only",
             given="true",
-            allowed="torch then builds no events, and the tables are made from them",
+            reason="torch then builds no events, and the tables are made from them",
             fix=f"{prefix}.trace_only=false",
         )
     if experimental.profile_all_threads and profiler.profile_memory:
         yield Problem(
             setting=f"{prefix}.profile_all_threads",
             given="true",
-            allowed="torch loses the memory events of profile_memory=true with it",
+            reason="torch loses the memory events of profile_memory=true with it",
             fix=f"{prefix}.profile_all_threads=false, or profiler.profile_memory=false",
         )
     if experimental.profiler_measure_per_kernel and not experimental.profiler_metrics:
         yield Problem(
             setting=f"{prefix}.profiler_measure_per_kernel",
             given="true",
-            allowed="there is nothing to measure for each kernel without profiler_metrics",
+            reason="there is nothing to measure for each kernel without profiler_metrics",
             fix=f"{prefix}.profiler_metrics=[sm__inst_executed.sum]",
         )
     yield from _counter_problems(request, experimental)
@@ -72,7 +72,7 @@ def torch_problems(request: Request, experimental: TorchExperimental) -> Iterato
         yield Problem(
             setting=f"{prefix}.custom_profiler_config",
             given=repr(experimental.custom_profiler_config),
-            allowed="a text with '=' or a line break crashes torch's profiler (SIGSEGV)",
+            reason="a text with '=' or a line break crashes torch's profiler (SIGSEGV)",
             fix=f"{prefix}.custom_profiler_config='' or a JSON object without '='",
         )
 
@@ -92,12 +92,12 @@ def _counter_problems(request: Request, experimental: TorchExperimental) -> Iter
         wrong = "they are counted for operators, and activities leaves the host out"
     if wrong:
         known = [name for name in dict.fromkeys(events) if name in PERF_EVENTS]
-        allowed = known[:MOST_PERF_EVENTS] if "host" in activities else []
+        reason = known[:MOST_PERF_EVENTS] if "host" in activities else []
         yield Problem(
             setting=f"{prefix}.performance_events",
             given=show(events),
-            allowed=wrong,
-            fix=f"{prefix}.performance_events={show(allowed)};"
+            reason=wrong,
+            fix=f"{prefix}.performance_events={show(reason)};"
             " +sweep=performance_events counts all, run by run",
         )
     metrics = experimental.profiler_metrics
@@ -107,7 +107,7 @@ def _counter_problems(request: Request, experimental: TorchExperimental) -> Iter
         yield Problem(
             setting=f"{prefix}.profiler_metrics",
             given=show(metrics),
-            allowed=f"{bad[0]!r} is no name of a metric"
+            reason=f"{bad[0]!r} is no name of a metric"
             if bad
             else "they are counted for kernels, and activities leaves the device out",
             fix=f"{prefix}.profiler_metrics=[sm__inst_executed.sum]"
@@ -117,19 +117,19 @@ def _counter_problems(request: Request, experimental: TorchExperimental) -> Iter
 
 
 def build_profiler(
-    lowered: LoweredProfiler, sink: Sink, activities: dict[str, str]
+    lowered: LoweredProfiler, writer: CycleWriter, activities: dict[str, str]
 ) -> AbstractContextManager[Profiler]:
     """Build ``torch.profiler.profile``; `activities` maps our names to ProfilerActivity's."""
     from msgspec.structs import asdict
     from torch._C._profiler import _ExperimentalConfig
     from torch.profiler import ProfilerActivity, profile, schedule
 
-    from harness.devices.torch_cycles import TorchDrain
+    from harness.devices.torch_cycles import TorchCycleHandler
 
     return profile(
         activities=[getattr(ProfilerActivity, activities[name]) for name in lowered.activities],
         schedule=schedule(**asdict(lowered.schedule)),
-        on_trace_ready=TorchDrain(lowered, sink),
+        on_trace_ready=TorchCycleHandler(lowered, writer),
         record_shapes=lowered.record_shapes,
         profile_memory=lowered.profile_memory,
         with_stack=lowered.with_stack,

@@ -23,7 +23,7 @@ DEFAULT = "cpu"
 _MARKS = {True: "✓", False: "✗", None: "–"}
 
 
-class Check(Struct, frozen=True):
+class DoctorCheck(Struct, frozen=True):
     """A line of the diagnosis."""
 
     name: str
@@ -33,32 +33,32 @@ class Check(Struct, frozen=True):
 
 
 CHECKS = (
-    Check("python", ALL, host.python),
-    Check("torch", ALL, host.torch),
-    Check("kineto", ALL, host.kineto),
-    Check("environment", ALL, host.environment),
-    Check("disk", ALL, host.disk),
-    Check("compiler", ALL, host.compiler),
-    Check("perf events", ("cpu", "cuda"), host.perf_events),
-    Check("nvidia driver", ("cuda",), cuda.driver),
-    Check("gpus", ("cuda",), cuda.gpus),
-    Check("cupti", ("cuda",), cuda.cupti),
-    Check("gpu counters", ("cuda",), cuda.counters),
-    Check("cuda environment", ("cuda",), cuda.environment),
-    Check("npu driver", ("npu",), npu.driver),
-    Check("npu devices", ("npu",), npu.devices),
-    Check("cann", ("npu",), npu.cann),
-    Check("cann libraries", ("npu",), npu.libraries),
-    Check("torch_npu", ("npu",), npu.pair),
-    Check("torch_npu starts", ("npu",), npu.starts),
-    Check("msprof", ("npu",), npu.msprof),
-    Check("npu environment", ("npu",), npu.environment),
-    Check("npu warnings", ("npu",), npu.warnings),
+    DoctorCheck("python", ALL, host.python),
+    DoctorCheck("torch", ALL, host.torch),
+    DoctorCheck("kineto", ALL, host.kineto),
+    DoctorCheck("environment", ALL, host.environment),
+    DoctorCheck("disk", ALL, host.disk),
+    DoctorCheck("compiler", ALL, host.compiler),
+    DoctorCheck("perf events", ("cpu", "cuda"), host.perf_events),
+    DoctorCheck("nvidia driver", ("cuda",), cuda.driver),
+    DoctorCheck("gpus", ("cuda",), cuda.gpus),
+    DoctorCheck("cupti", ("cuda",), cuda.cupti),
+    DoctorCheck("gpu counters", ("cuda",), cuda.counters),
+    DoctorCheck("cuda environment", ("cuda",), cuda.environment),
+    DoctorCheck("npu driver", ("npu",), npu.driver),
+    DoctorCheck("npu devices", ("npu",), npu.devices),
+    DoctorCheck("cann", ("npu",), npu.cann),
+    DoctorCheck("cann libraries", ("npu",), npu.libraries),
+    DoctorCheck("torch_npu", ("npu",), npu.pair),
+    DoctorCheck("torch_npu starts", ("npu",), npu.starts),
+    DoctorCheck("msprof", ("npu",), npu.msprof),
+    DoctorCheck("npu environment", ("npu",), npu.environment),
+    DoctorCheck("npu warnings", ("npu",), npu.warnings),
 )
 """Every line, in the order in which it is shown; a new one is a function and a line here."""
 
 
-class Finding(Struct, frozen=True, kw_only=True):
+class DoctorFinding(Struct, frozen=True, kw_only=True):
     """What one check found."""
 
     name: str
@@ -79,13 +79,13 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     exit_code: int
     lacks: dict[str, tuple[str, ...]]
     """For each device that was looked at: what is in the way, by the names of the findings."""
-    findings: tuple[Finding, ...]
+    findings: tuple[DoctorFinding, ...]
 
 
-def examine(device: str | None, probe: Probe) -> tuple[Finding, ...]:
+def examine(device: str | None, probe: Probe) -> tuple[DoctorFinding, ...]:
     """Return what the checks that matter to `device` find; all checks for None."""
     return tuple(
-        Finding(
+        DoctorFinding(
             name=check.name,
             good=answer.good,
             says=answer.says,
@@ -112,7 +112,7 @@ def diagnose(device: str | None, probe: Probe) -> Diagnosis:
     judged = device or DEFAULT
     return Diagnosis(
         device=device,
-        exit_code=ExitCode.CANNOT if lacks[judged] else ExitCode.OK,
+        exit_code=ExitCode.UNAVAILABLE if lacks[judged] else ExitCode.OK,
         lacks=lacks,
         findings=findings,
     )
@@ -140,7 +140,7 @@ def _device(overrides: Sequence[str]) -> str | None:
         Problem(
             setting=setting,
             given=given,
-            allowed="there is no such device"
+            reason="there is no such device"
             if setting == "device"
             else "doctor looks at the machine, for one device or for all",
             fix=" or ".join(f"device={name}" for name in TARGETS) + ", or nothing",

@@ -14,10 +14,10 @@ from harness.settings.request import Request
 from harness.settings.torch import TorchExperimental
 
 
-def check_machine(request: Request, tell: Callable[[str], None]) -> None:
+def check_machine(request: Request, report_progress: Callable[[str], None]) -> None:
     """Raise `MachineError` for what this machine lacks that can be told without torch.
 
-    `tell` is told what takes a while.
+    `report_progress` is told what takes a while.
     """
     if importlib.util.find_spec("torch") is None:
         raise MachineError(
@@ -25,7 +25,7 @@ def check_machine(request: Request, tell: Callable[[str], None]) -> None:
             " What else there is to do: python -m harness doctor"
         )
     if request.rehearsal.emulate:
-        build(tell=tell)
+        build(report_progress=report_progress)
     elif request.device.name == "npu":
         now = request.profiler.analyse == "now"
         lacks = npu_lacks(Machine(), analyse=now and "device" in request.profiler.activities)

@@ -115,20 +115,22 @@ def _in_front(folder: Path, others: str | None) -> str:
     return f"{folder}{os.pathsep}{others}" if others else str(folder)
 
 
-def build(cache: Path | None = None, tell: Callable[[str], None] | None = None) -> Emulator:
+def build(
+    cache: Path | None = None, report_progress: Callable[[str], None] | None = None
+) -> Emulator:
     """Return the emulator, compiled if this machine has not done so yet.
 
     Args:
         cache: where to keep it; by default, the user's cache folder.
-        tell: is told that it is compiled now, which takes some seconds.
+        report_progress: is called before it is compiled, which takes some seconds.
     """
     compiler = _compiler()
     wheel = _torch_npu_library()
     root = _cache() if cache is None else cache
     folder = root / _fingerprint(compiler)
     if not folder.exists():
-        if tell:
-            tell(f"compiling the emulator of CANN with {compiler}, once")
+        if report_progress:
+            report_progress(f"compiling the emulator of CANN with {compiler}, once")
         root.mkdir(parents=True, exist_ok=True)
         # Built aside and renamed: whoever comes second finds the first one's, or replaces nothing.
         with tempfile.TemporaryDirectory(dir=root, prefix="building-") as building:

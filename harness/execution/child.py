@@ -30,10 +30,10 @@ def main(task: Task, plan_path: str, descriptor: int) -> None:
 
     with os.fdopen(descriptor, "wb", buffering=0) as pipe:
 
-        def tell(progress: Progress) -> None:
+        def report_progress(progress: Progress) -> None:
             pipe.write(msgspec.json.encode(progress) + b"\n")
 
-        outcome = (execute if task == "execute" else analyse)(plan, tell)
+        outcome = (execute if task == "execute" else analyse)(plan, report_progress)
     write_json(outcome, folder / OUTCOME_FILES[task])
 
 

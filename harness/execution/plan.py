@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 from harness.devices import TARGETS
 from harness.devices.base import LoweredProfiler, LoweredSchedule
 from harness.execution.protocol import Plan
-from harness.settings.expectations import Target, demanded
+from harness.settings.expectations import Target, expected_of
 from harness.settings.request import Profiler, Request
 from harness.settings.schedule import recorded_steps, steps_for, whole_cycles
 from harness.settings.schema import flatten
@@ -38,8 +38,8 @@ def plan(request: Request, folder: Path) -> Plan:
         cycles=cycles,
         recorded=recorded,
         effective=effective,
-        evidence=tuple(
-            demanded(
+        expectations=tuple(
+            expected_of(
                 Target(request.device.name, request.profiler.activities),
                 effective,
                 recorded=len(recorded),

@@ -20,7 +20,7 @@ from harness.emulator.build import build
 from harness.errors import MachineError
 from harness.execution.protocol import (
     CALLS_FILE,
-    CAPTURES,
+    CYCLE_FOLDERS,
     OUTCOME_FILES,
     PLAN_FILE,
     Outcome,
@@ -32,7 +32,7 @@ from harness.execution.protocol import (
 _CHUNK = 65536
 
 
-class Watch(Protocol):
+class ProgressListener(Protocol):
     """Who is told what happens while a plan runs."""
 
     def progress(self, progress: Progress) -> None:
@@ -51,31 +51,31 @@ class Limits(NamedTuple):
     grace_s: float
 
 
-def run(plan: Plan, watch: Watch) -> Outcome:
+def run(plan: Plan, listener: ProgressListener) -> Outcome:
     """Carry out a plan as its ``execution.kind`` says; raises nothing that a workload does."""
     if plan.request.execution.kind == "inline":
-        return _inline(plan, watch)
+        return _inline(plan, listener)
     execution = plan.request.execution
     limits = Limits("execution.timeout_s", execution.timeout_s, execution.grace_s)
-    return _in_child(plan, watch, "execute", limits)
+    return _in_child(plan, listener, "execute", limits)
 
 
-def analyse(plan: Plan, watch: Watch, limit_s: float | None) -> Outcome | None:
+def analyse(plan: Plan, listener: ProgressListener, limit_s: float | None) -> Outcome | None:
     """Have the device analyse its captures; None if it left none. What was recorded stays."""
-    if not any(Path(plan.folder).glob(CAPTURES)):
+    if not any(Path(plan.folder).glob(CYCLE_FOLDERS)):
         return None
     # It has nothing to write down when it must stop: its raw data lie on the disk already.
     limits = Limits("profiler.analyse_timeout_s", limit_s, grace_s=0.0)
-    return _in_child(plan, watch, "analyse", limits)
+    return _in_child(plan, listener, "analyse", limits)
 
 
-def _in_child(plan: Plan, watch: Watch, task: Task, limits: Limits) -> Outcome:
+def _in_child(plan: Plan, listener: ProgressListener, task: Task, limits: Limits) -> Outcome:
     try:
         environment = environment_of(plan)
     except MachineError as error:
-        return Outcome(status="cannot", reason=str(error))
+        return Outcome(status="unavailable", reason=str(error))
     with _terminate_is_interrupt():
-        return _Child(Path(plan.folder), watch, task, environment, limits).outcome()
+        return _Child(Path(plan.folder), listener, task, environment, limits).outcome()
 
 
 def environment_of(plan: Plan) -> dict[str, str]:
@@ -99,11 +99,11 @@ def environment_of(plan: Plan) -> dict[str, str]:
     return environment | plan.environment
 
 
-def _inline(plan: Plan, watch: Watch) -> Outcome:
+def _inline(plan: Plan, listener: ProgressListener) -> Outcome:
     os.environ.update(plan.environment)
     from harness.execution.session import execute
 
-    return execute(plan, watch.progress)
+    return execute(plan, listener.progress)
 
 
 @contextmanager
@@ -127,10 +127,15 @@ class _Child:
     """One child process, from its start to its outcome."""
 
     def __init__(
-        self, folder: Path, watch: Watch, task: Task, environment: dict[str, str], limits: Limits
+        self,
+        folder: Path,
+        listener: ProgressListener,
+        task: Task,
+        environment: dict[str, str],
+        limits: Limits,
     ) -> None:
         self.folder = folder
-        self.watch = watch
+        self.listener = listener
         self.task = task
         self.environment = environment
         self.limits = limits
@@ -226,12 +231,12 @@ class _Child:
             log.flush()
             text = line.decode(errors="replace")
             self.last_words = text.strip() or self.last_words
-            self.watch.output(text)
+            self.listener.output(text)
 
         return take
 
     def _progress(self, line: bytes) -> None:
-        self.watch.progress(msgspec.json.decode(line, type=Progress))
+        self.listener.progress(msgspec.json.decode(line, type=Progress))
 
     def _enforce_limits(self) -> None:
         now, limit_s = time.monotonic(), self.limits.seconds

@@ -10,11 +10,11 @@ import msgspec
 from msgspec import Struct
 
 from harness.devices.base import LoweredProfiler
-from harness.settings.expectations import Asked, Evidence
+from harness.settings.expectations import Expectation, ExpectedSettings
 from harness.settings.request import Request
-from harness.tables.event_counts import Coverage
+from harness.tables.event_counts import EventCounts
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of plan.json, run.json and sweep.json; raised when a reader of older files would misread them."""
 
 
@@ -37,17 +37,17 @@ class Plan(Struct, frozen=True, kw_only=True):
     """The steps that will be recorded, counted from 0."""
     effective: dict[str, Any]
     """Every setting that reaches the profiler, after lowering, by its dotted name."""
-    evidence: tuple[Evidence, ...]
+    expectations: tuple[Expectation, ...]
 
     @property
-    def asked(self) -> Asked:
+    def expected(self) -> ExpectedSettings:
         """What the capture of its run is judged by."""
-        return Asked(
+        return ExpectedSettings(
             device=self.request.device.name,
             activities=self.profiler.activities,
             effective=self.effective,
             experimental=self.profiler.experimental,
-            evidence=self.evidence,
+            expectations=self.expectations,
             recorded=self.recorded,
             accept=self.request.delivery.accept,
         )
@@ -87,10 +87,10 @@ PLAN_FILE = "plan.json"
 CALLS_FILE = "acl_calls.jsonl"
 """The profiling calls of a rehearsal, as the emulator recorded them."""
 
-CAPTURES = "raw/*_ascend_pt"
+CYCLE_FOLDERS = "raw/*_ascend_pt"
 """What torch_npu leaves in a run folder: a folder for each window."""
 
-Status = Literal["ok", "failed", "interrupted", "cannot"]
+Status = Literal["ok", "failed", "interrupted", "unavailable"]
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -107,7 +107,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """The names that the workload gives to the parts of its step."""
     emulated: bool = False
     """Whether the device itself said that there is none."""
-    coverage: dict[str, Coverage] = {}
+    event_counts: dict[str, EventCounts] = {}
     """What became of the profiler's events, by activity type."""
 
 

@@ -18,25 +18,25 @@ import torch
 from torch.profiler import record_function
 
 from harness.devices import DEVICES
-from harness.devices.base import Device, OpenDevice, Sink
+from harness.devices.base import CycleWriter, Device, OpenDevice
 from harness.errors import MachineError
-from harness.execution.protocol import CAPTURES, Outcome, Plan, Progress, Status, StepTime
+from harness.execution.protocol import CYCLE_FOLDERS, Outcome, Plan, Progress, Status, StepTime
 from harness.settings.schedule import phase_of
 from harness.tables.markers import STAGE_MARK, STEP_MARK, HostRange
 from harness.workloads.base import Setup, Step
 
-Tell = Callable[[Progress], None]
+ReportProgress = Callable[[Progress], None]
 
 
-def execute(plan: Plan, tell: Tell) -> Outcome:
+def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
     """Run the plan's workload under its profiler; every way out is an outcome."""
     device = DEVICES[plan.request.device.name]
     versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
     try:
         opened = device.open(plan.request.device.index)
     except MachineError as error:
-        return Outcome(status="cannot", reason=str(error), versions=versions)
-    session = _Session(plan, device, opened, tell)
+        return Outcome(status="unavailable", reason=str(error), versions=versions)
+    session = _Session(plan, device, opened, report_progress)
     status: Status = "ok"
     reason = trace = ""
     try:
@@ -44,7 +44,7 @@ def execute(plan: Plan, tell: Tell) -> Outcome:
     except KeyboardInterrupt:
         status, reason = "interrupted", "interrupted"
     except MachineError as error:
-        status, reason = "cannot", str(error)
+        status, reason = "unavailable", str(error)
     except _WorkloadError as error:
         raised = error.raised
         status = "failed"
@@ -58,20 +58,20 @@ def execute(plan: Plan, tell: Tell) -> Outcome:
         versions=versions | opened.versions,
         stages=plan.request.workload.stages,
         emulated=opened.emulated,
-        coverage=session.sink.coverage,
+        event_counts=session.writer.event_counts,
     )
 
 
-def analyse(plan: Plan, tell: Tell) -> Outcome:
+def analyse(plan: Plan, report_progress: ReportProgress) -> Outcome:
     """Analyse the captures that the plan's run left in its folder."""
     device = DEVICES[plan.request.device.name]
-    captures = sorted(Path(plan.folder).glob(CAPTURES))
+    captures = sorted(Path(plan.folder).glob(CYCLE_FOLDERS))
     try:
         for number, capture in enumerate(captures):
-            tell(Progress(phase="analyse", done=number, total=len(captures)))
+            report_progress(Progress(phase="analyse", done=number, total=len(captures)))
             device.analyse(capture)
     except MachineError as error:
-        return Outcome(status="cannot", reason=str(error))
+        return Outcome(status="unavailable", reason=str(error))
     return Outcome(status="ok")
 
 
@@ -115,27 +115,29 @@ def _uninterrupted() -> Iterator[None]:
 class _Session:
     """The state of one run: which step it is in, and what has been drained."""
 
-    def __init__(self, plan: Plan, device: Device, opened: OpenDevice, tell: Tell) -> None:
+    def __init__(
+        self, plan: Plan, device: Device, opened: OpenDevice, report_progress: ReportProgress
+    ) -> None:
         self.plan = plan
         self.device = device
         self.torch_device = opened.torch_device
         self.folder = Path(plan.folder)
-        self.tell = tell
+        self.report_progress = report_progress
         self.profiled = False
         self.done = 0
         workload, profiler = plan.request.workload, plan.request.profiler
         self.total = workload.warmup_steps + profiler.baseline.steps + plan.steps
-        self.sink = Sink(
+        self.writer = CycleWriter(
             folder=self.folder,
             torch_device=opened.torch_device,
             cycles=plan.cycles,
-            announce=lambda: self._tell("drain"),
+            on_write=lambda: self._report("drain"),
         )
 
     def run(self) -> None:
         """Build the workload and run all its steps."""
         request = self.plan.request
-        self._tell("build")
+        self._report("build")
         torch.manual_seed(request.seed)
         setup = Setup(
             device=self.torch_device,
@@ -149,7 +151,7 @@ class _Session:
         with (self.folder / "steps.jsonl").open("wb", buffering=0) as times:
 
             def timed(phase: str, number: int | None) -> None:
-                self._tell(phase)
+                self._report(phase)
                 times.write(msgspec.json.encode(self._timed(step, phase, number)) + b"\n")
                 self.done += 1
 
@@ -158,16 +160,16 @@ class _Session:
             for _ in range(request.profiler.baseline.steps):
                 timed("baseline", None)
             self.profiled = True
-            with self.device.profiler(self.plan.profiler, self.sink) as profiler:
+            with self.device.profiler(self.plan.profiler, self.writer) as profiler:
                 for number in range(self.plan.steps):
                     timed(phase_of(request.profiler.schedule, number, self.plan.cycles), number)
                     with _uninterrupted():
                         # May write out a window, which is then kept whole.
                         profiler.step()
-        self._tell("done")
+        self._report("done")
 
-    def _tell(self, phase: str) -> None:
-        self.tell(Progress(phase=phase, done=self.done, total=self.total))
+    def _report(self, phase: str) -> None:
+        self.report_progress(Progress(phase=phase, done=self.done, total=self.total))
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -188,5 +190,5 @@ class _Session:
             self.device.synchronise(self.torch_device)
             duration_ns = time.perf_counter_ns() - begin
         if number is not None:
-            self.sink.ranges.append(HostRange(number, start_ns, start_ns + duration_ns))
+            self.writer.ranges.append(HostRange(number, start_ns, start_ns + duration_ns))
         return StepTime(phase=phase, step=number, start_ns=start_ns, duration_ns=duration_ns)

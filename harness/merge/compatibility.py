@@ -106,9 +106,9 @@ def _record(folder: Path) -> RunRecord | None:
         return None
 
 
-def _neither(path: Path, why: str) -> Problem:
+def _neither(path: Path, reason: str) -> Problem:
     fix = "python -m harness merge SWEEP_DIR, or RUN RUN … --out DIR"
-    return Problem(setting="merge", given=str(path), allowed=why, fix=fix)
+    return Problem(setting="merge", given=str(path), reason=reason, fix=fix)
 
 
 def chosen(found: Sequence[Candidate], match: Match) -> Chosen:
@@ -120,9 +120,9 @@ def chosen(found: Sequence[Candidate], match: Match) -> Chosen:
     left: list[LeftOut] = []
     layout = _layout(each.record for each in found if each.record is not None)
     for each in sorted(found, key=lambda each: str(each.folder)):
-        table, why = _usable(each, layout)
+        table, reason = _usable(each, layout)
         if each.record is None or table is None:
-            left.append(LeftOut(folder=_name(each.folder), why=why))
+            left.append(LeftOut(folder=_name(each.folder), reason=reason))
         else:
             kept.append((each, each.record, table))
     records = [record for _, record, _ in kept]
@@ -237,7 +237,7 @@ def _differences(records: Sequence[RunRecord], labels: Sequence[str]) -> Iterato
         yield Problem(
             setting=key,
             given="",
-            allowed=f"the runs differ: {told}; what is merged must have run the same",
+            reason=f"the runs differ: {told}; what is merged must have run the same",
             fix="merge runs that differ in their counters alone",
         )
     if len(differing) > _SHOWN:
@@ -245,7 +245,7 @@ def _differences(records: Sequence[RunRecord], labels: Sequence[str]) -> Iterato
         yield Problem(
             setting="merge",
             given="",
-            allowed=f"the runs differ in {len(differing) - _SHOWN} settings more: {rest}",
+            reason=f"the runs differ in {len(differing) - _SHOWN} settings more: {rest}",
             fix="merge runs that differ in their counters alone",
         )
 
@@ -254,17 +254,17 @@ def _unknown_program() -> Problem:
     return Problem(
         setting="merge.match",
         given="aligned",
-        allowed="captures from elsewhere do not tell what ran, and different programs align well",
+        reason="captures from elsewhere do not tell what ran, and different programs align well",
         fix="merge.match=strict, which takes nothing but equal sequences of kernels",
     )
 
 
 def _too_few(count: int, left: Sequence[LeftOut]) -> Problem:
-    reasons = "".join(f"; {each.folder}: {each.why}" for each in left)
+    reasons = "".join(f"; {each.folder}: {each.reason}" for each in left)
     return Problem(
         setting="merge",
         given="",
-        allowed=f"it takes two runs or more, and there {'is one' if count else 'is none'}{reasons}",
+        reason=f"it takes two runs or more, and there {'is one' if count else 'is none'}{reasons}",
         fix="mend what failed, and run the same sweep again: what is there is kept",
     )
 

@@ -355,7 +355,7 @@ def _refuse_differences(runs: Sequence[Run], found: Sequence[Program], layout: L
                 Problem(
                     setting="merge.match",
                     given="strict",
-                    allowed=f"{runs[0].label} and {run.label} differ in"
+                    reason=f"{runs[0].label} and {run.label} differ in"
                     f" {_where(key, found, layout)}: at position {at} the one has"
                     f" {_shown(runs[0], one, at)}, the other {_shown(run, other, at)}",
                     fix=_WAY_OUT,
@@ -378,6 +378,6 @@ def _too_different(where: str) -> Problem:
     return Problem(
         setting="merge",
         given=where,
-        allowed="the runs have too little in common there to be one program",
+        reason="the runs have too little in common there to be one program",
         fix="merge runs of the same workload; or record fewer kernels in a step",
     )

@@ -10,7 +10,7 @@ import polars as pl
 from msgspec import Struct
 
 from harness.errors import ExitCode, HarnessError
-from harness.tables.event_counts import Coverage
+from harness.tables.event_counts import EventCounts
 from harness.tables.markers import HostRange
 
 
@@ -20,7 +20,7 @@ class CaptureError(HarnessError):
     exit_code = ExitCode.REFUSED
 
 
-class Origin(Struct, frozen=True, kw_only=True):
+class ReadContext(Struct, frozen=True, kw_only=True):
     """Where a capture stands in its run."""
 
     rank: int = 0
@@ -32,7 +32,7 @@ class Origin(Struct, frozen=True, kw_only=True):
     of a step (`harness.tables.markers.STEP_MARK`)."""
 
 
-class Told(Struct, frozen=True, kw_only=True):
+class CaptureInfo(Struct, frozen=True, kw_only=True):
     """What a capture says of where it comes from; empty where it says nothing."""
 
     device: str = ""
@@ -45,7 +45,7 @@ class Told(Struct, frozen=True, kw_only=True):
     """The profiler's, by their dotted names, as they took effect."""
 
 
-class Frames(Mapping[str, pl.DataFrame]):
+class LazyTables(Mapping[str, pl.DataFrame]):
     """Tables by name, of which some are made when they are asked for, and not kept."""
 
     def __init__(self, known: Mapping[str, pl.DataFrame | pl.LazyFrame]) -> None:
@@ -60,24 +60,24 @@ class Frames(Mapping[str, pl.DataFrame]):
     def __len__(self) -> int:
         return len(self._known)
 
-    def unmade(self, name: str) -> pl.DataFrame | pl.LazyFrame:
+    def lazy(self, name: str) -> pl.DataFrame | pl.LazyFrame:
         """Return a table for `tables.write`, which never has the whole of a lazy one."""
         return self._known[name]
 
 
-class Reading(Struct, frozen=True, kw_only=True):
+class ReadResult(Struct, frozen=True, kw_only=True):
     """What a reader found in a capture."""
 
     frames: Mapping[str, pl.DataFrame]
     """Tables with the columns of `harness.tables.SCHEMAS`, and the source's own behind them; a
     table that the capture says nothing of is absent."""
-    coverage: dict[str, Coverage] = {}
+    event_counts: dict[str, EventCounts] = {}
     """What became of the file's events and rows, by kind."""
     notes: tuple[str, ...] = ()
     """What could not be read, with file and place."""
     remarks: tuple[str, ...] = ()
     """What else a person should know: columns that nobody knows, kept as they are."""
-    told: Told = Told()
+    info: CaptureInfo = CaptureInfo()
 
 
 class Reader(Protocol):
@@ -90,5 +90,5 @@ class Reader(Protocol):
     def recognises(self, path: Path) -> bool:
         """Tell whether a file or folder is of this format, by its name and first bytes."""
 
-    def read(self, path: Path, origin: Origin) -> Reading:
+    def read(self, path: Path, context: ReadContext) -> ReadResult:
         """Read a capture. Raises `CaptureError` if nothing of it can be read."""

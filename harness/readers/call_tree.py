@@ -14,8 +14,8 @@ import polars as pl
 
 from harness import tables
 from harness.readers import nesting
-from harness.readers.base import Origin
-from harness.tables.intervals import Timeline
+from harness.readers.base import ReadContext
+from harness.tables.intervals import StepLookup
 from harness.tables.markers import STAGE_MARK, STEP_MARK
 
 TORCH_MARK: Final = "ProfilerStep#"
@@ -27,7 +27,7 @@ _QUALIFIED: Final = r"^[A-Za-z_]\w*::\w"
 _AUTOGRAD: Final = r"^(autograd|torch)::"
 
 
-class Mark(NamedTuple):
+class Marker(NamedTuple):
     """A range that names a step or a stage."""
 
     start_ns: int
@@ -42,26 +42,26 @@ def is_mark(name: str) -> bool:
     return name.startswith((STAGE_MARK, TORCH_MARK))
 
 
-class Marks:
+class StepMarkers:
     """The steps and stages of a capture."""
 
-    def __init__(self, found: list[Mark], origin: Origin) -> None:
-        """Take what the capture has; where it has no mark of a step, `origin` tells the steps."""
+    def __init__(self, found: list[Marker], context: ReadContext) -> None:
+        """Take what the capture has; where it has no mark of a step, `context` tells the steps."""
         steps = _numbered(found, STEP_MARK)
         stages: list[tuple[int, int, int | str]] = [
             (mark.start_ns, mark.end_ns, mark.name.removeprefix(STAGE_MARK))
             for mark in found
             if mark.name.startswith(STAGE_MARK)
         ]
-        if not steps and origin.steps:
-            steps = [(each.start_ns, each.end_ns, each.step) for each in origin.steps]
-            stages += [(r.start_ns, r.end_ns, r.stage) for r in origin.steps if r.stage]
+        if not steps and context.steps:
+            steps = [(each.start_ns, each.end_ns, each.step) for each in context.steps]
+            stages += [(r.start_ns, r.end_ns, r.stage) for r in context.steps if r.stage]
         self._cycle = _numbered(found, TORCH_MARK)
         self._ranges = steps or self._cycle
         self._ours = bool(steps)
-        self.steps = Timeline(self._ranges, pl.Int64())
+        self.steps = StepLookup(self._ranges, pl.Int64())
         self._starts = sorted((start, int(step)) for start, _, step in steps)
-        self.stages = Timeline(stages, pl.String())
+        self.stages = StepLookup(stages, pl.String())
 
     def ranges(self) -> list[tuple[int, int, int]]:
         """Return start, end and number of each step, in order."""
@@ -74,7 +74,7 @@ class Marks:
 
     def torch_numbers(self, times: pl.Series) -> pl.Series:
         """Return the number of the ``ProfilerStep#`` that holds each time, or null."""
-        return Timeline(self._cycle, pl.Int64()).at(times)
+        return StepLookup(self._cycle, pl.Int64()).at(times)
 
     def of_torch(self, numbers: pl.Series) -> pl.Series:
         """Return the step of each number of a ``ProfilerStep#``, null where it is not known."""
@@ -88,7 +88,7 @@ class Marks:
         return numbers.replace_strict(within, default=None, return_dtype=pl.Int64)
 
 
-def _numbered(found: list[Mark], prefix: str) -> list[tuple[int, int, int | str]]:
+def _numbered(found: list[Marker], prefix: str) -> list[tuple[int, int, int | str]]:
     return [
         (mark.start_ns, mark.end_ns, int(number))
         for mark in found
@@ -110,10 +110,10 @@ def first(keys: pl.Series, asked: pl.Series) -> pl.Series:
     return rows.set((keys.gather(rows) != asked) | asked.is_null(), None)
 
 
-class Host:
+class CallTree:
     """The operators of a capture, each with its row in the table."""
 
-    def __init__(self, operators: pl.DataFrame, frames: pl.DataFrame, marks: Marks) -> None:
+    def __init__(self, operators: pl.DataFrame, frames: pl.DataFrame, marks: StepMarkers) -> None:
         """Nest the events of each thread.
 
         Args:
@@ -254,11 +254,11 @@ class Host:
         inside = pl.when(pl.col("time") <= pl.col("end_ns")).then("row")
         return found.select(inside.cast(pl.Int64)).to_series()
 
-    def operators(self, origin: Origin, rank: int, kernels: pl.DataFrame) -> pl.DataFrame:
+    def operators(self, context: ReadContext, rank: int, kernels: pl.DataFrame) -> pl.DataFrame:
         """Build the table.
 
         Args:
-            origin: Where ids start.
+            context: Where ids start.
             rank: Goes into every row.
             kernels: `row`, that of the operator, and `duration_ns` of every linked kernel.
         """
@@ -268,7 +268,7 @@ class Host:
         columns: dict[str, object] = {name: self._table[name] for name in self._table.columns}
         columns |= self._marks.places(self._table["start_ns"])
         columns |= {
-            "id": pl.int_range(origin.first_operator, origin.first_operator + count, eager=True),
+            "id": pl.int_range(context.first_operator, context.first_operator + count, eager=True),
             "rank": pl.repeat(rank, count, dtype=pl.Int32, eager=True),
             "self_ns": pl.Series(self._own),
             "device_ns": device.scatter(on_device["row"], on_device["duration_ns"]),

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import polars as pl
 
 from harness import tables
-from harness.readers.base import Origin
-from harness.readers.call_tree import Host, Marks
+from harness.readers.base import ReadContext
+from harness.readers.call_tree import CallTree, StepMarkers
 from harness.tables.selection import is_hccl
 
 
@@ -20,7 +20,7 @@ class Placed(NamedTuple):
     operators: pl.DataFrame
 
 
-class Linked(NamedTuple):
+class LinkedTables(NamedTuple):
     """The two tables that know of each other."""
 
     kernels: pl.DataFrame
@@ -75,34 +75,34 @@ def arrivals(kernels: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
 
 def linked(  # noqa: PLR0913 - a table, and what places its rows
     kernels: pl.DataFrame,
-    host: Host,
-    marks: Marks,
-    origin: Origin,
+    host: CallTree,
+    marks: StepMarkers,
+    context: ReadContext,
     rank: int,
     *,
     dispatched: bool = True,
-) -> Linked:
+) -> LinkedTables:
     """Build the tables kernels and operators.
 
     Args:
         kernels: Columns of the table, those of the source's own, and those of `placed`.
         host: As in `placed`, with all that follows.
         marks: The same.
-        origin: The same.
+        context: The same.
         rank: The same.
         dispatched: The same.
     """
-    found = placed(kernels, host, marks, origin, rank, dispatched=dispatched)
+    found = placed(kernels, host, marks, context, rank, dispatched=dispatched)
     given = kernels.drop("inner", "host_ns", "step_id")
     columns: dict[str, object] = {name: given[name] for name in given.columns}
-    return Linked(tables.frame("kernels", columns | found.columns), found.operators)
+    return LinkedTables(tables.frame("kernels", columns | found.columns), found.operators)
 
 
 def placed(  # noqa: PLR0913 - a table, and what places its rows
     kernels: pl.DataFrame,
-    host: Host,
-    marks: Marks,
-    origin: Origin,
+    host: CallTree,
+    marks: StepMarkers,
+    context: ReadContext,
     rank: int,
     *,
     dispatched: bool = True,
@@ -115,7 +115,7 @@ def placed(  # noqa: PLR0913 - a table, and what places its rows
             And `duration_ns`.
         host: The operators.
         marks: The steps and stages.
-        origin: Where ids start.
+        context: Where ids start.
         rank: Goes into every row.
         dispatched: Climb to an operator of torch's dispatcher; else the innermost one counts.
     """
@@ -131,7 +131,7 @@ def placed(  # noqa: PLR0913 - a table, and what places its rows
         **places,
         "step": step,
         "rank": pl.repeat(rank, kernels.height, dtype=pl.Int32, eager=True),
-        "operator": launchers + origin.first_operator,
+        "operator": launchers + context.first_operator,
     }
     spent = pl.DataFrame({"row": launchers, "duration_ns": kernels["duration_ns"]}).drop_nulls()
-    return Placed(columns, host.operators(origin, rank, spent))
+    return Placed(columns, host.operators(context, rank, spent))

@@ -118,8 +118,8 @@ def cut_off(path: Path) -> str | None:
     page, changes, pages, valid = struct.unpack(">16xH6xII60xI4x", head)
     if not pages or changes != valid:
         return None
-    told, size = pages * (page if page > 1 else 1 << 16), path.stat().st_size
-    return f"cut off: {size:,} bytes of {told:,}" if size < told else ""
+    info, size = pages * (page if page > 1 else 1 << 16), path.stat().st_size
+    return f"cut off: {size:,} bytes of {info:,}" if size < info else ""
 
 
 def _frame(rows: list[tuple[object, ...]], types: Mapping[str, pl.DataType]) -> pl.DataFrame:

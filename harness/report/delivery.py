@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from harness.capture.run_record import Delivery, RunRecord
 from harness.report.section import Section
-from harness.tables.event_counts import Linked
+from harness.tables.event_counts import LinkedKernels
 
 _MARKS = {
     "delivered": "✓",
@@ -14,7 +14,7 @@ _MARKS = {
     "missing": "✗",
     "substituted": "✗",
     "not_checkable": "–",
-    "not_asked": "–",
+    "not_requested": "–",
 }
 
 
@@ -37,8 +37,8 @@ def _delivery(record: RunRecord) -> Iterator[Section]:
     # A run that ended early needs no other reason for what it did not deliver.
     whys: dict[str, list[str]] = {}
     for item in delivery if record.status == "ok" else ():
-        if item.why:
-            whys.setdefault(item.why, []).append(item.setting)
+        if item.reason:
+            whys.setdefault(item.reason, []).append(item.setting)
     notes = [f"{', '.join(settings)}: {why}" for why, settings in whys.items()]
     notes += [f"{item.setting}: accepted by delivery.accept" for item in delivery if item.accepted]
     if record.consistency and not any(each.fails for each in record.consistency):
@@ -50,7 +50,7 @@ def _delivery(record: RunRecord) -> Iterator[Section]:
             (
                 _MARKS[item.status],
                 item.setting,
-                item.asked,
+                item.requested,
                 item.arrived if item.status == "delivered" else _undelivered(item),
             )
             for item in delivery
@@ -69,10 +69,10 @@ def _consistency(record: RunRecord) -> Iterator[Section]:
         title="Consistency: what contradicts itself in the capture",
         columns=("", "check", "expected", "found"),
         rows=tuple(
-            (_MARKS["missing"], each.name, each.expected or "–", each.found or "–")
+            (_MARKS["missing"], each.name, each.expected or "–", each.actual or "–")
             for each in broken
         ),
-        notes=(*(f"{each.name}: {each.why}" for each in broken), _counted(record)),
+        notes=(*(f"{each.name}: {each.reason}" for each in broken), _counted(record)),
     )
 
 
@@ -89,7 +89,7 @@ def _undelivered(item: Delivery) -> str:
 
 def _coverage(record: RunRecord) -> Iterator[Section]:
     """Show what became of everything that was recorded."""
-    kinds = record.coverage
+    kinds = record.event_counts
     notes = []
     if kinds:
         seen = sum(each.seen for each in kinds.values())
@@ -107,7 +107,7 @@ def _coverage(record: RunRecord) -> Iterator[Section]:
         yield Section(title="Coverage: what became of what was recorded", notes=tuple(notes))
 
 
-def _links(found: Linked) -> str:
+def _links(found: LinkedKernels) -> str:
     part = found.linked_ns / found.time_ns if found.time_ns else found.linked / found.kernels
     return (
         f"{found.linked:,} of {found.kernels:,} kernels are linked to the operator that launched"

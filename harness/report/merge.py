@@ -70,7 +70,7 @@ def _runs(record: MergeRecord, folder: str) -> Section:
         if run.streams:
             numbers = ", ".join(f"{own} is {other}" for own, other in run.streams.items())
             notes.append(f"{run.label}: streams have other numbers: {numbers}")
-    notes += [f"left out: {each.folder}: {each.why}" for each in record.left_out]
+    notes += [f"left out: {each.folder}: {each.reason}" for each in record.left_out]
     notes += record.notes
     notes.append(f"{folder}/tables/: {record.table}_merged, bottlenecks, unmatched (.parquet)")
     title = f"Merged: {len(record.runs)} runs"

@@ -20,7 +20,7 @@ def next_command(record: RunRecord, folder: str) -> tuple[str, str]:
     asked = record.requested
     if record.verdict == "pending" or record.analysis:
         why, words = "analyse what was captured", ["python", "-m", "harness", "read", folder]
-    elif record.status == "failed" and not record.coverage and not rehearsed:
+    elif record.status == "failed" and not record.event_counts and not rehearsed:
         why, words = "in one process, for a debugger", [*base, *given, "execution=inline"]
     elif record.status == "failed":
         why, words = "again, asking for less", [*base, *given, "profiler=level0"]

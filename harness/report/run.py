@@ -85,7 +85,7 @@ def _headline(record: RunRecord) -> Section:
     notes.append(f"{ending} (exit code {record.exit_code})")
     if record.verdict == "pending" and record.status != "ok":
         notes.append("its captures are not analysed yet, and the delivery is not checked")
-    elif record.status in {"failed", "interrupted"} and record.coverage:
+    elif record.status in {"failed", "interrupted"} and record.event_counts:
         notes.append("what was captured before is kept, and shown here")
     return Section(title="harness", notes=tuple(notes))
 
@@ -104,7 +104,7 @@ def _emulation(emulation: Emulation) -> str:
 
 
 def _timing(record: RunRecord) -> Iterator[Section]:
-    names = {"baseline": "clean", "active": "profiled"}
+    names = {"baseline": "unprofiled", "active": "profiled"}
     rows = [
         (
             names[phase],
@@ -117,9 +117,9 @@ def _timing(record: RunRecord) -> Iterator[Section]:
     ]
     notes = []
     if len(rows) == len(names) and not record.emulated:
-        clean, profiled = record.timing["baseline"], record.timing["active"]
-        ratio = profiled.median_ns / clean.median_ns
-        notes.append(f"a profiled step takes {ratio:.2f} × a clean one")
+        unprofiled, profiled = record.timing["baseline"], record.timing["active"]
+        ratio = profiled.median_ns / unprofiled.median_ns
+        notes.append(f"a profiled step takes {ratio:.2f} × an unprofiled one")
     for phase, timing in record.timing.items():
         if timing.steps > 1 and timing.spread > UNSTABLE_SPREAD and not record.emulated:
             notes.append(
@@ -170,7 +170,7 @@ def _breakdown(views: Views) -> Iterator[Section]:
         return
     several = table["device"].n_unique() > 1
     moving = bool((table["communication_ns"] > 0).any() or (table["overlapped_ns"] > 0).any())
-    times = ("compute", *(("communication", "overlapped") if moving else ()), "free")
+    times = ("compute", *(("communication", "overlapped") if moving else ()), "idle")
     yield Section(
         title="Steps on the device",
         columns=("step", *(["device"] if several else []), ">wall", ">span", *_right(times)),
@@ -185,7 +185,7 @@ def _breakdown(views: Views) -> Iterator[Section]:
             for row in table.head(TOP).iter_rows(named=True)
         ),
         notes=(
-            f"span = {'compute + communication, not overlapped,' if moving else 'compute'} + free",
+            f"span = {'compute + communication, not overlapped,' if moving else 'compute'} + idle",
             *_more(table.height),
         ),
     )

@@ -23,14 +23,14 @@ def sections(
     short = short_names(swept)
     figures = sweep_table(swept, found, folder).rows(named=True)
     for (job, record), figure, there in zip(found, figures, kept, strict=True):
-        times = [figure[name] for name in ("clean_step_ns", "profiled_step_ns", "device_ns")]
-        clean, profiled, device = ("–" if time is None else duration(time) for time in times)
+        times = [figure[name] for name in ("unprofiled_step_ns", "profiled_step_ns", "device_ns")]
+        unprofiled, profiled, device = ("–" if time is None else duration(time) for time in times)
         slower = figure["overhead"]
         rows.append(
             (
                 *(job.values.get(key, "") for key in swept),
                 "–" if job.exit_code is None else str(job.exit_code),
-                clean,
+                unprofiled,
                 profiled,
                 "–" if slower is None else f"{slower:.2f} ×",
                 device,
@@ -47,7 +47,7 @@ def sections(
     if left := sum(job.exit_code != ExitCode.OK for job, _ in found):
         jobs = f"{left} job{'s' if left > 1 else ''}"
         notes.append(f"the same command again keeps what was delivered, and runs {jobs}")
-    columns = (">exit", ">clean step", ">profiled step", ">overhead", ">device/step", "result")
+    columns = (">exit", ">unprofiled step", ">profiled step", ">overhead", ">device/step", "result")
     return [
         Section(
             title=f"Sweep{emulated}: {done} of {len(found)} jobs delivered",
@@ -63,7 +63,7 @@ def _result(record: RunRecord | None) -> str:
         return "no result"
     if record.exit_code in {ExitCode.OK, ExitCode.NOT_DELIVERED}:
         return record.verdict.replace("_", " ")
-    return "cannot" if record.exit_code == ExitCode.CANNOT else record.status
+    return "unavailable" if record.exit_code == ExitCode.UNAVAILABLE else record.status
 
 
 def keep_summary(parts: Sequence[Section], folder: Path) -> None:

@@ -1,9 +1,9 @@
 """What counts as delivery: for each setting, what must be found in the capture.
 
-The plan lists the demands that apply, the verification looks for each. A setting of which nothing
-can tell whether it took effect is reported as not checkable, with the reason; `UNCHECKABLE` has
-these, and `NOT_OF_THE_PROFILER` what is asked of nobody. A test holds that every setting of every
-device has its place.
+The plan lists the expectations that apply, the verification checks each. A setting whose effect
+leaves no trace in a capture is reported as not checkable, with the reason: `UNCHECKABLE` lists
+these. `NOT_OF_THE_PROFILER` lists settings that record nothing. A test holds that every setting of
+every device has its place.
 """
 
 from __future__ import annotations
@@ -16,50 +16,81 @@ from msgspec import Struct
 from harness.settings.schema import show
 
 
+class Expectation(Struct, frozen=True, kw_only=True):
+    """What must be found in the capture for a setting to count as delivered."""
+
+    setting: str
+    requested: str
+    """The effective value, as it is typed."""
+    description: str
+    """What must be found, in one phrase."""
+
+
+class ExpectedSettings(Struct, frozen=True, kw_only=True):
+    """The settings that a capture is checked against.
+
+    Of a run, those of its plan; of an imported capture, what its metadata reports.
+    """
+
+    device: str
+    """cpu, cuda or npu."""
+    activities: tuple[str, ...]
+    """host, device."""
+    effective: dict[str, Any]
+    """Every setting that reached the profiler, by its dotted name, as far as that is known."""
+    experimental: dict[str, Any]
+    """Those of the device alone, by the profiler's names, its defaults among them."""
+    expectations: tuple[Expectation, ...] = ()
+    recorded: tuple[int, ...] = ()
+    """The steps, where they are known."""
+    accept: tuple[str, ...] = ()
+    """Settings whose partial delivery is fine."""
+
+
 class Target(Struct, frozen=True):
-    """Whom a profile is asked of: what decides whether a setting asks for anything."""
+    """The device and activities of a request, which decide whether a setting has an effect."""
 
     device: str
     activities: tuple[str, ...]
 
 
-def asked(target: Target, value: object) -> bool:  # noqa: ARG001 - the signature
-    """Tell whether a setting asks for anything."""
+def is_set(target: Target, value: object) -> bool:  # noqa: ARG001 - the signature
+    """Tell whether a setting is on, or has a value."""
     return bool(value)
 
 
 def on_npu(target: Target, value: object) -> bool:
-    """Tell whether an NPU's setting asks for anything; its records are the device's."""
+    """Tell whether an NPU's setting is on and the device is recorded."""
     named = value != "AiCoreNone" if isinstance(value, str) else bool(value)
     return named and target.device == "npu" and "device" in target.activities
 
 
 def of_npu(target: Target, value: object) -> bool:
-    """Tell whether an NPU's setting asks for anything that comes without the device, too."""
+    """Tell whether an NPU's setting is on that has an effect without the device, too."""
     return bool(value) and target.device == "npu"
 
 
 def collections(target: Target, value: object) -> bool:
-    """Tell whether garbage collections are asked for; a threshold of 0 asks for all."""
+    """Tell whether garbage collections are recorded; a threshold of 0 records all."""
     return value is not None and target.device == "npu"
 
 
 def not_simplified(target: Target, value: object) -> bool:
-    """Tell whether raw files were to be kept."""
+    """Tell whether raw files are to be kept."""
     return value is False and on_npu(target, value=True)
 
 
-class Demand(Struct, frozen=True, kw_only=True):
-    """One setting's demand, made when the effective setting asks for something."""
+class ExpectationRule(Struct, frozen=True, kw_only=True):
+    """What must be found in a capture where a setting applies."""
 
     setting: str
-    phrase: str
-    """What will be looked for, as it is printed."""
-    asks: Callable[[Target, object], bool] = asked
+    description: str
+    """What must be found, as it is printed."""
+    applies: Callable[[Target, object], bool] = is_set
 
 
 def of_cuda(target: Target, value: object) -> bool:  # noqa: ARG001 - the signature
-    """Tell whether CUPTI records; of a trace from elsewhere nobody knows what it left out."""
+    """Tell whether CUPTI records; an imported trace does not say what it left out."""
     return target.device == "cuda" and ("device" in target.activities or not target.activities)
 
 
@@ -102,197 +133,174 @@ NOT_OF_THE_PROFILER: Mapping[str, str] = {
 }
 """Settings, or groups of them, that ask for nothing to be recorded, and what they are about."""
 
-DEMANDS = (
-    Demand(
+EXPECTATIONS = (
+    ExpectationRule(
         setting="profiler.activities",
-        phrase="operators for host, kernels for device",
+        description="operators for host, kernels for device",
     ),
-    Demand(
+    ExpectationRule(
         setting=BUFFERS,
-        phrase="torch does not report that CUPTI stopped early",
-        asks=of_cuda,
+        description="torch does not report that CUPTI stopped early",
+        applies=of_cuda,
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.schedule",
-        phrase="every step of every cycle is recorded, and no step lost some of its kernels",
+        description="every step of every cycle is recorded, and no step lost some of its kernels",
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.record_shapes",
-        phrase="operators have input shapes and dtypes; on the NPU kernels, too",
+        description="operators have input shapes and dtypes; on the NPU kernels, too",
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.with_stack",
-        phrase="operators have Python stacks",
+        description="operators have Python stacks",
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.profile_memory",
-        phrase="allocations are recorded",
+        description="allocations are recorded",
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.with_modules",
-        phrase="operators have a module hierarchy; on the NPU calls of modules are in the timeline",
+        description="operators have a module hierarchy; on the NPU, module calls in the timeline",
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.with_flops",
-        phrase="operators that torch has a formula for have flops; on the NPU marks tell them",
+        description="operators that torch has a formula for have flops; on the NPU marks tell them",
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.memory_timeline",
-        phrase="raw/memory_timeline*.json.gz has content",
+        description="raw/memory_timeline*.json.gz has content",
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.performance_events",
-        phrase="operators have a count of each event",
+        description="operators have a count of each event",
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.profiler_metrics",
-        phrase="kernels have a value of each metric; measured as one, the window has",
+        description="kernels have a value of each metric; measured as one, the window has",
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.enable_cuda_sync_events",
-        phrase="synchronisation is among the events",
+        description="synchronisation is among the events",
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.profile_all_threads",
-        phrase="operators of several threads, if there were any",
+        description="operators of several threads, if there were any",
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.record_python_gc_info",
-        phrase="garbage collections in the trace, if there were any",
+        description="garbage collections in the trace, if there were any",
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.profiler_level",
-        phrase="what only this level delivers: kernels, their cores, calls of the runtime",
-        asks=lambda target, value: on_npu(target, value) and value != "Level_none",
+        description="what only this level delivers: kernels, their cores, calls of the runtime",
+        applies=lambda target, value: on_npu(target, value) and value != "Level_none",
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.aic_metrics",
-        phrase="kernels have the columns of this counter group, with values",
-        asks=on_npu,
+        description="kernels have the columns of this counter group, with values",
+        applies=on_npu,
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.l2_cache",
-        phrase="l2_cache.csv has a hit rate in every row",
-        asks=on_npu,
+        description="l2_cache.csv has a hit rate in every row",
+        applies=on_npu,
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.msprof_tx",
-        phrase="marks and ranges are in the timeline or the database",
-        asks=on_npu,
+        description="marks and ranges are in the timeline or the database",
+        applies=on_npu,
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.mstx",
-        phrase="marks and ranges are in the timeline or the database",
-        asks=on_npu,
+        description="marks and ranges are in the timeline or the database",
+        applies=on_npu,
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.mstx_domain_include",
-        phrase="marks of each of these domains, and of no other",
-        asks=on_npu,
+        description="marks of each of these domains, and of no other",
+        applies=on_npu,
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.mstx_domain_exclude",
-        phrase="no mark of these domains",
-        asks=on_npu,
+        description="no mark of these domains",
+        applies=on_npu,
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.data_simplification",
-        phrase="msprof's own output is kept",
-        asks=not_simplified,
+        description="msprof's own output is kept",
+        applies=not_simplified,
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.record_op_args",
-        phrase="arguments are dumped beside the capture",
-        asks=of_npu,
+        description="arguments are dumped beside the capture",
+        applies=of_npu,
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.op_attr",
-        phrase="kernels in the database have attributes",
-        asks=on_npu,
+        description="kernels in the database have attributes",
+        applies=on_npu,
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.gc_detect_threshold",
-        phrase="garbage collections, if there were any that long",
-        asks=collections,
+        description="garbage collections, if there were any that long",
+        applies=collections,
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.export_type",
-        phrase="the files of each format are there",
-        asks=of_npu,
+        description="the files of each format are there",
+        applies=of_npu,
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.host_sys",
-        phrase="each kind has a track in the timeline or a table in the database",
-        asks=on_npu,
+        description="each kind has a track in the timeline or a table in the database",
+        applies=on_npu,
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.sys_io",
-        phrase="samples of network ports: nic.csv, roce.csv",
-        asks=on_npu,
+        description="samples of network ports: nic.csv, roce.csv",
+        applies=on_npu,
     ),
-    Demand(
+    ExpectationRule(
         setting="profiler.experimental.sys_interconnection",
-        phrase="samples of links: hccs.csv, pcie.csv",
-        asks=on_npu,
+        description="samples of links: hccs.csv, pcie.csv",
+        applies=on_npu,
     ),
 )
 
 
-def demanded(
+def expected_of(
     target: Target,
     effective: Mapping[str, Any],
     *,
     recorded: int | None,
     changed: Iterable[str],
-) -> Iterator[Evidence]:
-    """Yield the demands that apply: those whose setting was asked for.
+) -> Iterator[Expectation]:
+    """Yield the expectations that apply: those whose setting is on.
 
     Args:
-        target: Whom it is asked of.
+        target: The device and activities of the request.
         effective: The settings by their dotted names.
-        recorded: How many steps the schedule records; null where nobody knows.
+        recorded: How many steps the schedule records; null where it is not known.
         changed: The device's own settings that differ from their defaults, by their dotted names.
     """
-    for demand in DEMANDS:
-        value = effective.get(demand.setting)
-        if demand.setting == "profiler.schedule":
+    for rule in EXPECTATIONS:
+        value = effective.get(rule.setting)
+        if rule.setting == "profiler.schedule":
             value = None if recorded is None else f"{recorded} recorded steps"
-        elif demand.setting == BUFFERS:
+        elif rule.setting == BUFFERS:
             value = "no loss"
-        if demand.asks(target, value):
-            words = value if isinstance(value, str) else show(value)
-            yield Evidence(setting=demand.setting, asked=words, demand=demand.phrase)
-    settled = {demand.setting for demand in DEMANDS} | IMPLIED
+        if rule.applies(target, value):
+            yield Expectation(
+                setting=rule.setting,
+                requested=value if isinstance(value, str) else show(value),
+                description=rule.description,
+            )
+    settled = {rule.setting for rule in EXPECTATIONS} | IMPLIED
     for setting in changed:
         if setting not in settled:
-            asked_for = show(effective.get(setting))
-            why = UNCHECKABLE[setting]
-            yield Evidence(setting=setting, asked=asked_for, demand=f"nothing can tell: {why}")
-
-
-class Evidence(Struct, frozen=True, kw_only=True):
-    """What must be found in the capture for a setting to count as delivered."""
-
-    setting: str
-    asked: str
-    """The effective value, as it is typed."""
-    demand: str
-    """What will be looked for, in one phrase."""
-
-
-class Asked(Struct, frozen=True, kw_only=True):
-    """What a capture is judged by: of a run, what it was to record; of others, what they tell."""
-
-    device: str
-    """cpu, cuda or npu."""
-    activities: tuple[str, ...]
-    """host, device."""
-    effective: dict[str, Any]
-    """Every setting that reached the profiler, by its dotted name, as far as that is known."""
-    experimental: dict[str, Any]
-    """Those of the device alone, by the profiler's names, its defaults among them."""
-    evidence: tuple[Evidence, ...] = ()
-    recorded: tuple[int, ...] = ()
-    """The steps, where they are known."""
-    accept: tuple[str, ...] = ()
-    """Settings whose partial delivery is fine."""
+            yield Expectation(
+                setting=setting,
+                requested=show(effective.get(setting)),
+                description=f"not checkable: {UNCHECKABLE[setting]}",
+            )

@@ -121,7 +121,7 @@ def _struct(data: object, type_: inspect.StructType, path: str) -> Iterator[Prob
             yield Problem(
                 setting=f"{prefix}{name}",
                 given="",
-                allowed=f"this setting is missing; it is {describe(field.type)}",
+                reason=f"this setting is missing; it is {describe(field.type)}",
                 fix=f"{prefix}{name}={example(field.type)}",
             )
 
@@ -287,7 +287,7 @@ def _wrong(data: object, type_: inspect.Type, path: str, default: object = NODEF
     return Problem(
         setting=path,
         given=show(data),
-        allowed=f"must be {describe(type_)}",
+        reason=f"must be {describe(type_)}",
         fix=f"{path}={fix}",
     )
 
@@ -296,7 +296,7 @@ def _not_a_group(data: object, path: str) -> Problem:
     return Problem(
         setting=path,
         given=show(data),
-        allowed="this is a group of settings, not a single value",
+        reason="this is a group of settings, not a single value",
         fix=f"choose one of its files with a slash, e.g. {path.replace('.', '/')}=NAME, "
         f"or set one of its settings, e.g. {path}.NAME=VALUE",
     )
@@ -310,7 +310,7 @@ def _unknown(key: str, value: object, type_: inspect.StructType, path: str) -> P
     return Problem(
         setting=f"{prefix}{key}",
         given="" if isinstance(value, Mapping) else show(value),
-        allowed="there is no such setting"
+        reason="there is no such setting"
         + (f"; did you mean {meant}?" if meant else f" in {path}" if path else ""),
         fix=f"{meant}={show(value)}"
         if meant and not isinstance(value, Mapping)

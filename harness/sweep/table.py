@@ -23,11 +23,11 @@ def reason_of(record: RunRecord | None) -> str:
         return "the harness ended before this job did"
     failing = [
         f"{item.setting.rpartition('.')[2]} {item.status}, arrived: {item.arrived or 'nothing'}"
-        + (f" ({item.why})" if item.why else "")
+        + (f" ({item.reason})" if item.reason else "")
         for item in record.delivery
         if item.fails
     ]
-    broken = [f"{item.name}: {item.why}" for item in record.consistency if item.fails]
+    broken = [f"{item.name}: {item.reason}" for item in record.consistency if item.fails]
     return record.reason or record.analysis or "; ".join([*failing, *broken])
 
 
@@ -41,13 +41,13 @@ def sweep_table(swept: Sequence[str], found: Jobs, folder: Path) -> pl.DataFrame
     """Return the sweep as a table, a row a job.
 
     Columns: each swept setting, as it is typed; folder; exit_code, verdict, reason;
-    clean_step_ns and profiled_step_ns (medians); overhead (profiled / clean); device_ns (median
-    over the recorded steps of the time under kernels, all devices added up).
+    unprofiled_step_ns and profiled_step_ns (medians); overhead (profiled / unprofiled); device_ns
+    (median over the recorded steps of the time under kernels, all devices added up).
     """
     rows = []
     for job, record in found:
         timing = record.timing if record else {}
-        clean, profiled = (
+        unprofiled, profiled = (
             timing[phase].median_ns if phase in timing else None for phase in ("baseline", "active")
         )
         rows.append(
@@ -57,9 +57,9 @@ def sweep_table(swept: Sequence[str], found: Jobs, folder: Path) -> pl.DataFrame
                 "exit_code": job.exit_code,
                 "verdict": record.verdict if record else None,
                 "reason": job.reason or None,
-                "clean_step_ns": clean,
+                "unprofiled_step_ns": unprofiled,
                 "profiled_step_ns": profiled,
-                "overhead": profiled / clean if clean and profiled else None,
+                "overhead": profiled / unprofiled if unprofiled and profiled else None,
                 "device_ns": _device_time(folder / job.folder) if record else None,
             }
         )
@@ -68,14 +68,14 @@ def sweep_table(swept: Sequence[str], found: Jobs, folder: Path) -> pl.DataFrame
 
 def _columns(swept: Iterable[str]) -> Mapping[str, type[pl.DataType]]:
     words = (*swept, "folder", "verdict", "reason")
-    numbers = ("exit_code", "clean_step_ns", "profiled_step_ns", "device_ns")
+    numbers = ("exit_code", "unprofiled_step_ns", "profiled_step_ns", "device_ns")
     types: dict[str, type[pl.DataType]] = {
         **dict.fromkeys(words, pl.String),
         **dict.fromkeys(numbers, pl.Int64),
         "overhead": pl.Float64,
     }
     order = ("folder", "exit_code", "verdict", "reason")
-    figures = ("clean_step_ns", "profiled_step_ns", "overhead", "device_ns")
+    figures = ("unprofiled_step_ns", "profiled_step_ns", "overhead", "device_ns")
     return {name: types[name] for name in (*swept, *order, *figures)}
 
 

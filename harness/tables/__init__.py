@@ -1,5 +1,5 @@
 """The columns of every table, and helpers for their rows: what all tables of all captures share."""
 
-from harness.tables.schemas import SCHEMAS, empty, frame, join_parts, keep, put, write
+from harness.tables.schemas import SCHEMAS, empty, frame, join_cycles, keep, put, write
 
-__all__ = ["SCHEMAS", "empty", "frame", "join_parts", "keep", "put", "write"]
+__all__ = ["SCHEMAS", "empty", "frame", "join_cycles", "keep", "put", "write"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Coverage(Struct, frozen=True, kw_only=True):
+class EventCounts(Struct, frozen=True, kw_only=True):
     """What became of the profiler's events of one kind.
 
     `seen` exceeds the sum of the others by what the tables have no place for: Python frames,
@@ -21,9 +21,9 @@ class Coverage(Struct, frozen=True, kw_only=True):
     hidden: int
     """Those that torch, too, leaves out."""
 
-    def __add__(self, other: Coverage) -> Coverage:
+    def __add__(self, other: EventCounts) -> EventCounts:
         """Return the account of both."""
-        return Coverage(
+        return EventCounts(
             seen=self.seen + other.seen,
             rows=self.rows + other.rows,
             marks=self.marks + other.marks,
@@ -31,7 +31,7 @@ class Coverage(Struct, frozen=True, kw_only=True):
         )
 
 
-class Linked(Struct, frozen=True, kw_only=True):
+class LinkedKernels(Struct, frozen=True, kw_only=True):
     """How many kernels have an operator that launched them."""
 
     kernels: int

@@ -40,7 +40,7 @@ def union(table: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     )
 
 
-class Timeline:
+class StepLookup:
     """Ranges that carry a value, such as steps; where they overlap, the last begun counts."""
 
     def __init__(self, ranges: Iterable[tuple[int, int, int | str]], dtype: pl.DataType) -> None:

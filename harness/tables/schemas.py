@@ -24,9 +24,9 @@ def _schema(**columns: pl.DataType | type[pl.DataType]) -> pl.Schema:
 # bytes. What a source does not tell is null. Columns beyond these are kept as they come.
 SCHEMAS: Final[Mapping[str, pl.Schema]] = {
     "operators": _schema(
-        id=pl.Int64,  # the row's number, unique over all parts of a run
+        id=pl.Int64,  # the row's number, unique over all cycles of a run
         step=pl.Int64,  # the workload's counter; null outside of all steps
-        stage=pl.String,  # the innermost named part of the step that holds the start
+        stage=pl.String,  # the innermost named cycle of the step that holds the start
         rank=pl.Int32,
         thread=pl.Int64,  # the profiler's own number of the host thread
         name=pl.String,
@@ -70,7 +70,7 @@ SCHEMAS: Final[Mapping[str, pl.Schema]] = {
         compute_ns=pl.Int64,  # device time under kernels
         communication_ns=pl.Int64,  # device time under communication
         overlapped_ns=pl.Int64,  # device time under both
-        free_ns=pl.Int64,  # device time under neither
+        idle_ns=pl.Int64,  # device time under neither
     ),
     "memory": _schema(
         rank=pl.Int32,
@@ -160,17 +160,17 @@ def keep(found: Mapping[str, pl.DataFrame], folder: Path) -> None:
         _replace(table, folder / f"{name}.parquet")
 
 
-def join_parts(parts_dir: Path, out_dir: Path) -> None:
-    """Join ``parts_dir/<number>/<table>.parquet`` into ``out_dir/<table>.parquet``.
+def join_cycles(cycles_dir: Path, out_dir: Path) -> None:
+    """Join ``cycles_dir/<number>/<table>.parquet`` into ``out_dir/<table>.parquet``.
 
-    Rows come in the order of the parts' numbers. Every table of `SCHEMAS` is written, an absent
-    one without rows. A column that only some parts have is null in the others. A stack that
-    several parts saw is written once.
+    Rows come in the order of the cycles' numbers. Every table of `SCHEMAS` is written, an absent
+    one without rows. A column that only some cycles have is null in the others. A stack that
+    several cycles saw is written once.
     """
-    folders = (path for path in parts_dir.glob("*/") if path.name.isdecimal())
-    parts = sorted(folders, key=lambda path: int(path.name))
+    folders = (path for path in cycles_dir.glob("*/") if path.name.isdecimal())
+    cycles = sorted(folders, key=lambda path: int(path.name))
     for name in SCHEMAS:
-        files = [path for part in parts if (path := part / f"{name}.parquet").exists()]
+        files = [path for cycle in cycles if (path := cycle / f"{name}.parquet").exists()]
         frames = [empty(name).lazy(), *map(pl.scan_parquet, files)]
         # Relaxed: a column of the profiler's own may be whole numbers here and null there.
         table = pl.concat(frames, how="diagonal_relaxed")

@@ -33,7 +33,7 @@ def completeness(capture: Capture, consistent: Sequence[Consistency]) -> tuple[D
     for path in _files(capture):
         if path.name in named:
             continue
-        by_reader = path.name in _BY_READER or not capture.captures
+        by_reader = path.name in _BY_READER or not capture.cycle_folders
         why = _early_end(path, by_reader=by_reader)
         if why is None and path.name not in vouched | broken:
             unknown.add(path.name)
@@ -54,31 +54,31 @@ def _judged(whole: set[str], unknown: Sequence[str], lost: Sequence[str]) -> Del
     status: DeliveryStatus
     arrived = f"{len(whole)} file(s) whole"
     if lost:
-        status, arrived, why = "partial", f"a part of it; {arrived}", "; ".join(lost)
+        status, arrived, reason = "partial", f"a part of it; {arrived}", "; ".join(lost)
     elif unknown:
         status, more = "not_checkable", len(unknown) - _SHOWN
         names = ", ".join(unknown[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        why = (
+        reason = (
             "completeness could not be checked: nothing in the capture tells whether lines are"
             f" missing at the end of {names}"
         )
     else:
-        status, why = "delivered", ""
+        status, reason = "delivered", ""
     return Delivery(
         setting=READ,
-        asked="the whole capture",
+        requested="the whole capture",
         arrived=arrived,
         status=status,
-        evidence="nothing in its files is broken or cut off",
-        why=why,
+        expectation="nothing in its files is broken or cut off",
+        reason=reason,
     )
 
 
 def _files(capture: Capture) -> Iterator[Path]:
-    if not capture.captures:
+    if not capture.cycle_folders:
         # Of a trace, its reader has seen the end.
         yield from (capture.folder / name for name in capture.raw)
-    for folder in capture.captures:
+    for folder in capture.cycle_folders:
         yield from sorted(folder.glob("profiler_*.json"))
         outputs = sorted((folder / ascend.OUTPUT).glob("*"))
         yield from (path for path in outputs if path.suffix in _KINDS and path.is_file())

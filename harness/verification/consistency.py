@@ -13,10 +13,10 @@ from harness.capture.capture import Capture
 from harness.capture.run_record import Consistency
 from harness.readers.base import CaptureError
 from harness.verification.cross_checks import kernels, rows, times
-from harness.verification.cross_checks.base import Compare, DoesNotApplyError
+from harness.verification.cross_checks.base import Compare, NotApplicableError
 
 
-class Check(NamedTuple):
+class CrossCheck(NamedTuple):
     """A comparison, and the files that are there to their end where it holds."""
 
     compare: Compare
@@ -28,47 +28,47 @@ def consistency(capture: Capture) -> tuple[Consistency, ...]:
     return tuple(_judged(name, check, capture) for name, check in CHECKS.items())
 
 
-def _judged(name: str, check: Check, capture: Capture) -> Consistency:
+def _judged(name: str, check: CrossCheck, capture: Capture) -> Consistency:
     try:
         found = check.compare(capture)
-    except DoesNotApplyError as reason:
-        return Consistency(name=name, status="does_not_apply", why=str(reason))
+    except NotApplicableError as reason:
+        return Consistency(name=name, status="does_not_apply", reason=str(reason))
     except (CaptureError, OSError) as error:
         why = f"cannot be read: {error}"
-        return Consistency(name=name, status="broken", why=why, files=check.files)
+        return Consistency(name=name, status="broken", reason=why, files=check.files)
     return Consistency(
         name=name,
-        status="broken" if found.why else "holds",
+        status="broken" if found.reason else "holds",
         expected=found.expected,
-        found=found.found,
+        actual=found.actual,
         difference=found.difference,
-        why=found.why,
+        reason=found.reason,
         files=check.files,
     )
 
 
 KERNELS: Final = "kernel_details.csv"
 STEPS: Final = "step_trace_time.csv"
-CHECKS: Final[Mapping[str, Check]] = {
-    "rows of kernel_details.csv": Check(kernels.rows),
-    "rows of operator_details.csv": Check(rows.operators, ("operator_details.csv",)),
-    "rows of the tables": Check(rows.tables),
-    "op_statistic.csv": Check(kernels.op_statistic, ("op_statistic.csv", KERNELS)),
-    "computing in step_trace_time.csv": Check(times.computing, (STEPS, KERNELS)),
-    "communication in step_trace_time.csv": Check(times.communicating, (STEPS,)),
-    "communication.json": Check(times.operations, ("communication.json",)),
-    "api_statistic.csv": Check(rows.calls, ("api_statistic.csv",)),
-    "operator_memory.csv": Check(rows.memory, ("operator_memory.csv", "memory_record.csv")),
-    "npu_module_mem.csv": Check(rows.modules, ("npu_module_mem.csv",)),
+CHECKS: Final[Mapping[str, CrossCheck]] = {
+    "rows of kernel_details.csv": CrossCheck(kernels.rows),
+    "rows of operator_details.csv": CrossCheck(rows.operators, ("operator_details.csv",)),
+    "rows of the tables": CrossCheck(rows.tables),
+    "op_statistic.csv": CrossCheck(kernels.op_statistic, ("op_statistic.csv", KERNELS)),
+    "computing in step_trace_time.csv": CrossCheck(times.computing, (STEPS, KERNELS)),
+    "communication in step_trace_time.csv": CrossCheck(times.communicating, (STEPS,)),
+    "communication.json": CrossCheck(times.operations, ("communication.json",)),
+    "api_statistic.csv": CrossCheck(rows.calls, ("api_statistic.csv",)),
+    "operator_memory.csv": CrossCheck(rows.memory, ("operator_memory.csv", "memory_record.csv")),
+    "npu_module_mem.csv": CrossCheck(rows.modules, ("npu_module_mem.csv",)),
     **{
-        name: Check(partial(kernels.reached, name, *columns), (name,))
+        name: CrossCheck(partial(kernels.reached, name, *columns), (name,))
         for name, columns in {
             "l2_cache.csv": ("Stream Id", "Task Id"),
             "soc_pmu.csv": ("Stream Id", "Task Id"),
             "task_time.csv": ("stream_id", "task_id"),
         }.items()
     },
-    "ratios of pipes": Check(kernels.pipes),
-    "self times of operators": Check(times.self_times),
+    "ratios of pipes": CrossCheck(kernels.pipes),
+    "self times of operators": CrossCheck(times.self_times),
 }
 """Each by the name under which it is reported."""

@@ -1,6 +1,6 @@
-"""Verify: for each demand of a plan, look for the evidence in the capture.
+"""Verify: check each expectation of a capture.
 
-A check takes a capture and gives a finding; it never looks at the request for its answer.
+A check takes a capture and gives a result; it never looks at the request for its answer.
 """
 
 from __future__ import annotations
@@ -11,45 +11,51 @@ from harness.capture.capture import Capture
 from harness.capture.run_record import Delivery
 from harness.readers.ascend import folder as ascend
 from harness.readers.base import CaptureError
-from harness.settings.expectations import UNCHECKABLE, Evidence
+from harness.settings.expectations import UNCHECKABLE, Expectation
 from harness.settings.schema import show
 from harness.verification.checks import check_of
-from harness.verification.checks.base import Finding
+from harness.verification.checks.base import CheckResult
 
 KEPT = "the profiler itself says that it kept the value"
-"""The demand of every setting that profiler_info.json tells."""
+"""The expectation of every setting that profiler_info.json tells."""
 
 
 def verify(capture: Capture) -> tuple[Delivery, ...]:
-    """Judge every demand that a capture is to meet."""
-    accept = capture.asked.accept
+    """Check every expectation of a capture."""
+    accept = capture.expected.accept
     reset = _reset(capture)
-    demanded = capture.asked.evidence
+    expectations = capture.expected.expectations
     more = [
-        Evidence(setting=setting, asked=show(capture.asked.effective[setting]), demand=KEPT)
+        Expectation(
+            setting=setting, requested=show(capture.expected.effective[setting]), description=KEPT
+        )
         for setting in reset
-        if setting not in {evidence.setting for evidence in demanded}
+        if setting not in {expectation.setting for expectation in expectations}
     ]
     return tuple(
-        _delivery(evidence, reset.get(evidence.setting) or _find(capture, evidence), accept)
-        for evidence in (*demanded, *more)
+        _delivery(
+            expectation, reset.get(expectation.setting) or _find(capture, expectation), accept
+        )
+        for expectation in (*expectations, *more)
     )
 
 
-def _find(capture: Capture, evidence: Evidence) -> Finding:
-    check = check_of(evidence.setting, capture.asked.device)
+def _find(capture: Capture, expectation: Expectation) -> CheckResult:
+    check = check_of(expectation.setting, capture.expected.device)
     if check is None:
-        return Finding("not_checkable", "", UNCHECKABLE.get(evidence.setting, evidence.demand))
+        return CheckResult(
+            "not_checkable", "", UNCHECKABLE.get(expectation.setting, expectation.description)
+        )
     try:
         return check(capture)
     except (CaptureError, OSError) as error:
-        return Finding("missing", "a file that cannot be read", str(error))
+        return CheckResult("missing", "a file that cannot be read", str(error))
 
 
 def _kept(capture: Capture) -> dict[str, Any]:
     """Return the settings that the profiler itself says it kept, where it says so."""
     kept: dict[str, Any] = {}
-    for folder in capture.captures:
+    for folder in capture.cycle_folders:
         try:
             kept |= ascend.profiler_info(folder) or {}
         except CaptureError:
@@ -58,17 +64,17 @@ def _kept(capture: Capture) -> dict[str, Any]:
     return kept
 
 
-def _reset(capture: Capture) -> dict[str, Finding]:
+def _reset(capture: Capture) -> dict[str, CheckResult]:
     """Find settings that torch_npu itself reports to have changed, by comparing with the plan."""
-    asked = capture.asked.effective
+    effective = capture.expected.effective
     return {
-        setting: Finding(
+        setting: CheckResult(
             "substituted",
             f"torch_npu kept {show(value)}",
-            "torch_npu reset it, which it prints and no more: see harness.log",
+            "torch_npu silently changed it (it only logs a warning; see harness.log)",
         )
         for setting, value in _kept(capture).items()
-        if setting in asked and _unordered(asked[setting]) != _unordered(value)
+        if setting in effective and _unordered(effective[setting]) != _unordered(value)
     }
 
 
@@ -77,14 +83,14 @@ def _unordered(value: Any) -> Any:
     return sorted(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def _delivery(evidence: Evidence, finding: Finding, accept: tuple[str, ...]) -> Delivery:
-    last = evidence.setting.rpartition(".")[2]
+def _delivery(expectation: Expectation, result: CheckResult, accept: tuple[str, ...]) -> Delivery:
+    last = expectation.setting.rpartition(".")[2]
     return Delivery(
-        setting=evidence.setting,
-        asked=evidence.asked,
-        arrived=finding.arrived,
-        status=finding.status,
-        evidence=evidence.demand,
-        why=finding.why,
-        accepted=finding.status == "partial" and bool({evidence.setting, last} & {*accept}),
+        setting=expectation.setting,
+        requested=expectation.requested,
+        arrived=result.arrived,
+        status=result.status,
+        expectation=expectation.description,
+        reason=result.reason,
+        accepted=result.status == "partial" and bool({expectation.setting, last} & {*accept}),
     )

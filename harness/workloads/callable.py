@@ -43,7 +43,7 @@ class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unkno
                 yield Problem(
                     setting=f"workload.kwargs.{name}",
                     given=str(self.kwargs[name]),
-                    allowed=f"the harness passes {name} itself",
+                    reason=f"the harness passes {name} itself",
                     fix=f"~workload.kwargs.{name}",
                 )
 

@@ -43,7 +43,7 @@ class Conv(Workload, tag="conv", frozen=True, kw_only=True, forbid_unknown_field
             yield Problem(
                 setting="workload.image_size",
                 given=str(self.image_size),
-                allowed=f"one image is one pixel after {halvings} halvings, and batch "
+                reason=f"one image is one pixel after {halvings} halvings, and batch "
                 "normalisation needs two values per channel",
                 fix=f"workload.image_size={2**halvings + 1}",
             )

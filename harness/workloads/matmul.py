@@ -50,7 +50,7 @@ class Matmul(Workload, tag="matmul", frozen=True, kw_only=True, forbid_unknown_f
                 yield Problem(
                     setting=f"workload.{setting}",
                     given=_typed(values),
-                    allowed=f"{_typed(twice)} may stand here only once; "
+                    reason=f"{_typed(twice)} may stand here only once; "
                     "workload.iterations repeats every product",
                     fix=f"workload.{setting}={_typed(counts)}",
                 )

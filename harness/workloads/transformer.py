@@ -52,7 +52,7 @@ class Transformer(
             yield Problem(
                 setting="workload.heads",
                 given=str(self.heads),
-                allowed=f"the heads must divide workload.width={self.width}",
+                reason=f"the heads must divide workload.width={self.width}",
                 fix=f"workload.heads={fitting}",
             )
 

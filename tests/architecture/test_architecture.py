@@ -10,7 +10,7 @@ from graphlib import TopologicalSorter
 
 import pytest
 
-from harness.cli.commands import VERBS
+from harness.cli.commands import SUBCOMMANDS
 from harness.settings import expectations
 from harness.verification import checks
 from tests.conftest import ROOT
@@ -176,12 +176,14 @@ def test_every_setting_has_a_docstring_that_names_its_reader() -> None:
 
 def test_every_demand_has_a_check_and_every_check_a_demand() -> None:
     checked = {*checks.PORTABLE, *(name for each in checks.BY_DEVICE.values() for name in each)}
-    assert checked == {demand.setting for demand in expectations.DEMANDS}
+    assert checked == {demand.setting for demand in expectations.EXPECTATIONS}
 
 
 def test_every_verb_is_in_the_help() -> None:
     text = (ROOT / "conf" / "hydra" / "help" / "harness.yaml").read_text(encoding="utf-8")
-    assert set(re.findall(r"python -m harness (?:-m )?([a-z]+) (?:\[|RUN)", text)) == set(VERBS)
+    assert set(re.findall(r"python -m harness (?:-m )?([a-z]+) (?:\[|RUN)", text)) == set(
+        SUBCOMMANDS
+    )
 
 
 def test_no_module_wants_splitting() -> None:

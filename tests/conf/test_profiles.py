@@ -163,7 +163,7 @@ def test_a_pair_that_does_not_exist_is_refused_with_those_that_do(
     assert (problem.setting, problem.given) == ("profiler", profile)
     for name in TARGETS:
         have = ", ".join(sorted(pair[1] for pair in PROFILES if pair[0] == name))
-        assert f"{name}: {have}" in problem.allowed
+        assert f"{name}: {have}" in problem.reason
     assert problem.fix.startswith("profiler=default, or device=npu, or write your own")
 
 

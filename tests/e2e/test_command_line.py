@@ -27,7 +27,7 @@ WITHOUT_TORCH = [
 @pytest.mark.parametrize("words", WITHOUT_TORCH, ids=" ".join)
 def test_torch_is_not_imported_by(words: list[str], tmp_path: Path) -> None:
     code = (
-        "import sys; from harness.cli import main\n"
+        "import sys; from harness.cli.main import main\n"
         "try: main()\n"
         "finally: print('TORCH' if 'torch' in sys.modules else 'NO-TORCH')"
     )

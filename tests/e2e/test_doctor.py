@@ -102,7 +102,7 @@ def test_what_it_does_not_know_is_refused(
 
 def test_torch_is_not_imported_by_the_parent(tmp_path: Path) -> None:
     code = (
-        "import sys; from harness.cli import main\n"
+        "import sys; from harness.cli.main import main\n"
         "try: main()\n"
         "finally: print('TORCH' if 'torch' in sys.modules else 'NO-TORCH')"
     )

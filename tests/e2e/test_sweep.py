@@ -207,7 +207,7 @@ def test_a_sweeps_table_has_what_is_swept_and_what_it_costs(harness: Harness) ->
     table = pl.read_parquet(run.latest / "tables" / "sweep.parquet")
     assert table.columns == [
         *("workload.batch", "profiler", "folder", "exit_code", "verdict", "reason"),
-        *("clean_step_ns", "profiled_step_ns", "overhead", "device_ns"),
+        *("unprofiled_step_ns", "profiled_step_ns", "overhead", "device_ns"),
     ]
     assert table.select("workload.batch", "profiler").rows() == [
         *(("4", "level0"), ("4", "level2")),
@@ -215,13 +215,13 @@ def test_a_sweeps_table_has_what_is_swept_and_what_it_costs(harness: Harness) ->
     ]
     for row in table.iter_rows(named=True):
         record = read_record(run.latest / row["folder"])
-        assert row["clean_step_ns"] == record.timing["baseline"].median_ns
+        assert row["unprofiled_step_ns"] == record.timing["baseline"].median_ns
         assert row["profiled_step_ns"] == record.timing["active"].median_ns
-        assert row["overhead"] == row["profiled_step_ns"] / row["clean_step_ns"]
+        assert row["overhead"] == row["profiled_step_ns"] / row["unprofiled_step_ns"]
         assert (row["exit_code"], row["verdict"], row["reason"]) == (0, "delivered", None)
         assert row["device_ns"] is None, "there is no device beside the host"
     summary = (run.latest / "summary.md").read_text(encoding="utf-8")
-    assert "| batch | profiler | exit | clean step | profiled step | overhead |" in summary
+    assert "| batch | profiler | exit | unprofiled step | profiled step | overhead |" in summary
 
 
 def test_perf_events_that_the_machine_has_are_columns_and_the_others_named(

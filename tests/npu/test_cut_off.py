@@ -45,8 +45,8 @@ def whole(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def named(record: RunRecord) -> str:
     """Return what is said of broken files."""
-    said = [each.why for each in record.delivery if each.setting == READ and each.fails]
-    return " ".join([*said, *(each.why for each in record.consistency if each.fails)])
+    said = [each.reason for each in record.delivery if each.setting == READ and each.fails]
+    return " ".join([*said, *(each.reason for each in record.consistency if each.fails)])
 
 
 def line_less(content: bytes) -> bytes:
@@ -93,4 +93,4 @@ def test_a_run_whose_timeline_is_cut_off_is_exit_3_when_it_is_read(
     outcome = decode((folder / OUTCOME_FILES["execute"]).read_bytes(), type=Outcome)
     capture = collect(replace(plan, folder=str(folder)), outcome, Outcome(status="ok"))
     (item,) = completeness(capture, ())
-    assert (item.fails, "trace_view.json: cut off at byte" in item.why) == (True, True)
+    assert (item.fails, "trace_view.json: cut off at byte" in item.reason) == (True, True)

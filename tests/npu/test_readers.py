@@ -16,7 +16,7 @@ from harness.readers import READERS
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend import mstx
 from harness.readers.ascend.database import AscendDb
-from harness.readers.base import Origin, Reading
+from harness.readers.base import ReadContext, ReadResult
 from tests.npu.conftest import run_on_npu
 
 PIPE = next(number for number, group in GROUPS.items() if group.name == "PipeUtilization")
@@ -65,15 +65,15 @@ def captures(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> di
 
 
 @pytest.fixture(scope="module")
-def text(captures: dict[str, Path]) -> Reading:
+def text(captures: dict[str, Path]) -> ReadResult:
     reader = next(each for each in READERS if each.recognises(captures["Level1"]))
     assert reader.name == "torch_npu text export"
-    return reader.read(captures["Level1"], Origin())
+    return reader.read(captures["Level1"], ReadContext())
 
 
 @pytest.fixture(scope="module")
-def database(captures: dict[str, Path]) -> Reading:
-    return AscendDb().read(captures["Level1"], Origin())
+def database(captures: dict[str, Path]) -> ReadResult:
+    return AscendDb().read(captures["Level1"], ReadContext())
 
 
 def launched(capture: Path) -> list[tuple[int, int]]:
@@ -83,7 +83,7 @@ def launched(capture: Path) -> list[tuple[int, int]]:
 
 
 def test_every_launch_is_a_kernel_of_the_step_and_stage_that_held_it(
-    captures: dict[str, Path], text: Reading
+    captures: dict[str, Path], text: ReadResult
 ) -> None:
     kernels = text.frames["kernels"]
     assert kernels["start_ns"].to_list() == [start for start, _ in launched(captures["Level1"])]
@@ -92,10 +92,12 @@ def test_every_launch_is_a_kernel_of_the_step_and_stage_that_held_it(
     assert set(kernels["stage"]) == {"forward", "backward"}
     assert kernels["correlation"].to_list() == list(range(1, 1 + kernels.height))
     assert set(kernels["device"]) == {0}
-    assert text.coverage["kernel"].rows == text.coverage["kernel"].seen == 2 * KERNELS_PER_STEP
+    assert (
+        text.event_counts["kernel"].rows == text.event_counts["kernel"].seen == 2 * KERNELS_PER_STEP
+    )
 
 
-def test_every_kernel_has_an_operator_with_shapes_stack_and_its_time(text: Reading) -> None:
+def test_every_kernel_has_an_operator_with_shapes_stack_and_its_time(text: ReadResult) -> None:
     kernels, operators = text.frames["kernels"], text.frames["operators"]
     found = kernels.join(operators, left_on="operator", right_on="id", suffix="_of")
     assert found.height == kernels.height
@@ -110,14 +112,16 @@ def test_every_kernel_has_an_operator_with_shapes_stack_and_its_time(text: Readi
     assert any("linear.py" in stack[0] for stack in stacks["frames"])
 
 
-def test_counters_are_those_of_the_group(text: Reading) -> None:
+def test_counters_are_those_of_the_group(text: ReadResult) -> None:
     header = list(counter_header(PIPE))
     assert text.frames["kernels"].columns[-len(header) :] == header
     assert text.frames["kernels"].select(header).null_count().row(0) == (0,) * len(header)
     assert not text.notes
 
 
-def test_self_times_agree_with_those_of_torch_npu(captures: dict[str, Path], text: Reading) -> None:
+def test_self_times_agree_with_those_of_torch_npu(
+    captures: dict[str, Path], text: ReadResult
+) -> None:
     details = ascend.table(captures["Level1"], "operator_details.csv")
     assert details is not None
     operators = text.frames["operators"]
@@ -137,27 +141,27 @@ OF_THE_TEXT = {
 
 @pytest.mark.parametrize("name", ["kernels", "operators", "stacks", "memory", "steps"])
 def test_text_and_database_of_one_run_give_equal_tables(
-    text: Reading, database: Reading, name: str
+    text: ReadResult, database: ReadResult, name: str
 ) -> None:
     one, other = text.frames[name], database.frames[name]
     assert set(one.columns) - set(other.columns) <= OF_THE_TEXT
     assert set(other.columns) - set(one.columns) <= OF_THE_DATABASE
     shared = [column for column in one.columns if column in other.columns]
     # torch_npu begins the free time of the first step elsewhere in its database.
-    shared = [column for column in shared if column != "free_ns"]
+    shared = [column for column in shared if column != "idle_ns"]
     assert one.height
     for column in shared:
         assert one[column].to_list() == other[column].to_list(), column
         assert one[column].dtype == other[column].dtype, column
 
 
-def test_both_count_the_same_events(text: Reading, database: Reading) -> None:
+def test_both_count_the_same_events(text: ReadResult, database: ReadResult) -> None:
     for kind in ("cpu_op", "python_function", "kernel", "operator_memory"):
-        assert text.coverage[kind] == database.coverage[kind], kind
+        assert text.event_counts[kind] == database.event_counts[kind], kind
 
 
 def test_level0_has_kernels_with_operators_but_no_types(captures: dict[str, Path]) -> None:
-    reading = READERS[0].read(captures["Level0"], Origin(first_operator=1000))
+    reading = READERS[0].read(captures["Level0"], ReadContext(first_operator=1000))
     kernels = reading.frames["kernels"]
     assert kernels.height == 2 * KERNELS_PER_STEP
     assert kernels["operator"].null_count() == 0
@@ -205,11 +209,11 @@ def test_a_capture_of_another_program_is_judged_by_its_own_record(
     found = statuses(capture, tmp_path / "out")
     for setting in ("activities", "record_shapes", "with_stack", "aic_metrics", "profiler_level"):
         assert found[setting] == "delivered", setting
-    assert found["with_flops"] == "not_asked"
+    assert found["with_flops"] == "not_requested"
     # Both were asked for; here the text is deleted.
     assert found["export_type"] == ("delivered" if exported == "text" else "partial")
 
 
 def test_what_level0_was_not_asked_for_is_said(captures: dict[str, Path], tmp_path: Path) -> None:
     found = statuses(captures["Level0"], tmp_path / "out")
-    assert (found["profiler_level"], found["aic_metrics"]) == ("delivered", "not_asked")
+    assert (found["profiler_level"], found["aic_metrics"]) == ("delivered", "not_requested")

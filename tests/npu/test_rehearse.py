@@ -78,7 +78,7 @@ def test_capture_agrees_with_itself(level1: Run) -> None:
     }
     for name in applies:
         each = found[name]
-        assert each.status == "holds", each.why
+        assert each.status == "holds", each.reason
         assert each.difference is not None
         # Steps of some microseconds make 20 ns much, relatively.
         assert each.difference < (1e-2 if "step_trace_time" in name else 1e-5)
@@ -88,7 +88,7 @@ def test_capture_agrees_with_itself(level1: Run) -> None:
 def test_steps_are_broken_down(level1: Run) -> None:
     table = pl.read_parquet(level1.latest / "analyses" / "step_breakdown.parquet")
     assert table["step"].to_list() == [1, 2, 3]
-    spans = table["compute_ns"] + table["communication_ns"] + table["free_ns"]
+    spans = table["compute_ns"] + table["communication_ns"] + table["idle_ns"]
     assert spans.to_list() == table["span_ns"].to_list()
     assert (table["wall_ns"] > table["compute_ns"]).all()
     assert "Steps on the device (emulated: invented)" in level1.out

@@ -125,7 +125,7 @@ def test_the_harness_refuses_it(rule: Rule) -> None:
 def test_the_harness_demands_what_would_be_lost(rule: Rule) -> None:
     request = composed("device=npu", *rule.typed)
     assert problems(request) == []
-    demands = {each.setting: each.demand for each in plan(request, Path("run")).evidence}
+    demands = {each.setting: each.description for each in plan(request, Path("run")).expectations}
     assert rule.setting in demands
     assert rule.setting not in UNCHECKABLE
 

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from harness.readers.ascend.text import AscendText
-from harness.readers.base import Origin, Reading
+from harness.readers.base import ReadContext, ReadResult
 
 BASE_NS = 1_700_000_000_000_000_000
 
@@ -168,8 +168,8 @@ def both(root: Path, **more: Any) -> Path:
     return folder(root, files | {name.replace("__", "."): each for name, each in more.items()})
 
 
-def read(capture: Path, **origin: Any) -> Reading:
-    return AscendText().read(capture, Origin(**origin))
+def read(capture: Path, **context: Any) -> ReadResult:
+    return AscendText().read(capture, ReadContext(**context))
 
 
 def column(frame: pl.DataFrame, name: str) -> list[Any]:

@@ -11,16 +11,16 @@ from harness.capture.capture import Capture
 from harness.compose.composition import compose_jobs
 from harness.execution.plan import plan
 from harness.execution.protocol import Outcome
-from harness.settings.expectations import Asked
+from harness.settings.expectations import ExpectedSettings
 
 Columns = Mapping[str, list[object]]
 
 
 @cache
-def _asked(settings: tuple[str, ...], folder: Path) -> Asked:
+def _asked(settings: tuple[str, ...], folder: Path) -> ExpectedSettings:
     (job,) = compose_jobs(settings).jobs
     assert job.request is not None, job.problems
-    return plan(job.request, folder).asked
+    return plan(job.request, folder).expected
 
 
 def capture(
@@ -33,7 +33,7 @@ def capture(
     """Return a capture of the settings, with the given columns of its tables; others are empty."""
     return Capture(
         folder=folder,
-        asked=_asked(settings, folder),
+        expected=_asked(settings, folder),
         outcome=Outcome(status="ok", stages=stages),
         tables={name: tables.frame(name, columns.get(name, {})) for name in tables.SCHEMAS},
         raw=raw,

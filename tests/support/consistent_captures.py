@@ -11,7 +11,7 @@ from harness.capture.capture import Capture
 from harness.capture.run_record import Consistency
 from harness.execution.protocol import Outcome
 from harness.readers import READERS
-from harness.readers.base import Origin, Reading
+from harness.readers.base import ReadContext, ReadResult
 from harness.verification.consistency import consistency
 from tests.support.captures import capture
 
@@ -67,7 +67,7 @@ def taken(root: Path, **changes: Change) -> Capture:
     for name, text in SOURCES.items():
         change = changes.get(name.partition(".")[0], str)
         (output / name).write_text(change(text), newline="")
-    reading: Reading = READERS[0].read(folder, Origin())
+    reading: ReadResult = READERS[0].read(folder, ReadContext())
     found = {
         name: tables.frame(name, {column.name: column for column in frame})
         for name, frame in reading.frames.items()
@@ -75,12 +75,12 @@ def taken(root: Path, **changes: Change) -> Capture:
     bare = capture("device=npu", "profiler=level1", folder=root)
     return Capture(
         folder=root,
-        asked=bare.asked,
+        expected=bare.expected,
         outcome=bare.outcome,
         analysis=Outcome(status="ok"),
         tables=bare.tables | found,
         raw=(),
-        coverage=reading.coverage,
+        event_counts=reading.event_counts,
     )
 
 

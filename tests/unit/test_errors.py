@@ -6,7 +6,7 @@ from harness.errors import ExitCode, Problem, RefusedError
 
 
 def test_problem_is_two_lines() -> None:
-    problem = Problem(setting="seed", given="x", allowed="must be a number", fix="seed=1")
+    problem = Problem(setting="seed", given="x", reason="must be a number", fix="seed=1")
     assert str(problem) == "seed=x: must be a number.\n    fix: seed=1"
     error = RefusedError([problem, problem])
     assert error.exit_code is ExitCode.REFUSED

@@ -283,7 +283,7 @@ def test_no_damage_ends_in_an_error_that_is_not_ours(kept: tuple[Path, bytes], s
     except RefusedError:
         return
     assert foreign.read
-    external.asked(foreign.told)
+    external.expected_settings(foreign.info)
 
 
 @pytest.mark.parametrize("kept", ALL, indirect=True)

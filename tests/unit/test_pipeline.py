@@ -38,7 +38,7 @@ def test_record_is_true_when_the_run_cannot_be_read_back(
     monkeypatch.setattr(pipeline, "run", lambda _plan, _watch: Outcome(status="ok"))
     monkeypatch.setattr(pipeline, "collect", stop)
     with pytest.raises(error):
-        pipeline.run_job(composed(), tmp_path, overrides=(), watch=_Silent())
+        pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
     record = read_record(tmp_path / RUN_FILE)
     assert record is not None
     assert (record.status, record.exit_code) == (status, code)
@@ -49,10 +49,10 @@ def test_a_run_whose_captures_cannot_be_analysed_here_is_what_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "run", lambda *_values: Outcome(status="ok"))
-    pipeline.run_job(composed(), tmp_path, overrides=(), watch=_Silent())
+    pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
     kept = read_record(tmp_path / RUN_FILE)
-    cannot = Outcome(status="cannot", reason="torch_npu cannot be loaded")
-    monkeypatch.setattr(pipeline, "analyse", lambda *_values: cannot)
+    unsupported = Outcome(status="unavailable", reason="torch_npu cannot be loaded")
+    monkeypatch.setattr(pipeline, "analyse", lambda *_values: unsupported)
     with pytest.raises(MachineError, match="cannot be loaded"):
-        pipeline.read_run(tmp_path, watch=_Silent(), limit_s=None)
+        pipeline.read_run(tmp_path, listener=_Silent(), limit_s=None)
     assert read_record(tmp_path / RUN_FILE) == kept

@@ -13,7 +13,7 @@ import polars as pl
 
 from harness import tables
 from harness.readers.base import CaptureError
-from harness.readers.call_tree import Marks
+from harness.readers.call_tree import StepMarkers
 from harness.readers.sqlite import Tables
 from harness.tables.selection import is_hccl
 
@@ -79,7 +79,7 @@ def of_database(database: Tables) -> list[Call]:
     A row without name or time is none; the sums over operations are left out, as there.
     """
     found = database.read("CommAnalyzerTime", {**_KEYS, "step": pl.String(), **_TIMES})
-    told = found.drop_nulls(["hccl_op_name", "start_timestamp", "elapse_time"]).filter(
+    info = found.drop_nulls(["hccl_op_name", "start_timestamp", "elapse_time"]).filter(
         ~pl.col("hccl_op_name").str.starts_with("Total")
     )
     paths = (
@@ -92,7 +92,7 @@ def of_database(database: Tables) -> list[Call]:
     for name, group, path, size in paths.select(*_KEYS, *_PATHS).rows():
         moved[name, group][path] = size or 0.0
     calls, wrong = [], 0
-    for row in told.iter_rows(named=True):
+    for row in info.iter_rows(named=True):
         try:
             calls.append(_call_of(row, moved[row["hccl_op_name"], row["group_name"]]))
         except (ValueError, OverflowError):
@@ -117,7 +117,9 @@ def _call_of(row: Mapping[str, Any], moved: Mapping[str, float]) -> Call:
     )
 
 
-def table(kernels: pl.DataFrame, found: Iterable[Call], marks: Marks, rank: int) -> pl.DataFrame:
+def table(
+    kernels: pl.DataFrame, found: Iterable[Call], marks: StepMarkers, rank: int
+) -> pl.DataFrame:
     """Join what the kernels tell exactly, start and duration, with what only the file tells."""
     own = kernels.filter(is_hccl(kernels)).select(
         "step",
@@ -127,14 +129,14 @@ def table(kernels: pl.DataFrame, found: Iterable[Call], marks: Marks, rank: int)
         *([pl.col(GROUP).alias("group")] if GROUP in kernels.columns else []),
     )
     rows = [call._asdict() | call.others for call in found]
-    told = pl.DataFrame(rows, infer_schema_length=None).drop("others", strict=False)
+    info = pl.DataFrame(rows, infer_schema_length=None).drop("others", strict=False)
     if not rows:
-        told = pl.DataFrame(schema={"name": pl.String})
+        info = pl.DataFrame(schema={"name": pl.String})
     else:
-        told = told.with_columns(step=marks.of_torch(told["torch_step"].cast(pl.Int64))).drop(
+        info = info.with_columns(step=marks.of_torch(info["torch_step"].cast(pl.Int64))).drop(
             "torch_step"
         )
-    joined = own.join(told, on="name", how="full", coalesce=True, maintain_order="left_right")
+    joined = own.join(info, on="name", how="full", coalesce=True, maintain_order="left_right")
     doubled = [
         name
         for name in ("step", "start_ns", "duration_ns", "group")
@@ -154,9 +156,9 @@ def table(kernels: pl.DataFrame, found: Iterable[Call], marks: Marks, rank: int)
 def _calls(record: Mapping[str, Any]) -> Iterator[Call]:
     for step, kinds in record.items():
         for operations in kinds.values():
-            for key, told in operations.items():
+            for key, info in operations.items():
                 if not key.startswith("Total"):
-                    yield _call(key, told, _step(step))
+                    yield _call(key, info, _step(step))
 
 
 def _step(word: str) -> int | None:
@@ -177,11 +179,11 @@ def _moved(paths: Mapping[str, float]) -> int:
     return _whole(sum(paths[path] for path in counted), _MB)
 
 
-def _call(key: str, told: Mapping[str, Any], step: int | None) -> Call:
+def _call(key: str, info: Mapping[str, Any], step: int | None) -> Call:
     name, _, group = key.partition("@")
-    times = told[_TIME]
+    times = info[_TIME]
     known = {_START, _ELAPSED, _TRANSIT, _WAIT}
-    paths: Mapping[str, Any] = told.get(_BANDWIDTH, {})
+    paths: Mapping[str, Any] = info.get(_BANDWIDTH, {})
     return Call(
         name=name,
         group=group or None,

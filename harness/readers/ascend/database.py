@@ -13,8 +13,8 @@ from harness.readers.ascend import communication, memory
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend.csv_files import counter_type
 from harness.readers.ascend.trace import FORWARD, NO_CONNECTION, NO_SEQUENCE, SEQUENCE
-from harness.readers.base import CaptureError, Origin, Reading
-from harness.readers.call_tree import TORCH_MARK, Host, Mark, Marks, is_mark
+from harness.readers.base import CaptureError, ReadContext, ReadResult
+from harness.readers.call_tree import TORCH_MARK, CallTree, Marker, StepMarkers, is_mark
 from harness.readers.cells import (
     NOT_RECORDED,
     SHAPES,
@@ -29,7 +29,7 @@ from harness.readers.cells import (
 from harness.readers.kernel_launches import linked
 from harness.readers.sqlite import Tables, opened
 from harness.tables import stacks
-from harness.tables.event_counts import Coverage
+from harness.tables.event_counts import EventCounts
 
 _INT: Final = pl.Int64()
 _OPERATOR: Final = 50001
@@ -68,7 +68,7 @@ _STEP_TIMES: Final = {
     "computing": "compute_ns",
     "communication": "communication_ns",
     "overlapped": "overlapped_ns",
-    "free": "free_ns",
+    "free": "idle_ns",
 }
 _RENAMED: Final = {
     "aic_total_time": "aicore_time(us)",
@@ -91,27 +91,27 @@ class AscendDb:
         """Tell whether the folder holds a database of torch_npu."""
         return ascend.database(path) is not None
 
-    def read(self, path: Path, origin: Origin) -> Reading:
+    def read(self, path: Path, context: ReadContext) -> ReadResult:
         """Read a capture. Raises `CaptureError` if nothing of it can be read."""
         file = ascend.database(path)
         if file is None:
             raise CaptureError(f"{path}: no database")
         notes: list[str] = []
-        rank = ascend.rank(path, origin, notes)
+        rank = ascend.rank(path, context, notes)
         calls = _calls_between_devices(path, notes)
         with opened(file) as database:
-            capture = _Capture(database, origin, rank, calls)
+            capture = _Capture(database, context, rank, calls)
             frames = capture.frames()
         steps = _step_times(path, capture.marks, rank, notes)
         if steps is not None:
             frames["steps"] = steps
         if not frames:
             raise CaptureError(f"{file}: none of the tables that torch_npu writes")
-        return Reading(
+        return ReadResult(
             frames=frames,
-            coverage=capture.coverage,
+            event_counts=capture.event_counts,
             notes=(*notes, *database.notes),
-            told=ascend.told(path),
+            info=ascend.info(path),
         )
 
 
@@ -119,22 +119,22 @@ class _Capture:
     """A database while it is read."""
 
     def __init__(
-        self, database: Tables, origin: Origin, rank: int, calls: list[communication.Call]
+        self, database: Tables, context: ReadContext, rank: int, calls: list[communication.Call]
     ) -> None:
-        self._database, self._origin, self._rank, self._moves = database, origin, rank, calls
-        self.coverage: dict[str, Coverage] = {}
+        self._database, self._context, self._rank, self._moves = database, context, rank, calls
+        self.event_counts: dict[str, EventCounts] = {}
         self._api, self._seen = self._calls()
         self._names = database.texts(self._api["name"])
-        self.marks = Marks(self._ranges(), origin)
+        self.marks = StepMarkers(self._ranges(), context)
 
     def frames(self) -> dict[str, pl.DataFrame]:
         has = self._database.has
         frames: dict[str, pl.DataFrame] = {}
         operators, found_stacks = self._operators()
         frames_of_python, seen_of_python = self._of_python()
-        host = Host(operators, frames_of_python, self.marks)
+        host = CallTree(operators, frames_of_python, self.marks)
         kernels, seen_of_kernels = self._kernels(host)
-        both = linked(kernels, host, self.marks, self._origin, self._rank)
+        both = linked(kernels, host, self.marks, self._context, self._rank)
         if has("PYTORCH_API"):
             used = pl.col("stack_id").is_in(both.operators["stack_id"].drop_nulls().implode())
             frames |= {"operators": both.operators, "stacks": found_stacks.filter(used)}
@@ -151,7 +151,7 @@ class _Capture:
         return frames
 
     def _count(self, kind: str, seen: int, rows: int, marks: int = 0) -> None:
-        self.coverage[kind] = Coverage(seen=seen, rows=rows, marks=marks, hidden=0)
+        self.event_counts[kind] = EventCounts(seen=seen, rows=rows, marks=marks, hidden=0)
 
     def _read(self, table: str, columns: tuple[str, ...], where: str = "") -> pl.DataFrame:
         """Read columns of whole numbers; a time that cannot be one is null."""
@@ -178,14 +178,14 @@ class _Capture:
         found, seen = self._host(("startNs", "endNs", "globalTid"), f"type = {_FRAME}")
         return _timed(found), seen
 
-    def _ranges(self) -> list[Mark]:
+    def _ranges(self) -> list[Marker]:
         found = self._api.select("startNs", "endNs", name=self._names).filter(
             pl.col("name").str.contains("#", literal=True)
         )
-        ranges = [Mark(*row) for row in found.rows() if is_mark(row[2])]
+        ranges = [Marker(*row) for row in found.rows() if is_mark(row[2])]
         if not any(mark.name.startswith(TORCH_MARK) for mark in ranges):
             steps = self._read("STEP_TIME", ("startNs", "endNs", "id")).drop_nulls()
-            ranges += [Mark(start, end, f"{TORCH_MARK}{n}") for start, end, n in steps.rows()]
+            ranges += [Marker(start, end, f"{TORCH_MARK}{n}") for start, end, n in steps.rows()]
         return ranges
 
     def _operators(self) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -222,7 +222,7 @@ class _Capture:
         columns = {"id": chains["id"], "stack_id": pl.Series(ids, dtype=pl.Int64)}
         return pl.DataFrame(columns), table
 
-    def _kernels(self, host: Host) -> tuple[pl.DataFrame, int]:
+    def _kernels(self, host: CallTree) -> tuple[pl.DataFrame, int]:
         """Return the kernels, and how many rows there are with those that have no time."""
         parts = [self._computed()]
         if self._database.has("COMMUNICATION_OP"):
@@ -296,9 +296,9 @@ class _Capture:
         long = self._database.read("TASK_PMU_INFO", types)
         if long.is_empty():
             return pl.DataFrame()
-        told = self._database.texts(long["name"])
+        info = self._database.texts(long["name"])
         # Two names in the database may be one here, bare and with its unit.
-        names = told.replace({name: counter_name(name) for name in told.drop_nulls().unique()})
+        names = info.replace({name: counter_name(name) for name in info.drop_nulls().unique()})
         wide = (
             long.with_columns(name=names)
             .filter(names.is_not_null())
@@ -333,7 +333,7 @@ class _Capture:
     def _communication(self, kernels: pl.DataFrame) -> pl.DataFrame:
         return communication.table(kernels, self._moves, self.marks, self._rank)
 
-    def _memory(self, host: Host) -> pl.DataFrame:
+    def _memory(self, host: CallTree) -> pl.DataFrame:
         types = dict.fromkeys(memory.OPERATOR_COLUMNS, _INT)
         types["deviceId"] = types.pop("device")
         found = self._database.read("OP_MEMORY", types)
@@ -341,7 +341,7 @@ class _Capture:
             name=self._database.texts(found["name"]),
             device=pl.format("npu:{}", "deviceId"),
         )
-        table = memory.of_operators(cells, host, self._origin, self._rank)
+        table = memory.of_operators(cells, host, self._context, self._rank)
         self._count("operator_memory", found.height, memory.timed(cells))
         return table
 
@@ -380,7 +380,9 @@ def _calls_between_devices(folder: Path, notes: list[str]) -> list[communication
     return found
 
 
-def _step_times(folder: Path, marks: Marks, rank: int, notes: list[str]) -> pl.DataFrame | None:
+def _step_times(
+    folder: Path, marks: StepMarkers, rank: int, notes: list[str]
+) -> pl.DataFrame | None:
     """Read the database of torch_npu's own analysis: microseconds, whatever its guide says."""
     path = ascend.output(folder, "analysis.db")
     if path is None:

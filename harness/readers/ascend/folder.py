@@ -12,7 +12,7 @@ from typing import Any, Final
 import polars as pl
 
 from harness.readers.ascend import csv_files, mstx, trace
-from harness.readers.base import CaptureError, Origin, Told
+from harness.readers.base import CaptureError, CaptureInfo, ReadContext
 
 SUFFIX: Final = "_ascend_pt"
 OUTPUT: Final = "ASCEND_PROFILER_OUTPUT"
@@ -108,13 +108,13 @@ def profiler_info(folder: Path) -> dict[str, Any] | None:
     }
 
 
-def told(folder: Path) -> Told:
+def info(folder: Path) -> CaptureInfo:
     """Return what the capture says of its origin; nothing if its record cannot be read."""
     try:
         record = profiler_info(folder) or {}
     except CaptureError:
         record = {}
-    return Told(
+    return CaptureInfo(
         device="npu",
         rank=record.get("rank"),
         versions={
@@ -126,14 +126,14 @@ def told(folder: Path) -> Told:
     )
 
 
-def rank(folder: Path, origin: Origin, notes: list[str]) -> int:
-    """Return the rank that the capture tells, else that of `origin`; notes what is unreadable."""
+def rank(folder: Path, context: ReadContext, notes: list[str]) -> int:
+    """Return the rank that the capture tells, else that of `context`; notes what is unreadable."""
     try:
         found = (profiler_info(folder) or {}).get("rank")
     except CaptureError as error:
         notes.append(str(error))
         found = None
-    return found if isinstance(found, int) else origin.rank
+    return found if isinstance(found, int) else context.rank
 
 
 def _is_capture(path: Path) -> bool:

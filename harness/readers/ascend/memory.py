@@ -8,8 +8,8 @@ from typing import Final
 import polars as pl
 
 from harness import tables
-from harness.readers.base import Origin
-from harness.readers.call_tree import Host
+from harness.readers.base import ReadContext
+from harness.readers.call_tree import CallTree
 from harness.readers.cells import nanoseconds, whole
 
 _KB: Final = 1 << 10
@@ -68,7 +68,9 @@ def from_csv(found: pl.DataFrame, columns: Mapping[str, tuple[str, int]]) -> pl.
     return pl.DataFrame(series).with_columns(pl.col("device").str.to_lowercase())
 
 
-def of_operators(found: pl.DataFrame, host: Host, origin: Origin, rank: int) -> pl.DataFrame:
+def of_operators(
+    found: pl.DataFrame, host: CallTree, context: ReadContext, rank: int
+) -> pl.DataFrame:
     """Make two rows of each: the allocation, and the release where it was seen.
 
     The operator is the one of that name that was open at the allocation.
@@ -78,7 +80,7 @@ def of_operators(found: pl.DataFrame, host: Host, origin: Origin, rank: int) -> 
         active_release_ns=found["activeReleaseTime"],
         duration_ns=found["duration"],
         active_duration_ns=found["activeDuration"],
-        operator=host.named(found["name"], found["allocationTime"]) + origin.first_operator,
+        operator=host.named(found["name"], found["allocationTime"]) + context.first_operator,
     )
     released = _end(found, "release", "free").with_columns(-pl.col("bytes").abs())
     rows = pl.concat([taken, released], how="diagonal").filter(pl.col("time_ns").is_not_null())

@@ -12,11 +12,11 @@ from harness import tables
 from harness.readers.ascend import communication, csv_files, memory
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend import trace as ascend_trace
-from harness.readers.base import CaptureError, Frames, Origin, Reading
-from harness.readers.call_tree import Host, Marks
+from harness.readers.base import CaptureError, LazyTables, ReadContext, ReadResult
+from harness.readers.call_tree import CallTree, StepMarkers
 from harness.readers.cells import SHAPES, WORDS, parsed_late, shapes, whole, words
 from harness.readers.kernel_launches import arrivals, placed
-from harness.tables.event_counts import Coverage
+from harness.tables.event_counts import EventCounts
 
 _TEXT: Final = pl.String()
 _REPEATED: Final = pl.Categorical()
@@ -61,7 +61,7 @@ STEP_NAMES: Final = {
     "Computing": "compute_ns",
     "Communication": "communication_ns",
     "Overlapped": "overlapped_ns",
-    "Free": "free_ns",
+    "Free": "idle_ns",
 }
 """What a column of step_trace_time.csv is in the table `steps`."""
 STEP_TIMES: Final[Mapping[str, pl.DataType]] = {
@@ -82,34 +82,34 @@ class AscendText:
         """Tell whether the folder holds one of the files that the text export always has."""
         return any(ascend.output(path, name) for name in ("trace_view.json", "kernel_details.csv"))
 
-    def read(self, path: Path, origin: Origin) -> Reading:
+    def read(self, path: Path, context: ReadContext) -> ReadResult:
         """Read a capture. Raises `CaptureError` if nothing of it can be read."""
-        return _Capture(path, origin).read()
+        return _Capture(path, context).read()
 
 
 class _Capture:
     """A folder while it is read: what goes wrong in one file is noted, and the others are read."""
 
-    def __init__(self, folder: Path, origin: Origin) -> None:
-        self._folder, self._origin = folder, origin
+    def __init__(self, folder: Path, context: ReadContext) -> None:
+        self._folder, self._context = folder, context
         self._notes: list[str] = []
         self._remarks: list[str] = []
-        self._coverage: dict[str, Coverage] = {}
-        self._rank = ascend.rank(folder, origin, self._notes)
+        self._coverage: dict[str, EventCounts] = {}
+        self._rank = ascend.rank(folder, context, self._notes)
 
-    def read(self) -> Reading:
+    def read(self) -> ReadResult:
         trace = self._trace()
-        marks = Marks(trace.marks, self._origin)
-        host = Host(trace.operators, trace.frames, marks)
+        marks = StepMarkers(trace.marks, self._context)
+        host = CallTree(trace.operators, trace.frames, marks)
         kernels = self._kernels()
         launched = _launched(_kernels(pl.DataFrame()) if kernels is None else kernels, trace, host)
-        both = placed(launched, host, marks, self._origin, self._rank)
+        both = placed(launched, host, marks, self._context, self._rank)
         frames: dict[str, pl.DataFrame | pl.LazyFrame] = {}
-        if trace.coverage:
+        if trace.event_counts:
             frames |= {"operators": both.operators, "stacks": trace.stacks}
         if kernels is not None:
-            told = {name: launched[name] for name in ("device", "correlation")}
-            columns = {cells.name: cells for cells in kernels} | told | both.columns
+            info = {name: launched[name] for name in ("device", "correlation")}
+            columns = {cells.name: cells for cells in kernels} | info | both.columns
             frames["kernels"] = _late(columns)
         found = {
             "steps": self._steps(marks),
@@ -121,18 +121,18 @@ class _Capture:
         frames |= {name: frame for name, frame in found.items() if frame is not None}
         if not frames:
             raise CaptureError(f"{self._folder}: nothing can be read: {'; '.join(self._notes)}")
-        return Reading(
-            frames=Frames(frames),
-            coverage=self._coverage,
+        return ReadResult(
+            frames=LazyTables(frames),
+            event_counts=self._coverage,
             notes=tuple(self._notes),
             remarks=tuple(self._remarks),
-            told=ascend.told(self._folder),
+            info=ascend.info(self._folder),
         )
 
     def _count(self, kind: str, seen: int, rows: int) -> None:
-        self._coverage[kind] = Coverage(seen=seen, rows=rows, marks=0, hidden=0)
+        self._coverage[kind] = EventCounts(seen=seen, rows=rows, marks=0, hidden=0)
 
-    def _trace(self) -> ascend_trace.Timeline:
+    def _trace(self) -> ascend_trace.TraceView:
         path = ascend.output(self._folder, "trace_view.json")
         trace = ascend_trace.nothing()
         if path is None:
@@ -142,7 +142,7 @@ class _Capture:
                 trace = ascend_trace.read(path)
             except CaptureError as error:
                 self._notes.append(str(error))
-        self._coverage |= trace.coverage
+        self._coverage |= trace.event_counts
         self._notes += trace.notes
         return trace
 
@@ -176,8 +176,8 @@ class _Capture:
             self._notes.append(f"{name}: {lost} rows without start or duration are left out")
         counted = self._counted()
         if kernels.height < counted:
-            told = f"{counted} kernels by op_statistic.csv"
-            self._notes.append(f"{name}: {kernels.height} kernels of {told}: the file was cut off")
+            info = f"{counted} kernels by op_statistic.csv"
+            self._notes.append(f"{name}: {kernels.height} kernels of {info}: the file was cut off")
         return kernels
 
     def _counted(self) -> int:
@@ -191,7 +191,7 @@ class _Capture:
             return 0
         return int(found["Count"].cast(_WHOLE, strict=False).sum())
 
-    def _steps(self, marks: Marks) -> pl.DataFrame | None:
+    def _steps(self, marks: StepMarkers) -> pl.DataFrame | None:
         found = self._table("step_trace_time.csv", STEP_TIMES)
         if found is None or "Step" not in found.columns:
             return None
@@ -209,12 +209,12 @@ class _Capture:
             }
         ).hstack(others)
 
-    def _memory(self, host: Host) -> pl.DataFrame | None:
+    def _memory(self, host: CallTree) -> pl.DataFrame | None:
         columns = memory.OPERATOR_COLUMNS
         found = self._table("operator_memory.csv", memory.csv_types(columns))
         if found is not None:
             cells = memory.from_csv(found, columns)
-            table = memory.of_operators(cells, host, self._origin, self._rank)
+            table = memory.of_operators(cells, host, self._context, self._rank)
             self._count("operator_memory", found.height, memory.timed(cells))
             return table
         columns = memory.RECORD_COLUMNS
@@ -225,7 +225,7 @@ class _Capture:
         self._count("memory_record", found.height, table.height)
         return table
 
-    def _communication(self, kernels: pl.DataFrame, marks: Marks) -> pl.DataFrame | None:
+    def _communication(self, kernels: pl.DataFrame, marks: StepMarkers) -> pl.DataFrame | None:
         path = ascend.output(self._folder, "communication.json")
         calls: list[communication.Call] = []
         if path is not None:
@@ -278,7 +278,7 @@ def _late(found: Mapping[str, pl.Series]) -> pl.LazyFrame:
     return pl.LazyFrame(kept).with_columns(**made).select(*dict.fromkeys((*schema, *known)))
 
 
-def _launched(kernels: pl.DataFrame, trace: ascend_trace.Timeline, host: Host) -> pl.DataFrame:
+def _launched(kernels: pl.DataFrame, trace: ascend_trace.TraceView, host: CallTree) -> pl.DataFrame:
     """Return what is asked of each kernel, its driver's number, and where it was launched."""
     # Not by `select`, which would copy the columns into one piece each.
     kernels = pl.DataFrame([kernels[name] for name in _ASKED])

@@ -12,7 +12,7 @@ import polars as pl
 from msgspec import Struct, field
 
 from harness.readers.base import CaptureError
-from harness.readers.call_tree import Mark, is_mark
+from harness.readers.call_tree import Marker, is_mark
 from harness.readers.cells import (
     SHAPES,
     WORDS,
@@ -26,7 +26,7 @@ from harness.readers.cells import (
 )
 from harness.readers.json_stream import EventFile
 from harness.tables import stacks
-from harness.tables.event_counts import Coverage
+from harness.tables.event_counts import EventCounts
 
 NO_MARKS: Final = pl.DataFrame(
     schema={"name": pl.String, "domain": pl.String, "start_ns": pl.Int64, "duration_ns": pl.Int64}
@@ -93,7 +93,7 @@ class _Event(Struct, gc=False):
     args: _Args | None = None
 
 
-class Timeline(NamedTuple):
+class TraceView(NamedTuple):
     """What a timeline tells, row by row as it came."""
 
     operators: pl.DataFrame
@@ -101,18 +101,18 @@ class Timeline(NamedTuple):
     frames: pl.DataFrame
     """thread, start_ns and duration_ns of Python's functions."""
     stacks: pl.DataFrame
-    marks: list[Mark]
+    marks: list[Marker]
     sent: dict[str, pl.DataFrame]
     """link, thread and host_ns of what launched, by kind: `OPERATOR` or `CALL`. A link is a number
     of ours; CANN uses one again when its own numbers wrap around."""
     arrived: dict[str, pl.DataFrame]
     """What was launched, by kind: link, start_ns, process, stream, device, communicates. The link
     of a `TASK` is the driver's number."""
-    coverage: dict[str, Coverage]
+    event_counts: dict[str, EventCounts]
     notes: list[str]
 
 
-def read(path: Path) -> Timeline:
+def read(path: Path) -> TraceView:
     """Read a timeline. Raises CaptureError if nothing of it can be read."""
     trace = _Trace()
     notes: list[str] = []
@@ -121,7 +121,7 @@ def read(path: Path) -> Timeline:
     return trace.timeline(notes, path.name)
 
 
-def nothing() -> Timeline:
+def nothing() -> TraceView:
     """Return what an absent timeline tells."""
     return _Trace().timeline([], "")
 
@@ -277,7 +277,7 @@ class _Trace:
             elif event.name == "process_labels":
                 self._labels[event.pid] = str(args.labels)
 
-    def timeline(self, notes: list[str], name: str) -> Timeline:
+    def timeline(self, notes: list[str], name: str) -> TraceView:
         if self._bad:
             notes.append(f"{name}: {self._bad} events without a number where one belongs")
         found, names = _joined(self._operators, _OPERATORS), self._names.texts()
@@ -290,16 +290,16 @@ class _Trace:
             name=names.gather(chosen["name"]),
         )
         operators, stacks_ = self._of_operators(found.filter(~marked))
-        return Timeline(
+        return TraceView(
             operators=operators,
             frames=_joined(self._frames, _RANGE),
             stacks=stacks_,
-            marks=[Mark(*row) for row in marks.rows()],
+            marks=[Marker(*row) for row in marks.rows()],
             sent={kind: _joined(each, _SENT) for kind, each in self._sent.items()},
             arrived={
                 kind: self._devices(_joined(each, _ARRIVED)) for kind, each in self._arrived.items()
             },
-            coverage=self._coverage(operators.height, marks.height),
+            event_counts=self._coverage(operators.height, marks.height),
             notes=notes,
         )
 
@@ -344,18 +344,18 @@ class _Trace:
         label = _LABEL.fullmatch(self._labels.get(process, ""))
         return int(label[1]) if label else process & _DEVICE_BITS
 
-    def _coverage(self, rows: int, marks: int) -> dict[str, Coverage]:
-        coverage = {
-            _UNCATEGORISED.get(kind, kind): Coverage(seen=seen, rows=0, marks=0, hidden=0)
+    def _coverage(self, rows: int, marks: int) -> dict[str, EventCounts]:
+        event_counts = {
+            _UNCATEGORISED.get(kind, kind): EventCounts(seen=seen, rows=0, marks=0, hidden=0)
             for kind, seen in self._seen.items()
         }
         if seen := self._seen["cpu_op"]:
-            coverage["cpu_op"] = Coverage(seen=seen, rows=rows, marks=marks, hidden=0)
+            event_counts["cpu_op"] = EventCounts(seen=seen, rows=rows, marks=marks, hidden=0)
         if self._calls:
             others = self._seen["X"] - self._calls
-            coverage[_DEVICE] = Coverage(seen=others, rows=0, marks=0, hidden=0)
-            coverage[CALLS] = Coverage(seen=self._calls, rows=0, marks=0, hidden=0)
-        return coverage
+            event_counts[_DEVICE] = EventCounts(seen=others, rows=0, marks=0, hidden=0)
+            event_counts[CALLS] = EventCounts(seen=self._calls, rows=0, marks=0, hidden=0)
+        return event_counts
 
 
 _DEVICE: Final = "device"

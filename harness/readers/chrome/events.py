@@ -13,7 +13,7 @@ from harness.readers.call_tree import is_mark
 from harness.readers.cells import Codes
 from harness.readers.chrome.arguments import Every, Known
 from harness.readers.chrome.columns import NULL, coded, exact, numbers, written
-from harness.tables.event_counts import Coverage
+from harness.tables.event_counts import EventCounts
 
 OPERATORS: Final = ("cpu_op", "user_annotation")
 KERNELS: Final = ("kernel", "gpu_memcpy", "gpu_memset", "concurrent_kernel")
@@ -131,7 +131,7 @@ class Kept(NamedTuple):
     """The values behind the numbers of name, shapes and others."""
     arguments: pl.DataFrame
     """Of kernels, row by row: every argument that has no column of its own."""
-    coverage: dict[str, Coverage]
+    event_counts: dict[str, EventCounts]
     notes: list[str]
 
 
@@ -279,10 +279,10 @@ class Events:
         nothing: list[Any] = [None] * len(events)
 
         def own(name: str, instead: list[Any]) -> list[Any]:
-            told = args.pop(name, nothing)
-            if None not in told:
-                return told
-            return [b if a is None else a for a, b in zip(told, instead, strict=True)]
+            info = args.pop(name, nothing)
+            if None not in info:
+                return info
+            return [b if a is None else a for a, b in zip(info, instead, strict=True)]
 
         columns = {
             "name": self._names(events),
@@ -311,13 +311,13 @@ class Events:
             notes.append(f"{name}: {broken} events whose arguments are no object")
         if self._kernel.left_out:
             notes.append(f"{name}: {self._kernel.left_out} arguments of kernels are left out")
-        coverage = {
-            kind: Coverage(
+        event_counts = {
+            kind: EventCounts(
                 seen=seen, rows=self._rows[kind], marks=self._marks[kind], hidden=self._hidden[kind]
             )
             for kind, seen in self._seen.items()
         }
-        return Kept(frames, self._codes, self._kernel.columns(), coverage, notes)
+        return Kept(frames, self._codes, self._kernel.columns(), event_counts, notes)
 
 
 def _exact(table: str) -> list[pl.Expr]:

@@ -29,19 +29,19 @@ def communication(kernels: pl.DataFrame) -> pl.DataFrame | None:
     torch says of newer traces what a kernel carries; of others, only its name tells.
     """
     asked = (_KIND, _GROUP, _SENT, _TYPE)
-    told = {name: kernels.get_column(name, default=_nothing(kernels)) for name in asked}
-    kind = told[_KIND].cast(pl.String)
+    info = {name: kernels.get_column(name, default=_nothing(kernels)) for name in asked}
+    kind = info[_KIND].cast(pl.String)
     named = kernels["name"].str.extract(_NAMED)
     chosen = kind.is_not_null() | named.is_not_null()
     if not chosen.any():
         return None
-    sizes = told[_TYPE].cast(pl.String).replace_strict(_SIZES, default=None, return_dtype=pl.Int64)
+    sizes = info[_TYPE].cast(pl.String).replace_strict(_SIZES, default=None, return_dtype=pl.Int64)
     rows = pl.DataFrame(
         {
             **{name: kernels[name] for name in ("step", "rank", "name", "start_ns", "duration_ns")},
             "type": pl.select(pl.coalesce(kind, named)).to_series().str.to_lowercase(),
-            "group": told[_GROUP].cast(pl.String),
-            "bytes": _whole(told[_SENT]) * sizes,
+            "group": info[_GROUP].cast(pl.String),
+            "bytes": _whole(info[_SENT]) * sizes,
         }
     ).filter(chosen)
     return tables.frame("communication", {name: rows[name] for name in rows.columns})

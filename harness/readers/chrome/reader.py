@@ -15,8 +15,8 @@ import polars as pl
 
 from harness import tables
 from harness.readers import nesting
-from harness.readers.base import CaptureError, Origin, Reading, Told
-from harness.readers.call_tree import NO_ROW, Host, Mark, Marks, first, is_mark
+from harness.readers.base import CaptureError, CaptureInfo, ReadContext, ReadResult
+from harness.readers.call_tree import NO_ROW, CallTree, Marker, StepMarkers, first, is_mark
 from harness.readers.cells import SHAPES, WORDS, Codes, call_stack
 from harness.readers.chrome.events import FORWARD, SEQUENCE, Event, Events, Kept
 from harness.readers.chrome.nccl import communication
@@ -66,9 +66,9 @@ class Chrome:
             word in head for word in (b'"schemaVersion"', b'"traceEvents"')
         )
 
-    def read(self, path: Path, origin: Origin) -> Reading:
+    def read(self, path: Path, context: ReadContext) -> ReadResult:
         """Read a capture. Raises `CaptureError` if nothing of it can be read."""
-        return read(path, origin)
+        return read(path, context)
 
 
 def broken(path: Path) -> str:
@@ -92,7 +92,7 @@ def broken(path: Path) -> str:
     return ""
 
 
-def read(path: Path, origin: Origin, chunk_bytes: int = CHUNK_BYTES) -> Reading:
+def read(path: Path, context: ReadContext, chunk_bytes: int = CHUNK_BYTES) -> ReadResult:
     """Read a trace. Raises `CaptureError` if nothing of it can be read."""
     notes: list[str] = []
     events = Events()
@@ -104,14 +104,14 @@ def read(path: Path, origin: Origin, chunk_bytes: int = CHUNK_BYTES) -> Reading:
         notes += source.notes
     kept = events.kept(path.name)
     notes += kept.notes
-    return _Trace(kept, head, origin).reading(notes)
+    return _Trace(kept, head, context).reading(notes)
 
 
 class _Trace:
     """Everything that a trace says, on the way to tables."""
 
-    def __init__(self, kept: Kept, head: Mapping[str, Any], origin: Origin) -> None:
-        self._kept, self._head, self._origin = kept, head, origin
+    def __init__(self, kept: Kept, head: Mapping[str, Any], context: ReadContext) -> None:
+        self._kept, self._head, self._context = kept, head, context
         base = head.get("baseTimeNanoseconds", 0)
         offset = base if isinstance(base, int) and abs(base) < _LATEST else 0
         self._frames = {
@@ -121,9 +121,9 @@ class _Trace:
         self._names = kept.codes["name"].texts()
         self._told = _told(head, kernels=not self._frames["kernels"].is_empty())
         rank = self._told.rank
-        self._rank = origin.rank if rank is None else rank
+        self._rank = context.rank if rank is None else rank
 
-    def reading(self, notes: list[str]) -> Reading:
+    def reading(self, notes: list[str]) -> ReadResult:
         found = self._frames.pop("operators")
         marking = pl.Series([is_mark(each) for each in self._names], dtype=pl.Boolean)
         marked = marking.gather(found["name"])
@@ -134,10 +134,10 @@ class _Trace:
         del found, marked, rows  # together as large as the tables
         ranges = ("thread", "start_ns", "duration_ns")
         nested = pl.concat([self._frames[each].select(ranges) for each in ("frames", "launches")])
-        host = Host(shown, nested, marks)
+        host = CallTree(shown, nested, marks)
         del shown, nested
         kernels = self._kernels(host)
-        both = linked(kernels, host, marks, self._origin, self._rank, dispatched=False)
+        both = linked(kernels, host, marks, self._context, self._rank, dispatched=False)
         del kernels
         frames = {"memory": self._memory(host), "stacks": table, "steps": _steps(marks, self._rank)}
         del host
@@ -145,17 +145,17 @@ class _Trace:
         moved = communication(frames["kernels"])
         if moved is not None:
             frames["communication"] = moved
-        return Reading(
-            frames=frames, coverage=self._kept.coverage, notes=tuple(notes), told=self._told
+        return ReadResult(
+            frames=frames, event_counts=self._kept.event_counts, notes=tuple(notes), info=self._told
         )
 
-    def _marks(self, found: pl.DataFrame) -> Marks:
+    def _marks(self, found: pl.DataFrame) -> StepMarkers:
         rows = found.select(
             "start_ns",
             end_ns=pl.col("start_ns") + pl.col("duration_ns"),
             name=self._names.gather(found["name"]),
         )
-        return Marks([Mark(*row) for row in rows.rows()], self._origin)
+        return StepMarkers([Marker(*row) for row in rows.rows()], self._context)
 
     def _operators(self, found: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         codes = self._kept.codes
@@ -185,7 +185,7 @@ class _Trace:
         codes = self._kept.codes
         shapes = pl.Series(_values(codes["shapes"], _shapes), dtype=SHAPES)
         dtypes = pl.Series(_values(codes["dtypes"], _words), dtype=WORDS)
-        operator = kernels["operator"] - self._origin.first_operator
+        operator = kernels["operator"] - self._context.first_operator
         called = operators.select(pl.col("shapes", "dtypes").gather(operator))
         own = [
             _gathered(operators[name], codes[code], parse)
@@ -210,7 +210,7 @@ class _Trace:
         """Return the stacks of Python's functions that hold each operator's start."""
         frames = self._frames["frames"]
         nothing = frames[:0].select("thread", "start_ns", "duration_ns")
-        python = Host(frames, nothing, Marks([], Origin()))
+        python = CallTree(frames, nothing, StepMarkers([], ReadContext()))
         inner = python.innermost(found["thread"], found["start_ns"])
         rows = inner.drop_nulls().unique().sort().to_list()
         paths, places = python.paths(rows)
@@ -219,7 +219,7 @@ class _Trace:
         of_row = inner.fill_null(NO_ROW).replace_strict([NO_ROW, *rows], [0, *places])
         return stacks_, of_row
 
-    def _kernels(self, host: Host) -> pl.DataFrame:
+    def _kernels(self, host: CallTree) -> pl.DataFrame:
         """Add the operator that launched each kernel, and when.
 
         By the driver's call of the same correlation; where the trace has none, by the start of
@@ -262,7 +262,7 @@ class _Trace:
             step_id=pl.lit(None, pl.Int64),
         )
 
-    def _memory(self, host: Host) -> pl.DataFrame:
+    def _memory(self, host: CallTree) -> pl.DataFrame:
         found = self._frames["memory"].sort("start_ns", maintain_order=True)
         kinds = found["device_type"].replace_strict(
             _DEVICES, default="device", return_dtype=pl.String
@@ -279,7 +279,7 @@ class _Trace:
                 pl.when(pl.col("bytes") < 0).then(pl.lit("free")).otherwise(pl.lit("alloc"))
             ).to_series(),
             **{name: found[name] for name in ("bytes", "total_allocated", "total_reserved")},
-            "operator": rows + self._origin.first_operator,
+            "operator": rows + self._context.first_operator,
         }
         return tables.frame("memory", columns)
 
@@ -289,7 +289,7 @@ def _apart(found: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
     return pl.DataFrame([found.drop_in_place(name).gather(rows) for name in found.columns])
 
 
-def _steps(marks: Marks, rank: int) -> pl.DataFrame:
+def _steps(marks: StepMarkers, rank: int) -> pl.DataFrame:
     rows = marks.ranges()
     columns: dict[str, object] = {
         "step": [step for _, _, step in rows],
@@ -305,7 +305,7 @@ def _free(name: str) -> str:
     return f"args.{name}" if name in tables.SCHEMAS["kernels"] else name
 
 
-def _told(head: Mapping[str, Any], *, kernels: bool) -> Told:
+def _told(head: Mapping[str, Any], *, kernels: bool) -> CaptureInfo:
     """Return what a trace says of its origin; torch calls ROCm's devices cuda, too."""
     devices = head.get("deviceProperties")
     names = [
@@ -320,7 +320,7 @@ def _told(head: Mapping[str, Any], *, kernels: bool) -> Told:
         for word in head
         if word.endswith("_version") and isinstance(head[word], str | int)
     }
-    return Told(
+    return CaptureInfo(
         device="cuda" if names or kernels else "cpu",
         device_name=names[0] if names else "",
         host=str(head.get("host_name", "")),

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from harness.settings.expectations import BUFFERS
 from harness.verification.checks import npu, portable, torch_profiler
-from harness.verification.checks.base import Check
+from harness.verification.checks.base import DeliveryCheck
 
-PORTABLE: Mapping[str, Check] = {
+PORTABLE: Mapping[str, DeliveryCheck] = {
     "profiler.activities": portable.activities,
     "profiler.schedule": portable.schedule,
     "profiler.record_shapes": portable.record_shapes,
@@ -23,7 +23,7 @@ PORTABLE: Mapping[str, Check] = {
 }
 """One check for each demand; where a device has another one, that counts."""
 
-BY_DEVICE: Mapping[str, Mapping[str, Check]] = {
+BY_DEVICE: Mapping[str, Mapping[str, DeliveryCheck]] = {
     "cuda": {
         BUFFERS: torch_profiler.buffers,
         "profiler.experimental.enable_cuda_sync_events": torch_profiler.enable_cuda_sync_events,
@@ -53,6 +53,6 @@ BY_DEVICE: Mapping[str, Mapping[str, Check]] = {
 """Those of one device alone, or that look elsewhere there."""
 
 
-def check_of(setting: str, device: str) -> Check | None:
+def check_of(setting: str, device: str) -> DeliveryCheck | None:
     """Return the check of a setting on a device; None if there is none."""
     return {**PORTABLE, **BY_DEVICE.get(device, {})}.get(setting)

@@ -11,17 +11,17 @@ from harness.capture.capture import Capture
 from harness.capture.run_record import DeliveryStatus
 
 
-class Finding(Struct, frozen=True):
+class CheckResult(Struct, frozen=True):
     """What a check found."""
 
     status: DeliveryStatus
     arrived: str
     """The evidence's figure."""
-    why: str = ""
+    reason: str = ""
     """When not delivered: known reasons, and what to do."""
 
 
-Check = Callable[[Capture], Finding]
+DeliveryCheck = Callable[[Capture], CheckResult]
 
 
 def share(part: int, whole: int, what: str) -> str:
@@ -34,10 +34,10 @@ def filled(column: pl.Series) -> int:
     return len(column) - column.null_count()
 
 
-def by_share(part: int, whole: int, what: str, why: str) -> Finding:
+def by_share(part: int, whole: int, what: str, why: str) -> CheckResult:
     """Find something missing, partial or delivered, by how many have it."""
     status: DeliveryStatus = "missing" if part == 0 else "delivered" if part == whole else "partial"
-    return Finding(status, share(part, whole, what), "" if status == "delivered" else why)
+    return CheckResult(status, share(part, whole, what), "" if status == "delivered" else why)
 
 
 def words_in(blocks: Iterable[bytes], word: bytes) -> int:
@@ -51,9 +51,9 @@ def words_in(blocks: Iterable[bytes], word: bytes) -> int:
 
 def unread(capture: Capture) -> str:
     """Say why an NPU's capture came out empty; "" if it did not, or is none of an NPU."""
-    if capture.asked.device != "npu":
+    if capture.expected.device != "npu":
         return ""
-    if not capture.captures:
+    if not capture.cycle_folders:
         return (
             "torch_npu left no capture: its profiler did not start, or swallowed an error; see"
             " harness.log"

@@ -14,7 +14,7 @@ from harness.readers import sqlite
 from harness.readers.ascend import folder as ascend
 from harness.tables.selection import HCCL_CORES
 from harness.verification.checks import portable
-from harness.verification.checks.base import Finding, by_share, unread, words_in
+from harness.verification.checks.base import CheckResult, by_share, unread, words_in
 
 SIGNATURES = {
     "PipeUtilization": r"^(aic_mte1_ratio|aiv_vec_ratio|mte2_ratio)$",
@@ -32,29 +32,35 @@ GC_RECORD_BYTES = 24
 """process, start, end (torch_npu/profiler/_profiler_gc_detect.py)."""
 
 
-def activities(capture: Capture) -> Finding:
+def activities(capture: Capture) -> CheckResult:
     """As on other devices; at Level_none marks are all that the device records."""
-    if capture.asked.experimental["profiler_level"] != "Level_none":
+    if capture.expected.experimental["profiler_level"] != "Level_none":
         found = portable.activities(capture)
-        kernels = "device" in capture.asked.activities and found.status == "delivered"
+        kernels = "device" in capture.expected.activities and found.status == "delivered"
         return _in_each(capture, found, "kernels", _has_kernels) if kernels else found
     operators, marks = capture.tables["operators"].height, _domains(capture).total()
     counts = {"host": (operators, "operators"), "device": (marks, "marks and ranges")}
-    asked = [counts[name] for name in capture.asked.activities]
+    asked = [counts[name] for name in capture.expected.activities]
     arrived = ", ".join(f"{count:,} {what}" for count, what in asked)
     some = [count for count, _ in asked if count]
     if len(some) == len(asked):
-        return Finding("delivered", arrived)
-    return Finding("partial" if some else "missing", arrived, unread(capture) or "see harness.log")
+        return CheckResult("delivered", arrived)
+    return CheckResult(
+        "partial" if some else "missing", arrived, unread(capture) or "see harness.log"
+    )
 
 
-def _in_each(capture: Capture, found: Finding, what: str, has: Callable[[Path], bool]) -> Finding:
+def _in_each(
+    capture: Capture, found: CheckResult, what: str, has: Callable[[Path], bool]
+) -> CheckResult:
     """Find something partial that some of the captures lack."""
-    bare = [folder.name for folder in capture.captures if not has(folder)]
-    if not bare or len(bare) == len(capture.captures):
+    bare = [folder.name for folder in capture.cycle_folders if not has(folder)]
+    if not bare or len(bare) == len(capture.cycle_folders):
         return found
     why = f"no {what} in {', '.join(bare)}: msprof failed there or wrote none"
-    return Finding("partial", found.arrived, "; ".join(each for each in (found.why, why) if each))
+    return CheckResult(
+        "partial", found.arrived, "; ".join(each for each in (found.reason, why) if each)
+    )
 
 
 def _has_kernels(folder: Path) -> bool:
@@ -64,19 +70,21 @@ def _has_kernels(folder: Path) -> bool:
     return any(_rows(folder, table) for table in ("COMPUTE_TASK_INFO", "COMMUNICATION_OP"))
 
 
-def profiler_level(capture: Capture) -> Finding:
+def profiler_level(capture: Capture) -> CheckResult:
     """Tell the level by what only it delivers: kernels, their cores, calls of the runtime."""
-    asked = capture.asked.experimental["profiler_level"]
+    asked = capture.expected.experimental["profiler_level"]
     found = _level(capture)
     if asked == "Level0" and found == "Level1" and _communication_alone(capture):
-        return Finding("not_checkable", "Level0 or Level1: there is only communication")
+        return CheckResult("not_checkable", "Level0 or Level1: there is only communication")
     if asked == found:
-        return Finding("delivered", found)
+        return CheckResult("delivered", found)
     if found == "Level1" and asked == "Level2" and not any(_layers(capture)):
-        return Finding("not_checkable", "Level1 or Level2: there is no api_statistic.csv")
+        return CheckResult("not_checkable", "Level1 or Level2: there is no api_statistic.csv")
     if found == "Level_none":
-        return Finding("missing", "no kernels", unread(capture) or "see activities")
-    return Finding("substituted", found, "torch_npu or CANN took another level: see harness.log")
+        return CheckResult("missing", "no kernels", unread(capture) or "see activities")
+    return CheckResult(
+        "substituted", found, "torch_npu or CANN took another level: see harness.log"
+    )
 
 
 def _computing(kernels: pl.DataFrame) -> pl.DataFrame:
@@ -85,7 +93,7 @@ def _computing(kernels: pl.DataFrame) -> pl.DataFrame:
 
 
 def _communication_alone(capture: Capture) -> bool:
-    statistics = (ascend.output(folder, "api_statistic.csv") for folder in capture.captures)
+    statistics = (ascend.output(folder, "api_statistic.csv") for folder in capture.cycle_folders)
     return _computing(capture.tables["kernels"]).is_empty() and not any(statistics)
 
 
@@ -101,7 +109,7 @@ def _level(capture: Capture) -> str:
 
 def _layers(capture: Capture) -> Iterator[str]:
     """Yield the layers of the host that have calls in the capture."""
-    for folder in capture.captures:
+    for folder in capture.cycle_folders:
         table = ascend.table(folder, "api_statistic")
         if table is not None and "Level" in table.columns:
             yield from table["Level"].unique()
@@ -112,21 +120,23 @@ def _layers(capture: Capture) -> Iterator[str]:
             )
 
 
-def aic_metrics(capture: Capture) -> Finding:
+def aic_metrics(capture: Capture) -> CheckResult:
     """Read the counter group off its columns, and look for values on compute kernels."""
-    asked = capture.asked.experimental["aic_metrics"]
+    asked = capture.expected.experimental["aic_metrics"]
     kernels = capture.tables["kernels"]
     columns = pl.Series(kernels.columns)
     present = [name for name, pattern in SIGNATURES.items() if columns.str.contains(pattern).any()]
     counting = kernels.filter(pl.col("core").is_in(COUNTED_CORES))
     if counting.is_empty() and not (kernels.is_empty() or kernels["core"].has_nulls()):
-        return Finding("not_checkable", "no kernels on AI cores", "no kernel could have counters")
+        return CheckResult(
+            "not_checkable", "no kernels on AI cores", "no kernel could have counters"
+        )
     if not present or counting.is_empty():
         why = unread(capture) or (
             "CANN counted nothing: another tool may hold the AI cores' counters, or the profiler"
             " did not start; see harness.log"
         )
-        return Finding("missing", "no counters", why)
+        return CheckResult("missing", "no counters", why)
     if asked not in present:
         why = (
             "this CANN has no MemoryAccess, and torch_npu takes PipeUtilization in its place:"
@@ -134,7 +144,7 @@ def aic_metrics(capture: Capture) -> Finding:
             if asked == "MemoryAccess"
             else "torch_npu or CANN took another group: see harness.log"
         )
-        return Finding("substituted", ", ".join(present), why)
+        return CheckResult("substituted", ", ".join(present), why)
     signature = [name for name in kernels.columns if _matches(name, SIGNATURES[asked])]
     with_values = counting.filter(pl.any_horizontal(pl.col(signature).is_not_null())).height
     return by_share(
@@ -149,14 +159,16 @@ def _matches(name: str, pattern: str) -> bool:
     return bool(pl.Series([name]).str.contains(pattern)[0])
 
 
-def l2_cache(capture: Capture) -> Finding:
+def l2_cache(capture: Capture) -> CheckResult:
     """Look for hit rates."""
-    tables = [ascend.table(folder, "l2_cache") for folder in capture.captures]
+    tables = [ascend.table(folder, "l2_cache") for folder in capture.cycle_folders]
     rows = [table for table in tables if table is not None and "Hit Rate" in table.columns]
     if not rows:
-        if "Text" not in capture.asked.experimental["export_type"]:
-            return Finding("not_checkable", "", "rates are in l2_cache.csv, of export_type Text")
-        return Finding(
+        if "Text" not in capture.expected.experimental["export_type"]:
+            return CheckResult(
+                "not_checkable", "", "rates are in l2_cache.csv, of export_type Text"
+            )
+        return CheckResult(
             "missing", "no l2_cache.csv", unread(capture) or "CANN recorded nothing of the L2 cache"
         )
     table = pl.concat(rows, how="diagonal_relaxed")
@@ -170,47 +182,49 @@ def l2_cache(capture: Capture) -> Finding:
     )
     if found.status == "missing" and table.height:
         # The other column, of victims, is there.
-        return Finding("partial", found.arrived, found.why)
+        return CheckResult("partial", found.arrived, found.reason)
     name = "l2_cache.csv"
     return _in_each(capture, found, name, lambda each: ascend.output(each, name) is not None)
 
 
-def mstx(capture: Capture) -> Finding:
+def mstx(capture: Capture) -> CheckResult:
     """Look for marks; torch_npu makes one for each step itself."""
     found = _domains(capture)
     if found:
         named = ", ".join(f"{name} {count:,}" for name, count in found.most_common())
-        return Finding("delivered", f"{found.total():,} marks and ranges ({named})")
-    return Finding("missing", "no marks", unread(capture) or "CANN recorded none: see harness.log")
+        return CheckResult("delivered", f"{found.total():,} marks and ranges ({named})")
+    return CheckResult(
+        "missing", "no marks", unread(capture) or "CANN recorded none: see harness.log"
+    )
 
 
-def mstx_domain_include(capture: Capture) -> Finding:
+def mstx_domain_include(capture: Capture) -> CheckResult:
     """Look for marks of other domains than those asked for."""
-    asked = set(capture.asked.experimental["mstx_domain_include"])
+    asked = set(capture.expected.experimental["mstx_domain_include"])
     found = _domains(capture)
     foreign = sorted(found.keys() - asked)
     arrived = _named(found)
     if foreign:
-        return Finding("substituted", arrived, f"marks of {', '.join(foreign)} came, too")
+        return CheckResult("substituted", arrived, f"marks of {', '.join(foreign)} came, too")
     absent = sorted(asked - found.keys())
     if absent:
-        return Finding(
+        return CheckResult(
             "partial" if found else "missing",
             arrived,
             unread(capture) or f"the workload made no marks in {', '.join(absent)}",
         )
-    return Finding("delivered", arrived)
+    return CheckResult("delivered", arrived)
 
 
-def mstx_domain_exclude(capture: Capture) -> Finding:
+def mstx_domain_exclude(capture: Capture) -> CheckResult:
     """Look for marks of the domains that were to be left out."""
     found = _domains(capture)
-    excluded = set(capture.asked.experimental["mstx_domain_exclude"])
+    excluded = set(capture.expected.experimental["mstx_domain_exclude"])
     unwanted = sorted(found.keys() & excluded)
     if unwanted:
         why = f"marks of {', '.join(unwanted)} came all the same"
-        return Finding("substituted", _named(found), why)
-    return Finding("delivered", _named(found))
+        return CheckResult("substituted", _named(found), why)
+    return CheckResult("delivered", _named(found))
 
 
 def _named(domains: Counter[str]) -> str:
@@ -220,32 +234,36 @@ def _named(domains: Counter[str]) -> str:
 def _domains(capture: Capture) -> Counter[str]:
     """Count the marks by domain."""
     found: Counter[str] = Counter()
-    for folder in capture.captures:
+    for folder in capture.cycle_folders:
         found.update(ascend.marks(folder)["domain"].drop_nulls().to_list())
     return found
 
 
-def with_flops(capture: Capture) -> Finding:
+def with_flops(capture: Capture) -> CheckResult:
     """Look for torch_npu's marks of flops."""
     count = _domains(capture)[FLOPS_DOMAIN]
     if count:
-        return Finding("delivered", f"{count:,} marks in domain {FLOPS_DOMAIN}")
-    return Finding(
+        return CheckResult("delivered", f"{count:,} marks in domain {FLOPS_DOMAIN}")
+    return CheckResult(
         "missing",
         f"no marks in domain {FLOPS_DOMAIN}",
         unread(capture) or "torch_npu has formulas for few operators, and the workload runs none",
     )
 
 
-def with_modules(capture: Capture) -> Finding:
+def with_modules(capture: Capture) -> CheckResult:
     """Look for modules among the Python frames of the timeline."""
-    count = sum(_count(folder, "trace_view.json", b'"nn.Module: ') for folder in capture.captures)
+    count = sum(
+        _count(folder, "trace_view.json", b'"nn.Module: ') for folder in capture.cycle_folders
+    )
     if count:
-        return Finding("delivered", f"{count:,} calls of modules in trace_view.json")
-    if "Text" not in capture.asked.experimental["export_type"]:
-        return Finding("not_checkable", "", "modules are in trace_view.json, of export_type Text")
+        return CheckResult("delivered", f"{count:,} calls of modules in trace_view.json")
+    if "Text" not in capture.expected.experimental["export_type"]:
+        return CheckResult(
+            "not_checkable", "", "modules are in trace_view.json, of export_type Text"
+        )
     why = unread(capture) or "the workload calls no module, or torch_npu recorded none"
-    return Finding("missing", "no calls of modules", why)
+    return CheckResult("missing", "no calls of modules", why)
 
 
 _CHUNK = 1 << 22
@@ -260,44 +278,48 @@ def _count(folder: Path, name: str, word: bytes) -> int:
         return words_in(iter(lambda: file.read(_CHUNK), b""), word)
 
 
-def data_simplification(capture: Capture) -> Finding:
+def data_simplification(capture: Capture) -> CheckResult:
     """Look for msprof's own output, which a simplified capture does not keep."""
     kept = [
-        path for each in capture.captures for path in each.glob("PROF_*/mindstudio_profiler_output")
+        path
+        for each in capture.cycle_folders
+        for path in each.glob("PROF_*/mindstudio_profiler_output")
     ]
-    asked = bool(capture.asked.experimental["data_simplification"])
+    asked = bool(capture.expected.experimental["data_simplification"])
     arrived = "msprof's own output was kept" if kept else "msprof's own output was deleted"
     if asked != bool(kept):
-        return Finding("delivered", arrived)
-    return Finding("missing", arrived, unread(capture) or "the analysis did not get that far")
+        return CheckResult("delivered", arrived)
+    return CheckResult("missing", arrived, unread(capture) or "the analysis did not get that far")
 
 
-def record_op_args(capture: Capture) -> Finding:
+def record_op_args(capture: Capture) -> CheckResult:
     """Look for dumped arguments, beside the captures."""
     dumps = _folders(capture, "*_op_args", lambda name: f"{name}_op_args")
     files = [path for each in dumps for path in each.rglob("*") if path.is_file()]
     if files:
         size = sum(path.stat().st_size for path in files)
-        return Finding("delivered", f"{len(files):,} files, {size:,} bytes")
-    return Finding("missing", "no file", unread(capture) or "CANN dumped nothing: see harness.log")
+        return CheckResult("delivered", f"{len(files):,} files, {size:,} bytes")
+    return CheckResult(
+        "missing", "no file", unread(capture) or "CANN dumped nothing: see harness.log"
+    )
 
 
 def _folders(capture: Capture, inside: str, beside: Callable[[str], str]) -> set[Path]:
     """Return the folders that come in or beside a capture, wherever it lies itself."""
     found = list(capture.folder.glob(f"raw/**/{inside}"))
-    for each in (folder.resolve() for folder in capture.captures):
+    for each in (folder.resolve() for folder in capture.cycle_folders):
         found += [*each.glob(inside), each.parent / beside(each.name)]
     return {each.resolve() for each in found if each.is_dir()}
 
 
-def op_attr(capture: Capture) -> Finding:
+def op_attr(capture: Capture) -> CheckResult:
     """Look for attributes in the database."""
     rows = [
         _texts(
             folder,
             "SELECT s.value FROM COMPUTE_TASK_INFO c LEFT JOIN STRING_IDS s ON s.id = c.attrInfo",
         )
-        for folder in capture.captures
+        for folder in capture.cycle_folders
     ]
     values = [value for found in rows for value in found]
     known = sum(value not in {"N/A", "", "None"} for value in values)
@@ -310,33 +332,35 @@ def op_attr(capture: Capture) -> Finding:
     )
 
 
-def gc_detect_threshold(capture: Capture) -> Finding:
+def gc_detect_threshold(capture: Capture) -> CheckResult:
     """Look for garbage collections; a program may have had none that long."""
-    files = (folder / "FRAMEWORK" / "torch.gc_record" for folder in capture.captures)
+    files = (folder / "FRAMEWORK" / "torch.gc_record" for folder in capture.cycle_folders)
     count = sum(path.stat().st_size // GC_RECORD_BYTES for path in files if path.exists())
     if count:
-        return Finding("delivered", f"{count:,} garbage collections")
-    threshold = capture.asked.experimental["gc_detect_threshold"]
-    return Finding("not_checkable", "none", f"there may have been none longer than {threshold} ms")
+        return CheckResult("delivered", f"{count:,} garbage collections")
+    threshold = capture.expected.experimental["gc_detect_threshold"]
+    return CheckResult(
+        "not_checkable", "none", f"there may have been none longer than {threshold} ms"
+    )
 
 
-def export_type(capture: Capture) -> Finding:
+def export_type(capture: Capture) -> CheckResult:
     """Look for the files of each format."""
-    asked = capture.asked.experimental["export_type"]
+    asked = capture.expected.experimental["export_type"]
     found = {
-        "Text": [ascend.output(each, "trace_view.json") for each in capture.captures],
-        "Db": [ascend.database(each) for each in capture.captures],
+        "Text": [ascend.output(each, "trace_view.json") for each in capture.cycle_folders],
+        "Db": [ascend.database(each) for each in capture.cycle_folders],
     }
     names = {"Text": "trace_view.json", "Db": "ascend_pytorch_profiler.db"}
     lacking = [name for name in asked if not found[name] or None in found[name]]
     arrived = ", ".join(f"{'no ' if name in lacking else ''}{names[name]}" for name in asked)
     if not lacking:
-        return Finding("delivered", arrived)
+        return CheckResult("delivered", arrived)
     why = unread(capture) or (
         "the analysis failed, which torch_npu prints and no more: see harness.log, and logs/ of the"
         " capture; a database needs an msprof that knows --type=db"
     )
-    return Finding("missing" if len(lacking) == len(asked) else "partial", arrived, why)
+    return CheckResult("missing" if len(lacking) == len(asked) else "partial", arrived, why)
 
 
 HOST_DATA = {
@@ -355,9 +379,9 @@ def _platform(name: str) -> str:
     return f"PLATFORM_{''.join(name.split('_')[2:3])}"
 
 
-def host_sys(capture: Capture) -> Finding:
+def host_sys(capture: Capture) -> CheckResult:
     """Look for the host's tracks in the timeline, or its tables in the database."""
-    asked = capture.asked.experimental["host_sys"]
+    asked = capture.expected.experimental["host_sys"]
     found = [name for name in asked if _host_data(capture, name)]
     return by_share(
         len(found),
@@ -376,23 +400,23 @@ def _host_data(capture: Capture, name: str) -> bool:
     process, table = HOST_DATA[name]
     return any(
         _count(folder, "trace_view.json", f'"{process}"'.encode()) or _rows(folder, table)
-        for folder in capture.captures
+        for folder in capture.cycle_folders
     )
 
 
-def sys_io(capture: Capture) -> Finding:
+def sys_io(capture: Capture) -> CheckResult:
     """Look for samples of network ports."""
     return _sampled(capture, ("nic", "roce"), ("NIC", "RoCE", "ROCE"))
 
 
-def sys_interconnection(capture: Capture) -> Finding:
+def sys_interconnection(capture: Capture) -> CheckResult:
     """Look for samples of links between devices and to the host."""
     return _sampled(capture, ("hccs", "pcie"), ("HCCS", "PCIE"))
 
 
-def _sampled(capture: Capture, files: Iterable[str], tables: Iterable[str]) -> Finding:
+def _sampled(capture: Capture, files: Iterable[str], tables: Iterable[str]) -> CheckResult:
     counts: Counter[str] = Counter()
-    for folder in capture.captures:
+    for folder in capture.cycle_folders:
         for name in files:
             table = ascend.table(folder, name)
             counts[f"{name}.csv"] += 0 if table is None else table.height
@@ -400,10 +424,10 @@ def _sampled(capture: Capture, files: Iterable[str], tables: Iterable[str]) -> F
             counts[name] += _rows(folder, name)
     found = {name: count for name, count in counts.items() if count}
     if found:
-        return Finding(
+        return CheckResult(
             "delivered", ", ".join(f"{count:,} rows in {name}" for name, count in found.items())
         )
-    return Finding(
+    return CheckResult(
         "missing",
         f"no {' and no '.join(f'{name}.csv' for name in files)}",
         unread(capture)

@@ -9,7 +9,7 @@ import polars as pl
 from harness.capture.capture import Capture
 from harness.capture.run_record import DeliveryStatus
 from harness.tables.selection import HCCL_CORES, has_shapes
-from harness.verification.checks.base import Finding, by_share, filled, share, unread
+from harness.verification.checks.base import CheckResult, by_share, filled, share, unread
 
 FLOPS_FORMULAS = frozenset(
     {
@@ -38,25 +38,25 @@ CUPTI = (
 )
 
 
-def activities(capture: Capture) -> Finding:
+def activities(capture: Capture) -> CheckResult:
     """Look for operators of the host and kernels of the device."""
     counts = {
         "host": (capture.tables["operators"].height, "operators"),
         "device": (capture.tables["kernels"].height, "kernels"),
     }
-    asked = capture.asked.activities
+    asked = capture.expected.activities
     empty = [name for name in asked if counts[name][0] == 0]
     arrived = ", ".join(f"{counts[name][0]:,} {counts[name][1]}" for name in asked)
     if not empty:
-        return Finding("delivered", arrived)
+        return CheckResult("delivered", arrived)
     why = unread(capture) or "; ".join(_nothing_of(name, capture) for name in empty)
     status: DeliveryStatus = "missing" if len(empty) == len(asked) else "partial"
-    return Finding(status, arrived, why)
+    return CheckResult(status, arrived, why)
 
 
 def _nothing_of(activity: str, capture: Capture) -> str:
     if activity == "host":
-        perf = bool(capture.asked.experimental.get("performance_events"))
+        perf = bool(capture.expected.experimental.get("performance_events"))
         known = PERF if perf else f"{NESTED}; or the step runs nothing of torch's"
         return f"no operator was recorded: {known}"
     known = {
@@ -64,17 +64,17 @@ def _nothing_of(activity: str, capture: Capture) -> str:
         " the step launches none",
         "cuda": "the step launches none, another tool holds CUPTI, or its buffers overflowed (see"
         " harness.log)",
-    }.get(capture.asked.device, "the step launches none")
+    }.get(capture.expected.device, "the step launches none")
     return f"no kernel was recorded: {known}"
 
 
-def schedule(capture: Capture) -> Finding:
+def schedule(capture: Capture) -> CheckResult:
     """Look for events of every asked step, and for steps that lost some of their kernels."""
-    asked = set(capture.asked.recorded)
+    asked = set(capture.expected.recorded)
     seen = set(asked)
     for activity, table in (("host", "operators"), ("device", "kernels")):
         # A program without kernels has none in any step; the check of activities says so.
-        if activity in capture.asked.activities and not capture.tables[table].is_empty():
+        if activity in capture.expected.activities and not capture.tables[table].is_empty():
             seen &= set(capture.tables[table]["step"].drop_nulls().unique())
     if all(capture.tables[table].is_empty() for table in ("operators", "kernels")):
         seen = set()
@@ -82,20 +82,20 @@ def schedule(capture: Capture) -> Finding:
     short = _short_steps(capture, seen)
     arrived = share(len(seen), len(asked), "asked steps recorded")
     if not missing and not short:
-        return Finding("delivered", arrived)
+        return CheckResult("delivered", arrived)
     if missing:
         why = f"steps without a single event: {', '.join(map(str, missing))}: "
         why += unread(capture) or f"the run ended before them, or {_LOST_STEPS[_kind(capture)]}"
         status: DeliveryStatus = "missing" if len(missing) == len(asked) or short else "partial"
-        return Finding(status, arrived, why)
+        return CheckResult(status, arrived, why)
     counts = ", ".join(f"step {step} has {few} kernels of {all_}" for step, few, all_ in short)
-    return Finding(
+    return CheckResult(
         "missing", f"{arrived}, {counts}", f"kernels are missing: {_LOST_STEPS[_kind(capture)]}"
     )
 
 
 def _kind(capture: Capture) -> str:
-    return "npu" if capture.asked.device == "npu" else "torch"
+    return "npu" if capture.expected.device == "npu" else "torch"
 
 
 _LOST_STEPS = {
@@ -125,18 +125,18 @@ def _short_steps(capture: Capture, steps: set[int]) -> list[tuple[int, int, int]
     return list(counts.select("step", "kernels", "most").iter_rows())
 
 
-def record_shapes(capture: Capture) -> Finding:
+def record_shapes(capture: Capture) -> CheckResult:
     """Look for shapes of operators and, where the device itself records them, of kernels."""
     found = _operator_shapes(capture)
     every = capture.tables["operators"]
     if found.status != "not_checkable":
         showing = every.filter(has_shapes()).height
-        found = Finding(
+        found = CheckResult(
             found.status,
             f"{showing:,} of {every.height:,} operators have shapes; {found.arrived}",
-            found.why,
+            found.reason,
         )
-    if _kind(capture) != "npu" or "device" not in capture.asked.activities:
+    if _kind(capture) != "npu" or "device" not in capture.expected.activities:
         return found
     of_kernels = _kernel_shapes(capture)
     if found.status == "not_checkable":
@@ -144,19 +144,19 @@ def record_shapes(capture: Capture) -> Finding:
     if of_kernels.status == "not_checkable":
         return found
     same = found.status == of_kernels.status
-    return Finding(
+    return CheckResult(
         found.status if same else "partial",
         f"{found.arrived}; {of_kernels.arrived}",
-        "; ".join(why for why in (found.why, of_kernels.why) if why),
+        "; ".join(why for why in (found.reason, of_kernels.reason) if why),
     )
 
 
-def _operator_shapes(capture: Capture) -> Finding:
+def _operator_shapes(capture: Capture) -> CheckResult:
     """Only torch's own operators carry arguments: ranges of the user's have none."""
     operators = capture.tables["operators"].filter(pl.col("name").str.starts_with("aten::"))
     with_shapes = operators.filter(pl.col("input_shapes").is_not_null())
     if operators.is_empty():
-        return Finding("not_checkable", "no aten:: operators", "no operator could carry shapes")
+        return CheckResult("not_checkable", "no aten:: operators", "no operator could carry shapes")
     # An operator that takes no arguments at all has none to show.
     without = operators.filter(pl.col("input_shapes").is_null())["name"].unique()
     bare = set(without) - set(with_shapes["name"].unique())
@@ -188,13 +188,17 @@ def carries_tensors(kernels: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _kernel_shapes(capture: Capture) -> Finding:
+def _kernel_shapes(capture: Capture) -> CheckResult:
     every = capture.tables["kernels"]
     kernels = carries_tensors(every)
     if kernels.is_empty() and not every.is_empty():
-        return Finding("not_checkable", "no kernels with arguments", "no kernel could carry shapes")
+        return CheckResult(
+            "not_checkable", "no kernels with arguments", "no kernel could carry shapes"
+        )
     if kernels.is_empty():
-        return Finding("missing", "no kernels with arguments", unread(capture) or "see activities")
+        return CheckResult(
+            "missing", "no kernels with arguments", unread(capture) or "see activities"
+        )
     bare = kernels.filter(pl.col("input_shapes").is_null() & pl.col("output_shapes").is_null())
     lean = kernels["core"].is_null().all()
     types = bare.select(pl.coalesce("type", "name")).to_series().unique().sort().to_list()
@@ -213,7 +217,7 @@ def _kernel_shapes(capture: Capture) -> Finding:
 _NAMED = 5
 
 
-def with_stack(capture: Capture) -> Finding:
+def with_stack(capture: Capture) -> CheckResult:
     """Look for stacks of torch's own operators."""
     every = capture.tables["operators"]
     operators = every.filter(pl.col("name").str.starts_with("aten::"))
@@ -221,12 +225,14 @@ def with_stack(capture: Capture) -> Finding:
     if operators.is_empty() and not every.is_empty():
         # Graphs that are replayed, and compiled code, may call none.
         if others := filled(every["stack_id"]):
-            return Finding("delivered", share(others, every.height, "operators"))
-        return Finding("not_checkable", "no aten:: operators", "no operator could carry a stack")
+            return CheckResult("delivered", share(others, every.height, "operators"))
+        return CheckResult(
+            "not_checkable", "no aten:: operators", "no operator could carry a stack"
+        )
     if part:
         # Operators that autograd runs by itself have no Python caller.
-        return Finding("delivered", share(part, operators.height, "aten:: operators"))
-    return Finding(
+        return CheckResult("delivered", share(part, operators.height, "aten:: operators"))
+    return CheckResult(
         "missing",
         share(0, operators.height, "aten:: operators"),
         unread(capture)
@@ -238,33 +244,33 @@ def with_stack(capture: Capture) -> Finding:
     )
 
 
-def profile_memory(capture: Capture) -> Finding:
+def profile_memory(capture: Capture) -> CheckResult:
     """Look for allocations."""
     memory = capture.tables["memory"]
     allocations = memory.filter(pl.col("kind") == "alloc").height
     if allocations:
-        return Finding("delivered", f"{allocations:,} allocations of {memory.height:,} events")
+        return CheckResult("delivered", f"{allocations:,} allocations of {memory.height:,} events")
     why = unread(capture) or "the recorded steps allocate nothing from torch"
-    return Finding("missing", "no allocations", why)
+    return CheckResult("missing", "no allocations", why)
 
 
-def with_modules(capture: Capture) -> Finding:
+def with_modules(capture: Capture) -> CheckResult:
     """Look for the module hierarchy."""
     operators = capture.tables["operators"]
     if "module" in operators.columns and (part := filled(operators["module"])):
-        return Finding("delivered", share(part, operators.height, "operators"))
-    return Finding(
+        return CheckResult("delivered", share(part, operators.height, "operators"))
+    return CheckResult(
         "missing",
         "no module hierarchy",
         "torch records it for TorchScript only; profiler.with_stack=true names the callers",
     )
 
 
-def with_flops(capture: Capture) -> Finding:
+def with_flops(capture: Capture) -> CheckResult:
     """Look for flops of operators that torch has a formula for."""
     operators = capture.tables["operators"].filter(pl.col("name").is_in(list(FLOPS_FORMULAS)))
     if operators.is_empty():
-        return Finding(
+        return CheckResult(
             "not_checkable", "no operator with a formula", "torch has formulas for few operators"
         )
     matrix = operators.filter(~pl.col("name").is_in(["aten::mul", "aten::add"]))
@@ -277,40 +283,40 @@ def with_flops(capture: Capture) -> Finding:
     )
 
 
-def performance_events(capture: Capture) -> Finding:
+def performance_events(capture: Capture) -> CheckResult:
     """Look for the counts of each event, on every operator."""
     operators = capture.tables["operators"]
     if operators.is_empty():
-        return Finding("missing", "no operators, no counters", PERF)
-    asked = capture.asked.experimental["performance_events"]
+        return CheckResult("missing", "no operators, no counters", PERF)
+    asked = capture.expected.experimental["performance_events"]
     started = "threads that were running before the profiler started are not counted"
     return _counted(operators, asked, "operators", PERF, started)
 
 
-def profiler_metrics(capture: Capture) -> Finding:
+def profiler_metrics(capture: Capture) -> CheckResult:
     """Look for the values of each metric, on every kernel."""
     kernels = capture.tables["kernels"]
-    asked = capture.asked.experimental["profiler_metrics"]
+    asked = capture.expected.experimental["profiler_metrics"]
     if kernels.is_empty():
-        return Finding("missing", "no kernels, no metrics", CUPTI)
+        return CheckResult("missing", "no kernels, no metrics", CUPTI)
     return _counted(kernels, asked, "kernels", CUPTI, "copies have none; see harness.log")
 
 
 def _counted(
     table: pl.DataFrame, names: Sequence[str], rows: str, why_none: str, why_some: str
-) -> Finding:
+) -> CheckResult:
     absent = [name for name in names if name not in table.columns or not filled(table[name])]
     if absent:
         status: DeliveryStatus = "missing" if len(absent) == len(names) else "partial"
-        return Finding(status, f"no count of {', '.join(absent)}", why_none)
+        return CheckResult(status, f"no count of {', '.join(absent)}", why_none)
     counting = table.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in names))
     return by_share(counting.height, table.height, f"{rows} with {', '.join(names)}", why_some)
 
 
-def memory_timeline(capture: Capture) -> Finding:
+def memory_timeline(capture: Capture) -> CheckResult:
     """Look for the files."""
     files = [name for name in capture.raw if "memory_timeline" in name]
     sizes = [(capture.folder / name).stat().st_size for name in files]
     if files and all(sizes):
-        return Finding("delivered", f"{len(files)} file(s), {sum(sizes):,} bytes")
-    return Finding("missing", "no file", "torch wrote none; see harness.log")
+        return CheckResult("delivered", f"{len(files)} file(s), {sum(sizes):,} bytes")
+    return CheckResult("missing", "no file", "torch wrote none; see harness.log")

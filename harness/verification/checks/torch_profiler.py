@@ -11,7 +11,7 @@ from harness.capture.capture import Capture
 from harness.readers.base import CaptureError
 from harness.readers.gzip_stream import opened
 from harness.verification.checks import portable
-from harness.verification.checks.base import Finding, words_in
+from harness.verification.checks.base import CheckResult, words_in
 
 LOG: Final = "harness.log"
 STOPPED: Final = re.compile(
@@ -20,11 +20,11 @@ STOPPED: Final = re.compile(
 """What torch 2.13 says (profiler.py, `step`), and Kineto (CuptiActivityApi.cpp)."""
 
 
-def buffers(capture: Capture) -> Finding:
+def buffers(capture: Capture) -> CheckResult:
     """Look for what torch and Kineto say when CUPTI's buffers overflow; a trace tells nothing."""
     log = capture.folder / LOG
     if not log.exists():
-        return Finding(
+        return CheckResult(
             "not_checkable",
             "",
             "a trace does not tell whether CUPTI's buffers overflowed; torch warned of it where it"
@@ -32,8 +32,8 @@ def buffers(capture: Capture) -> Finding:
         )
     found = STOPPED.search(log.read_text(encoding="utf-8", errors="replace"))
     if found is None:
-        return Finding("delivered", "torch reports no loss")
-    return Finding(
+        return CheckResult("delivered", "torch reports no loss")
+    return CheckResult(
         "partial",
         " ".join(found[0].split()),
         "CUPTI's buffers overflowed, and later kernels are lost: record fewer steps"
@@ -42,43 +42,43 @@ def buffers(capture: Capture) -> Finding:
     )
 
 
-def enable_cuda_sync_events(capture: Capture) -> Finding:
+def enable_cuda_sync_events(capture: Capture) -> CheckResult:
     """Look for synchronisation; each step ends with some."""
     return _seen(capture, "cuda_sync", "synchronisation events", "CUPTI of CUDA 12 records them")
 
 
-def profiler_metrics(capture: Capture) -> Finding:
+def profiler_metrics(capture: Capture) -> CheckResult:
     """Look for each metric's values on kernels; of the whole window, for what CUPTI counted in."""
-    if capture.asked.experimental.get("profiler_measure_per_kernel"):
+    if capture.expected.experimental.get("profiler_measure_per_kernel"):
         return portable.profiler_metrics(capture)
     why = "CUPTI counted nothing: it needs rights to (NVreg_RestrictProfilingToAdminUsers=0)"
     return _seen(capture, "cuda_profiler_range", "ranges with counters", why)
 
 
-def _seen(capture: Capture, kind: str, what: str, why: str) -> Finding:
-    account = capture.coverage.get(kind)
+def _seen(capture: Capture, kind: str, what: str, why: str) -> CheckResult:
+    account = capture.event_counts.get(kind)
     count = account.seen if account else 0
     if count:
-        return Finding("delivered", f"{count:,} {what}")
-    return Finding("missing", f"no {what}", f"{why}; see {LOG}")
+        return CheckResult("delivered", f"{count:,} {what}")
+    return CheckResult("missing", f"no {what}", f"{why}; see {LOG}")
 
 
-def profile_all_threads(capture: Capture) -> Finding:
+def profile_all_threads(capture: Capture) -> CheckResult:
     """Look for operators of several threads; a program may have but one."""
     threads = capture.tables["operators"]["thread"].drop_nulls().n_unique()
     if threads > 1:
-        return Finding("delivered", f"operators of {threads} threads")
-    return Finding(
+        return CheckResult("delivered", f"operators of {threads} threads")
+    return CheckResult(
         "not_checkable", f"operators of {threads} thread(s)", "no other thread may have run any"
     )
 
 
-def record_python_gc_info(capture: Capture) -> Finding:
+def record_python_gc_info(capture: Capture) -> CheckResult:
     """Look for collections in the traces; a program may have had none."""
     count = sum(words_in(blocks, b'"Python GC"') for blocks in _traces(capture))
     if count:
-        return Finding("delivered", f"{count:,} garbage collections in the trace")
-    return Finding(
+        return CheckResult("delivered", f"{count:,} garbage collections in the trace")
+    return CheckResult(
         "not_checkable",
         "none",
         "there may have been none; and torch tells of them only beside Python's functions:"

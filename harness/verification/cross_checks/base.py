@@ -15,22 +15,22 @@ EXACT: Final = 1e-5
 """Sums of the same times differ by no more, relatively."""
 
 
-class Differs(NamedTuple):
+class CrossCheckResult(NamedTuple):
     """What was compared, and how much of it differs."""
 
     expected: str
-    found: str
+    actual: str
     difference: float
     """Relative."""
-    why: str = ""
+    reason: str = ""
     """Empty if that is within what is allowed."""
 
 
-class DoesNotApplyError(Exception):
+class NotApplicableError(Exception):
     """There is nothing to compare; says why."""
 
 
-Compare = Callable[[Capture], Differs]
+Compare = Callable[[Capture], CrossCheckResult]
 
 
 class Sums(NamedTuple):
@@ -62,27 +62,27 @@ def sums(
     return Sums(rows, *rows.select(pl.col(one, other, "off").sum()).row(0))
 
 
-def counted(what: str, expected: int, found: int, why: str) -> Differs:
+def counted(what: str, expected: int, found: int, why: str) -> CrossCheckResult:
     """Compare two counts."""
     difference = abs(expected - found) / max(expected, found, 1)
-    return Differs(
+    return CrossCheckResult(
         f"{expected:,} {what}", f"{found:,} rows", difference, why if expected != found else ""
     )
 
 
 def on_npu(capture: Capture) -> bool:
     """Tell whether a capture is one of an NPU."""
-    return capture.asked.device == "npu"
+    return capture.expected.device == "npu"
 
 
 def files(capture: Capture, name: str) -> list[tuple[Path, Path]]:
     """Return the file of this name of each capture, with the capture's folder."""
-    found = [(ascend.output(folder, name), folder) for folder in capture.captures]
+    found = [(ascend.output(folder, name), folder) for folder in capture.cycle_folders]
     there = [(path, folder) for path, folder in found if path is not None]
     if not there:
-        raise DoesNotApplyError(f"there is no {name}")
+        raise NotApplicableError(f"there is no {name}")
     if len(there) < len(found):
-        raise DoesNotApplyError(f"only {len(there)} of {len(found)} captures have {name}")
+        raise NotApplicableError(f"only {len(there)} of {len(found)} captures have {name}")
     return there
 
 
@@ -92,7 +92,7 @@ def cells(
     """Choose columns of a csv by the names that they are to have."""
     names = {**texts, **numbers}
     if table is None or not names.keys() <= set(table.columns):
-        raise DoesNotApplyError(f"its columns are not {', '.join(names)}")
+        raise NotApplicableError(f"its columns are not {', '.join(names)}")
     return (
         table.select(list(names))
         .rename(names)

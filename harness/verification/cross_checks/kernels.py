@@ -13,8 +13,8 @@ from harness.readers.ascend import folder as ascend
 from harness.tables.selection import HCCL_CORES, is_hccl
 from harness.verification.cross_checks.base import (
     EXACT,
-    Differs,
-    DoesNotApplyError,
+    CrossCheckResult,
+    NotApplicableError,
     cells,
     counted,
     files,
@@ -28,7 +28,7 @@ _CORES: Final = ("AI_CORE", "AI_VECTOR_CORE")
 """The cores whose kernels are in every file of tasks; of mixed kernels some are."""
 
 
-def rows(capture: Capture) -> Differs:
+def rows(capture: Capture) -> CrossCheckResult:
     """Every line of kernel_details.csv, but its first, is a row of `kernels`."""
     paths = [path for path, _ in files(capture, "kernel_details.csv")]
     lines = sum(_lines(path) - 1 for path in paths)
@@ -46,7 +46,7 @@ def _lines(path: Path) -> int:
     return count + (last != b"\n")
 
 
-def op_statistic(capture: Capture) -> Differs:
+def op_statistic(capture: Capture) -> CrossCheckResult:
     """Counts and times by type and core are those of the rows that do not communicate."""
     told = pl.concat(
         cells(
@@ -83,7 +83,7 @@ def op_statistic(capture: Capture) -> Differs:
             f" {worst['duration_ns']:,} ns in kernel_details.csv"
             + (f"; {wrong.height - 1} more of {both.rows.height} differ" * (wrong.height > 1))
         )
-    return Differs(
+    return CrossCheckResult(
         f"{both.rows['count'].sum():,} kernels, {both.told:,.0f} ns",
         f"{both.rows['rows'].sum():,} kernels, {both.found:,} ns",
         both.difference,
@@ -91,7 +91,7 @@ def op_statistic(capture: Capture) -> Differs:
     )
 
 
-def pipes(capture: Capture) -> Differs:
+def pipes(capture: Capture) -> CrossCheckResult:
     """The time of a pipe is its ratio of the core's time, each as it was rounded."""
     kernels = capture.tables["kernels"]
     compared, worst, why = 0, 0.0, ""
@@ -117,8 +117,8 @@ def pipes(capture: Capture) -> Differs:
             )
         worst = max(worst, largest or 0.0)
     if not compared:
-        raise DoesNotApplyError("kernels have no times and ratios of pipes")
-    return Differs(f"{compared:,} ratios", "times of pipes", worst, why)
+        raise NotApplicableError("kernels have no times and ratios of pipes")
+    return CrossCheckResult(f"{compared:,} ratios", "times of pipes", worst, why)
 
 
 def _pipe_columns(columns: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -132,7 +132,7 @@ def _pipe_columns(columns: Sequence[str]) -> list[tuple[str, str, str]]:
     return found
 
 
-def reached(name: str, stream: str, task: str, capture: Capture) -> Differs:
+def reached(name: str, stream: str, task: str, capture: Capture) -> CrossCheckResult:
     """A file of rows by task reaches to the last kernel of the AI cores.
 
     CANN leaves out the first kernel, and some mixed ones, but ends where the kernels end. `stream`
@@ -144,19 +144,21 @@ def reached(name: str, stream: str, task: str, capture: Capture) -> Differs:
     for _, folder in files(capture, name):
         told, kernels = ascend.table(folder, name), ascend.table(folder, "kernel_details")
         if kernels is None or not {*names, "Accelerator Core"} <= set(kernels.columns):
-            raise DoesNotApplyError("kernel_details.csv has no tasks to find its rows by")
+            raise NotApplicableError("kernel_details.csv has no tasks to find its rows by")
         if told is None or not {stream, task} <= set(told.columns):
-            raise DoesNotApplyError(f"its columns are not {stream}, {task}")
+            raise NotApplicableError(f"its columns are not {stream}, {task}")
         last = kernels.filter(pl.col("Accelerator Core").is_in(_CORES))[1:].tail(1)
         if last.is_empty():
-            raise DoesNotApplyError("there are too few kernels on AI cores")
+            raise NotApplicableError("there are too few kernels on AI cores")
         rows = kernels.join(last, on=list(names), how="semi").height
         found = told.join(last.rename(names), on=[stream, task], how="semi").height
         if 0 < found < rows:
-            raise DoesNotApplyError(
+            raise NotApplicableError(
                 f"{rows} kernels share the last one's stream and task, {found} of them are there"
             )
         whole += 1
         ends += found > 0
     why = f"{name} ends before kernel_details.csv does: it is cut off" * (ends < whole)
-    return Differs(f"the last kernel of {whole} file(s)", f"{ends} of them", 1 - ends / whole, why)
+    return CrossCheckResult(
+        f"the last kernel of {whole} file(s)", f"{ends} of them", 1 - ends / whole, why
+    )

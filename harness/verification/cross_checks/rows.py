@@ -14,8 +14,8 @@ from harness.readers.ascend.trace import CALLS
 from harness.readers.base import CaptureError
 from harness.readers.call_tree import is_mark
 from harness.verification.cross_checks.base import (
-    Differs,
-    DoesNotApplyError,
+    CrossCheckResult,
+    NotApplicableError,
     cells,
     counted,
     files,
@@ -35,20 +35,20 @@ _TIMES: Final = {
 }
 
 
-def tables(capture: Capture) -> Differs:
+def tables(capture: Capture) -> CrossCheckResult:
     """What the readers counted as rows is in the tables."""
-    if not capture.coverage:
-        raise DoesNotApplyError("the events were not counted")
+    if not capture.event_counts:
+        raise NotApplicableError("the events were not counted")
     # A line of an NPU's memory is an allocation and its release: two rows.
     twice = {"operator_memory", "memory_record"}
-    kinds = {kind: each for kind, each in capture.coverage.items() if kind not in twice}
+    kinds = {kind: each for kind, each in capture.event_counts.items() if kind not in twice}
     names = ["operators", "kernels", *([] if on_npu(capture) else ["memory"])]
     rows = sum(capture.tables[name].height for name in names)
     expected = sum(each.rows for each in kinds.values())
     return counted("rows", expected, rows, f"rows were lost on their way into {', '.join(names)}")
 
 
-def operators(capture: Capture) -> Differs:
+def operators(capture: Capture) -> CrossCheckResult:
     """operator_details.csv has a row for every operator, by name; marks of steps may have some."""
     names = pl.concat(_names(path) for path, _ in files(capture, "operator_details.csv"))
     told = names.group_by("name").agg(pl.len().cast(pl.Int64).alias("told"))
@@ -63,7 +63,7 @@ def operators(capture: Capture) -> Differs:
             " them is cut off or broken"
         )
     found = f"{both.found:,} operators"
-    return Differs(f"{both.told:,} rows", found, both.difference, why)
+    return CrossCheckResult(f"{both.told:,} rows", found, both.difference, why)
 
 
 def _names(path: Path) -> pl.DataFrame:
@@ -76,20 +76,20 @@ def _names(path: Path) -> pl.DataFrame:
     return pl.DataFrame({"name": names.filter(pl.Series(operators, dtype=pl.Boolean))})
 
 
-def calls(capture: Capture) -> Differs:
+def calls(capture: Capture) -> CrossCheckResult:
     """The counts of api_statistic.csv add up to the calls into CANN of the timeline."""
-    account = capture.coverage.get(CALLS)
+    account = capture.event_counts.get(CALLS)
     if account is None:
-        raise DoesNotApplyError("the timeline has no calls into CANN")
+        raise NotApplicableError("the timeline has no calls into CANN")
     told = pl.concat(
         cells(ascend.table(folder, "api_statistic"), {}, {"Count": "count"})
         for _, folder in files(capture, "api_statistic.csv")
     )
     count = int(told["count"].sum())
     if count > account.seen:
-        raise DoesNotApplyError("the timeline leaves out some of its calls")
+        raise NotApplicableError("the timeline leaves out some of its calls")
     off = account.seen - count
-    return Differs(
+    return CrossCheckResult(
         f"{count:,} calls",
         f"{account.seen:,} in trace_view.json",
         off / account.seen,
@@ -97,7 +97,7 @@ def calls(capture: Capture) -> Differs:
     )
 
 
-def memory(capture: Capture) -> Differs:
+def memory(capture: Capture) -> CrossCheckResult:
     """Records and operators tell of the same memory.
 
     Each time of operator_memory.csv is one of a record; a record that rises is an allocation there,
@@ -120,7 +120,7 @@ def memory(capture: Capture) -> Differs:
         lost += _absent(rises, told["allocated"]) + _absent(inner, times)
         extra += _absent(times, known["time"]) + (summed and abs(summed - records.height))
     if not compared:
-        raise DoesNotApplyError("no memory was allocated")
+        raise NotApplicableError("no memory was allocated")
     whys = [
         f"operator_memory.csv lacks {lost:,} events of memory_record.csv" * (lost > 0),
         f"memory_record.csv lacks {extra:,} events of operator_memory.csv or of its own sums"
@@ -128,7 +128,9 @@ def memory(capture: Capture) -> Differs:
     ]
     why = "; ".join(each for each in whys if each)
     off = lost + extra
-    return Differs(f"{compared:,} events", f"{compared - off:,} in both", off / compared, why)
+    return CrossCheckResult(
+        f"{compared:,} events", f"{compared - off:,} in both", off / compared, why
+    )
 
 
 def _absent(some: pl.Series, among: pl.Series) -> int:
@@ -143,7 +145,7 @@ def _records(folder: Path) -> pl.DataFrame:
     return found.sort("time", maintain_order=True)
 
 
-def modules(capture: Capture) -> Differs:
+def modules(capture: Capture) -> CrossCheckResult:
     """Each component in npu_module_mem.csv has as many samples as the others."""
     short, expected, found = 0, 0, 0
     for _, folder in files(capture, "npu_module_mem.csv"):
@@ -153,12 +155,12 @@ def modules(capture: Capture) -> Differs:
         )
         samples = counts.len()["len"]
         if len(samples) == 1:
-            raise DoesNotApplyError("it has one component, and none to compare that with")
+            raise NotApplicableError("it has one component, and none to compare that with")
         if samples.is_empty() or samples[:-1].n_unique() > 1:
-            raise DoesNotApplyError("its components are not sampled together")
+            raise NotApplicableError("its components are not sampled together")
         short += samples[-1] < samples[0]
         expected += len(samples) * int(samples[0])
         found += int(samples.sum())
     why = "npu_module_mem.csv ends amid the samples of a component: it is cut off" * (short > 0)
     off = (expected - found) / max(expected, 1)
-    return Differs(f"{expected:,} samples", f"{found:,} rows", off if why else 0.0, why)
+    return CrossCheckResult(f"{expected:,} samples", f"{found:,} rows", off if why else 0.0, why)

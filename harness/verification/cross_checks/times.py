@@ -13,8 +13,8 @@ from harness.tables.intervals import union, with_ends
 from harness.tables.selection import is_hccl
 from harness.verification.cross_checks.base import (
     EXACT,
-    Differs,
-    DoesNotApplyError,
+    CrossCheckResult,
+    NotApplicableError,
     files,
     on_npu,
     sums,
@@ -28,17 +28,17 @@ _DEVICE: Final = ("rank", "device", "step")
 _THREAD: Final = ("rank", "thread")
 
 
-def computing(capture: Capture) -> Differs:
+def computing(capture: Capture) -> CrossCheckResult:
     """Computing of each step is the union of its kernels that do not communicate."""
     return _of_steps(capture, "Computing", "compute_ns", moving=False)
 
 
-def communicating(capture: Capture) -> Differs:
+def communicating(capture: Capture) -> CrossCheckResult:
     """Communication of each step is the union of its kernels that do."""
     return _of_steps(capture, "Communication", "communication_ns", moving=True)
 
 
-def _of_steps(capture: Capture, name: str, column: str, *, moving: bool) -> Differs:
+def _of_steps(capture: Capture, name: str, column: str, *, moving: bool) -> CrossCheckResult:
     paths = [path for path, _ in files(capture, "step_trace_time.csv")]
     kernels = capture.tables["kernels"]
     rows = capture.tables["steps"].filter(pl.col(column).is_not_null())
@@ -53,9 +53,11 @@ def _of_steps(capture: Capture, name: str, column: str, *, moving: bool) -> Diff
         .agg(pl.col(column).sum().alias("told_ns"))
     )
     if told.is_empty() and not any(map(_whole_rows, paths)):
-        return Differs("a row for each step", "none", 1.0, "step_trace_time.csv has no whole row")
+        return CrossCheckResult(
+            "a row for each step", "none", 1.0, "step_trace_time.csv has no whole row"
+        )
     if told.is_empty():
-        raise DoesNotApplyError("step_trace_time.csv tells of no step of the workload")
+        raise NotApplicableError("step_trace_time.csv tells of no step of the workload")
     inside = found.filter(pl.col("step").is_not_null())
     both = sums(told, inside, ["step"], ("told_ns", "union_ns"))
     wrong = both.rows.filter(pl.col("off") > pl.col("told_ns") * EXACT + ROUNDED_NS)
@@ -64,7 +66,7 @@ def _of_steps(capture: Capture, name: str, column: str, *, moving: bool) -> Diff
         elsewhere = found.filter(pl.col("step").is_null())["union_ns"].sum()
         allowed = both.told * EXACT + ROUNDED_NS * steps + elsewhere
         if abs(both.told - both.found) <= allowed and (steps > 1 or elsewhere):
-            raise DoesNotApplyError(
+            raise NotApplicableError(
                 "kernels at the borders of steps are counted in another step, or in none"
             )
         step, of_file, of_rows, _ = wrong.row(0)
@@ -72,7 +74,7 @@ def _of_steps(capture: Capture, name: str, column: str, *, moving: bool) -> Diff
             f"step {step}: {name} is {of_file:,} ns in step_trace_time.csv, the kernels'"
             f" {of_rows:,} ns"
         )
-    return Differs(
+    return CrossCheckResult(
         f"{both.told:,} ns in {steps:,} steps", f"{both.found:,} ns", both.difference, why
     )
 
@@ -87,7 +89,7 @@ def _whole_rows(path: Path) -> int:
     return csv_files.text(path).table.height
 
 
-def operations(capture: Capture) -> Differs:
+def operations(capture: Capture) -> CrossCheckResult:
     """Each operation's time in communication.json is that of its rows in `kernels`."""
     calls = [
         call
@@ -95,7 +97,7 @@ def operations(capture: Capture) -> Differs:
         for call in communication.calls(path)
     ]
     if not calls:
-        raise DoesNotApplyError("communication.json tells of no operation")
+        raise NotApplicableError("communication.json tells of no operation")
     told = (
         pl.DataFrame(
             [(call.name, call.duration_ns) for call in calls], ["name", "told_ns"], orient="row"
@@ -115,7 +117,7 @@ def operations(capture: Capture) -> Differs:
     told, rows = (each.join(outside, on="name", how="anti") for each in (told, rows))
     both = sums(told, rows, ["name"], ("told_ns", "duration_ns"))
     if both.rows.is_empty():
-        raise DoesNotApplyError("its operations are not those of steps alone")
+        raise NotApplicableError("its operations are not those of steps alone")
     wrong = both.rows.filter(pl.col("off") > pl.col("told_ns") * EXACT + pl.col("count"))
     why = ""
     if wrong.height:
@@ -125,10 +127,10 @@ def operations(capture: Capture) -> Differs:
             f" {row['duration_ns']:,} ns in kernel_details.csv"
         )
     text = f"{both.told:,} ns in {both.rows.height:,} operations"
-    return Differs(text, f"{both.found:,} ns", both.difference, why)
+    return CrossCheckResult(text, f"{both.found:,} ns", both.difference, why)
 
 
-def self_times(capture: Capture) -> Differs:
+def self_times(capture: Capture) -> CrossCheckResult:
     """The self times of a thread's operators add up to the durations of its outermost ones.
 
     Exactly, where operators are all that can lie within operators. Python frames and the driver's
@@ -138,7 +140,7 @@ def self_times(capture: Capture) -> Differs:
     columns = (*_THREAD, "start_ns", "duration_ns", "self_ns")
     operators = capture.tables["operators"].select(columns).drop_nulls("self_ns")
     if operators.is_empty():
-        raise DoesNotApplyError("there are no operators")
+        raise NotApplicableError("there are no operators")
     # An operator within another one ends within it: readers nest no others.
     outermost = with_ends(operators, _THREAD).filter(
         pl.col("covered_ns").is_null()
@@ -166,7 +168,7 @@ def self_times(capture: Capture) -> Differs:
             f"thread {row['thread']}: self times are {row['self_ns']:,} ns, and the outermost"
             f" operators took {row['duration_ns']:,} ns"
         )
-    return Differs(
+    return CrossCheckResult(
         f"{'' if exact else 'at most '}{durations:,} ns in {both.height:,} threads",
         f"{selves:,} ns",
         over / max(durations, 1),
@@ -177,7 +179,7 @@ def self_times(capture: Capture) -> Differs:
 def _others_nest(capture: Capture) -> bool:
     """Tell whether operators may hold what has no rows."""
     if on_npu(capture):
-        frames = capture.coverage.get("python_function")
+        frames = capture.event_counts.get("python_function")
         return frames is not None and frames.seen > 0
-    accounts = capture.coverage.values()
+    accounts = capture.event_counts.values()
     return any(each.seen > each.rows + each.marks + each.hidden for each in accounts)

@@ -12,7 +12,7 @@ import torch
 
 from harness.compose.composition import compose_jobs
 from harness.compose.validate import problems
-from harness.devices.base import Sink
+from harness.devices.base import CycleWriter
 from harness.devices.npu import Npu
 from harness.execution.plan import plan
 
@@ -23,10 +23,10 @@ def capture(settings: list[str], folder: Path, device: Npu, matrix: torch.Tensor
     assert problems(job.request) == []
     planned = plan(job.request, folder)
     (folder / "raw").mkdir(parents=True)
-    sink = Sink(
-        folder=folder, torch_device=matrix.device, cycles=planned.cycles, announce=lambda: None
+    writer = CycleWriter(
+        folder=folder, torch_device=matrix.device, cycles=planned.cycles, on_write=lambda: None
     )
-    with device.profiler(planned.profiler, sink) as profiler:
+    with device.profiler(planned.profiler, writer) as profiler:
         for _ in range(planned.steps):
             matrix @ matrix
             device.synchronise(matrix.device)

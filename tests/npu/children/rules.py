@@ -13,7 +13,7 @@ import torch_npu
 from omegaconf import OmegaConf
 from torch_npu import profiler
 
-from harness.devices.base import LoweredProfiler, Sink
+from harness.devices.base import CycleWriter, LoweredProfiler
 from harness.devices.npu import Npu
 
 ENUMS = {
@@ -93,10 +93,10 @@ def profile(settings: dict[str, Any]) -> dict[str, Any]:
 def harness(settings: dict[str, Any]) -> dict[str, Any]:
     """Build the profiler as the harness does."""
     lowered = msgspec.convert(settings, LoweredProfiler)
-    sink = Sink(
-        folder=Path.cwd(), torch_device=torch.device("npu", 0), cycles=1, announce=lambda: None
+    writer = CycleWriter(
+        folder=Path.cwd(), torch_device=torch.device("npu", 0), cycles=1, on_write=lambda: None
     )
-    return held(Npu().profiler(lowered, sink))
+    return held(Npu().profiler(lowered, writer))
 
 
 KINDS = {

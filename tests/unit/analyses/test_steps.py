@@ -56,7 +56,7 @@ def test_step_is_broken_down_by_what_its_device_did() -> None:
         "compute_ns",
         "communication_ns",
         "overlapped_ns",
-        "free_ns",
+        "idle_ns",
     ]
     # Step 1: compute 1000-1130 and 1400-1450, communication 1120-1300.
     assert table.rows() == [
@@ -71,7 +71,7 @@ def test_breakdown_is_shown_without_the_columns_that_have_nothing() -> None:
     ]
     assert shown.columns == (
         *("step", ">wall", ">span"),
-        *(">compute", ">communication", ">overlapped", ">free"),
+        *(">compute", ">communication", ">overlapped", ">idle"),
     )
     assert shown.rows[0] == (
         *("1", "–", "450 ns"),
@@ -81,9 +81,9 @@ def test_breakdown_is_shown_without_the_columns_that_have_nothing() -> None:
     shown = {part.title: part for part in sections(RECORD, views(capture(kernels=alone)), "run")}[
         "Steps on the device"
     ]
-    assert shown.columns == ("step", ">wall", ">span", ">compute", ">free")
+    assert shown.columns == ("step", ">wall", ">span", ">compute", ">idle")
     assert shown.rows == (("1", "–", "130 ns", "130 ns (100%)", "0 ns (0%)"),)
-    assert shown.notes == ("span = compute + free",)
+    assert shown.notes == ("span = compute + idle",)
 
 
 def test_devices_and_nccl_are_told_apart() -> None:
@@ -224,5 +224,5 @@ def test_times_are_those_of_counting_every_nanosecond(
         assert row["compute_ns"] == len(computing)
         assert row["communication_ns"] == len(moving - computing)
         assert row["overlapped_ns"] == len(moving & computing)
-        assert row["span_ns"] == row["compute_ns"] + row["communication_ns"] + row["free_ns"]
-        assert row["free_ns"] == gaps.filter(step=row["step"])["duration_ns"].sum()
+        assert row["span_ns"] == row["compute_ns"] + row["communication_ns"] + row["idle_ns"]
+        assert row["idle_ns"] == gaps.filter(step=row["step"])["duration_ns"].sum()

@@ -69,8 +69,8 @@ def test_a_capture_is_judged_by_its_own_record_and_stays_as_it_is(tmp_path: Path
         "with_stack": "delivered",
         "profiler_level": "delivered",
         "export_type": "delivered",
-        "with_flops": "not_asked",
-        "aic_metrics": "not_asked",
+        "with_flops": "not_requested",
+        "aic_metrics": "not_requested",
         "read": "not_checkable",
     }
     assert (record.exit_code, record.verdict, record.status) == (0, "delivered", "ok")
@@ -130,8 +130,8 @@ def test_chrome_traces_beside_captures_are_named_and_not_read(tmp_path: Path) ->
 
 
 def test_what_lies_in_and_beside_a_capture_is_found(tmp_path: Path) -> None:
-    told = info(_host_sys=["numa"], _record_op_args=True)
-    capture = folder(tmp_path / "in", FILES, told)
+    metadata = info(_host_sys=["numa"], _record_op_args=True)
+    capture = folder(tmp_path / "in", FILES, metadata)
     assert taken(capture, tmp_path / "bare").exit_code == 3
     dumps = capture.parent / f"{capture.name}_op_args" / "0"
     dumps.mkdir(parents=True)
@@ -178,7 +178,7 @@ def test_a_trace_of_which_nothing_is_left_is_named(
     (tmp_path / "in" / "rank1.json.gz").write_bytes(content)
     record = taken(tmp_path / "in", tmp_path / "out")
     (read,) = [item for item in record.delivery if item.setting == "read"]
-    assert read.why.startswith(why)
+    assert read.reason.startswith(why)
     assert read.fails == bool(why)
 
 
@@ -188,7 +188,7 @@ def test_a_rank_without_what_the_others_have_is_named(tmp_path: Path) -> None:
         made = folder(tmp_path / "in" / str(rank), files, info(rank, _l2_cache=True))
         made.rename(made.parent / f"r{rank}_ascend_pt")
     record = taken(tmp_path / "in", tmp_path / "out")
-    whys = {item.setting.rpartition(".")[2]: item.why for item in record.delivery if item.fails}
+    whys = {item.setting.rpartition(".")[2]: item.reason for item in record.delivery if item.fails}
     for setting, what in (("activities", "kernels"), ("l2_cache", "l2_cache.csv")):
         assert whys[setting] == f"no {what} in 001_r1_ascend_pt: msprof failed there or wrote none"
     assert record.exit_code == 3
@@ -212,7 +212,7 @@ def test_what_is_broken_is_kept_in_part_and_said(tmp_path: Path) -> None:
     capture = folder(tmp_path, FILES | {"trace_view.json": cut})
     record = taken(capture, tmp_path / "out")
     assert (record.exit_code, statuses(record)) == (3, {"read": "partial"})
-    assert "trace_view.json: cut off at byte" in record.delivery[0].why
+    assert "trace_view.json: cut off at byte" in record.delivery[0].reason
     assert pl.read_parquet(tmp_path / "out" / "tables" / "kernels.parquet").height == 4
 
 
@@ -223,7 +223,7 @@ def test_a_table_that_ends_early_is_noticed_by_the_count_of_another(tmp_path: Pa
         root = tmp_path / str(exit_code)
         record = taken(folder(root, FILES | files), root / "out")
         assert record.exit_code == exit_code
-    assert record.delivery[0].why == (
+    assert record.delivery[0].reason == (
         "kernel_details.csv: 2 kernels of 3 kernels by op_statistic.csv: the file was cut off"
     )
 
@@ -263,7 +263,7 @@ def test_a_file_that_may_not_be_read_is_named(
     capture = folder(tmp_path / "in", FILES, info() | {"config": WITH_MODULES})
     forbid(monkeypatch, "open", name)
     record = taken(capture, tmp_path / "out")
-    whys = {item.setting: item.why for item in record.delivery if item.fails}
+    whys = {item.setting: item.reason for item in record.delivery if item.fails}
     assert record.exit_code == 3
     assert f"{name}:" in whys["read"]
     assert "Permission denied" in whys["read"]
@@ -278,7 +278,7 @@ def test_a_folder_that_may_not_be_read_is_named(
     forbid(monkeypatch, "is_file", "others")
     record = taken(tmp_path / "in", tmp_path / "out")
     (read,) = [item for item in record.delivery if item.setting == "read"]
-    assert read.why == "host_1_20260101120000000_ascend_pt: cannot be read: Permission denied"
+    assert read.reason == "host_1_20260101120000000_ascend_pt: cannot be read: Permission denied"
     forbid(monkeypatch, "exists", "others")
     says = refusal(tmp_path / "in" / "others", tmp_path / "more")
     assert "cannot be read: Permission denied" in says
@@ -323,8 +323,8 @@ def test_no_damage_to_a_capture_ends_in_a_traceback(
         assert capture.name in str(error)  # noqa: PT017
     else:
         assert foreign.read
-        external.asked(foreign.told)
-        external.not_asked(foreign.told)
+        external.expected_settings(foreign.info)
+        external.not_requested(foreign.info)
 
 
 def test_half_a_surrogate_pair_in_what_was_asked_is_replaced(tmp_path: Path) -> None:

@@ -140,9 +140,9 @@ def test_a_folder_of_ones_own_and_a_search_path_go_together(mine: Path, tmp_path
 
 def test_ones_own_profiles_are_listed_with_the_others(mine: Path) -> None:
     (problem,) = found(compose_jobs(["profiler=nosuch"], config_dir=str(mine)))
-    assert "level2, markers, memory, mine, sglang" in problem.allowed
+    assert "level2, markers, memory, mine, sglang" in problem.reason
     (problem,) = found(compose_jobs(["profiler=mine", "device=cuda"], config_dir=str(mine)))
-    assert "cpu: default, level0, level1, level2, memory, mine, stacks;" in problem.allowed
+    assert "cpu: default, level0, level1, level2, memory, mine, stacks;" in problem.reason
     assert problem.fix == (
         "profiler=default, or device=cpu, or write your own profiler/experimental/cuda/mine.yaml"
     )
@@ -330,4 +330,4 @@ def test_a_mapping_for_a_list_names_the_setting() -> None:
     setting = "profiler.experimental.host_sys"
     (problem,) = compose_jobs(["device=npu", f"{setting}={{CPU:true}}"]).problems
     assert (problem.setting, problem.given) == (setting, "{CPU:true}")
-    assert "a group of names cannot take the place" in problem.allowed
+    assert "a group of names cannot take the place" in problem.reason

@@ -167,20 +167,20 @@ HOLES = [
 
 
 @pytest.mark.parametrize(
-    ("override", "setting", "value", "allowed", "fix"), HOLES, ids=[row[0] for row in HOLES]
+    ("override", "setting", "value", "reason", "fix"), HOLES, ids=[row[0] for row in HOLES]
 )
 def test_a_mistake_is_one_problem_with_its_setting_and_a_fix(
-    override: str, setting: str, value: str, allowed: str, fix: str
+    override: str, setting: str, value: str, reason: str, fix: str
 ) -> None:
     (problem,) = found(compose_jobs([override]))
     assert (problem.setting, problem.given) == (setting, value)
-    assert problem.allowed.startswith(allowed)
+    assert problem.reason.startswith(reason)
     assert problem.fix.startswith(fix)
 
 
 def test_settings_of_the_cpu_are_refused_on_another_device() -> None:
     (problem,) = found(compose_jobs(["device=cuda", "profiler/experimental=cpu/level1"]))
-    assert problem.allowed == "these are settings of the cpu profiler, and device=cuda"
+    assert problem.reason == "these are settings of the cpu profiler, and device=cuda"
     assert problem.fix == "profiler/experimental=cuda/level1, or device=cpu"
 
 

@@ -322,7 +322,7 @@ def test_a_rule_refuses_its_case_and_accepts_its_own_fix(
 ) -> None:
     (problem,) = problems(composed(*overrides))
     assert (problem.setting, problem.given) == (setting, value)
-    assert reason in problem.allowed
+    assert reason in problem.reason
     assert problems(composed(*overrides, *fixes(problem))) == []
 
 

@@ -97,7 +97,7 @@ def test_an_older_torch_npu_is_read_without_being_imported(install: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("typed", "given", "allowed", "fix"),
+    ("typed", "given", "reason", "fix"),
     [
         ("host_sys=[CPU]", "[CPU]", "no such setting", "profiler.experimental.host_sys=[]"),
         ("mstx=true", "true", "no such setting", "profiler.experimental.mstx=false"),
@@ -108,13 +108,13 @@ def test_an_older_torch_npu_is_read_without_being_imported(install: Path) -> Non
     ],
 )
 def test_what_the_installed_version_has_not_is_refused_by_name(
-    install: Path, typed: str, given: str, allowed: str, fix: str
+    install: Path, typed: str, given: str, reason: str, fix: str
 ) -> None:
     write(install, OLD)
     (problem,) = problems_of("device=npu", f"{EXPERIMENTAL}.{typed}")
     assert problem.setting == f"{EXPERIMENTAL}.{typed.partition('=')[0]}"
     assert problem.given == given
-    assert problem.allowed == f"the installed torch_npu 2.1.0 has {allowed}"
+    assert problem.reason == f"the installed torch_npu 2.1.0 has {reason}"
     assert fix in problem.fix
     assert problem.fix.endswith(", or pip install torch-npu==2.13.0")
 
@@ -136,7 +136,7 @@ def test_a_group_that_the_level_implies_is_looked_for_too(install: Path) -> None
     write(install, OLD.replace("AiCoreNone =", "AicNone ="))
     (problem,) = problems_of("device=npu", "profiler=level0", f"{EXPERIMENTAL}.aic_metrics=null")
     assert (problem.setting, problem.given) == (f"{EXPERIMENTAL}.aic_metrics", "null")
-    assert problem.allowed == "the installed torch_npu 2.1.0 has no AiCoreNone"
+    assert problem.reason == "the installed torch_npu 2.1.0 has no AiCoreNone"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_version_without_a_number_is_called_unknown(
     monkeypatch.setattr("importlib.metadata.version", missing)
     write(install, OLD, version=None)
     (problem,) = problems_of("device=npu", f"{EXPERIMENTAL}.sys_io=true")
-    assert problem.allowed == "the installed torch_npu (of unknown version) has no such setting"
+    assert problem.reason == "the installed torch_npu (of unknown version) has no such setting"
 
 
 def test_without_torch_npu_every_setting_can_be_composed(

@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from harness import tables
 from harness.devices.torch_events import tables_of
-from harness.tables.event_counts import Coverage
+from harness.tables.event_counts import EventCounts
 from harness.tables.markers import STAGE_MARK, STEP_MARK
 
 Sums = dict[tuple[str, str], tuple[int, int, int]]
@@ -190,7 +190,7 @@ def test_steps_and_stages_are_those_that_hold_the_start() -> None:
             with record_function(f"{STEP_MARK}{number}"):
                 step()
             torch.zeros(1)
-    frames, coverage = tables_of(result_of(prof), rank=3, first_id=100, memory=False)
+    frames, event_counts = tables_of(result_of(prof), rank=3, first_id=100, memory=False)
     operators = frames["operators"]
     assert operators["step"].unique().sort().to_list() == [None, 5, 6, 7]
     in_steps = operators.drop_nulls("step")
@@ -203,7 +203,7 @@ def test_steps_and_stages_are_those_that_hold_the_start() -> None:
     assert not operators["name"].str.starts_with("harness.").any()
     assert operators["id"].to_list() == list(range(100, 100 + operators.height))
     assert set(operators["rank"]) == {3}
-    assert coverage["user_annotation"] == Coverage(seen=15, rows=6, marks=9, hidden=0)
+    assert event_counts["user_annotation"] == EventCounts(seen=15, rows=6, marks=9, hidden=0)
 
 
 def test_operators_of_another_thread_belong_to_the_running_step() -> None:
@@ -227,10 +227,10 @@ def test_operators_of_another_thread_belong_to_the_running_step() -> None:
 
 def test_memory_equals_torchs_accounting_and_knows_totals_and_operators() -> None:
     prof = train(profile_memory=True)
-    frames, coverage = tables_of(result_of(prof), rank=1, first_id=10, memory=True)
+    frames, event_counts = tables_of(result_of(prof), rank=1, first_id=10, memory=True)
     memory, operators = frames["memory"], frames["operators"]
     assert memory.schema == tables.SCHEMAS["memory"]
-    assert coverage["cpu_instant_event"] == Coverage(
+    assert event_counts["cpu_instant_event"] == EventCounts(
         seen=memory.height, rows=memory.height, marks=0, hidden=0
     )
     assert set(memory["device"]) == {"cpu"}
@@ -253,20 +253,20 @@ def test_memory_equals_torchs_accounting_and_knows_totals_and_operators() -> Non
 
 def test_without_memory_there_are_no_rows_of_it() -> None:
     prof = train(profile_memory=True)
-    frames, coverage = tables_of(result_of(prof), rank=0, first_id=0, memory=False)
+    frames, event_counts = tables_of(result_of(prof), rank=0, first_id=0, memory=False)
     assert frames["memory"].equals(tables.empty("memory"))
-    assert coverage["cpu_instant_event"].rows == 0 < coverage["cpu_instant_event"].seen
+    assert event_counts["cpu_instant_event"].rows == 0 < event_counts["cpu_instant_event"].seen
 
 
 def test_stacks_are_told_under_verbose_only_and_only_when_asked() -> None:
     prof = train(stacks=True)
-    frames, coverage = tables_of(result_of(prof), rank=0, first_id=0, memory=False, stacks=True)
+    frames, event_counts = tables_of(result_of(prof), rank=0, first_id=0, memory=False, stacks=True)
     found = dict(frames["stacks"].select("stack_id", "frames").rows())
     assert len(found) == frames["stacks"].height
     ids = frames["operators"].filter(name="aten::addmm")["stack_id"]
     assert any(Path(__file__).name in frame for frame in found[ids[0]])
     assert frames["operators"]["stack_id"].drop_nulls().is_in(list(found)).all()
-    assert coverage["python_function"].rows == 0 < coverage["python_function"].seen
+    assert event_counts["python_function"].rows == 0 < event_counts["python_function"].seen
     for other, asked in ((prof, False), (train(), True)):
         frames, _ = tables_of(result_of(other), rank=0, first_id=0, memory=False, stacks=asked)
         assert frames["operators"]["stack_id"].null_count() == frames["operators"].height

@@ -10,15 +10,15 @@ from torch.autograd.profiler_util import EventList, FunctionEvent
 
 from harness import tables
 from harness.devices.torch_events import tables_of
-from harness.tables.event_counts import Coverage
+from harness.tables.event_counts import EventCounts
 from harness.tables.markers import STAGE_MARK, STEP_MARK, HostRange
 from tests.support.fake_events import Fake, FakeResult, convert, kernel, mark
 
 
 def test_torchs_own_marks_are_no_rows() -> None:
-    frames, coverage = convert(mark("ProfilerStep#4", 0, 10), Fake(start=1, end=5))
+    frames, event_counts = convert(mark("ProfilerStep#4", 0, 10), Fake(start=1, end=5))
     assert frames["operators"]["name"].to_list() == ["aten::add"]
-    assert coverage["user_annotation"] == Coverage(seen=1, rows=0, marks=1, hidden=0)
+    assert event_counts["user_annotation"] == EventCounts(seen=1, rows=0, marks=1, hidden=0)
 
 
 def test_an_annotation_that_only_looks_like_a_step_is_a_row() -> None:
@@ -46,12 +46,12 @@ def test_an_allocation_outside_of_all_operators_has_none() -> None:
     after = Fake(kind="cpu_instant_event", label="[memory]", start=12, end=12)
     other = Fake(kind="cpu_instant_event", label="[OutOfMemory]", start=13, end=13)
     result = FakeResult([Fake(start=0, end=9), inside, after, other], [node])
-    frames, coverage = tables_of(result, rank=0, first_id=4, memory=True)
+    frames, event_counts = tables_of(result, rank=0, first_id=4, memory=True)
     assert frames["memory"].rows() == [
         (0, 5, None, None, None, None, None, 4),
         (0, 12, "cuda:1", "free", -64, 0, 0, None),
     ]
-    assert coverage["cpu_instant_event"] == Coverage(seen=3, rows=2, marks=0, hidden=0)
+    assert event_counts["cpu_instant_event"] == EventCounts(seen=3, rows=2, marks=0, hidden=0)
 
 
 def test_an_allocation_under_a_python_frame_belongs_to_the_operator_around_it() -> None:
@@ -95,7 +95,7 @@ def test_arguments_are_null_where_not_recorded_and_a_dtype_where_there_is_none()
 
 
 def test_kernels_belong_to_the_step_and_the_operator_of_their_launch() -> None:
-    frames, coverage = convert(
+    frames, event_counts = convert(
         mark(f"{STEP_MARK}1", 0, 100),
         mark(f"{STAGE_MARK}forward", 0, 50),
         Fake(start=10, end=40, correlation=1, label="aten::linear"),
@@ -143,10 +143,10 @@ def test_kernels_belong_to_the_step_and_the_operator_of_their_launch() -> None:
         ("aten::addmm", 26 - 10, 40),
     ]
     seen_only = {
-        kind: count.seen for kind, count in coverage.items() if count.rows + count.marks == 0
+        kind: count.seen for kind, count in event_counts.items() if count.rows + count.marks == 0
     }
     assert seen_only == {"cuda_runtime": 2, "gpu_user_annotation": 1, "cuda_sync": 1, "overhead": 1}
-    assert coverage["kernel"] == Coverage(seen=2, rows=2, marks=0, hidden=0)
+    assert event_counts["kernel"] == EventCounts(seen=2, rows=2, marks=0, hidden=0)
 
 
 def test_a_launch_is_on_the_thread_of_its_operator() -> None:
@@ -172,7 +172,7 @@ def test_without_marks_the_callers_ranges_place_kernels_by_their_launch() -> Non
 
 
 def test_what_torch_leaves_out_and_what_is_asynchronous_neither_nests_nor_counts() -> None:
-    frames, coverage = convert(
+    frames, event_counts = convert(
         Fake(start=0, end=100),
         Fake(start=10, end=20, label="aten::is_leaf"),
         Fake(start=20, end=30, hidden=True),
@@ -183,13 +183,13 @@ def test_what_torch_leaves_out_and_what_is_asynchronous_neither_nests_nor_counts
     )
     rows = frames["operators"].select("name", "self_ns").rows()
     assert rows == [("aten::add", 90), ("a", None), ("b", None)]
-    assert coverage["cpu_op"] == Coverage(seen=5, rows=3, marks=0, hidden=2)
-    assert coverage["python_function"] == Coverage(seen=2, rows=0, marks=0, hidden=1)
+    assert event_counts["cpu_op"] == EventCounts(seen=5, rows=3, marks=0, hidden=2)
+    assert event_counts["python_function"] == EventCounts(seen=2, rows=0, marks=0, hidden=1)
 
 
 def test_an_empty_profile_gives_empty_tables() -> None:
-    frames, coverage = convert(stacks=True)
-    assert coverage == {}
+    frames, event_counts = convert(stacks=True)
+    assert event_counts == {}
     assert {name: frame.schema for name, frame in frames.items()} == {
         name: tables.SCHEMAS[name] for name in ("operators", "kernels", "memory", "stacks")
     }

@@ -121,15 +121,15 @@ def test_the_environment_is_the_devices_then_the_users(device: str) -> None:
 def test_evidence_is_demanded_for_what_is_effective_and_nothing_else(
     overrides: tuple[str, ...], asked: dict[str, str]
 ) -> None:
-    assert {item.setting: item.asked for item in planned(*overrides).evidence} == asked
+    assert {item.setting: item.requested for item in planned(*overrides).expectations} == asked
 
 
 def test_an_experimental_setting_that_nothing_can_check_says_why() -> None:
     made = planned("profiler=stacks", "profiler.experimental.capture_overload_names=true")
-    (item,) = [item for item in made.evidence if "experimental" in item.setting]
+    (item,) = [item for item in made.expectations if "experimental" in item.setting]
     assert item.setting == "profiler.experimental.capture_overload_names"
     why = UNCHECKABLE[item.setting]
-    assert (item.asked, item.demand) == ("true", f"nothing can tell: {why}")
+    assert (item.requested, item.description) == ("true", f"not checkable: {why}")
 
 
 def test_lowering_changes_no_setting_that_the_profiler_takes_as_it_is() -> None:

@@ -66,7 +66,7 @@ def two(tmp_path: Path) -> list[Path]:
 def refusal(paths: list[Path], match: Any = "aligned") -> list[str]:
     with pytest.raises(RefusedError) as refused:
         chosen(candidates(paths), match)
-    return [f"{each.setting}: {each.allowed}" for each in refused.value.problems]
+    return [f"{each.setting}: {each.reason}" for each in refused.value.problems]
 
 
 def test_runs_that_differ_in_their_counters_belong_together(two: list[Path]) -> None:
@@ -159,7 +159,11 @@ def test_counters_of_operators_make_it_a_table_of_operators(tmp_path: Path) -> N
 
 
 SUBSTITUTED = Delivery(
-    setting=GROUP, asked="L2Cache", arrived="PipeUtilization", status="substituted", evidence=""
+    setting=GROUP,
+    requested="L2Cache",
+    arrived="PipeUtilization",
+    status="substituted",
+    expectation="",
 )
 
 
@@ -186,7 +190,7 @@ def test_what_has_nothing_to_say_is_left_out_with_its_reason(
     assert [run.label for run in found.runs] == ["Memory", "PipeUtilization"]
     (left,) = found.left_out
     assert left.folder == "third"
-    assert left.why.startswith(why)
+    assert left.reason.startswith(why)
 
 
 def test_an_expected_job_without_a_folder_is_left_out(tmp_path: Path, two: list[Path]) -> None:
@@ -194,7 +198,7 @@ def test_an_expected_job_without_a_folder_is_left_out(tmp_path: Path, two: list[
     jobs = tuple(SweepJob(folder=name, overrides=(), values={}) for name in names)
     write_json(SweepRecord(swept=(GROUP,), jobs=jobs), tmp_path / "sweep.json")
     found = chosen(candidates([tmp_path]), "aligned")
-    assert found.left_out == (LeftOut(folder="gone", why="it left no result"),)
+    assert found.left_out == (LeftOut(folder="gone", reason="it left no result"),)
 
 
 def test_without_a_record_of_the_sweep_the_folders_runs_are_its_jobs(
@@ -209,7 +213,7 @@ def test_a_table_that_is_broken_is_left_out(tmp_path: Path, two: list[Path]) -> 
     for content in (b"", path.read_bytes()[:-9]):
         path.write_bytes(content)
         (left,) = chosen(candidates([*two, third]), "aligned").left_out
-        assert left.why.startswith("its tables/kernels.parquet cannot be read: ")
+        assert left.reason.startswith("its tables/kernels.parquet cannot be read: ")
 
 
 def test_one_run_given_twice_is_refused(tmp_path: Path, two: list[Path]) -> None:
@@ -236,7 +240,7 @@ def test_captures_from_elsewhere_are_joined_by_equal_sequences_alone(tmp_path: P
 
 def test_what_a_person_should_know_of_the_runs(tmp_path: Path) -> None:
     lost = Delivery(
-        setting="profiler.schedule", asked="", arrived="", status="missing", evidence=""
+        setting="profiler.schedule", requested="", arrived="", status="missing", expectation=""
     )
     paths = [
         leave(tmp_path / "1", record("Memory", delivery=(lost,), exit_code=3)),

@@ -196,7 +196,7 @@ def test_strict_refuses_and_names_the_first_difference() -> None:
         merge(runs, match="strict")
     (problem,) = refused.value.problems
     assert problem.setting == "merge.match"
-    assert "one and other differ in rank 0, step 0, stream 2: at position 5" in problem.allowed
+    assert "one and other differ in rank 0, step 0, stream 2: at position 5" in problem.reason
     assert "merge.match=aligned" in problem.fix
 
 

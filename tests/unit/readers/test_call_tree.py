@@ -6,8 +6,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.readers.base import Origin
-from harness.readers.call_tree import Host, Marks, first
+from harness.readers.base import ReadContext
+from harness.readers.call_tree import CallTree, StepMarkers, first
 
 NUMBERS = st.lists(st.none() | st.integers(-3, 3) | st.sampled_from([-(2**63), 2**63 - 1]))
 
@@ -22,7 +22,7 @@ def test_a_number_is_found_where_it_stands_first(
     ]
 
 
-def host(names: list[str | None]) -> Host:
+def host(names: list[str | None]) -> CallTree:
     count = len(names)
     operators = {"thread": [1] * count, "start_ns": range(count), "duration_ns": range(90, 0, -10)}
     frame = pl.DataFrame(
@@ -30,7 +30,7 @@ def host(names: list[str | None]) -> Host:
         schema_overrides={"name": pl.String},
     )
     nothing = frame.select("thread", "start_ns", "duration_ns")[:0]
-    return Host(frame, nothing, Marks([], Origin()))
+    return CallTree(frame, nothing, StepMarkers([], ReadContext()))
 
 
 def test_a_kernel_belongs_to_the_operator_of_the_dispatcher_around_it() -> None:
@@ -54,7 +54,7 @@ def test_paths_lead_outwards_and_only_those_asked_for_are_there() -> None:
             "name": ["main", "f", "g", "f", "main"],
         }
     )
-    held = Host(inner, inner[:0].drop("name"), Marks([], Origin()))
+    held = CallTree(inner, inner[:0].drop("name"), StepMarkers([], ReadContext()))
     paths, places = held.paths([1, 2, 3])
     assert paths == [[], ["f", "main"], ["g", "f", "main"]]
     assert places == [1, 2, 1]

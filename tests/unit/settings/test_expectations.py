@@ -12,7 +12,7 @@ from harness.devices import TARGETS
 from harness.execution.protocol import Outcome
 from harness.settings.expectations import (
     BUFFERS,
-    DEMANDS,
+    EXPECTATIONS,
     IMPLIED,
     NOT_OF_THE_PROFILER,
     UNCHECKABLE,
@@ -24,7 +24,7 @@ from harness.verification.checks import check_of
 from harness.verification.delivery import verify
 from tests.support.captures import capture
 
-DEMANDED = {demand.setting for demand in DEMANDS}
+DEMANDED = {demand.setting for demand in EXPECTATIONS}
 EXPERIMENTAL = "profiler.experimental"
 
 
@@ -53,7 +53,7 @@ def test_every_setting_has_a_demand_or_a_reason_for_none(device: str, path: str)
         path in UNCHECKABLE,
         path in IMPLIED,
         within(path, NOT_OF_THE_PROFILER),
-        device != "" and bool({path} & TARGETS[device].cannot.keys()),
+        device != "" and bool({path} & TARGETS[device].unsupported.keys()),
     ]
     assert any(places), f"{path} has no place in harness/settings/expectations.py"
     assert sum(places[:4]) <= 1, f"{path} has two places in harness/settings/expectations.py"
@@ -63,7 +63,7 @@ def test_every_setting_has_a_demand_or_a_reason_for_none(device: str, path: str)
 def test_a_demand_of_a_devices_setting_has_a_check_there(device: str) -> None:
     target = TARGETS[device]
     for path in paths(inspect.type_info(target.experimental), EXPERIMENTAL):
-        if path in DEMANDED and path not in target.cannot:
+        if path in DEMANDED and path not in target.unsupported:
             assert check_of(path, device), (device, path)
 
 
@@ -142,11 +142,11 @@ def test_buffers_that_overflowed_are_told_by_torch_alone(
 def test_events_of_their_kind_show_settings_of_cuda(
     setting: str, value: str, kind: str, arrived: str
 ) -> None:
-    from harness.tables.event_counts import Coverage
+    from harness.tables.event_counts import EventCounts
 
     words = (*CUDA, f"{EXPERIMENTAL}.{setting}={value}")
-    seen = {kind: Coverage(seen=12, rows=0, marks=0, hidden=0)}
-    found = judged(f"{EXPERIMENTAL}.{setting}", *words, coverage=seen)
+    seen = {kind: EventCounts(seen=12, rows=0, marks=0, hidden=0)}
+    found = judged(f"{EXPERIMENTAL}.{setting}", *words, event_counts=seen)
     assert (found.status, found.arrived) == ("delivered", arrived)
     assert judged(f"{EXPERIMENTAL}.{setting}", *words).status == "missing"
 
@@ -168,4 +168,4 @@ def test_threads_and_collections_are_delivered_or_may_not_have_been(tmp_path: Pa
         assert found.status == status
     (tmp_path / "raw" / "trace_0.json.gz").write_bytes(gzip.compress(text)[:-5])
     found = judged(f"{EXPERIMENTAL}.record_python_gc_info", *words, folder=tmp_path, raw=raw)
-    assert (found.status, "cut off" in found.why) == ("missing", True)
+    assert (found.status, "cut off" in found.reason) == ("missing", True)

@@ -96,13 +96,13 @@ def test_every_setting_has_bad_values_here() -> None:
     assert {row[0] for row in BAD} == {field.name for field in structs.fields(NpuExperimental)}
 
 
-@pytest.mark.parametrize(("name", "given", "allowed", "fix"), BAD)
+@pytest.mark.parametrize(("name", "given", "reason", "fix"), BAD)
 def test_a_bad_value_is_refused_once_with_what_is_allowed_and_a_fix(
-    name: str, given: str, allowed: str, fix: str
+    name: str, given: str, reason: str, fix: str
 ) -> None:
     setting = f"{EXPERIMENTAL}.{name}"
     (problem,) = problems_of("device=npu", f"{setting}={given}")
-    assert problem == Problem(setting=setting, given=given, allowed=allowed, fix=f"{setting}={fix}")
+    assert problem == Problem(setting=setting, given=given, reason=reason, fix=f"{setting}={fix}")
     (job,) = compose_jobs(["device=npu", problem.fix]).jobs
     assert job.problems == ()
 
@@ -202,8 +202,8 @@ def test_a_rule_refuses_its_case_and_accepts_its_own_fix(
 ) -> None:
     (problem,) = problems_of("device=npu", *typed)
     assert (problem.setting, problem.given) == (setting, given)
-    assert reason in problem.allowed
-    assert "\n" not in problem.allowed + problem.fix
+    assert reason in problem.reason
+    assert "\n" not in problem.reason + problem.fix
     assert problems_of("device=npu", *typed, *fixes(problem)) == []
 
 

@@ -253,12 +253,12 @@ WRONG: list[tuple[object, str, str, str, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("data", "setting", "value", "allowed", "fix"), WRONG, ids=[str(row[0]) for row in WRONG]
+    ("data", "setting", "value", "reason", "fix"), WRONG, ids=[str(row[0]) for row in WRONG]
 )
 def test_what_does_not_fit_is_said_with_what_is_allowed_and_a_fix(
-    data: object, setting: str, value: str, allowed: str, fix: str
+    data: object, setting: str, value: str, reason: str, fix: str
 ) -> None:
-    assert found(data) == [Problem(setting=setting, given=value, allowed=allowed, fix=fix)]
+    assert found(data) == [Problem(setting=setting, given=value, reason=reason, fix=fix)]
 
 
 class Needed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -269,8 +269,8 @@ class Needed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def test_a_setting_without_a_default_is_missed() -> None:
     number, group = problems({}, inspect.type_info(Needed), "top")
     assert (number.setting, number.fix) == ("top.count", "top.count=2")
-    assert number.allowed == "this setting is missing; it is an integer of at least 2"
-    assert group.allowed == "this setting is missing; it is a group of settings"
+    assert number.reason == "this setting is missing; it is an integer of at least 2"
+    assert group.reason == "this setting is missing; it is a group of settings"
 
 
 def test_every_mistake_is_reported_in_one_go() -> None:

@@ -124,7 +124,7 @@ def test_results_lie_where_hydra_puts_them(given: str, folder: str) -> None:
 def test_folder_that_is_known_later_is_refused() -> None:
     problem = refused("hydra.sweep.dir=${hydra:job.name}", "seed=1,2", multirun=True)
     assert problem.setting == "hydra.sweep.dir"
-    assert problem.allowed.startswith("it must be known before the run")
+    assert problem.reason.startswith("it must be known before the run")
 
 
 def test_what_is_forced_in_beside_a_sweep_is_refused() -> None:
@@ -149,7 +149,7 @@ def test_counters_of_another_device_are_one_problem(
 ) -> None:
     problem = refused(*overrides, multirun=True)
     assert (problem.setting, problem.given) == (setting, given)
-    assert problem.allowed.endswith("to sweep")
+    assert problem.reason.endswith("to sweep")
     assert problem.fix.startswith(fix)
 
 
@@ -162,13 +162,13 @@ def test_what_no_job_can_do_is_one_problem_with_all_its_values() -> None:
     problem = refused("device=npu", "profiler=level0", "+sweep=aic_metrics")
     assert problem.setting == AIC
     assert sorted(problem.given.split(",")) == sorted(GROUPS)
-    assert "jobs" not in problem.allowed
+    assert "jobs" not in problem.reason
 
 
 def test_what_one_job_cannot_do_names_the_job() -> None:
     problem = refused(*NPU, f"{AIC}=Memori,L2Cache")
     assert (problem.setting, problem.given) == (AIC, "Memori")
-    assert f"(in 1 of 2 jobs, first: {AIC}=Memori" in problem.allowed
+    assert f"(in 1 of 2 jobs, first: {AIC}=Memori" in problem.reason
 
 
 @pytest.mark.parametrize(
@@ -287,11 +287,11 @@ def test_what_was_not_delivered_is_run_again_and_says_why(tmp_path: Path) -> Non
     composition = swept("seed=1,2", multirun=True)
     lost = Delivery(
         setting=AIC,
-        asked="MemoryAccess",
+        requested="MemoryAccess",
         arrived="PipeUtilization",
         status="substituted",
-        evidence="columns",
-        why="an older CANN",
+        expectation="columns",
+        reason="an older CANN",
     )
     leave(tmp_path, composition, 0, verdict="not_delivered", exit_code=3, delivery=(lost,))
     leave(tmp_path, composition, 1)

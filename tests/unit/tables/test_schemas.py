@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from polars.exceptions import SchemaError
 
 from harness import tables
-from harness.tables.intervals import Timeline
+from harness.tables.intervals import StepLookup
 
 
 def memory(*sizes: int, **columns: object) -> pl.DataFrame:
@@ -113,12 +113,12 @@ def test_a_table_appears_only_once_it_is_whole(tmp_path: Path) -> None:
 
 
 def test_parts_are_joined_by_their_number_with_every_table_written(tmp_path: Path) -> None:
-    parts, out = tmp_path / "parts", tmp_path / "tables"
+    parts, out = tmp_path / "cycles", tmp_path / "tables"
     tables.write(memory(3, vendor=["x"]), parts / "1000" / "memory.parquet")
     tables.write(memory(2), parts / "999" / "memory.parquet")
     tables.write(memory(1, vendor=[None]), parts / "000" / "memory.parquet")
     tables.write(memory(9), parts / "notes" / "memory.parquet")
-    tables.join_parts(parts, out)
+    tables.join_cycles(parts, out)
     assert sorted(path.stem for path in out.iterdir()) == sorted(tables.SCHEMAS)
     joined = pl.read_parquet(out / "memory.parquet")
     assert joined.select("bytes", "vendor").rows() == [(1, None), (2, None), (3, "x")]
@@ -129,12 +129,12 @@ def test_a_stack_of_several_parts_is_written_once(tmp_path: Path) -> None:
     for part, ids in enumerate([[7, 8], [8, 9]]):
         frame = tables.frame("stacks", {"stack_id": ids, "frames": [[str(n)] for n in ids]})
         tables.write(frame, tmp_path / str(part) / "stacks.parquet")
-    tables.join_parts(tmp_path, tmp_path)
+    tables.join_cycles(tmp_path, tmp_path)
     assert pl.read_parquet(tmp_path / "stacks.parquet")["stack_id"].to_list() == [7, 8, 9]
 
 
 def test_without_parts_all_tables_are_empty(tmp_path: Path) -> None:
-    tables.join_parts(tmp_path / "none", tmp_path)
+    tables.join_cycles(tmp_path / "none", tmp_path)
     assert all(not pl.read_parquet(path).height for path in tmp_path.glob("*.parquet"))
     assert len(list(tmp_path.iterdir())) == len(tables.SCHEMAS)
 
@@ -148,7 +148,7 @@ ranges = st.lists(
 
 @given(ranges)
 def test_the_last_begun_range_counts(found: list[tuple[int, int]]) -> None:
-    timeline = Timeline(
+    timeline = StepLookup(
         [(start, end, number) for number, (start, end) in enumerate(found)], pl.Int64()
     )
     times = range(-1, 42)

@@ -78,7 +78,7 @@ def test_a_group_is_read_off_its_columns_and_its_values() -> None:
     )
     other = judged(npu(f"{setting}=MemoryAccess"), setting)
     assert (other.status, other.arrived) == ("substituted", "PipeUtilization")
-    assert "has no MemoryAccess" in other.why
+    assert "has no MemoryAccess" in other.reason
     some = judged(npu(kernels=kernels(6, aic_mte1_ratio=[0.5, None] * 3)), setting)
     assert (some.status, some.arrived) == (
         "partial",
@@ -103,7 +103,7 @@ def test_shapes_are_judged_on_operators_and_kernels_and_bare_types_are_named() -
     found = judged(npu(kernels=bare), "profiler.record_shapes")
     assert found.status == "partial"
     assert found.arrived.endswith("1 of 2 kernels that can carry shapes (50.0%)")
-    assert "without shapes: Custom;" in found.why
+    assert "without shapes: Custom;" in found.reason
     none = judged(npu(operators=operators(1, shapes=False)), "profiler.record_shapes")
     assert none.status == "partial"
     assert none.arrived.startswith("0 of 1 operators have shapes; 0 of 1 aten:: operators")
@@ -117,8 +117,8 @@ def test_level0_without_shapes_names_the_feature_and_the_level() -> None:
         capture("device=npu", *asked, kernels=lean, operators=operators(1)),
         "profiler.record_shapes",
     )
-    assert "AICORE_SHAPE" in found.why
-    assert "profiler_level=Level1" in found.why
+    assert "AICORE_SHAPE" in found.reason
+    assert "profiler_level=Level1" in found.reason
 
 
 def test_a_step_with_the_operators_of_another_and_fewer_kernels_is_short() -> None:
@@ -135,7 +135,7 @@ def test_a_step_with_the_operators_of_another_and_fewer_kernels_is_short() -> No
 def test_a_step_without_kernels_is_missing_though_it_has_operators() -> None:
     found = judged(npu(kernels=kernels(4, step=[2, 2, 3, 3])), "profiler.schedule")
     assert (found.status, found.arrived) == ("partial", "2 of 3 asked steps recorded (66.7%)")
-    assert "steps without a single event: 1" in found.why
+    assert "steps without a single event: 1" in found.reason
 
 
 LEVELS = [
@@ -200,7 +200,7 @@ def test_hit_rates_that_are_na_are_partial_and_the_counter_group_is_named(tmp_pa
         "partial",
         "0 of 2 kernels in l2_cache.csv with a hit rate (0.0%)",
     )
-    assert "aic_metrics=L2Cache" in found.why
+    assert "aic_metrics=L2Cache" in found.reason
 
 
 def test_attributes_are_counted_in_the_database(tmp_path: Path) -> None:
@@ -228,7 +228,11 @@ def test_what_torch_npu_says_that_it_kept_counts_before_any_check(tmp_path: Path
     }
     folder_of(tmp_path, {}, {"config": config})
     found = {each.setting: each for each in verify(npu(folder=tmp_path))}
-    reset = {setting for setting, each in found.items() if each.why.startswith("torch_npu reset")}
+    reset = {
+        setting
+        for setting, each in found.items()
+        if each.reason.startswith("torch_npu silently changed")
+    }
     assert reset == {
         "profiler.record_shapes",
         f"{EXPERIMENTAL}.aic_metrics",
@@ -241,7 +245,7 @@ def test_what_torch_npu_says_that_it_kept_counts_before_any_check(tmp_path: Path
 def test_why_nothing_came_is_said_once_for_all() -> None:
     empty: Columns = {}
     found = npu(kernels=empty, operators=empty)
-    assert judged(found, "profiler.activities").why.startswith("torch_npu left no capture")
+    assert judged(found, "profiler.activities").reason.startswith("torch_npu left no capture")
 
 
 def test_a_failed_analysis_is_the_reason(tmp_path: Path) -> None:
@@ -251,7 +255,7 @@ def test_a_failed_analysis_is_the_reason(tmp_path: Path) -> None:
         npu(folder=tmp_path, kernels=empty, operators=empty),
         analysis=Outcome(status="failed", reason="ran past profiler.analyse_timeout_s=5"),
     )
-    assert "ran past profiler.analyse_timeout_s=5" in judged(found, "profiler.activities").why
+    assert "ran past profiler.analyse_timeout_s=5" in judged(found, "profiler.activities").reason
 
 
 def test_a_table_that_cannot_be_read_is_missing_and_named(tmp_path: Path) -> None:
@@ -265,5 +269,7 @@ def test_a_table_that_cannot_be_read_is_missing_and_named(tmp_path: Path) -> Non
 
 def test_no_group_and_no_device_demand_no_counters() -> None:
     for settings in (("profiler=level0",), ("profiler.activities=[host]",)):
-        demanded = {each.setting for each in capture("device=npu", *settings).asked.evidence}
-        assert f"{EXPERIMENTAL}.aic_metrics" not in demanded
+        settings_expected = {
+            each.setting for each in capture("device=npu", *settings).expected.expectations
+        }
+        assert f"{EXPERIMENTAL}.aic_metrics" not in settings_expected

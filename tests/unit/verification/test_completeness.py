@@ -28,14 +28,14 @@ def written(root: Path, **files: bytes) -> Capture:
 
 def judged(given: Capture, *consistent: Consistency) -> Delivery:
     (found,) = completeness(given, consistent)
-    assert (found.setting, found.asked) == ("read", "the whole capture")
+    assert (found.setting, found.requested) == ("read", "the whole capture")
     return found
 
 
 def test_files_that_others_vouch_for_are_whole(tmp_path: Path) -> None:
     given = written(tmp_path, op_statistic__csv=b"a\n1\n", communication__json=b"{}")
     found = judged(given, HOLDS)
-    assert (found.status, found.arrived, found.why) == ("delivered", "2 file(s) whole", "")
+    assert (found.status, found.arrived, found.reason) == ("delivered", "2 file(s) whole", "")
 
 
 @pytest.mark.parametrize("status", ["does_not_apply", "broken"])
@@ -45,10 +45,10 @@ def test_a_comparison_vouches_only_if_it_holds(tmp_path: Path, status: str) -> N
     assert found.arrived.endswith("1 file(s) whole")
     if status == "broken":
         assert (found.status, found.fails) == ("partial", True)
-        assert found.why == "kernel_details.csv, op_statistic.csv: other files contradict it"
+        assert found.reason == "kernel_details.csv, op_statistic.csv: other files contradict it"
     else:
         assert (found.status, found.fails) == ("not_checkable", False)
-        assert found.why == (
+        assert found.reason == (
             "completeness could not be checked: nothing in the capture tells whether lines are"
             " missing at the end of op_statistic.csv"
         )
@@ -69,14 +69,14 @@ def test_a_file_that_ends_early_is_named(
 ) -> None:
     found = judged(written(tmp_path, **{name: content}))
     assert (found.status, found.fails) == ("partial", True)
-    assert found.why.startswith(why)
+    assert found.reason.startswith(why)
 
 
 def test_what_a_reader_lost_is_named_once(tmp_path: Path) -> None:
     given = written(tmp_path, trace_view__json=b"[{", l2_cache__csv=b"a\n1")
     lost = ("trace_view.json: cut off at byte 1", "l2_cache.csv: cut off in line 2")
     found = judged(structs.replace(given, lost=lost))
-    assert (found.arrived, found.why) == ("a part of it; 0 file(s) whole", "; ".join(lost))
+    assert (found.arrived, found.reason) == ("a part of it; 0 file(s) whole", "; ".join(lost))
 
 
 def test_without_files_there_is_nothing_to_say(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from harness.capture.capture import Capture
-from harness.tables.event_counts import Coverage
+from harness.tables.event_counts import EventCounts
 from tests.support.captures import Columns, capture
 from tests.support.consistent_captures import ALLOCATIONS, RECORDS, STEPS, Change, judged, taken
 
@@ -23,19 +23,19 @@ BY_FILES = (
 
 
 def broken(taken: Capture) -> dict[str, str]:
-    return {name: each.why for name, each in judged(taken).items() if each.fails}
+    return {name: each.reason for name, each in judged(taken).items() if each.fails}
 
 
 def test_everything_that_applies_holds_in_a_whole_capture(tmp_path: Path) -> None:
     found = judged(taken(tmp_path))
     assert [found[name].status for name in BY_FILES] == ["holds"] * len(BY_FILES)
-    assert (found["op_statistic.csv"].expected, found["op_statistic.csv"].found) == (
+    assert (found["op_statistic.csv"].expected, found["op_statistic.csv"].actual) == (
         "3 kernels, 27,000 ns",
         "3 kernels, 27,000 ns",
     )
     # CANN's own sums are some 20 ns off.
     computing = found["computing in step_trace_time.csv"]
-    assert (computing.expected, computing.found) == ("27,020 ns in 2 steps", "27,000 ns")
+    assert (computing.expected, computing.actual) == ("27,020 ns in 2 steps", "27,000 ns")
     assert computing.difference == 20 / 27020
     assert found["communication.json"].expected == "30,000 ns in 1 operations"
     assert found["ratios of pipes"].expected == "2 ratios"
@@ -55,8 +55,8 @@ def test_a_file_of_kernels_cut_within_a_line_is_named(tmp_path: Path) -> None:
     found = judged(taken(tmp_path, kernel_details=lambda text: text[:-20]))
     rows = found["rows of kernel_details.csv"]
     assert rows.fails
-    assert (rows.expected, rows.found, rows.difference) == ("4 lines", "3 rows", 0.25)
-    assert rows.why == "kernel_details.csv is cut off or broken"
+    assert (rows.expected, rows.actual, rows.difference) == ("4 lines", "3 rows", 0.25)
+    assert rows.reason == "kernel_details.csv is cut off or broken"
 
 
 def test_a_file_of_kernels_without_its_communication_is_named(tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_operators_are_those_of_their_file_but_for_marks(
     given = capture(operators={"name": names}).tables["operators"]
     found = judged(structs.replace(whole, tables=whole.tables | {"operators": given}))
     each = found["rows of operator_details.csv"]
-    assert (each.expected, each.found) == ("3 rows", f"{len(names)} operators")
-    assert each.why == (f"{why}; one of them is cut off or broken" if why else "")
+    assert (each.expected, each.actual) == ("3 rows", f"{len(names)} operators")
+    assert each.reason == (f"{why}; one of them is cut off or broken" if why else "")
     assert each.fails == bool(why)
 
 
@@ -137,7 +137,7 @@ def test_records_of_memory_are_the_operators_allocations(
     output = next(tmp_path.glob("raw/*/ASCEND_PROFILER_OUTPUT"))
     (output / "memory_record.csv").write_text(records)
     (output / "operator_memory.csv").write_text(allocations)
-    assert judged(whole)["operator_memory.csv"].why == why
+    assert judged(whole)["operator_memory.csv"].reason == why
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_calls_of_the_timeline_are_counted_in_api_statistic(
     whole = taken(tmp_path)
     output = next(tmp_path.glob("raw/*/ASCEND_PROFILER_OUTPUT"))
     (output / "api_statistic.csv").write_text("Level,API Name,Count\nacl,a,2\nnode,launch,1\n")
-    coverage = {"CANN": _counted(calls, 0)} if calls else {}
-    found = judged(structs.replace(whole, coverage=coverage))["api_statistic.csv"]
+    event_counts = {"CANN": _counted(calls, 0)} if calls else {}
+    found = judged(structs.replace(whole, event_counts=event_counts))["api_statistic.csv"]
     assert found.status == status
 
 
@@ -269,13 +269,13 @@ def test_kernels_at_the_border_of_steps_are_no_contradiction(tmp_path: Path) -> 
         )
     )["computing in step_trace_time.csv"]
     assert found.status == "does_not_apply"
-    assert found.why == "kernels at the borders of steps are counted in another step, or in none"
+    assert found.reason == "kernels at the borders of steps are counted in another step, or in none"
 
 
 def test_without_files_there_is_nothing_to_compare() -> None:
     found = judged(capture("device=npu", "profiler=level1"))
     assert {each.status for each in found.values()} == {"does_not_apply"}
-    assert found["op_statistic.csv"].why == "there is no op_statistic.csv"
+    assert found["op_statistic.csv"].reason == "there is no op_statistic.csv"
 
 
 OPERATORS: Columns = {
@@ -288,8 +288,8 @@ OPERATORS: Columns = {
 }
 
 
-def _counted(seen: int, rows: int) -> Coverage:
-    return Coverage(seen=seen, rows=rows, marks=0, hidden=0)
+def _counted(seen: int, rows: int) -> EventCounts:
+    return EventCounts(seen=seen, rows=rows, marks=0, hidden=0)
 
 
 @pytest.mark.parametrize(
@@ -313,15 +313,15 @@ def test_self_times_add_up_to_the_outermost_operators(
     self_ns: list[object], frames: int, why: str
 ) -> None:
     bare = capture(operators={**OPERATORS, "self_ns": self_ns})
-    coverage = {"cpu_op": _counted(4, 4), "python_function": _counted(frames, 0)}
-    found = judged(structs.replace(bare, coverage=coverage))
-    assert found["self times of operators"].why == why
+    event_counts = {"cpu_op": _counted(4, 4), "python_function": _counted(frames, 0)}
+    found = judged(structs.replace(bare, event_counts=event_counts))
+    assert found["self times of operators"].reason == why
     assert found["rows of the tables"].status == "holds"
 
 
 def test_rows_that_were_lost_are_counted() -> None:
     bare = capture(operators=OPERATORS)
-    lost = structs.replace(bare, coverage={"cpu_op": _counted(5, 5)})
+    lost = structs.replace(bare, event_counts={"cpu_op": _counted(5, 5)})
     found = judged(lost)["rows of the tables"]
-    assert (found.expected, found.found, found.difference) == ("5 rows", "4 rows", 0.2)
+    assert (found.expected, found.actual, found.difference) == ("5 rows", "4 rows", 0.2)
     assert found.fails

@@ -10,16 +10,20 @@ from harness.report.run import sections
 from tests.support.captures import capture
 
 DELIVERED = Delivery(
-    setting="profiler.activities", asked="[host]", arrived="4", status="delivered", evidence="rows"
+    setting="profiler.activities",
+    requested="[host]",
+    arrived="4",
+    status="delivered",
+    expectation="rows",
 )
 HOLDS = Consistency(name="ratios of pipes", status="holds", difference=0.0)
 BROKEN = Consistency(
     name="op_statistic.csv",
     status="broken",
     expected="2 kernels",
-    found="1 kernels",
+    actual="1 kernels",
     difference=0.5,
-    why="Relu: 2 and 1",
+    reason="Relu: 2 and 1",
 )
 RECORD = RunRecord(
     status="running",

@@ -142,7 +142,7 @@ def test_operators_show_whether(
 ) -> None:
     found = judged(f"profiler.{setting}", *settings, operators=columns)
     assert (found.status, found.arrived) == (status, arrived)
-    assert bool(found.why) == (status != "delivered")
+    assert bool(found.reason) == (status != "delivered")
 
 
 def test_kernels_alone_show_the_device_activity_and_its_steps() -> None:
@@ -157,7 +157,7 @@ def test_perf_events_that_the_system_lacks_are_the_reason() -> None:
     for setting in ("activities", "experimental.performance_events"):
         found = judged(f"profiler.{setting}", *settings)
         assert found.status == "missing"
-        assert "kernel.perf_event_paranoid" in found.why
+        assert "kernel.perf_event_paranoid" in found.reason
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_operators_show_what_was_counted(
     setting = "profiler.experimental.performance_events"
     found = judged(setting, f"{setting}=[cycles]", operators=operators(**columns))
     assert (found.status, found.arrived) == (status, arrived)
-    assert bool(found.why) == (status != "delivered")
+    assert bool(found.reason) == (status != "delivered")
 
 
 def test_one_of_two_events_that_was_not_counted_is_partly_missing() -> None:
@@ -227,4 +227,4 @@ def test_a_setting_that_nothing_can_check_says_why() -> None:
         "profiler.experimental.capture_overload_names=true",
     )
     assert (found.status, found.fails) == ("not_checkable", False)
-    assert found.why == "torch writes overloads into no trace, and no table has them"
+    assert found.reason == "torch writes overloads into no trace, and no table has them"

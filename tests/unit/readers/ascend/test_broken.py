@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness.readers import READERS
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend.database import AscendDb
-from harness.readers.base import CaptureError, Origin
+from harness.readers.base import CaptureError, ReadContext
 from tests.support.ascend_folders import (
     EVENTS,
     HEADER,
@@ -168,14 +168,14 @@ def test_no_damage_to_a_file_ends_in_a_traceback(
     capture = folder(tmp_path_factory.mktemp("damaged"), files | {name: damaged})
     for reader in READERS:
         if reader.recognises(capture):
-            assert reader.read(capture, Origin()).frames
+            assert reader.read(capture, ReadContext()).frames
     ascend.emulated(capture)
 
 
 def test_a_database_that_is_none_is_refused(tmp_path: Path) -> None:
     capture = folder(tmp_path, {"ascend_pytorch_profiler_0.db": b"no database at all" * 100})
     with pytest.raises(CaptureError, match=r"profiler_0\.db: file is not a database"):
-        AscendDb().read(capture, Origin())
+        AscendDb().read(capture, ReadContext())
     assert not ascend.emulated(capture)
 
 
@@ -185,6 +185,6 @@ def test_a_database_without_the_tables_of_torch_npu_is_refused(tmp_path: Path) -
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("CREATE TABLE OTHER (a INTEGER)")
     with pytest.raises(CaptureError, match="none of the tables that torch_npu writes"):
-        AscendDb().read(capture, Origin())
+        AscendDb().read(capture, ReadContext())
     with pytest.raises(CaptureError, match="no database"):
-        AscendDb().read(tmp_path, Origin())
+        AscendDb().read(tmp_path, ReadContext())

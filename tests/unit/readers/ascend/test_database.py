@@ -12,7 +12,7 @@ import pytest
 
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend.database import AscendDb, counter_name
-from harness.readers.base import CaptureError, Origin, Reading
+from harness.readers.base import CaptureError, ReadContext, ReadResult
 from harness.readers.sqlite import opened
 from harness.tables.markers import HostRange
 from harness.tables.stacks import stack_id
@@ -28,8 +28,8 @@ def made(root: Path, leave: Iterable[str] = ()) -> Path:
     return capture
 
 
-def read(capture: Path, **origin: Any) -> Reading:
-    return AscendDb().read(capture, Origin(**origin))
+def read(capture: Path, **context: Any) -> ReadResult:
+    return AscendDb().read(capture, ReadContext(**context))
 
 
 def test_operators_come_with_shapes_stacks_and_self_times(tmp_path: Path) -> None:
@@ -47,9 +47,9 @@ def test_operators_come_with_shapes_stacks_and_self_times(tmp_path: Path) -> Non
     frames = ["nn.py(9): inner", "main.py(1): outer"]
     assert column(operators, "stack_id") == [stack_id(frames), None, None]
     assert column(reading.frames["stacks"], "frames") == [frames]
-    assert reading.coverage["cpu_op"].seen == 5
-    assert reading.coverage["cpu_op"].marks == 2
-    assert reading.coverage["python_function"].seen == 1
+    assert reading.event_counts["cpu_op"].seen == 5
+    assert reading.event_counts["cpu_op"].marks == 2
+    assert reading.event_counts["python_function"].seen == 1
     assert not reading.notes
 
 
@@ -107,7 +107,7 @@ def test_step_times_come_from_the_analysis_in_microseconds(tmp_path: Path) -> No
     path = capture / "ASCEND_PROFILER_OUTPUT" / "analysis.db"
     write(path, {"StepTraceTime": (columns, rows)})
     steps = read(capture).frames["steps"]
-    assert steps.select("compute_ns", "communication_ns", "overlapped_ns", "free_ns").row(0) == (
+    assert steps.select("compute_ns", "communication_ns", "overlapped_ns", "idle_ns").row(0) == (
         *(25_926, 1_000, 0, 702_146),
     )
     assert column(steps, "step") == [7]
@@ -166,8 +166,8 @@ def test_a_call_without_its_times_is_counted_and_left_out(
 ) -> None:
     reading = read(changed(tmp_path, ("PYTORCH_API", 3, name), value))
     assert column(reading.frames["operators"], "name") == ["aten::linear", "aten::item"]
-    coverage = reading.coverage["cpu_op"]
-    assert (coverage.seen, coverage.rows, coverage.marks) == (5, 2, 2)
+    event_counts = reading.event_counts["cpu_op"]
+    assert (event_counts.seen, event_counts.rows, event_counts.marks) == (5, 2, 2)
     assert "PYTORCH_API: 1 calls without start and end" in reading.notes
 
 
@@ -175,7 +175,7 @@ def test_a_call_without_its_times_is_counted_and_left_out(
 def test_a_kernel_without_its_times_is_counted_and_left_out(tmp_path: Path, value: Any) -> None:
     reading = read(changed(tmp_path, ("TASK", 1, "startNs"), value))
     assert set(column(reading.frames["kernels"], "name")) == {"MatMul_1", "hcom_allReduce__586_0_1"}
-    assert (reading.coverage["kernel"].seen, reading.coverage["kernel"].rows) == (3, 2)
+    assert (reading.event_counts["kernel"].seen, reading.event_counts["kernel"].rows) == (3, 2)
     assert "TASK: 1 kernels without start and end" in reading.notes
 
 

@@ -52,7 +52,7 @@ ALLOCATIONS: list[list[Any]] = [
 def test_an_allocation_and_its_release_are_two_rows_in_order_of_time(tmp_path: Path) -> None:
     lost = ["aten::lost", 1, *[""] * 12, "NPU:0"]
     reading = read(both(tmp_path, operator_memory__csv=[MEMORY, *ALLOCATIONS, lost]))
-    counts = reading.coverage["operator_memory"]
+    counts = reading.event_counts["operator_memory"]
     assert (counts.seen, counts.rows) == (3, 2)
     memory = reading.frames["memory"]
     assert column(memory, "kind") == ["alloc", "alloc", "free"]
@@ -91,7 +91,7 @@ def test_records_stand_in_where_no_operator_allocated(tmp_path: Path) -> None:
     assert column(memory, "total_allocated") == [None, 524_288]
     assert column(memory, "total_reserved") == [2_212_077_568, 2_097_152]
     assert column(memory, "bytes") == [None, None]
-    assert reading.coverage["memory_record"].seen == 3
+    assert reading.event_counts["memory_record"].seen == 3
 
 
 TIMES = {

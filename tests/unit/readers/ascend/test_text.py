@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from harness.capture import parts
+from harness.capture import cycles
 from harness.readers import READERS
 from harness.readers.ascend import trace
 from harness.tables.markers import HostRange
@@ -122,8 +122,8 @@ def test_a_label_tells_the_device_if_it_can_be_one(tmp_path: Path, label: str, d
 
 
 def test_coverage_counts_what_became_rows_and_marks(tmp_path: Path) -> None:
-    coverage = read(both(tmp_path)).coverage
-    found = {kind: (each.seen, each.rows, each.marks) for kind, each in coverage.items()}
+    event_counts = read(both(tmp_path)).event_counts
+    found = {kind: (each.seen, each.rows, each.marks) for kind, each in event_counts.items()}
     assert found == {
         "labels": (4, 0, 0),
         "cpu_op": (9, 6, 3),
@@ -217,8 +217,8 @@ def test_what_is_written_batch_by_batch_is_the_table(tmp_path: Path) -> None:
     )
     reading = read(folder(tmp_path, {"kernel_details.csv": [HEADER, *rows]}))
     few = read(folder(tmp_path / "few", {"kernel_details.csv": [HEADER, *KERNELS]}))
-    parts.keep([reading], tmp_path / "parts")
-    written = pl.read_parquet(tmp_path / "parts" / "000" / "kernels.parquet")
+    cycles.write([reading], tmp_path / "cycles")
+    written = pl.read_parquet(tmp_path / "cycles" / "000" / "kernels.parquet")
     assert written.equals(reading.frames["kernels"])
     starts = [BASE_NS + 9_000 + 10 * number for number in range(4 * turns)]
     assert column(written, "start_ns") == starts
@@ -254,7 +254,7 @@ def test_steps_have_the_times_of_the_device_under_our_own_number(tmp_path: Path)
     reading = read(both(tmp_path, step_trace_time__csv=[STEPS.split(","), row]))
     steps = reading.frames["steps"]
     assert column(steps, "step") == [7]
-    assert steps.select("compute_ns", "communication_ns", "overlapped_ns", "free_ns").row(0) == (
+    assert steps.select("compute_ns", "communication_ns", "overlapped_ns", "idle_ns").row(0) == (
         *(8_873_756, 105_991_878, 4_028_675, 25_744_050),
     )
     assert column(steps, "Preparing") == [17902.5]

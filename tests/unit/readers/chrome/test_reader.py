@@ -19,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from harness import tables
 from harness.devices.torch_events import tables_of
-from harness.readers.base import CaptureError, Origin, Reading
+from harness.readers.base import CaptureError, ReadContext, ReadResult
 from harness.readers.chrome import reader
 from tests.support.chrome_traces import event, kernel, launch
 
@@ -37,8 +37,8 @@ def write(tmp_path: Path) -> Write:
     return written
 
 
-def read(path: Path, chunk_bytes: int = 4 << 20) -> Reading:
-    return reader.read(path, Origin(), chunk_bytes)
+def read(path: Path, chunk_bytes: int = 4 << 20) -> ReadResult:
+    return reader.read(path, ReadContext(), chunk_bytes)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return path, found.frames
 
 
-def same(found: Reading, frames: dict[str, pl.DataFrame]) -> None:
+def same(found: ReadResult, frames: dict[str, pl.DataFrame]) -> None:
     for name in ("operators", "memory"):
         # Threads are numbered by the system there, by the profiler here.
         columns = [column for column in tables.SCHEMAS[name] if column != "thread"]
@@ -84,8 +84,8 @@ def test_a_trace_of_torch_has_the_tables_of_its_events(
     found = read(path)
     same(found, frames)
     assert found.notes == ()
-    assert found.coverage["user_annotation"].marks == 4
-    assert found.told.settings["profiler.with_stack"] is True
+    assert found.event_counts["user_annotation"].marks == 4
+    assert found.info.settings["profiler.with_stack"] is True
 
 
 def test_stacks_are_those_of_the_python_functions_where_operators_have_none_of_their_own(
@@ -155,7 +155,7 @@ def test_kernels_find_their_operator_by_call_then_by_arrow_then_by_number(write:
     # The call to the driver is a child, too.
     assert operators["self_ns"].to_list() == [30_000, 18_000, 9_000]
     assert kernels.select("device", "stream").unique().rows() == [(3, 20)]
-    assert (found.told.device, found.told.device_name) == ("cuda", "A100")
+    assert (found.info.device, found.info.device_name) == ("cuda", "A100")
 
 
 def test_arguments_of_kernels_are_columns_under_their_own_names(write: Write) -> None:
@@ -177,9 +177,9 @@ def test_arguments_of_kernels_are_columns_under_their_own_names(write: Write) ->
 
 
 def test_collective_kernels_are_communication(write: Write) -> None:
-    told = {"Collective name": "allreduce", "Process Group Name": "0", "dtype": "BFloat16"}
+    info = {"Collective name": "allreduce", "Process Group Name": "0", "dtype": "BFloat16"}
     named = kernel(2, 50) | {"name": "ncclKernel_AllGather_RING_LL_Sum_float(ncclDevComm*)"}
-    path = write([kernel(1, 5, **told, **{"In msg nelems": 1000}), named, kernel(3, 90)])
+    path = write([kernel(1, 5, **info, **{"In msg nelems": 1000}), named, kernel(3, 90)])
     rows = read(path).frames["communication"].select("type", "group", "bytes", "duration_ns").rows()
     assert rows == [("allreduce", "0", 2000, 10_000), ("allgather", None, None, 10_000)]
 
@@ -254,7 +254,7 @@ def test_numbers_and_arguments_that_are_none_are_counted(write: Write) -> None:
         "trace.json: 3 events without a number where one belongs",
         "trace.json: 1 events whose arguments are no object",
     )
-    assert found.coverage["cpu_op"].seen - found.coverage["cpu_op"].rows == 3
+    assert found.event_counts["cpu_op"].seen - found.event_counts["cpu_op"].rows == 3
 
 
 def test_a_trace_that_was_cut_off_says_so_and_keeps_what_came_before(
@@ -287,7 +287,7 @@ SMALL = json.dumps(
 ).encode()
 
 
-def whole_or_refused(path: Path, content: bytes) -> Reading | None:
+def whole_or_refused(path: Path, content: bytes) -> ReadResult | None:
     """Read what may be broken: tables of the right types, or an error that names the file."""
     path.write_bytes(content)
     try:
@@ -339,7 +339,7 @@ def test_any_value_in_any_place_leaves_tables_or_a_clear_error(
     path = tmp_path_factory.getbasetemp() / "odd.json"
     found = whole_or_refused(path, json.dumps(trace).encode())
     assert found is not None
-    seen = sum(each.seen for each in found.coverage.values())
+    seen = sum(each.seen for each in found.event_counts.values())
     assert seen == 5 or found.notes
 
 

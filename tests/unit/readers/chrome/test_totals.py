@@ -53,20 +53,20 @@ def training(steps: int) -> list[dict[str, Any]]:
 def test_tables_have_what_the_trace_has(tmp_path: Path, steps: int) -> None:
     path = tmp_path / "train.json"
     path.write_text(json.dumps({"schemaVersion": 1, "traceEvents": training(steps)}))
-    told = totals(path)
+    info = totals(path)
     record = pipeline.read_capture(path, tmp_path / "out").record
     tables = {
         name: pl.read_parquet(tmp_path / "out" / "tables" / f"{name}.parquet")
         for name in ("operators", "kernels", "communication")
     }
     operators, kernels = tables["operators"], tables["kernels"]
-    assert (operators.height, operators["duration_ns"].sum()) == told["cpu_op"]
+    assert (operators.height, operators["duration_ns"].sum()) == info["cpu_op"]
     for kind in ("kernel", "gpu_memcpy"):
         rows = kernels.filter(pl.col("type") == kind)
-        assert (rows.height, rows["duration_ns"].sum()) == told[kind]
+        assert (rows.height, rows["duration_ns"].sum()) == info[kind]
     assert tables["communication"]["duration_ns"].sum() == steps * 250_750
     linked = record.linked
     assert linked is not None
     # The collective has a call of the driver's, and no operator around it.
-    assert told["linked"] == (linked.kernels, linked.time_ns) == (4 * steps, steps * 306_257)
+    assert info["linked"] == (linked.kernels, linked.time_ns) == (4 * steps, steps * 306_257)
     assert (linked.linked, linked.linked_ns) == (3 * steps, steps * 55_507)
