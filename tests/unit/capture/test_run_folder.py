@@ -69,3 +69,8 @@ def test_two_harnesses_do_not_write_into_one_run_folder(tmp_path: Path) -> None:
     )
     with held_run(tmp_path):
         pass
+    with (
+        pytest.raises(RefusedError, match="gone: it cannot be opened"),
+        held_run(tmp_path / "gone"),
+    ):
+        pass
