@@ -35,11 +35,22 @@ CHOICES = {
 class Installed(Struct, frozen=True, kw_only=True):
     """The settings that the installed torch_npu has."""
 
-    version: str
     settings: frozenset[str]
     """The arguments of its ``_ExperimentalConfig``."""
     choices: dict[str, frozenset[str]]
     """The values of each setting that has such a list."""
+
+    @property
+    def version(self) -> str:
+        """The version of the package."""
+        # It takes longer to import than all devices.
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as version_of
+
+        try:
+            return version_of("torch_npu")
+        except PackageNotFoundError:
+            return "(of unknown version)"
 
 
 @cache
@@ -77,15 +88,7 @@ def installed() -> Installed | None:
         for name, of in CHOICES.items()
         if of in classes
     }
-    # It takes as long to import as all devices.
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as version_of
-
-    try:
-        version = version_of("torch_npu")
-    except PackageNotFoundError:
-        version = "(of unknown version)"
-    return Installed(version=version, settings=settings, choices=choices)
+    return Installed(settings=settings, choices=choices)
 
 
 FLOPS_DOMAIN = "mfu_flops"

@@ -73,8 +73,10 @@ def write(folder: Path, source: str | None, version: str | None = "2.1.0") -> No
 
 def test_an_older_torch_npu_is_read_without_being_imported(install: Path) -> None:
     write(install, OLD)
-    assert installed() == npu_rules.Installed(
-        version="2.1.0",
+    package = installed()
+    assert package is not None
+    assert package.version == "2.1.0"
+    assert package == npu_rules.Installed(
         settings=frozenset(
             [
                 "profiler_level",
