@@ -59,13 +59,13 @@ def obeyed(sweep: Path) -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    def wait_for_ctrl_c(_number: int, _frame: FrameType | None) -> None:
+    def ignore(_number: int, _frame: FrameType | None) -> None:
         """Do nothing. SIG_IGN would be inherited by the workload."""
 
     handlers: dict[signal.Signals, _Handler] = {signal.SIGTERM: interrupt}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Else this is the process that marks the sweep.
-        handlers[signal.SIGINT] = wait_for_ctrl_c
+        handlers[signal.SIGINT] = ignore
     ended = threading.Event()
 
     def watch() -> None:

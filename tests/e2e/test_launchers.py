@@ -153,6 +153,19 @@ def test_an_interrupt_ends_running_jobs_cleanly_and_begins_no_other(
     assert not (run.latest / "seed=12" / "run.json").exists()
 
 
+def test_an_interrupt_while_workers_start_runs_no_job(tmp_path: Path) -> None:
+    process = started(tmp_path, *words("seed=10,11,12"))
+    assert process.stderr is not None
+    while "slow each other down" not in process.stderr.readline():
+        pass
+    os.killpg(process.pid, signal.SIGINT)
+    run = ended(process, tmp_path)
+    assert run.code == 130, run.err
+    assert "TerminatedWorkerError" not in run.err
+    assert "0 of 3 jobs delivered" in run.out
+    assert not list(run.latest.glob("*/run.json"))
+
+
 def test_one_worker_alone_runs_in_the_harness_itself(tmp_path: Path) -> None:
     alone = "hydra.launcher.n_jobs=1"
     process = started(tmp_path, *words("seed=1,10,11", alone))
