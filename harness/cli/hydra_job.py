@@ -17,6 +17,7 @@ from harness.compose.composition import BASIC_LAUNCHER
 from harness.compose.resolve import request_of
 from harness.errors import ExitCode, RefusedError
 from harness.execution.protocol import Progress
+from harness.paths import RunFolder
 from harness.pipeline import Finished, run_job
 from harness.report.terminal import show
 from harness.report.units import duration
@@ -112,7 +113,8 @@ def _unless_needless(
     if record.status == "interrupted":
         interrupts.mark(current.sweep)
     verdict = record.verdict.replace("_", " ")
-    say(f"{verdict}, exit code {record.exit_code}: {shown(work.folder)}/summary.md")
+    summary = RunFolder(shown(work.folder)).summary
+    say(f"{verdict}, exit code {record.exit_code}: {summary}")
     return record.exit_code
 
 

@@ -36,6 +36,7 @@ from harness.compose.overrides import (
 from harness.compose.resolve import check_references, request_of
 from harness.devices import TARGETS
 from harness.errors import Problem, RefusedError
+from harness.settings.marks import mark_of, measured
 from harness.settings.request import Request
 
 BASIC_LAUNCHER: Final = BasicLauncherConf._target_
@@ -211,7 +212,8 @@ def _foreign(
             if name in target.experimental.__struct_fields__ and key not in target.unsupported
         ]
         if group == "profiler.experimental" and have and device not in have:
-            rehearse = ", or python -m harness rehearse" if "npu" in have else ""
+            rehearsed = any(TARGETS[other].can_be_rehearsed for other in have)
+            rehearse = ", or python -m harness rehearse" if rehearsed else ""
             yield (
                 key,
                 Problem(
@@ -305,21 +307,17 @@ def _without(data: Any, paths: Container[str], at: str = "") -> Any:
     return {key: _without(data[key], paths, named[key]) for key in data if named[key] not in paths}
 
 
-_AFTERWARDS: Final = ("sweep", "merge", "analysis")
-"""How a sweep is resumed, joined and judged says nothing of what it measures."""
-
-
 def identity(composition: Composition) -> str:
-    """Return eight hex digits for what stays the same in a sweep: all but the swept values."""
+    """Return eight hex digits for what a sweep measures, except for the swept values."""
     swept = sorted(composition.swept)
     fixed = {
         text
         for job in composition.jobs
         for text in job.overrides
-        if setting_of(text) not in swept and setting_of(text).split(".")[0] not in _AFTERWARDS
+        if setting_of(text) not in swept and mark_of(setting_of(text)).measured
     }
     # A swept value is none of all.
-    unswept = _without(composition.unswept, {*_AFTERWARDS, *swept})
+    unswept = _without(measured(composition.unswept), swept)
     same = [unswept, sorted(fixed), swept]
     return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:8]
 

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.compose.overrides import LAUNCHERS, Catalogue, unknown_launcher
 from harness.errors import Problem
-from harness.settings.schema import nearest
+from harness.settings.nearest import nearest
 
 MISTAKES: Final = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, UserWarning)
 """What composing raises for mistakes in what a user wrote."""

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.compose.hydra_loader import Loader
 from harness.errors import Problem
-from harness.settings.schema import nearest
+from harness.settings.nearest import nearest
 
 OPEN_GROUPS = ("device.environment.", "workload.kwargs.")
 """Below these, the user chooses the names; they may be deleted, too."""
@@ -198,7 +198,9 @@ def _option_mistakes(override: Override, options: Sequence[str]) -> Iterator[Pro
             reason=f"there is no such {group}"
             + (f"; did you mean {close}? There are " if close else "; there are ")
             + ", ".join(options),
-            fix=f"{plus}{group}={close or options[0]}",
+            fix=f"{plus}{group}={close}"
+            if close
+            else f"{plus}{group}=NAME, with one of these names",
         )
 
 
@@ -266,12 +268,13 @@ def _escaped_quote(match: re.Match[str]) -> str:
 
 def ambiguous(override: Override) -> Problem:
     """Say that several values were written where there is no sweep."""
-    typed = as_typed(override)
+    key, typed = str(override.key_or_group), as_typed(override)
     return Problem(
         setting=override.get_key_element(),
         given=typed,
-        reason="several values make a sweep",
-        fix=f"put -m first, or write one value, or a list: {override.key_or_group}=[{typed}]",
+        reason="several values make a sweep, and a sweep needs -m",
+        fix="add -m to run each value, or write one value"
+        + (f", or a list: {key}=[{typed}]" if "." in key else ""),
     )
 
 

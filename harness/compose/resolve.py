@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from msgspec import convert, inspect
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -14,6 +14,10 @@ from harness.devices import TARGETS
 from harness.errors import Problem
 from harness.settings.request import Request
 from harness.settings.schema import UNSET, problems, show
+from harness.workloads.callable import EXAMPLE
+
+_EXAMPLES: Final = {"workload.target": EXAMPLE}
+"""What to write for a setting that must be given, where its name does not say it."""
 
 
 def request_of(config: DictConfig, choices: dict[str, Any]) -> tuple[Request | None, list[Problem]]:
@@ -107,7 +111,7 @@ def _value(node: DictConfig | ListConfig, key: Any, path: str, unresolved: list[
                 setting=path,
                 given="???",
                 reason="this setting has no default and must be given",
-                fix=f"{path}=…",
+                fix=_EXAMPLES.get(path, f"{path}=…"),
             )
         )
         return UNSET

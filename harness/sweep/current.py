@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
-from harness.capture.sweep_record import SWEEP_FILE, SweepRecord
+from harness.capture.sweep_record import SweepRecord
 from harness.compose.composition import setting_of
+from harness.execution.protocol import read_json
+from harness.paths import SweepFolder
 
 
 class CurrentJob(Struct, frozen=True, kw_only=True):
@@ -32,8 +33,8 @@ class CurrentJob(Struct, frozen=True, kw_only=True):
 
 def current_job(sweep: Path, name: str) -> CurrentJob:
     """Return the job whose folder has this name, in the sweep that was begun in `sweep`."""
-    path = sweep / SWEEP_FILE
-    record = msgspec.json.decode(path.read_bytes(), type=SweepRecord)
+    path = SweepFolder(sweep).record
+    record = read_json(path, SweepRecord)
     number = [job.folder for job in record.jobs].index(name)
     kept = [job.exit_code is not None for job in record.jobs]
     return CurrentJob(

@@ -11,24 +11,25 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-INTERRUPTED_FILE: Final = ".interrupted"
+from harness.paths import SweepFolder
+
 _POLL_S: Final = 0.2
 _Handler = Callable[[int, FrameType | None], None]
 
 
 def mark(sweep: Path) -> None:
     """Let no further job of the sweep begin, and end those that run in other processes."""
-    (sweep / INTERRUPTED_FILE).touch()
+    SweepFolder(sweep).interrupted.touch()
 
 
 def marked(sweep: Path) -> bool:
     """Tell whether the sweep was interrupted."""
-    return (sweep / INTERRUPTED_FILE).exists()
+    return SweepFolder(sweep).interrupted.exists()
 
 
 def clear(sweep: Path) -> None:
     """Forget the interrupt of an earlier run of the sweep."""
-    (sweep / INTERRUPTED_FILE).unlink(missing_ok=True)
+    SweepFolder(sweep).interrupted.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from harness.errors import Problem
 WORDS = {
     "group": "this is a group of settings; choose one of its files with a slash",
     "removed": "settings cannot be removed; the run needs each of them",
-    "several": "several values make a sweep",
+    "several": "several values make a sweep, and a sweep needs -m",
     "missing": "this setting has no default and must be given",
     "unknown": "there is no such setting",
 }
@@ -109,8 +109,22 @@ HOLES = [
         "there is no such profiler; did you mean level1? There are default, level0",
         "profiler=level1",
     ),
-    ("device=null", "device", "null", "there is no such device; there are cpu, cuda", "device=cpu"),
-    ("workload=_base", "workload", "_base", "there is no such workload", "workload=attention"),
+    (
+        "device=null",
+        "device",
+        "null",
+        "there is no such device; there are cpu, cuda",
+        "device=NAME",
+    ),
+    ("device=gpu", "device", "gpu", "there is no such device; did you mean cuda?", "device=cuda"),
+    (
+        "workload=mpl",
+        "workload",
+        "mpl",
+        "there is no such workload; did you mean mlp?",
+        "workload=mlp",
+    ),
+    ("workload=_base", "workload", "_base", "there is no such workload", "workload=NAME"),
     (
         "porfiler/x=y",
         "porfiler/x",
@@ -123,9 +137,9 @@ HOLES = [
         "profiler",
         "level0,level1",
         WORDS["several"],
-        "put -m first, or write one value, or a list: profiler=[level0,level1]",
+        "add -m to run each value, or write one value",
     ),
-    ("seed=interval(1,2)", "seed", "interval(1,2)", WORDS["several"], "put -m first"),
+    ("seed=interval(1,2)", "seed", "interval(1,2)", WORDS["several"], "add -m"),
     (
         "profiler.with_stack",
         "profiler.with_stack",
@@ -134,7 +148,13 @@ HOLES = [
         "write key=value",
     ),
     ("=1", "=1", "", "Hydra cannot read this override: there is no name", "write key=value"),
-    ("workload=callable", "workload.target", "???", WORDS["missing"], "workload.target=…"),
+    (
+        "workload=callable",
+        "workload.target",
+        "???",
+        WORDS["missing"],
+        "workload.target=my_module:factory, with",
+    ),
     ("seed=???", "seed", "???", WORDS["missing"], "seed=…"),
     (
         "+workload=mlp",
@@ -252,7 +272,7 @@ SWEEPS = [
     (("seed=1,2,1",), "seed", "1,2,1", "seed=1,2"),
     (("hydra/launcher=basic,joblib",), "hydra/launcher", "basic,joblib", "hydra/launcher= with"),
     (("hydra.sweep.dir=a,b", "seed=1,2"), "hydra.sweep.dir", "a,b", "hydra.sweep.dir= with"),
-    (("profiler=level0,nosuch",), "profiler", "nosuch", "profiler=default"),
+    (("profiler=level0,nosuch",), "profiler", "nosuch", "profiler=NAME"),
     (("workload.dtype=float32,float99",), "workload.dtype", "float99", "workload.dtype=float"),
     (("device=cpu,npu", "profiler=default,markers"), "profiler", "markers", "profiler=default"),
 ]
