@@ -1,4 +1,4 @@
-"""An interrupt of a sweep reaches all its jobs by a file: they may run in other processes."""
+"""An interrupt reaches all jobs of a sweep by a file, since they may run in other processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def clear(sweep: Path) -> None:
 def first_marks(sweep: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM mark the sweep, so that its jobs end cleanly.
 
-    `report` is called once they were told so. The second one is a KeyboardInterrupt.
+    `report` is called then. The second signal raises KeyboardInterrupt.
     """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
 
-import msgspec
 import polars as pl
 import pytest
 
-from harness.capture.sweep_record import SWEEP_FILE, SweepJob, SweepRecord
+from harness.capture.sweep_record import SweepJob, SweepRecord
+from harness.execution.protocol import read_json
+from harness.paths import SweepFolder
 from tests.conftest import LIMIT_S, TINY_MLP, Harness, Run, ended, read_record, started
 
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
@@ -50,8 +51,7 @@ def module(tmp_path: Path) -> None:
 
 
 def jobs_of(run: Run) -> tuple[SweepJob, ...]:
-    record = msgspec.json.decode((run.latest / SWEEP_FILE).read_bytes(), type=SweepRecord)
-    return record.jobs
+    return read_json(SweepFolder(run.latest).record, SweepRecord).jobs
 
 
 def wait_for(process: Popen[str], *paths: Path) -> None:
