@@ -399,7 +399,7 @@ def test_without_torch_npu_it_is_exit_4_and_says_how_to_get_it(
     code = f"""
 import sys
 sys.path[:0] = [{str(ROOT)!r}, {str(without_torch_npu)!r}]
-from harness.cli import main
+from harness.cli.main import main
 main()
 """
     start = [command()[0], "-S", "-c", code]
