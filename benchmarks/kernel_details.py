@@ -123,15 +123,16 @@ def _write(folder: Path, rows: int) -> None:
 
 def _harness(folder: Path) -> Callable[[], int]:
     from harness.capture import cycles
+    from harness.paths import RunFolder
     from harness.readers.ascend.text import AscendText
     from harness.readers.base import ReadContext
 
     def table() -> int:
         reading = AscendText().read(folder, ReadContext())
-        cycles.write([reading], folder / "cycles")
+        cycles.write([reading], RunFolder(folder))
         return reading.event_counts["kernel"].rows
 
-    shutil.rmtree(folder / "cycles", ignore_errors=True)
+    shutil.rmtree(RunFolder(folder).cycles, ignore_errors=True)
     return table
 
 

@@ -1,4 +1,4 @@
-"""The order of the stages; the one module that knows it.
+"""The order of the stages of a run; nothing else knows it.
 
 Request ─ validate ─ plan ─ run ─ collect ─ verify ─ analyse ─ report. One value goes in, one
 comes out; whatever happens in between, run.json is true.
@@ -8,40 +8,34 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from harness import __version__, tables
 from harness.analyses.operators import linked
+from harness.analyses.registry import run_analyses
 from harness.analyses.steps import step_times
-from harness.analyses.views import views
 from harness.capture import external
 from harness.capture.capture import Capture
-from harness.capture.collect import collect
-from harness.capture.run_folder import clear, files_of, shown
-from harness.capture.run_record import RUN_FILE, Consistency, Delivery, RunRecord, request_hash
+from harness.capture.capture_record import CaptureRecord
+from harness.capture.external import keep, missing_originals
+from harness.capture.load import collect_capture, load_capture
+from harness.capture.run_folder import clear, files_of, held_run, shown
+from harness.capture.run_record import Consistency, Delivery, RunRecord, request_hash
 from harness.compose.validate import problems
-from harness.doctor.preflight import check_machine
+from harness.doctor.preflight import check_analysis, check_machine
 from harness.errors import ExitCode, MachineError, Problem, RefusedError
 from harness.execution.plan import plan, requested
 from harness.execution.process import ProgressListener, analyse, run
-from harness.execution.protocol import (
-    CYCLE_FOLDERS,
-    OUTCOME_FILES,
-    PLAN_FILE,
-    Outcome,
-    Plan,
-    write_json,
-)
+from harness.execution.protocol import Outcome, Plan, read_json, write_json
+from harness.paths import RunFolder
 from harness.report.markdown import markdown
 from harness.report.run import sections
 from harness.report.section import Section
-from harness.settings.expectations import Expectation
 from harness.settings.request import Request
 from harness.verification.completeness import completeness
 from harness.verification.consistency import consistency
@@ -66,18 +60,30 @@ def run_job(
     overrides: Sequence[str],
     listener: ProgressListener,
 ) -> Finished:
-    """Carry out one request in `folder`, where its record lies as run.json.
+    """Carry out one request in `folder`, where its record is written as run.json.
 
-    What the machine cannot do ends there, too, as exit code 4. Raises `RefusedError` before
-    anything is written.
+    What the machine cannot do ends there, too, as exit code 4.
+
+    Raises:
+        RefusedError: The request is not valid, or a run is going on there; nothing is written.
     """
-    found = problems(request)
-    if found:
-        raise RefusedError(found)
-    clear(folder)
-    planned = plan(request, folder)
-    write_json(planned, folder / PLAN_FILE)
-    record = RunRecord(
+    if invalid := problems(request):
+        raise RefusedError(invalid)
+    folder.mkdir(parents=True, exist_ok=True)
+    with held_run(folder):
+        clear(folder)
+        planned = plan(request, folder)
+        run_folder = RunFolder(folder)
+        write_json(planned, run_folder.plan)
+        write_json(CaptureRecord(expected=planned.recording.expected), run_folder.capture)
+        record = _started(request, planned, overrides)
+        write_json(record, run_folder.record)
+        return _concluded(record, folder, lambda: _recorded(request, planned, run_folder, listener))
+
+
+def _started(request: Request, planned: Plan, overrides: Sequence[str]) -> RunRecord:
+    """Return the record of a run that begins."""
+    return RunRecord(
         status="running",
         verdict="pending",
         exit_code=None,
@@ -87,62 +93,84 @@ def run_job(
         host=socket.gethostname(),
         device=request.device.name,
         requested=requested(request),
-        effective=planned.effective,
-        recorded_steps=len(planned.recorded),
+        effective=planned.recording.effective,
+        recorded_steps=len(planned.recording.recorded),
     )
-    write_json(record, folder / RUN_FILE)
 
-    def captured() -> Capture:
-        outcome = _run(planned, listener)
-        write_json(outcome, folder / OUTCOME_FILES["execute"])
-        now = request.profiler.analyse == "now" and outcome.status in {"ok", "failed"}
-        limit_s = request.profiler.analyse_timeout_s
-        analysis = analyse(planned, listener, limit_s) if now else None
-        return collect(planned, *_with_analysis(outcome, analysis))
 
-    return _concluded(record, folder, captured)
+def _recorded(
+    request: Request, planned: Plan, run_folder: RunFolder, listener: ProgressListener
+) -> Capture:
+    """Carry out a plan, let the device analyse what it recorded, and return the capture."""
+    profiler = request.profiler
+    outcome = _run(request, planned, listener)
+    write_json(outcome, run_folder.outcome)
+    if profiler.analyse == "now" and outcome.status in {"ok", "failed"}:
+        analysis = analyse(planned, listener, profiler.analyse_timeout_s)
+        if analysis is not None:
+            write_json(analysis, run_folder.analysis)
+    return collect_capture(run_folder.path)
 
 
 def read_run(folder: Path, *, listener: ProgressListener, limit_s: float | None) -> Finished:
-    """Read a run folder of the harness again, and complete its verdict.
+    """Read a run folder again, and complete its verdict; also that of an imported capture.
 
-    The device analyses its captures anew; of torch's profiler, the tables that were kept are
-    judged. `limit_s` is for the analysis, null for none. Raises `RefusedError` if the folder is no
-    run that this version can read, and `MachineError` if its captures cannot be analysed here; the
-    run is then what it was.
+    The device analyses the captures of its own profiler anew; otherwise, the tables that were kept
+    are checked. `limit_s` is for the analysis, null for none.
+
+    Raises:
+        RefusedError: It is no run folder that this version can read; or it is in use, or lacks
+            files that the check needs. Nothing is changed.
+        MachineError: The captures cannot be analysed on this machine. The run stays what it was.
     """
-    record = _kept(folder, RUN_FILE, RunRecord)
-    if record.source:
-        why = f"this is what was read from {record.source}, and no run"
-        fix = f"python -m harness read {record.source}"
-        raise RefusedError([Problem(setting="read", given=str(folder), reason=why, fix=fix)])
-    planned = _kept(folder, PLAN_FILE, Plan)
-    outcome = _kept(folder, OUTCOME_FILES["execute"], Outcome)
-    # It may have been moved since.
-    planned = replace(planned, folder=str(folder.absolute()))
+    run_folder = RunFolder(folder)
+    with held_run(folder):
+        record = read_json(run_folder.record, RunRecord)
+        if record.source:
+            if missing := missing_originals(folder):
+                raise RefusedError([_original_is_gone(folder, missing[0])])
+            capture = load_capture(folder)
+            more = _not_requested(capture.expected.effective)
+            return _concluded(record, folder, lambda: capture, more)
+        if not run_folder.cycle_folders():
+            capture = load_capture(folder)
+            return _concluded(record, folder, lambda: capture)
+        planned = read_json(run_folder.plan, Plan)
+        # It may have been moved since.
+        planned = replace(planned, folder=str(folder.absolute()))
+        return _concluded(record, folder, lambda: _analysed(planned, run_folder, listener, limit_s))
 
-    def captured() -> Capture:
-        profiler = replace(planned.request.profiler, analyse="now")
-        if any(folder.glob(CYCLE_FOLDERS)):
-            check_machine(replace(planned.request, profiler=profiler), listener.output)
-        analysis = analyse(planned, listener, limit_s)
-        if analysis is not None and analysis.status == "unavailable":
-            raise MachineError(analysis.reason)
-        return collect(planned, *_with_analysis(outcome, analysis))
 
-    return _concluded(record, folder, captured)
+def _analysed(
+    planned: Plan, run_folder: RunFolder, listener: ProgressListener, limit_s: float | None
+) -> Capture:
+    """Let the device analyse its captures anew, and return the capture."""
+    check_analysis(planned, listener.output)
+    before = run_folder.analysis.read_bytes() if run_folder.analysis.exists() else None
+    analysis = analyse(planned, listener, limit_s)
+    assert analysis is not None  # There are captures.
+    if analysis.status == "unavailable":
+        run_folder.analysis.unlink(missing_ok=True)
+        if before is not None:
+            run_folder.analysis.write_bytes(before)
+        raise MachineError(analysis.reason)
+    write_json(analysis, run_folder.analysis)
+    return collect_capture(run_folder.path)
 
 
 def read_capture(path: Path, folder: Path) -> Finished:
-    """Take in a capture that another program recorded, as a run in `folder`.
+    """Import a capture that another program recorded, as a run in `folder`.
 
-    The capture is linked to, and never changed. Raises `RefusedError` if there is anything
-    in the folder already, or nothing that can be read; then nothing is written.
+    The capture is linked to, and never changed.
+
+    Raises:
+        RefusedError: There is something in the folder already, or nothing that can be read; nothing
+            is written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RefusedError([_no_place(folder, "there is something in its place already")])
-    foreign = external.read(path)
-    info = foreign.info
+    imported = external.read(path)
+    info = imported.info
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -155,13 +183,18 @@ def read_capture(path: Path, folder: Path) -> Finished:
         versions={"harness": __version__},
         host=info.host,
         device=info.device,
-        source=str(foreign.source),
+        source=str(imported.source),
         requested=info.settings,
         effective=info.settings,
     )
-    write_json(record, folder / RUN_FILE)
-    more = tuple(_not_requested(each) for each in external.not_requested(info))
-    return _concluded(record, folder, lambda: external.keep(foreign, folder), more)
+
+    def captured() -> Capture:
+        keep(imported, folder)
+        return load_capture(folder)
+
+    with held_run(folder):
+        write_json(record, RunFolder(folder).record)
+        return _concluded(record, folder, captured, _not_requested(info.settings))
 
 
 def _no_place(folder: Path, why: str) -> Problem:
@@ -169,45 +202,23 @@ def _no_place(folder: Path, why: str) -> Problem:
     return Problem(setting="--out", given=str(folder), reason=why, fix=fix)
 
 
-def _not_requested(expectation: Expectation) -> Delivery:
-    return Delivery(
-        setting=expectation.setting,
-        requested=expectation.requested,
-        arrived="",
-        status="not_requested",
-        expectation=expectation.description,
-    )
+def _original_is_gone(folder: Path, original: Path) -> Problem:
+    reason = f"{original}, which was read, is no longer there, and the checks look at its files"
+    fix = "put it back; the tables and the report of the first reading are still here"
+    return Problem(setting="read", given=str(folder), reason=reason, fix=fix)
 
 
-def _with_analysis(outcome: Outcome, analysis: Outcome | None) -> tuple[Outcome, Outcome | None]:
-    """Take an interrupted analysis for none: what was recorded waits for another one."""
-    if analysis is None or analysis.status != "interrupted":
-        return outcome, analysis
-    reason = "interrupted while its captures were analysed; they are kept"
-    return replace(outcome, status="interrupted", reason=reason), None
-
-
-_T = TypeVar("_T")
-
-
-def _kept(folder: Path, name: str, kind: type[_T]) -> _T:
-    """Return what a run wrote into its folder under a name; refuse a folder without it."""
-    try:
-        return msgspec.json.decode((folder / name).read_bytes(), type=kind)
-    except OSError as error:
-        lacks = f"it has no {name}: {error.strerror}"
-        raise RefusedError([_no_run(folder, lacks)]) from error
-    except msgspec.MsgspecError as error:
-        lacks = f"its {name} is not one that this version can read: {error}"
-        raise RefusedError([_no_run(folder, lacks)]) from error
-
-
-def _no_run(folder: Path, lacks: str) -> Problem:
-    return Problem(
-        setting="read",
-        given=str(folder),
-        reason=f"this is no run folder of the harness, {lacks}",
-        fix="python -m harness read outputs/latest, or another folder of a run",
+def _not_requested(settings: Mapping[str, Any]) -> tuple[Delivery, ...]:
+    """Return the deliveries of the settings that an imported capture was recorded without."""
+    return tuple(
+        Delivery(
+            setting=expectation.setting,
+            requested=expectation.requested,
+            arrived="",
+            status="not_requested",
+            expectation=expectation.description,
+        )
+        for expectation in external.not_requested(settings)
     )
 
 
@@ -217,10 +228,11 @@ def _concluded(
     captured: Callable[[], Capture],
     more: tuple[Delivery, ...] = (),
 ) -> Finished:
-    """Get the capture, judge what there is, and write it down.
+    """Get the capture, check what there is, and write it down.
 
-    `more` is what is known of the delivery beside what a check can find.
+    `more` is added to the delivery that the checks find.
     """
+    run_folder = RunFolder(folder)
     try:
         capture = captured()
         outcome = capture.outcome
@@ -229,12 +241,13 @@ def _concluded(
         consistent = () if nothing else consistency(capture)
         if not nothing and capture.analysis is not None:
             delivery += completeness(capture, consistent)
-        seen = views(capture)
-        tables.keep(seen.analyses, folder / "analyses")
+        analyses = run_analyses(capture)
+        filled = {name: table for name, table in analyses.items() if not table.is_empty()}
+        tables.keep(filled, run_folder.analyses)
         record = _ended(record, capture, delivery + more, consistent)
-        parts = sections(record, seen, str(shown(folder)))
-        (folder / "summary.md").write_text(markdown(parts), encoding="utf-8")
-        shutil.rmtree(folder / "cycles", ignore_errors=True)
+        parts = sections(record, analyses, str(shown(folder)))
+        run_folder.summary.write_text(markdown(parts), encoding="utf-8")
+        shutil.rmtree(run_folder.cycles, ignore_errors=True)
     except KeyboardInterrupt:
         if record.status == "running":
             record = replace(
@@ -247,20 +260,20 @@ def _concluded(
             record = replace(
                 record, status="failed", exit_code=ExitCode.FAILED, reason=_NOT_READ_BACK
             )
-        write_json(record, folder / RUN_FILE)
+        write_json(record, run_folder.record)
     return Finished(record=record, summary=tuple(parts), traceback=outcome.traceback)
 
 
-def _run(planned: Plan, listener: ProgressListener) -> Outcome:
+def _run(request: Request, planned: Plan, listener: ProgressListener) -> Outcome:
     try:
-        check_machine(planned.request, listener.output)
+        check_machine(request, listener.output)
     except MachineError as error:
         return Outcome(status="unavailable", reason=str(error))
     return run(planned, listener)
 
 
 def _pending(capture: Capture) -> bool:
-    """Tell whether there are captures that nothing has analysed yet."""
+    """Tell whether there are captures that are not analysed yet."""
     return bool(capture.cycle_folders) and capture.analysis is None
 
 
@@ -273,10 +286,10 @@ def _ended(
     """Return the record of a run that is over."""
     outcome, analysis = capture.outcome, capture.analysis
     pending = _pending(capture)
-    # Of a capture from elsewhere it may be that nothing is known to have been asked.
-    known = bool(delivery or record.source)
+    # The metadata of an imported capture may report no settings at all.
+    checked = bool(delivery or record.source)
     failing = any(item.fails for item in delivery) or any(item.fails for item in consistent)
-    delivered = known and not failing
+    delivered = checked and not failing
     return replace(
         record,
         status="failed" if outcome.status == "unavailable" else outcome.status,

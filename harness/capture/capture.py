@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from msgspec import Struct
 
-from harness.execution.protocol import CYCLE_FOLDERS, Outcome
+from harness.execution.protocol import Outcome
+from harness.paths import RunFolder
 from harness.settings.expectations import ExpectedSettings
 from harness.tables.event_counts import EventCounts
 
+if TYPE_CHECKING:
+    import polars as pl
+
 
 class Emulation(Struct, frozen=True, kw_only=True):
-    """What the emulator did in place of an NPU; outside of captures it counts nothing."""
+    """What the emulator did in place of an NPU while it was profiled."""
 
     operators_computed: int
     operators_not_computed: int
-    """Launches whose outputs are zeros: accepted, with their shapes, and no more."""
+    """Launches that were accepted, with their shapes, but whose outputs are zeros."""
     not_computed: dict[str, int] = {}
-    """These, by operator."""
+    """Their counts by operator."""
 
 
 class Capture(Struct, frozen=True, kw_only=True):
-    """A run folder read back: what verify, analyse and report work on."""
+    """A run folder in memory: what verify, analyse and report work on."""
 
     folder: Path
+    source: str = ""
+    """The path of an imported capture; empty for a run."""
     expected: ExpectedSettings
     outcome: Outcome
     analysis: Outcome | None = None
     """How the device's own analysis of its captures ended; null: there was none."""
-    tables: dict[str, pl.DataFrame]
+    tables: Mapping[str, pl.DataFrame]
     """By name, with the columns of `harness.tables.SCHEMAS`; empty ones included."""
     raw: tuple[str, ...]
     """Files that the profiler wrote, relative to the folder."""
@@ -48,5 +54,5 @@ class Capture(Struct, frozen=True, kw_only=True):
 
     @property
     def cycle_folders(self) -> tuple[Path, ...]:
-        """The folders that torch_npu left, one a window, in order."""
-        return tuple(sorted(self.folder.glob(CYCLE_FOLDERS)))
+        """The folders that torch_npu left, one for each cycle, in order."""
+        return tuple(RunFolder(self.folder).cycle_folders())

@@ -1,6 +1,6 @@
-"""Intake: captures that other programs recorded become a `Capture`; the originals stay as they are.
+"""Import captures that other programs recorded; the originals stay as they are.
 
-What was asked of the profiler is taken from its own record, where it left one; nothing is assumed.
+The settings that were requested are those that a capture's metadata reports; nothing is assumed.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import polars as pl
 from msgspec import Struct, inspect
 from msgspec.structs import replace
 
 from harness import tables
 from harness.capture import cycles
-from harness.capture.capture import Capture
+from harness.capture.capture_record import CaptureRecord, ReaderReport
+from harness.capture.run_folder import remove
+from harness.devices import TARGETS
 from harness.errors import Problem, RefusedError
-from harness.execution.protocol import Outcome
+from harness.execution.protocol import Outcome, write_json
+from harness.paths import RunFolder
 from harness.readers import READERS
 from harness.readers.ascend import folder as ascend
 from harness.readers.base import CaptureError, CaptureInfo, ReadContext, Reader, ReadResult
@@ -28,7 +30,7 @@ from harness.settings.expectations import (
     EXPECTATIONS,
     Expectation,
     ExpectedSettings,
-    Target,
+    Recording,
     expected_of,
 )
 from harness.settings.npu import NpuExperimental
@@ -37,26 +39,26 @@ from harness.settings.schema import show
 
 EXPERIMENTAL: Final = "profiler.experimental."
 _RANK: Final = re.compile(r"rank[-_]?(\d{1,6})(?!\d)")
-_NOTHING: Final[tuple[object, ...]] = (None, False, "AiCoreNone", [], ())
+_OFF: Final[tuple[object, ...]] = (None, False, "AiCoreNone", [], ())
 _SHOWN: Final = 5
 _LONG: Final = 60
 
 
 class Source(Struct, frozen=True):
-    """One capture, and what reads it."""
+    """One capture, and its reader."""
 
     path: Path
     reader: Reader
 
 
 class ExternalCapture(Struct, frozen=True, kw_only=True):
-    """Captures of one profile, read."""
+    """Captures of one profile, as their readers read them."""
 
     source: Path
     captures: tuple[Path, ...]
-    read: tuple[ReadResult, ...]
+    results: tuple[ReadResult, ...]
     lost: tuple[str, ...]
-    """What could not be read, with the place; empty if all of it could."""
+    """What could not be read, with file and place."""
     remarks: tuple[str, ...] = ()
     """What else a person should know."""
     info: CaptureInfo
@@ -64,78 +66,85 @@ class ExternalCapture(Struct, frozen=True, kw_only=True):
 
 
 def read(path: Path) -> ExternalCapture:
-    """Read a capture, or a folder of several of one profile; writes nothing.
+    """Read a capture, or a folder of several captures of one profile; write nothing.
 
-    Raises `RefusedError` where there is none, or none that can be read, or where they do not
-    belong together.
+    Raises:
+        RefusedError: There is no capture that can be read, or the captures do not belong together.
     """
     lost: list[str] = []
-    sources = list(_sources(path, lost))
-    found: list[tuple[Path, ReadResult]] = []
+    captures: list[Path] = []
+    results: list[ReadResult] = []
     operators = unranked = 0
-    for source in sources:
+    for source in _sources(path, lost):
         rank = _RANK.search(source.path.name)
         context = ReadContext(rank=int(rank[1]) if rank else 0, first_operator=operators)
         try:
-            reading = source.reader.read(source.path, context)
+            result = source.reader.read(source.path, context)
         except CaptureError as error:
             lost.append(str(error))
             continue
-        found.append((source.path, reading))
-        unranked += rank is None and reading.info.rank is None
-        lost += reading.notes
-        operators += reading.frames["operators"].height if "operators" in reading.frames else 0
-    if not found:
+        captures.append(source.path)
+        results.append(result)
+        unranked += rank is None and result.info.rank is None
+        lost += result.notes
+        operators += result.frames["operators"].height if "operators" in result.frames else 0
+    if not results:
         raise RefusedError([_unreadable(path, lost)])
-    read_ = tuple(reading for _, reading in found)
-    captures = tuple(each for each, _ in found)
-    info = _agreed(path, captures, read_)
-    known, strange = _known(info.settings)
-    strange += _beside(path, captures)
+    info = _agreed(path, captures, results)
+    settings, remarks = _checkable(info.settings)
+    remarks += _unread_traces(path, captures)
     if unranked > 1:
-        strange.append(f"{unranked} captures tell no rank, nor do their names: all count as rank 0")
+        remarks.append(f"{unranked} captures report no rank, nor do their names: all are rank 0")
     return ExternalCapture(
         source=path.absolute(),
-        captures=captures,
-        read=read_,
+        captures=tuple(captures),
+        results=tuple(results),
         lost=tuple(lost),
-        info=replace(info, settings=known),
-        remarks=(*(each for one in read_ for each in one.remarks), *strange),
-        emulated=any(ascend.emulated(each) for each in captures if each.is_dir()),
+        info=replace(info, settings=settings),
+        remarks=(*(remark for result in results for remark in result.remarks), *remarks),
+        emulated=any(ascend.emulated(capture) for capture in captures if capture.is_dir()),
     )
 
 
-def keep(foreign: ExternalCapture, folder: Path) -> Capture:
-    """Write the tables into a run folder, and links to the captures; returns what is there."""
-    raw = folder / "raw"
-    raw.mkdir()
-    names = []
-    for number, path in enumerate(foreign.captures):
+def keep(capture: ExternalCapture, folder: Path) -> CaptureRecord:
+    """Write what `load_capture` needs: tables, records, links to the originals."""
+    run, info = RunFolder(folder), capture.info
+    record = CaptureRecord(source=str(capture.source), expected=expected_settings(info))
+    write_json(record, run.capture)
+    outcome = Outcome(
+        status="ok",
+        device_name=info.device_name,
+        versions=info.versions,
+        emulated=capture.emulated,
+    )
+    write_json(outcome, run.outcome)
+    write_json(Outcome(status="ok"), run.analysis)
+    _link(capture.captures, run)
+    remove(run.cycles)
+    cycles.write(capture.results, run)
+    tables.join_cycles(run.cycles, run.tables)
+    reported = ReaderReport(
+        event_counts=cycles.total(capture.results), lost=capture.lost, remarks=capture.remarks
+    )
+    record = replace(record, reported=reported)
+    write_json(record, run.capture)
+    return record
+
+
+def missing_originals(folder: Path) -> list[Path]:
+    """Return the captures that an imported capture was read from and that are no longer there."""
+    links = sorted(RunFolder(folder).raw.glob("*"))
+    return [link.readlink() for link in links if link.is_symlink() and not link.exists()]
+
+
+def _link(captures: Sequence[Path], run: RunFolder) -> None:
+    """Let ``raw/`` lead to the originals."""
+    remove(run.raw)
+    run.raw.mkdir()
+    for number, path in enumerate(captures):
         name = path.name if path.is_file() else f"{path.name.removesuffix(ascend.SUFFIX)}_ascend_pt"
-        link = raw / (name if len(foreign.captures) == 1 else f"{number:03d}_{name}")
+        link = run.raw / (name if len(captures) == 1 else f"{number:03d}_{name}")
         link.symlink_to(path.absolute(), target_is_directory=path.is_dir())
-        names += [f"raw/{link.name}{each}" for each in _files(path)]
-    kept, out = folder / "cycles", folder / "tables"
-    cycles.write(foreign.read, kept)
-    out.mkdir()
-    tables.join_cycles(kept, out)
-    info = foreign.info
-    return Capture(
-        folder=folder,
-        expected=expected_settings(info),
-        outcome=Outcome(
-            status="ok",
-            device_name=info.device_name,
-            versions=info.versions,
-            emulated=foreign.emulated,
-        ),
-        analysis=Outcome(status="ok"),
-        tables={name: pl.read_parquet(out / f"{name}.parquet") for name in tables.SCHEMAS},
-        raw=tuple(names),
-        event_counts=cycles.total(foreign.read),
-        notes=(*foreign.lost, *foreign.remarks),
-        lost=foreign.lost,
-    )
 
 
 def expected_settings(info: CaptureInfo) -> ExpectedSettings:
@@ -147,28 +156,28 @@ def expected_settings(info: CaptureInfo) -> ExpectedSettings:
         if name.startswith(EXPERIMENTAL)
     }
     activities = tuple(settings.get("profiler.activities") or ())
-    target = Target(info.device, activities)
+    device = TARGETS[info.device]
+    recording = Recording(activities=activities, reports_overflow=device.reports_overflow)
     return ExpectedSettings(
         device=info.device,
         activities=activities,
         effective=settings,
-        # A check may look at a setting beside its own; where the record has none, at its default.
-        experimental=(NpuExperimental().lowered() if info.device == "npu" else {}) | experimental,
-        expectations=tuple(expected_of(target, settings, recorded=None, changed=())),
+        # A check may look at a setting beside its own; where none is reported, at its default.
+        experimental=device.experimental().lowered() | experimental,
+        expectations=tuple(expected_of(recording, settings, recorded=None, changed=())),
     )
 
 
-def not_requested(info: CaptureInfo) -> tuple[Expectation, ...]:
-    """Return the settings that could have been asked for and were not, by the capture's record."""
-    settings = info.settings
+def not_requested(settings: Mapping[str, Any]) -> tuple[Expectation, ...]:
+    """Return the settings that could have been requested and were not, by the metadata."""
     return tuple(
         Expectation(
-            setting=each.setting,
-            requested=show(settings[each.setting]),
-            description=each.description,
+            setting=rule.setting,
+            requested=show(settings[rule.setting]),
+            description=rule.description,
         )
-        for each in EXPECTATIONS
-        if each.setting in settings and settings[each.setting] in _NOTHING
+        for rule in EXPECTATIONS
+        if rule.setting in settings and settings[rule.setting] in _OFF
     )
 
 
@@ -180,22 +189,22 @@ def _sources(path: Path, lost: list[str]) -> Iterator[Source]:
         candidates = _candidates(path)
     except OSError as error:
         raise RefusedError([_no_capture(path, f"cannot be read: {error.strerror}")]) from error
-    for each in candidates:
+    for candidate in candidates:
         try:
-            reader = next((reader for reader in READERS if reader.recognises(each)), None)
+            reader = next((reader for reader in READERS if reader.recognises(candidate)), None)
         except OSError as error:
-            lost.append(f"{each.name}: cannot be read: {error.strerror}")
+            lost.append(f"{candidate.name}: cannot be read: {error.strerror}")
             continue
         if reader is not None:
-            yield Source(each, reader)
-        elif each.is_dir():
+            yield Source(candidate, reader)
+        elif candidate.is_dir():
             lost.append(
-                f"{each.name}: torch_npu has not analysed it: on a machine with CANN,"
-                " torch_npu.profiler.profiler.analyse(FOLDER) does"
+                f"{candidate.name}: torch_npu has not analysed it yet: call"
+                " torch_npu.profiler.profiler.analyse(FOLDER) on a machine with CANN"
             )
-        elif each == path:
-            lost.append(f"{each.name}: no reader knows it")
-        elif why := broken(each):
+        elif candidate == path:
+            lost.append(f"{candidate.name}: no reader recognises it")
+        elif why := broken(candidate):
             lost.append(why)
 
 
@@ -210,37 +219,37 @@ def _candidates(path: Path) -> list[Path]:
 
 
 def _traces(path: Path) -> list[Path]:
-    return sorted(each for ending in ("json", "json.gz") for each in path.rglob(f"*.{ending}"))
+    return sorted(trace for ending in ("json", "json.gz") for trace in path.rglob(f"*.{ending}"))
 
 
-def _beside(path: Path, captures: Sequence[Path]) -> list[str]:
-    """Name the chrome traces of a folder whose captures are torch_npu's: they are not read."""
+def _unread_traces(path: Path, captures: Sequence[Path]) -> list[str]:
+    """Name the Chrome traces of a folder whose captures are torch_npu's: they are not read."""
     if path in captures or not captures[0].is_dir():
         return []
-    found = []
-    for each in _traces(path):
-        if any(part.endswith(ascend.SUFFIX) for part in each.relative_to(path).parts):
+    remarks = []
+    for trace in _traces(path):
+        if any(part.endswith(ascend.SUFFIX) for part in trace.relative_to(path).parts):
             continue
         try:
-            if Chrome().recognises(each):
+            if Chrome().recognises(trace):
                 why = "torch_npu's captures are beside it: read it by itself"
-                found.append(f"{each.name}: not read, since {why}")
+                remarks.append(f"{trace.name}: not read, since {why}")
         except OSError as error:
-            found.append(f"{each.name}: cannot be read: {error.strerror}")
-    return found
+            remarks.append(f"{trace.name}: cannot be read: {error.strerror}")
+    return remarks
 
 
-def _known(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Leave out, and name, the values that are none of their setting: no check could judge them."""
+def _checkable(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Leave out, and name, the values that their setting cannot have: no check applies to them."""
     types = _types(Profiler, "profiler.") | _types(NpuExperimental, EXPERIMENTAL)
-    known, strange = {}, []
+    checkable, remarks = {}, []
     for name, value in settings.items():
         type_ = types.get(name)
         if type_ is not None and value is not None and list(schema.problems(value, type_, name)):
-            strange.append(f"{name}: {show(value)[:_LONG]} is not known, so it is not judged")
+            remarks.append(f"{name}: {show(value)[:_LONG]} is unknown, so it is not checked")
         else:
-            known[name] = value
-    return known, strange
+            checkable[name] = value
+    return checkable, remarks
 
 
 def _types(of: type[Struct], prefix: str) -> dict[str, inspect.Type]:
@@ -249,19 +258,18 @@ def _types(of: type[Struct], prefix: str) -> dict[str, inspect.Type]:
     return {f"{prefix}{field.encode_name}": field.type for field in fields.fields}
 
 
-def _agreed(path: Path, captures: Sequence[Path], found: Sequence[ReadResult]) -> CaptureInfo:
-    """Return what all captures tell; refuse those that were asked for different things."""
-    first = found[0].info
-    for capture, reading in zip(captures, found, strict=True):
-        info = reading.info
+def _agreed(path: Path, captures: Sequence[Path], results: Sequence[ReadResult]) -> CaptureInfo:
+    """Return what all captures report; refuse those that were recorded with different settings."""
+    first = results[0].info
+    for capture, result in zip(captures, results, strict=True):
+        info = result.info
         if (info.device, info.settings) != (first.device, first.settings):
             both = {**first.settings, **info.settings}
             names = [name for name in both if info.settings.get(name) != first.settings.get(name)]
-            names = names or [f"device: {first.device}, {info.device}"]
-            differ = ", ".join(names[:_SHOWN])
+            differ = ", ".join(names[:_SHOWN]) or f"device: {first.device}, {info.device}"
             why = (
-                f"{captures[0].name} and {capture.name} are no captures of one profile; they"
-                f" differ in {differ}"
+                f"{captures[0].name} and {capture.name} are not of one profile: they differ in"
+                f" {differ}"
             )
             raise RefusedError([_no_capture(path, why, "read each by itself")])
     return first
@@ -277,12 +285,6 @@ def _no_capture(path: Path, why: str, fix: str = "") -> Problem:
 
 def _unreadable(path: Path, lost: Sequence[str]) -> Problem:
     if not lost:
-        return _no_capture(path, "no capture is in it, and it has no run.json")
+        return _no_capture(path, "there is neither a capture nor a run in it")
     more = f"; and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
-    return _no_capture(path, f"nothing of it can be read: {'; '.join(lost[:_SHOWN])}{more}")
-
-
-def _files(path: Path) -> list[str]:
-    if path.is_file():
-        return [""]
-    return sorted(f"/{each.relative_to(path)}" for each in path.rglob("*") if each.is_file())
+    return _no_capture(path, f"nothing in it can be read: {'; '.join(lost[:_SHOWN])}{more}")

@@ -6,8 +6,6 @@ from msgspec import Struct
 
 from harness.execution.protocol import SCHEMA_VERSION
 
-MERGE_FILE = "merge.json"
-
 
 class LeftOut(Struct, frozen=True, kw_only=True):
     """A run that was not merged."""
@@ -17,23 +15,23 @@ class LeftOut(Struct, frozen=True, kw_only=True):
 
 
 class MergedRun(Struct, frozen=True, kw_only=True):
-    """A run that was merged, and what became of its rows."""
+    """A run that was merged, and how its rows were joined."""
 
     label: str
-    """Stands behind the @ in the names of its columns."""
+    """What its columns have behind the @ in their names."""
     folder: str
     exit_code: int | None
     rows: int
     outside: int
-    """Rows of no step, which are left out."""
+    """Rows outside all steps, which are left out."""
     unmatched: int
-    """Rows that not every run has."""
+    """Rows that some other run lacks."""
     missing: int
-    """Rows of others that this run lacks."""
+    """Rows of other runs that this run lacks."""
     duration_ns: int
-    """Of its rows in steps, added up; of operators, what they spent themselves."""
+    """The sum over its rows in steps; of operators, of their self time."""
     streams: dict[str, str]
-    """Its numbers of streams that are others in the merged table, and those."""
+    """Its streams that have another number in the merged table, and that number."""
 
 
 class MergeRecord(Struct, frozen=True, kw_only=True):
@@ -48,11 +46,11 @@ class MergeRecord(Struct, frozen=True, kw_only=True):
     device_name: str
     emulated: bool
     rows: int
-    """Of the merged table."""
+    """Rows of the merged table."""
     in_all: int
-    """Those that every run has."""
+    """Rows that every run has."""
     ambiguous: int
-    """Those that other minimal alignments would pair otherwise."""
+    """Rows that another minimal alignment pairs differently."""
     runs: tuple[MergedRun, ...]
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Folders of results: made and writable, of one sweep at a time; or refused."""
+"""Folders of results: make them, lock them, clear them, find them again."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
-from harness.capture.run_record import RUN_FILE
 from harness.errors import Problem, RefusedError
-from harness.execution.protocol import CALLS_FILE, OUTCOME_FILES, PLAN_FILE
-
-LOCK_FILE: Final = ".lock"
+from harness.paths import RunFolder, SweepFolder
 
 
 def make(folder: Path, setting: str) -> None:
@@ -38,22 +34,24 @@ def make(folder: Path, setting: str) -> None:
 
 @contextmanager
 def held(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """Keep other harnesses out of a sweep's folder; the kernel lets go when this process ends.
+    """Keep other harnesses out of a sweep's folder; the kernel unlocks it when this process ends.
 
-    `report` is called with a warning where the file system has no locks. Raises `RefusedError` if
-    a sweep runs there.
+    `report` is called with a warning where the file system has no locks.
+
+    Raises:
+        RefusedError: A sweep is running there.
     """
-    with (folder / LOCK_FILE).open("a") as lock:
+    with SweepFolder(folder).lock.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RefusedError([_taken(folder)]) from error
+            raise RefusedError([_sweep_is_running(folder)]) from error
         except OSError as error:
-            report(f"{folder}: nothing keeps a second sweep out of it: {error.strerror}")
+            report(f"{folder}: a second sweep could write here, too: {error.strerror}")
         yield
 
 
-def _taken(folder: Path) -> Problem:
+def _sweep_is_running(folder: Path) -> Problem:
     return Problem(
         setting="hydra.sweep.dir",
         given=str(folder),
@@ -62,41 +60,62 @@ def _taken(folder: Path) -> Problem:
     )
 
 
-_OURS = (
-    RUN_FILE,
-    PLAN_FILE,
-    CALLS_FILE,
-    *OUTCOME_FILES.values(),
-    "steps.jsonl",
-    "summary.md",
-    "cycles",
-    "tables",
-    "analyses",
-    "raw",
-)
-"""What a run leaves in its folder, and what a new run in the same folder replaces."""
+@contextmanager
+def held_run(folder: Path) -> Iterator[None]:
+    """Keep other harnesses out of a run folder; the kernel unlocks it when this process ends.
+
+    Raises:
+        RefusedError: A run is going on there, or is being read.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RefusedError([_run_is_going_on(folder)]) from error
+        except OSError:
+            pass  # Some file systems cannot lock a folder; there, nothing keeps others out.
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _run_is_going_on(folder: Path) -> Problem:
+    return Problem(
+        setting=str(folder),
+        given="",
+        reason="another harness is writing into this run folder",
+        fix="wait until it has ended",
+    )
 
 
 def is_run(folder: Path) -> bool:
     """Tell whether a folder is one of the harness's own runs, whole or not."""
-    return any((folder / name).exists() for name in (RUN_FILE, PLAN_FILE))
+    run = RunFolder(folder)
+    return any(path.exists() for path in (run.record, run.plan, run.capture))
 
 
 def clear(folder: Path) -> None:
     """Make a run's folder, and remove what an earlier run left in it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in _OURS:
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    for path in RunFolder(folder).replaced:
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there; of a link, the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def files_of(folder: Path) -> tuple[str, ...]:
     """Return what there is to read in a run folder: files, and folders with a slash."""
-    left = ("harness.log", "tables/", "analyses/", "raw/")
-    return ("summary.md", *(name for name in left if (folder / name).exists()))
+    run = RunFolder(folder)
+    log = (run.log.name,) if run.log.exists() else ()
+    folders = (path for path in (run.tables, run.analyses, run.raw) if path.exists())
+    return (run.summary.name, *log, *(f"{path.name}/" for path in folders))
 
 
 def shown(folder: Path) -> Path:
@@ -109,20 +128,20 @@ OUTPUTS = Path("outputs")
 
 
 def new_folder() -> Path:
-    """Return where a run of now goes, as conf/config.yaml says for all others."""
+    """Return the folder of a run that starts now, as conf/config.yaml has it."""
     now = datetime.now().astimezone()
     return OUTPUTS / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S-%f}"
 
 
 def link_latest(folder: Path) -> None:
-    """Let ``outputs/latest`` lead to a folder below outputs/; others are left alone."""
+    """Let ``outputs/latest`` lead to a folder below outputs/; ignore others."""
     target, outputs = folder.absolute(), OUTPUTS.absolute()
     if not target.is_relative_to(outputs):
         return
     outputs.mkdir(exist_ok=True)
     latest = outputs / "latest"
     if latest.is_dir() and not latest.is_symlink():
-        # Someone's own.
+        # The user made it.
         return
     unfinished = outputs / f".latest.{os.getpid()}"
     unfinished.symlink_to(target.relative_to(outputs), target_is_directory=True)

@@ -1,9 +1,9 @@
-"""run.json: what was asked, how it ended, what arrived; and the records of earlier runs."""
+"""run.json: what was requested, how it ended, what arrived; and the records of earlier runs."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from harness.capture.capture import Emulation
-from harness.errors import ExitCode
-from harness.execution.protocol import SCHEMA_VERSION
+from harness.errors import ExitCode, RefusedError
+from harness.execution.protocol import SCHEMA_VERSION, read_json
+from harness.paths import RunFolder
+from harness.settings.expectations import accepts
+from harness.settings.marks import measured
 from harness.settings.request import Request
 from harness.tables.event_counts import EventCounts, LinkedKernels
 
@@ -24,9 +27,6 @@ def as_typed(overrides: Sequence[str], *, rehearsed: bool) -> list[str]:
     """Return a run's settings without what the command ``rehearse`` has added."""
     added = {text.partition("=")[0] for text in REHEARSED} if rehearsed else set()
     return [text for text in overrides if text.partition("=")[0] not in added]
-
-
-RUN_FILE = "run.json"
 
 
 DeliveryStatus = Literal[
@@ -114,7 +114,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     overrides: tuple[str, ...] = ()
     """The command's settings."""
     request_hash: str = ""
-    """Of everything requested; a sweep keeps a finished job whose request is the same."""
+    """Of the settings that change what is measured; a sweep keeps finished jobs by it."""
     versions: dict[str, str]
     """Of harness, python and torch."""
     host: str
@@ -145,23 +145,44 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
 
 def request_hash(request: Request) -> str:
-    """Return a digest of all that is measured: not how a sweep is resumed, or its table judged."""
-    same = msgspec.to_builtins(request) | {"sweep": None}
-    del same["analysis"], same["merge"]
-    return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:16]
+    """Return a digest of the settings that change what is measured."""
+    settings = measured(msgspec.to_builtins(request))
+    return hashlib.sha256(msgspec.json.encode(settings, order="sorted")).hexdigest()[:16]
 
 
-def finished(request: Request, folder: Path) -> RunRecord | None:
-    """Return the record of an earlier, delivered run of the same request in this folder."""
-    record = read_record(folder / RUN_FILE)
-    if record is None or record.exit_code != ExitCode.OK:
+def finished(request: Request, folder: Path, report: Callable[[str], None]) -> RunRecord | None:
+    """Return the record of an earlier run in this folder that answers the request.
+
+    It measured the same, and by this request's own standards its delivery is complete. `report` is
+    called with the reason why a record that is there cannot be read.
+    """
+    path = RunFolder(folder).record
+    if not path.exists():
         return None
-    return record if record.request_hash == request_hash(request) else None
-
-
-def read_record(path: Path) -> RunRecord | None:
-    """Return the record at `path`; None if there is none, or none that this version can read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
-    except (FileNotFoundError, msgspec.MsgspecError):
+        record = read_json(path, RunRecord)
+    except RefusedError as error:
+        report(f"{path}: {error.problems[0].reason}; run again")
+        return None
+    return record if _answers(record, request) else None
+
+
+def _answers(record: RunRecord, request: Request) -> bool:
+    if record.exit_code != ExitCode.OK or record.request_hash != request_hash(request):
+        return False
+    if record.verdict == "pending" and request.profiler.analyse == "now":
+        return False
+    return all(
+        accepts(request.delivery.accept, item.setting)
+        for item in record.delivery
+        if item.status == "partial"
+    )
+
+
+def record_of(folder: Path) -> RunRecord | None:
+    """Return the record of a run folder; None if there is none that this version can read."""
+    path = RunFolder(folder).record
+    try:
+        return read_json(path, RunRecord)
+    except RefusedError:
         return None

@@ -6,8 +6,6 @@ from msgspec import Struct
 
 from harness.execution.protocol import SCHEMA_VERSION
 
-SWEEP_FILE = "sweep.json"
-
 
 class SweepJob(Struct, frozen=True, kw_only=True):
     """One expected job of a sweep, and what became of it."""

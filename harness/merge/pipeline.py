@@ -1,6 +1,6 @@
-"""The order of the stages of a merge: runs ─ belonging ─ merge ─ bottlenecks ─ report.
+"""The order of the stages of a merge: runs ─ compatibility ─ join ─ bottlenecks ─ report.
 
-Whatever is refused leaves everything as it was.
+A merge that is refused writes nothing.
 """
 
 from __future__ import annotations
@@ -13,30 +13,29 @@ from msgspec import Struct
 
 from harness import tables
 from harness.bottlenecks.table import bottlenecks
-from harness.capture import run_folder as folders
-from harness.capture.merge_record import MERGE_FILE, MergedRun, MergeRecord
+from harness.capture.merge_record import MergedRun, MergeRecord
+from harness.capture.run_folder import make
 from harness.errors import ExitCode
 from harness.execution.protocol import write_json
 from harness.merge.compatibility import Chosen, candidates, chosen
 from harness.merge.join import Joined, merge
 from harness.merge.sequences import KERNELS
+from harness.paths import MergedFolder
 from harness.report.markdown import markdown
 from harness.report.merge import join_sections, sections
 from harness.report.section import Section
 from harness.settings.request import Analysis, Merge
 
-SUMMARY = "merged.md"
-
 
 class MergedRuns(Struct, frozen=True, kw_only=True):
-    """Runs that were merged, and what to show of them."""
+    """Runs that were merged, and the sections that show them."""
 
     record: MergeRecord
     summary: tuple[Section, ...]
 
     @property
     def exit_code(self) -> ExitCode:
-        """Whether all of the runs are in it."""
+        """Not delivered if a run was left out."""
         return ExitCode.NOT_DELIVERED if self.record.left_out else ExitCode.OK
 
 
@@ -45,9 +44,12 @@ def merge_runs(
 ) -> MergedRuns:
     """Merge the runs of a sweep's folder, or the runs given, and write into `folder`.
 
-    There are then ``tables/kernels_merged.parquet`` (``operators_merged`` where the counters are
-    of operators), ``tables/unmatched.parquet``, ``tables/bottlenecks.parquet``, ``merge.json`` and
-    ``merged.md``. Raises `RefusedError` if the runs do not belong together; nothing is written.
+    Written are ``tables/kernels_merged.parquet`` (``operators_merged`` where the counters are of
+    operators), ``tables/unmatched.parquet``, ``tables/bottlenecks.parquet``, ``merge.json`` and
+    ``merged.md``.
+
+    Raises:
+        RefusedError: The runs do not belong together; nothing is written.
     """
     runs = chosen(candidates(paths), settings.match)
     joined = merge(runs.runs, match=settings.match, layout=runs.layout)
@@ -58,21 +60,22 @@ def merge_runs(
         *join_sections(record, joined.unmatched, str(folder)),
         *sections(kinds, joined.labels, emulated=record.emulated),
     ]
-    folders.make(folder, "--out")
-    tables.put(joined.table, folder / "tables" / f"{runs.layout.table}_merged.parquet")
-    tables.put(joined.unmatched, folder / "tables" / "unmatched.parquet")
-    tables.put(kinds, folder / "tables" / "bottlenecks.parquet")
-    write_json(record, folder / MERGE_FILE)
-    (folder / SUMMARY).write_text(markdown(parts), encoding="utf-8")
+    make(folder, "--out")
+    merged = MergedFolder(folder)
+    tables.put(joined.table, merged.table(f"{runs.layout.table}_merged"))
+    tables.put(joined.unmatched, merged.table("unmatched"))
+    tables.put(kinds, merged.table("bottlenecks"))
+    write_json(record, merged.record)
+    merged.summary.write_text(markdown(parts), encoding="utf-8")
     return MergedRuns(record=record, summary=tuple(parts))
 
 
 def _timed(joined: Joined, runs: Chosen) -> pl.DataFrame:
-    """Return the joined rows as kernels: of operators, what they spent themselves is their time."""
+    """Return the joined rows as kernels: the time of an operator is its self time."""
     if runs.layout is KERNELS:
         return joined.table
-    own = {f"self_ns@{label}": f"duration_ns@{label}" for label in joined.labels}
-    table = joined.table.drop(own.values()).rename(own)
+    names = {f"self_ns@{label}": f"duration_ns@{label}" for label in joined.labels}
+    table = joined.table.drop(names.values()).rename(names)
     absent = {
         name: dtype
         for name, dtype in tables.SCHEMAS["kernels"].items()
@@ -98,17 +101,17 @@ def _record(runs: Chosen, joined: Joined, times: pl.DataFrame, settings: Merge) 
         ambiguous=int(joined.table["ambiguous"].sum()),
         runs=tuple(
             MergedRun(
-                label=laid.label,
-                folder=folders[laid.label],
-                exit_code=codes[laid.label],
-                rows=laid.rows,
-                outside=laid.outside,
-                unmatched=laid.unmatched,
-                missing=laid.missing,
-                duration_ns=int(times[f"duration_ns@{laid.label}"].sum()),
-                streams=laid.streams,
+                label=run.label,
+                folder=folders[run.label],
+                exit_code=codes[run.label],
+                rows=run.rows,
+                outside=run.outside,
+                unmatched=run.unmatched,
+                missing=run.missing,
+                duration_ns=int(times[f"duration_ns@{run.label}"].sum()),
+                streams=run.streams,
             )
-            for laid in joined.runs
+            for run in joined.runs
         ),
         left_out=runs.left_out,
         notes=runs.notes,

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness import tables
 from harness.capture.run_folder import OUTPUTS
-from harness.capture.run_record import (
-    RUN_FILE,
-    as_typed,
-    finished,
-    read_record,
-    request_hash,
-)
-from harness.capture.sweep_record import SWEEP_FILE, SweepJob, SweepRecord
+from harness.capture.run_record import as_typed, finished, record_of, request_hash
+from harness.capture.sweep_record import SweepJob, SweepRecord
 from harness.compose.composition import Composition, Job, setting_of, slug
 from harness.errors import ExitCode, worst
 from harness.execution.protocol import write_json
+from harness.paths import SweepFolder
 from harness.settings.request import COUNTERS
 from harness.sweep.table import Jobs, reason_of, sweep_table
 
@@ -55,18 +50,15 @@ def typed(job: Job) -> str:
     return " ".join(as_typed(job.overrides, rehearsed=job.request.rehearsal.emulate))
 
 
-def varied_text(composition: Composition, job: Job) -> str:
-    """Return the part of a job's settings that the sweep varies."""
-    kept = [text for text in job.overrides if setting_of(text) in composition.swept]
-    return " ".join(kept) or "(nothing varies)"
+def kept(folder: Path, composition: Composition, report: Callable[[str], None]) -> list[bool]:
+    """Tell of each job whether a delivered run of the same request is there already, and counts.
 
-
-def kept(folder: Path, composition: Composition) -> list[bool]:
-    """Tell of each job whether a delivered run of the same request is there already, and counts."""
+    `report` is called with the reason why a record that is there cannot be read.
+    """
     return [
         job.request is not None
         and job.request.sweep.resume
-        and finished(job.request, folder / folder_name(composition, job)) is not None
+        and finished(job.request, folder / folder_name(composition, job), report) is not None
         for job in composition.jobs
     ]
 
@@ -82,7 +74,7 @@ def begin(folder: Path, composition: Composition, kept: Sequence[bool]) -> None:
                 for job, there in zip(composition.jobs, kept, strict=True)
             ),
         ),
-        folder / SWEEP_FILE,
+        SweepFolder(folder).record,
     )
 
 
@@ -94,16 +86,18 @@ def end(folder: Path, composition: Composition) -> Jobs:
     found = []
     for job in composition.jobs:
         assert job.request is not None
-        record = read_record(folder / folder_name(composition, job) / RUN_FILE)
+        record = record_of(folder / folder_name(composition, job))
         if record is not None and record.request_hash != request_hash(job.request):
             record = None
         code = None if record is None else record.exit_code
         found.append((_job(composition, job, code=code, reason=reason_of(record)), record))
     write_json(
         SweepRecord(swept=composition.swept, jobs=tuple(each for each, _ in found)),
-        folder / SWEEP_FILE,
+        SweepFolder(folder).record,
     )
-    tables.keep({"sweep": sweep_table(composition.swept, found, folder)}, folder / "tables")
+    tables.keep(
+        {"sweep": sweep_table(composition.swept, found, folder)}, SweepFolder(folder).tables
+    )
     return found
 
 

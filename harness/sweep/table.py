@@ -10,6 +10,7 @@ import polars as pl
 
 from harness.capture.run_record import RunRecord
 from harness.capture.sweep_record import SweepJob
+from harness.paths import RunFolder
 
 Jobs = Sequence[tuple[SweepJob, RunRecord | None]]
 """Each expected job, and its record if it left one."""
@@ -81,7 +82,7 @@ def _columns(swept: Iterable[str]) -> Mapping[str, type[pl.DataType]]:
 
 def _device_time(job: Path) -> int | None:
     """Return how long devices are under kernels in a step; None where none is told."""
-    path = job / "analyses" / "step_breakdown.parquet"
+    path = RunFolder(job).analysis_table("step_breakdown")
     busy = pl.col("compute_ns") + pl.col("communication_ns")
     try:
         steps = pl.read_parquet(path).filter(pl.col("step").is_not_null())

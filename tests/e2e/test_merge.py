@@ -51,7 +51,7 @@ def test_what_was_left_out_is_named_and_is_exit_3(
     (tmp_path / "sweep" / "dead" / "run.json").write_text("{}")
     run = harness("merge", "sweep")
     assert run.code == 3, run.err
-    assert "left out: dead: it left no result" in run.out
+    assert "left out: dead: run.json: it has no schema_version" in run.out
     assert (tmp_path / "sweep" / "tables" / "operators_merged.parquet").exists()
 
 

@@ -1,4 +1,4 @@
-"""``harness read``: a run is judged again, a capture from elsewhere becomes one."""
+"""``harness read``: a run is checked again, an imported capture becomes one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_run_read_again_is_what_it_was(harness: Harness) -> None:
     assert read.code == 0, read.err
     assert read.record == record
     assert read.table("operators").equals(operators)
-    assert "everything asked for was delivered" in read.out
+    assert "everything requested was delivered" in read.out
 
 
 def test_a_run_that_was_moved_is_read_where_it_is(harness: Harness) -> None:
@@ -30,15 +30,24 @@ def test_a_run_that_was_moved_is_read_where_it_is(harness: Harness) -> None:
     assert "elsewhere/run: summary.md" in read.out
 
 
-def test_a_trace_from_elsewhere_becomes_a_run(harness: Harness, tmp_path: Path) -> None:
+def test_a_run_of_the_harness_is_read_without_its_plan(harness: Harness) -> None:
+    run = harness(*TINY_MLP)
+    record = run.record
+    (run.latest / "plan.json").unlink()
+    read = harness("read", "outputs/latest")
+    assert read.code == 0, read.err
+    assert read.record == record
+
+
+def test_an_imported_trace_becomes_a_run(harness: Harness, tmp_path: Path) -> None:
     step = {"ph": "X", "cat": "user_annotation", "name": "ProfilerStep#4", "pid": 1, "tid": 1}
     mm = step | {"cat": "cpu_op", "name": "aten::mm", "ts": 20, "dur": 30.5}
     trace = {"schemaVersion": 1, "traceEvents": [step | {"ts": 10, "dur": 90}, mm]}
     (tmp_path / "t.json.gz").write_bytes(gzip.compress(json.dumps(trace).encode()))
     read = harness("read", "t.json.gz")
     assert read.code == 0, read.err
-    assert "t.json.gz, read, recorded on cpu" in read.out
-    assert "nothing is known of what was asked for" in read.out
+    assert "t.json.gz, recorded on cpu" in read.out
+    assert "the capture does not record which settings were requested" in read.out
     assert read.table("operators").select("step", "name", "duration_ns", "self_ns").rows() == [
         (4, "aten::mm", 30_500, 30_500)
     ]
@@ -46,11 +55,18 @@ def test_a_trace_from_elsewhere_becomes_a_run(harness: Harness, tmp_path: Path) 
     assert again.code == 0, again.err
     assert read_record(tmp_path / "named").device == "cpu"
     assert harness("read", "t.json.gz", "--out", "named").code == 2
-    assert "no run. fix: python -m harness read" in " ".join(harness("read", "named").err.split())
+    named = read_record(tmp_path / "named")
+    summary = (tmp_path / "named" / "summary.md").read_text(encoding="utf-8")
+    (tmp_path / "named").rename(tmp_path / "moved")
+    back = harness("read", "moved")
+    assert back.code == 0, back.err
+    assert read_record(tmp_path / "moved") == named
+    kept = (tmp_path / "moved" / "summary.md").read_text(encoding="utf-8")
+    assert kept == summary.replace("named", "moved")
     (tmp_path / "t.json.gz").write_bytes(b"\x1f\x8b\x08\x00")
     broken = harness("read", "t.json.gz")
     assert broken.code == 2
-    assert "t.json.gz: no reader knows it" in " ".join(broken.err.split())
+    assert "t.json.gz: no reader recognises it" in " ".join(broken.err.split())
 
 
 @pytest.mark.parametrize(
@@ -58,13 +74,14 @@ def test_a_trace_from_elsewhere_becomes_a_run(harness: Harness, tmp_path: Path) 
     [
         (["read"], "it takes one capture, or the folder of one run"),
         (["read", "one", "two"], "it takes one capture, or the folder of one run"),
-        (["read", "empty"], "no capture is in it, and it has no run.json"),
+        (["read", "empty"], "there is neither a capture nor a run in it"),
         (["read", "absent"], "there is no such file or folder"),
         (["read", "foreign", "--out", "out"], "a run is read where it is"),
         (["check", "--out", "out"], "only read and merge take it"),
         (["read", "empty", "seed=1"], "read takes a run as it was"),
         (["read", "empty", "profiler.analyse_timeout_s=5"], "only what is there is read"),
-        (["read", "foreign"], "its run.json is not one that this version can read"),
+        (["read", "foreign"], "foreign/run.json: it has no schema_version, so the harness did not"),
+        (["read", "older"], "older/run.json: its schema_version is 2, and this harness reads 3"),
         (["read", "empty", "profiler=level2"], "read takes a run as it was"),
         (["read", "empty", "profiler.analyse_timeout_s=soon"], "it must be seconds, or null"),
     ],
@@ -76,6 +93,8 @@ def test_what_is_no_run_is_refused(
     (tmp_path / "empty").mkdir()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "run.json").write_text('{"status": 7}', encoding="utf-8")
+    (tmp_path / "older").mkdir()
+    (tmp_path / "older" / "run.json").write_text('{"schema_version": 2}', encoding="utf-8")
     run = harness(*words)
     assert run.code == 2
     assert says in " ".join(run.err.split())

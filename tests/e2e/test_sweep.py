@@ -10,7 +10,7 @@ from subprocess import PIPE
 import msgspec
 import polars as pl
 
-from harness.capture.sweep_record import SWEEP_FILE, SweepRecord
+from harness.capture.sweep_record import SweepRecord
 from harness.doctor.machine import Machine
 from tests.conftest import (
     LIMIT_S,
@@ -28,7 +28,7 @@ def jobs_of(run: Run) -> dict[str, Path]:
 
 
 def sweep_of(run: Run) -> SweepRecord:
-    return msgspec.json.decode((run.latest / SWEEP_FILE).read_bytes(), type=SweepRecord)
+    return msgspec.json.decode((run.latest / "sweep.json").read_bytes(), type=SweepRecord)
 
 
 def test_three_profiles_are_three_jobs_and_a_table(harness: Harness) -> None:
@@ -102,6 +102,22 @@ def test_job_whose_request_changed_is_run_again(harness: Harness, tmp_path: Path
     changed = read_record(folder / "profiler=mine")
     assert changed.requested["profiler.schedule.active"] == 2
     assert changed.recorded_steps == 2
+
+
+def test_job_of_another_version_is_run_again_with_a_note(harness: Harness) -> None:
+    words = ("-m", "seed=1,2", *TINY_MLP)
+    folder = harness(*words).latest
+    path = folder / "seed=1" / "run.json"
+    text = path.read_text(encoding="utf-8")
+    older = text.replace('"schema_version": 3', '"schema_version": 2')
+    assert older != text
+    path.write_text(older, encoding="utf-8")
+    again = harness(*words)
+    assert again.code == 0, again.err
+    assert again.err.count("kept from before") == 1
+    note = "seed=1/run.json: its schema_version is 2, and this harness reads 3 only; run again"
+    assert note in again.err.replace("\n", "")
+    assert read_record(folder / "seed=1").schema_version == 3
 
 
 def test_job_that_is_run_again_has_nothing_left_of_its_first_run(
@@ -184,7 +200,7 @@ def test_sweep_whose_harness_was_killed_goes_on_where_it_was(
     process.kill()
     process.communicate()
     (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
-    left = msgspec.json.decode((folder / SWEEP_FILE).read_bytes(), type=SweepRecord)
+    left = msgspec.json.decode((folder / "sweep.json").read_bytes(), type=SweepRecord)
     assert left.swept == ("seed",)
     assert [(job.folder, job.values, job.exit_code) for job in left.jobs] == [
         (f"seed={seed}", {"seed": str(seed)}, None) for seed in (1, 2, 3)

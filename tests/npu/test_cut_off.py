@@ -7,14 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from msgspec.json import decode
-from msgspec.structs import replace
 
 from harness import pipeline
-from harness.capture.collect import collect
+from harness.capture.load import collect_capture
 from harness.capture.run_record import READ, RunRecord
 from harness.emulator.build import Emulator
-from harness.execution.protocol import OUTCOME_FILES, PLAN_FILE, Outcome, Plan
 from harness.readers.ascend.folder import OUTPUT
 from harness.verification.completeness import completeness
 from tests.conftest import TINY_MLP, run_harness
@@ -89,8 +86,5 @@ def test_a_run_whose_timeline_is_cut_off_is_exit_3_when_it_is_read(
     shutil.copytree(whole.parents[1], folder)
     (path,) = folder.glob(f"raw/*/{OUTPUT}/trace_view.json")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    plan = decode((folder / PLAN_FILE).read_bytes(), type=Plan)
-    outcome = decode((folder / OUTCOME_FILES["execute"]).read_bytes(), type=Outcome)
-    capture = collect(replace(plan, folder=str(folder)), outcome, Outcome(status="ok"))
-    (item,) = completeness(capture, ())
+    (item,) = completeness(collect_capture(folder), ())
     assert (item.fails, "trace_view.json: cut off at byte" in item.reason) == (True, True)

@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from harness.capture.sweep_record import SWEEP_FILE, SweepRecord
+from harness.capture.sweep_record import SweepRecord
 from harness.emulator.build import Emulator
 from harness.settings.request import COUNTERS
 from tests.conftest import TINY_MLP, Run, ended, read_record, started
@@ -34,7 +34,7 @@ def built(emulator: Emulator) -> Emulator:
 
 
 def sweep_of(run: Run) -> SweepRecord:
-    return msgspec.json.decode((run.latest / SWEEP_FILE).read_bytes(), type=SweepRecord)
+    return msgspec.json.decode((run.latest / "sweep.json").read_bytes(), type=SweepRecord)
 
 
 def child_at_work(parent: int, on: str) -> int | None:

@@ -282,7 +282,7 @@ def test_no_damage_ends_in_an_error_that_is_not_ours(kept: tuple[Path, bytes], s
         foreign = external.read(captures(path))
     except RefusedError:
         return
-    assert foreign.read
+    assert foreign.results
     external.expected_settings(foreign.info)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from harness import pipeline
-from harness.capture.run_record import RUN_FILE, read_record
-from harness.errors import MachineError
-from harness.execution.protocol import Outcome, Progress
+from harness.capture.capture_record import CaptureRecord
+from harness.capture.run_record import record_of
+from harness.errors import MachineError, RefusedError
+from harness.execution.protocol import Outcome, Progress, read_json, write_json
+from harness.paths import RunFolder
 from tests.support.composing import composed
 
 
@@ -36,10 +39,10 @@ def test_record_is_true_when_the_run_cannot_be_read_back(
         raise error
 
     monkeypatch.setattr(pipeline, "run", lambda _plan, _watch: Outcome(status="ok"))
-    monkeypatch.setattr(pipeline, "collect", stop)
+    monkeypatch.setattr(pipeline, "collect_capture", stop)
     with pytest.raises(error):
         pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
-    record = read_record(tmp_path / RUN_FILE)
+    record = record_of(tmp_path)
     assert record is not None
     assert (record.status, record.exit_code) == (status, code)
     assert "before the run was read back" in record.reason
@@ -50,9 +53,55 @@ def test_a_run_whose_captures_cannot_be_analysed_here_is_what_it_was(
 ) -> None:
     monkeypatch.setattr(pipeline, "run", lambda *_values: Outcome(status="ok"))
     pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
-    kept = read_record(tmp_path / RUN_FILE)
-    unsupported = Outcome(status="unavailable", reason="torch_npu cannot be loaded")
-    monkeypatch.setattr(pipeline, "analyse", lambda *_values: unsupported)
-    with pytest.raises(MachineError, match="cannot be loaded"):
-        pipeline.read_run(tmp_path, listener=_Silent(), limit_s=None)
-    assert read_record(tmp_path / RUN_FILE) == kept
+    run = RunFolder(tmp_path)
+    (run.raw / "host_ascend_pt").mkdir(parents=True)
+    kept = record_of(tmp_path)
+
+    def unavailable(*_values: object) -> Outcome:
+        outcome = Outcome(status="unavailable", reason="torch_npu cannot be loaded")
+        write_json(outcome, run.analysis)  # as the child does
+        return outcome
+
+    monkeypatch.setattr(pipeline, "analyse", unavailable)
+    for before in (None, Outcome(status="ok")):
+        if before is not None:
+            write_json(before, run.analysis)
+        with pytest.raises(MachineError, match="cannot be loaded"):
+            pipeline.read_run(tmp_path, listener=_Silent(), limit_s=None)
+        assert record_of(tmp_path) == kept
+        assert run.analysis.exists() == (before is not None)
+    assert read_json(run.analysis, Outcome) == before
+
+
+def test_a_run_that_is_going_on_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = []
+
+    def read_meanwhile(*_values: object) -> Outcome:
+        with pytest.raises(RefusedError) as refused:
+            pipeline.read_run(tmp_path, listener=_Silent(), limit_s=None)
+        refusals.append(refused.value.problems[0].reason)
+        return Outcome(status="ok")
+
+    monkeypatch.setattr(pipeline, "run", read_meanwhile)
+    pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
+    assert refusals == ["another harness is writing into this run folder"]
+
+
+def test_a_run_whose_harness_was_killed_is_read_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "run", lambda *_values: Outcome(status="ok"))
+    started = pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent()).record
+    run = RunFolder(tmp_path)
+    running = replace(started, status="running", verdict="pending", exit_code=None)
+    write_json(running, run.record)
+    write_json(replace(read_json(run.capture, CaptureRecord), reported=None), run.capture)
+    for path in (run.outcome, run.plan, run.summary):
+        path.unlink()
+    record = pipeline.read_run(tmp_path, listener=_Silent(), limit_s=None).record
+    assert (record.status, record.exit_code, record.verdict) == ("failed", 1, "not_delivered")
+    assert record.reason.startswith("the harness ended before the run did")
+    assert record_of(tmp_path) == record
+    assert "the harness ended before the run did" in run.summary.read_text(encoding="utf-8")

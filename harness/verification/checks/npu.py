@@ -10,6 +10,7 @@ import polars as pl
 
 from harness.capture.capture import Capture
 from harness.devices.npu_rules import FLOPS_DOMAIN
+from harness.paths import RunFolder
 from harness.readers import sqlite
 from harness.readers.ascend import folder as ascend
 from harness.tables.selection import HCCL_CORES
@@ -306,7 +307,7 @@ def record_op_args(capture: Capture) -> CheckResult:
 
 def _folders(capture: Capture, inside: str, beside: Callable[[str], str]) -> set[Path]:
     """Return the folders that come in or beside a capture, wherever it lies itself."""
-    found = list(capture.folder.glob(f"raw/**/{inside}"))
+    found = list(RunFolder(capture.folder).raw.glob(f"**/{inside}"))
     for each in (folder.resolve() for folder in capture.cycle_folders):
         found += [*each.glob(inside), each.parent / beside(each.name)]
     return {each.resolve() for each in found if each.is_dir()}

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from harness.capture.capture import Capture
+from harness.paths import LOG_FILE, RunFolder
 from harness.readers.base import CaptureError
 from harness.readers.gzip_stream import opened
 from harness.verification.checks import portable
 from harness.verification.checks.base import CheckResult, words_in
 
-LOG: Final = "harness.log"
 STOPPED: Final = re.compile(
     r"activity collection was stopped early[^.\n]*|Exceeded max GPU buffer count[^\n]*"
 )
@@ -22,7 +22,7 @@ STOPPED: Final = re.compile(
 
 def buffers(capture: Capture) -> CheckResult:
     """Look for what torch and Kineto say when CUPTI's buffers overflow; a trace tells nothing."""
-    log = capture.folder / LOG
+    log = RunFolder(capture.folder).log
     if not log.exists():
         return CheckResult(
             "not_checkable",
@@ -60,7 +60,7 @@ def _seen(capture: Capture, kind: str, what: str, why: str) -> CheckResult:
     count = account.seen if account else 0
     if count:
         return CheckResult("delivered", f"{count:,} {what}")
-    return CheckResult("missing", f"no {what}", f"{why}; see {LOG}")
+    return CheckResult("missing", f"no {what}", f"{why}; see {LOG_FILE}")
 
 
 def profile_all_threads(capture: Capture) -> CheckResult:

@@ -12,10 +12,12 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from harness import pipeline
 from harness.capture import external
-from harness.capture.run_record import RunRecord
+from harness.capture.run_record import RunRecord, record_of
+from harness.cli.progress import ConsoleProgress
 from harness.errors import RefusedError
 from harness.readers.ascend import folder as ascend
 from tests.support.ascend_folders import (
@@ -103,7 +105,7 @@ def test_a_capture_without_a_record_was_asked_for_nothing_that_is_known(tmp_path
     assert (record.exit_code, record.verdict) == (0, "delivered")
     assert statuses(record) == {"read": "not_checkable"}
     text = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
-    assert "nothing is known of what was asked for" in text
+    assert "the capture does not record which settings were requested" in text
 
 
 def test_ranks_of_one_profile_are_one_run(tmp_path: Path) -> None:
@@ -154,7 +156,7 @@ def test_ranks_that_nothing_tells_are_said_to_be_unknown(tmp_path: Path) -> None
         (tmp_path / "in" / name).write_text(trace, encoding="utf-8")
     taken(tmp_path / "in", tmp_path / "out")
     says = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
-    assert "2 captures tell no rank, nor do their names: all count as rank 0" in says
+    assert "2 captures report no rank, nor do their names: all are rank 0" in says
 
 
 @pytest.mark.parametrize(
@@ -224,8 +226,30 @@ def test_a_table_that_ends_early_is_noticed_by_the_count_of_another(tmp_path: Pa
         record = taken(folder(root, FILES | files), root / "out")
         assert record.exit_code == exit_code
     assert record.delivery[0].reason == (
-        "kernel_details.csv: 2 kernels of 3 kernels by op_statistic.csv: the file was cut off"
+        "kernel_details.csv: cut off: it has 2 kernels; op_statistic.csv counts 3"
     )
+
+
+def test_an_imported_capture_is_read_again_without_its_source(tmp_path: Path) -> None:
+    capture = folder(tmp_path / "there", FILES, info())
+    record = taken(capture, tmp_path / "out")
+    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    (tmp_path / "out" / "summary.md").unlink()
+    listener = ConsoleProgress(Console(quiet=True))
+    again = pipeline.read_run(tmp_path / "out", listener=listener, limit_s=None)
+    assert again.record == record
+    assert (tmp_path / "out" / "summary.md").read_text(encoding="utf-8") == summary
+    (capture / ascend.OUTPUT / "kernel_details.csv").write_bytes(b"Name")
+    worse = pipeline.read_run(tmp_path / "out", listener=listener, limit_s=None)
+    assert (worse.record.exit_code, worse.record.verdict) == (3, "not_delivered")
+    capture.rename(tmp_path / "moved")
+    with pytest.raises(RefusedError) as refused:
+        pipeline.read_run(tmp_path / "out", listener=listener, limit_s=None)
+    (problem,) = refused.value.problems
+    assert problem.reason == (
+        f"{capture}, which was read, is no longer there, and the checks look at its files"
+    )
+    assert record_of(tmp_path / "out") == worse.record
 
 
 def refusal(path: Path, out: Path) -> str:
@@ -246,9 +270,9 @@ def test_what_cannot_be_read_is_refused_and_leaves_nothing(tmp_path: Path) -> No
     out = tmp_path / "out"
     assert "there is no such file or folder" in refusal(tmp_path / "absent", out)
     (tmp_path / "empty").mkdir()
-    assert "no capture is in it" in refusal(tmp_path / "empty", out)
+    assert "there is neither a capture nor a run in it" in refusal(tmp_path / "empty", out)
     (tmp_path / "notes.txt").write_text("hello", encoding="utf-8")
-    assert "notes.txt: no reader knows it" in refusal(tmp_path / "notes.txt", out)
+    assert "notes.txt: no reader recognises it" in refusal(tmp_path / "notes.txt", out)
     (tmp_path / "raw_ascend_pt").mkdir()
     assert "torch_npu has not analysed it" in refusal(tmp_path / "raw_ascend_pt", out)
     (tmp_path / "half.json").write_text('{"schemaVersion": 1, "trac', encoding="utf-8")
@@ -322,9 +346,9 @@ def test_no_damage_to_a_capture_ends_in_a_traceback(
     except RefusedError as error:
         assert capture.name in str(error)  # noqa: PT017
     else:
-        assert foreign.read
+        assert foreign.results
         external.expected_settings(foreign.info)
-        external.not_requested(foreign.info)
+        external.not_requested(foreign.info.settings)
 
 
 def test_half_a_surrogate_pair_in_what_was_asked_is_replaced(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What lies in a run's folder, and what ``outputs/latest`` leads to."""
+"""What is in a run's folder, who may write there, and what ``outputs/latest`` leads to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.capture.run_folder import clear, link_latest
+from harness.capture.run_folder import clear, files_of, held_run, is_run, link_latest
+from harness.errors import RefusedError
+from harness.paths import RunFolder
 
 
 def test_a_folder_that_was_moved_elsewhere_is_no_obstacle(tmp_path: Path) -> None:
@@ -27,3 +29,43 @@ def test_a_folder_called_latest_is_left_alone(
         (tmp_path / "outputs" / name).mkdir(parents=True)
     link_latest(Path("outputs") / "run")
     assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == ["latest", "run"]
+
+
+def test_a_new_run_replaces_all_but_the_log(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    for path in (*run.replaced, run.log):
+        if path.suffix:
+            path.touch()
+        else:
+            path.mkdir()
+            (path / "old").touch()
+    clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["harness.log"]
+
+
+@pytest.mark.parametrize("name", ["run.json", "plan.json", "capture.json"])
+def test_a_run_is_one_from_its_first_record_on(tmp_path: Path, name: str) -> None:
+    assert not is_run(tmp_path)
+    (tmp_path / name).touch()
+    assert is_run(tmp_path)
+
+
+def test_what_there_is_to_read(tmp_path: Path) -> None:
+    assert files_of(tmp_path) == ("summary.md",)
+    run = RunFolder(tmp_path)
+    for path in (run.raw, run.cycles, run.tables, run.analyses):
+        path.mkdir()
+    run.log.touch()
+    assert files_of(tmp_path) == ("summary.md", "harness.log", "tables/", "analyses/", "raw/")
+
+
+def test_two_harnesses_do_not_write_into_one_run_folder(tmp_path: Path) -> None:
+    with held_run(tmp_path), pytest.raises(RefusedError) as refused, held_run(tmp_path):
+        pass
+    (problem,) = refused.value.problems
+    assert (problem.setting, problem.reason) == (
+        str(tmp_path),
+        "another harness is writing into this run folder",
+    )
+    with held_run(tmp_path):
+        pass

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from harness import tables
 from harness.capture.merge_record import LeftOut
 from harness.capture.run_record import Delivery, RunRecord
 from harness.capture.sweep_record import SweepJob, SweepRecord
@@ -16,6 +15,7 @@ from harness.errors import RefusedError
 from harness.execution.protocol import write_json
 from harness.merge.compatibility import candidates, chosen
 from harness.merge.sequences import KERNELS, OPERATORS
+from tests.support.run_folders import Columns, run_folder
 
 GROUP = "profiler.experimental.aic_metrics"
 EVENTS = "profiler.experimental.performance_events"
@@ -52,9 +52,8 @@ def leave(
     """Write a run's folder, as far as the merge looks at it."""
     folder.mkdir(parents=True)
     if made is not None:
-        write_json(made, folder / "run.json")
-        rows = {"step": [step], "name": ["mm"], "start_ns": [1], "duration_ns": [2]}
-        tables.write(tables.frame(table, rows), folder / "tables" / f"{table}.parquet")
+        rows: Columns = {"step": [step], "name": ["mm"], "start_ns": [1], "duration_ns": [2]}
+        run_folder(folder, made, **{table: rows})
     return folder
 
 
@@ -112,10 +111,10 @@ def test_of_many_differences_some_are_explained_and_more_are_named(tmp_path: Pat
     found = refusal(paths)
     assert len(found) == 6
     assert found[0] == (
-        "workload.w0: the runs differ: not told in Memory, 0 in L2Cache; what is merged must have"
-        " run the same"
+        "workload.w0: the runs differ: not reported in Memory, 0 in L2Cache; merged runs must have"
+        " run the same program"
     )
-    assert found[-1] == "merge: the runs differ in 2 settings more: workload.w5, workload.w6"
+    assert found[-1] == "merge: the runs differ in 2 more settings: workload.w5, workload.w6"
 
 
 @pytest.mark.parametrize("key", ["execution.timeout_s", "rehearsal.faults.dropped_kernels"])
@@ -213,28 +212,28 @@ def test_a_table_that_is_broken_is_left_out(tmp_path: Path, two: list[Path]) -> 
     for content in (b"", path.read_bytes()[:-9]):
         path.write_bytes(content)
         (left,) = chosen(candidates([*two, third]), "aligned").left_out
-        assert left.reason.startswith("its tables/kernels.parquet cannot be read: ")
+        assert left.reason.startswith("kernels.parquet: this table cannot be read: ")
 
 
 def test_one_run_given_twice_is_refused(tmp_path: Path, two: list[Path]) -> None:
     (tmp_path / "latest").symlink_to(two[0])
     (problem,) = refusal([*two, tmp_path / "latest"])
-    assert f"this run is given twice, as {two[0]}, too" in problem
+    assert f"this run is given twice: {two[0]} is the same" in problem
 
 
 def test_one_run_is_nothing_to_merge(tmp_path: Path) -> None:
     leave(tmp_path / "a", record("Memory"))
     leave(tmp_path / "b", record("L2Cache", status="failed", reason="it died"))
     (problem,) = refusal([tmp_path])
-    assert problem == "merge: it takes two runs or more, and there is one; b: it died"
+    assert problem == "merge: it takes two runs or more, and there is only one; b: it died"
 
 
-def test_captures_from_elsewhere_are_joined_by_equal_sequences_alone(tmp_path: Path) -> None:
+def test_imported_captures_are_joined_by_equal_sequences_alone(tmp_path: Path) -> None:
     paths = [
         leave(tmp_path / name, record(name, source="/somewhere")) for name in ("Memory", "L2Cache")
     ]
     (problem,) = refusal(paths)
-    assert problem.startswith("merge.match: captures from elsewhere do not tell what ran")
+    assert problem.startswith("merge.match: imported captures do not record which program ran")
     assert len(chosen(candidates(paths), "strict").runs) == 2
 
 
@@ -247,16 +246,50 @@ def test_what_a_person_should_know_of_the_runs(tmp_path: Path) -> None:
         leave(tmp_path / "2", record("L2Cache", versions={"torch": "2.13.1"})),
     ]
     assert chosen(candidates(paths), "aligned").notes == (
-        "Memory: not all arrived: profiler.schedule",
+        "Memory: not everything arrived: profiler.schedule",
         "the runs have different versions of torch: 2.13.0, 2.13.1",
     )
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]"])
-def test_a_broken_record_of_a_sweep_is_refused(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "it is broken: Input data was truncated"),
+        ("[1]", "it is broken: Expected `object`, got `array`"),
+        ("{}", "it has no schema_version, so the harness did not write it"),
+        ('{"schema_version": 1}', "its schema_version is 1, and this harness reads 3 only"),
+    ],
+)
+def test_a_record_of_a_sweep_that_cannot_be_read_is_refused(
+    tmp_path: Path, content: str, why: str
+) -> None:
     (tmp_path / "sweep.json").write_text(content)
-    with pytest.raises(RefusedError, match=r"sweep\.json: it cannot be read"):
-        candidates([tmp_path])
+    (problem,) = refusal([tmp_path])
+    assert problem == f"{tmp_path}/sweep.json: {why}"
+
+
+def test_a_run_of_another_version_is_left_out_of_a_sweep_and_refused_by_name(
+    tmp_path: Path, two: list[Path]
+) -> None:
+    older = leave(tmp_path / "older", record("L2Cache", schema_version=2))
+    why = "its schema_version is 2, and this harness reads 3 only"
+    assert chosen(candidates([tmp_path]), "aligned").left_out == (
+        LeftOut(folder="older", reason=f"run.json: {why}"),
+    )
+    assert refusal([two[0], older]) == [f"{older}/run.json: {why}"]
+
+
+def test_only_the_table_that_is_joined_is_read(two: list[Path]) -> None:
+    (two[0] / "tables" / "operators.parquet").write_bytes(b"")
+    assert len(chosen(candidates(two), "aligned").runs) == 2
+
+
+def test_a_table_that_is_gone_is_named(tmp_path: Path, two: list[Path]) -> None:
+    third = leave(tmp_path / "third", record("L2Cache"))
+    (third / "tables" / "kernels.parquet").unlink()
+    (left,) = chosen(candidates([*two, third]), "aligned").left_out
+    why = "kernels.parquet: this table is gone, and so is what it was made from"
+    assert left.reason == why
 
 
 def test_what_is_neither_a_sweep_nor_runs_is_refused(tmp_path: Path, two: list[Path]) -> None:
@@ -264,7 +297,7 @@ def test_what_is_neither_a_sweep_nor_runs_is_refused(tmp_path: Path, two: list[P
     empty.mkdir()
     with pytest.raises(RefusedError, match="there is no sweep in this folder"):
         candidates([empty])
-    with pytest.raises(RefusedError, match="this is no run that this version can read"):
+    with pytest.raises(RefusedError, match="it left no result"):
         candidates([two[0], empty])
     (two[0] / "run.json.txt").write_text("")
     for name, why in (("gone", "there is no such folder"), ("run.json.txt", "this is no folder")):

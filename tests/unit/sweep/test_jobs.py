@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from harness.capture.run_record import RUN_FILE, Delivery, RunRecord, Timing, request_hash
-from harness.capture.sweep_record import SWEEP_FILE, SweepRecord
-from harness.cli.arguments import all_problems
+from harness.capture.run_record import Delivery, RunRecord, Timing, request_hash
+from harness.capture.sweep_record import SweepRecord
+from harness.cli.prepare import all_problems
 from harness.compose.composition import CONF, Composition, Job, compose_jobs, identity
 from harness.devices.torch_profiler import PERF_EVENTS
 from harness.errors import ExitCode, Problem
@@ -104,7 +104,8 @@ def test_one_value_typed_is_a_sweep_of_one_job_in_the_same_folder() -> None:
 
 @pytest.mark.parametrize("changed", ["seed=1", "workload=mlp", "device.index=1", "name=mine"])
 def test_another_request_has_another_folder(changed: str) -> None:
-    assert identity(swept(*NPU, changed)) != identity(swept(*NPU))
+    one, other = swept(*NPU, changed), swept(*NPU)
+    assert jobs.sweep_folder(one, identity(one)) != jobs.sweep_folder(other, identity(other))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def leave(folder: Path, composition: Composition, number: int, **changes: object
     record = replace(record, **changes)
     place = folder / jobs.folder_name(composition, job)
     place.mkdir(parents=True)
-    write_json(record, place / RUN_FILE)
+    write_json(record, place / "run.json")
     return record
 
 
@@ -241,20 +242,20 @@ def test_a_job_that_left_nothing_is_named_and_has_failed(tmp_path: Path) -> None
         ("seed=3", None, "it left no result"),
     ]
     assert jobs.exit_code(found) == ExitCode.FAILED
-    kept = msgspec.json.decode((tmp_path / SWEEP_FILE).read_bytes(), type=SweepRecord)
+    kept = msgspec.json.decode((tmp_path / "sweep.json").read_bytes(), type=SweepRecord)
     assert kept == SweepRecord(swept=("seed",), jobs=tuple(job for job, _ in found))
     (section,) = sections(composition.swept, found, [True, False, False], tmp_path)
     assert section.title == "Sweep: 1 of 3 jobs delivered"
     assert section.rows == (
-        ("1", "0", "2 ms", "3 ms", "1.50 ×", "–", "delivered, kept"),
-        ("2", "–", "2 ms", "3 ms", "1.50 ×", "–", "no result"),
-        ("3", "–", "–", "–", "–", "–", "no result"),
+        ("1", 0, 2_000_000, 3_000_000, 1.5, None, "delivered, kept"),
+        ("2", None, 2_000_000, 3_000_000, 1.5, None, "no result"),
+        ("3", None, None, None, None, None, "no result"),
     )
     assert section.notes[:2] == (
         "seed=2: the harness ended before this job did",
         "seed=3: it left no result",
     )
-    assert section.notes[-1].endswith("runs 2 jobs")
+    assert "runs 2 jobs, and keeps" in str(section.notes[-1])
 
 
 def test_a_broken_table_of_a_job_costs_its_figure_alone(tmp_path: Path) -> None:
@@ -272,7 +273,7 @@ def test_the_result_of_another_request_is_no_result(tmp_path: Path) -> None:
     composition = swept("seed=1,2", multirun=True)
     leave(tmp_path, composition, 0, request_hash="another")
     leave(tmp_path, composition, 1)
-    assert jobs.kept(tmp_path, composition) == [False, True]
+    assert jobs.kept(tmp_path, composition, print) == [False, True]
     found = jobs.end(tmp_path, composition)
     assert [job.exit_code for job, _ in found] == [None, 0]
 
@@ -280,7 +281,7 @@ def test_the_result_of_another_request_is_no_result(tmp_path: Path) -> None:
 def test_starting_over_keeps_nothing(tmp_path: Path) -> None:
     composition = swept("seed=1,2", "sweep.resume=false", multirun=True)
     leave(tmp_path, composition, 0)
-    assert jobs.kept(tmp_path, composition) == [False, False]
+    assert jobs.kept(tmp_path, composition, print) == [False, False]
 
 
 def test_what_was_not_delivered_is_run_again_and_says_why(tmp_path: Path) -> None:
@@ -295,7 +296,7 @@ def test_what_was_not_delivered_is_run_again_and_says_why(tmp_path: Path) -> Non
     )
     leave(tmp_path, composition, 0, verdict="not_delivered", exit_code=3, delivery=(lost,))
     leave(tmp_path, composition, 1)
-    assert jobs.kept(tmp_path, composition) == [False, True]
+    assert jobs.kept(tmp_path, composition, print) == [False, True]
     found = jobs.end(tmp_path, composition)
     assert jobs.exit_code(found) == ExitCode.NOT_DELIVERED
     reason = "aic_metrics substituted, arrived: PipeUtilization (an older CANN)"
@@ -305,7 +306,7 @@ def test_what_was_not_delivered_is_run_again_and_says_why(tmp_path: Path) -> Non
 def test_the_record_at_the_start_says_what_is_expected_and_what_is_there(tmp_path: Path) -> None:
     composition = swept("seed=1,2", "profiler=level0,level1", multirun=True)
     jobs.begin(tmp_path / "new", composition, [True, False, False, False])
-    left = msgspec.json.decode((tmp_path / "new" / SWEEP_FILE).read_bytes(), type=SweepRecord)
+    left = msgspec.json.decode((tmp_path / "new" / "sweep.json").read_bytes(), type=SweepRecord)
     assert left.swept == ("seed", "profiler")
     assert [(job.folder, job.values, job.exit_code) for job in left.jobs] == [
         ("profiler=level0,seed=1", {"seed": "1", "profiler": "level0"}, 0),

@@ -96,7 +96,7 @@ def test_operators_are_those_of_their_file_but_for_marks(
     details = next(tmp_path.glob("raw/*/ASCEND_PROFILER_OUTPUT")) / "operator_details.csv"
     details.write_text('Name,Call Stack\n"mm","a;\nb;\nc"\nmm,\nrelu,"a\nb"\nharness.step#1,\n')
     given = capture(operators={"name": names}).tables["operators"]
-    found = judged(structs.replace(whole, tables=whole.tables | {"operators": given}))
+    found = judged(structs.replace(whole, tables={**whole.tables, "operators": given}))
     each = found["rows of operator_details.csv"]
     assert (each.expected, each.actual) == ("3 rows", f"{len(names)} operators")
     assert each.reason == (f"{why}; one of them is cut off or broken" if why else "")

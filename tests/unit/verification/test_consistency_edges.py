@@ -16,7 +16,7 @@ def test_a_range_without_a_name_is_one_in_both_files(tmp_path: Path) -> None:
     details = next(tmp_path.glob("raw/*/ASCEND_PROFILER_OUTPUT")) / "operator_details.csv"
     details.write_text("Name,Call Stack\nmm,\n,\n")
     given = capture(operators={"name": ["mm", ""]}).tables["operators"]
-    found = judged(structs.replace(whole, tables=whole.tables | {"operators": given}))
+    found = judged(structs.replace(whole, tables={**whole.tables, "operators": given}))
     assert found["rows of operator_details.csv"].status == "holds"
 
 

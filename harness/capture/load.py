@@ -1,0 +1,143 @@
+"""Load: the capture of any run folder, of a run or an imported capture, whole or partial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+from msgspec.structs import replace
+
+from harness import tables
+from harness.capture import external
+from harness.capture.capture import Capture
+from harness.capture.capture_record import CaptureRecord, ReaderReport
+from harness.capture.collect import collect
+from harness.errors import Problem, RefusedError
+from harness.execution.protocol import Outcome, read_json, write_json
+from harness.paths import RunFolder
+from harness.readers.ascend import folder as ascend
+
+_ENDED_EARLY = "the harness ended before the run did; what was recorded by then is kept"
+_NOT_ANALYSED = "interrupted while its captures were analysed; they are kept"
+
+
+def load_capture(folder: Path) -> Capture:
+    """Return the capture of a run folder: from its tables, which are made first where they are not.
+
+    Raises:
+        RefusedError: It is no run folder, or one of another version; or its tables are lost.
+    """
+    run = RunFolder(folder)
+    record = read_json(run.capture, CaptureRecord)
+    missing = [name for name in tables.SCHEMAS if not run.table(name).exists()]
+    if record.reported is not None and not missing:
+        return _capture(run, record, record.reported)
+    if record.source:
+        record = external.keep(external.read(Path(record.source)), folder)
+        return _capture(run, record, record.reported or ReaderReport())
+    if record.reported is not None and not (run.cycles.exists() or run.cycle_folders()):
+        raise RefusedError([_lost(run.table(missing[0]))])
+    return collect_capture(folder)
+
+
+def collect_capture(folder: Path) -> Capture:
+    """Return the capture of a run, its tables made anew from what its profiler wrote.
+
+    Raises:
+        RefusedError: It is no run folder, or one of another version.
+    """
+    run = RunFolder(folder)
+    record = read_json(run.capture, CaptureRecord)
+    report = collect(run, _outcomes(run)[0])
+    record = replace(record, reported=report)
+    write_json(record, run.capture)
+    return _capture(run, record, report)
+
+
+def _capture(run: RunFolder, record: CaptureRecord, report: ReaderReport) -> Capture:
+    outcome, analysis = _outcomes(run)
+    return Capture(
+        folder=run.path,
+        source=record.source,
+        expected=record.expected,
+        outcome=outcome,
+        analysis=analysis,
+        tables=_StoredTables(run),
+        raw=tuple(_raw_files(run)),
+        event_counts=report.event_counts,
+        notes=(*report.lost, *report.remarks),
+        lost=report.lost,
+        emulation=report.emulation,
+        calls=tuple(_calls(run.calls)),
+    )
+
+
+def _outcomes(run: RunFolder) -> tuple[Outcome, Outcome | None]:
+    """Return how the run ended, and its analysis; an interrupted one is none, and can be redone."""
+    outcome = read_json(run.outcome, Outcome) if run.outcome.exists() else _ended_early(run)
+    if not run.analysis.exists():
+        return outcome, None
+    analysis = read_json(run.analysis, Outcome)
+    if analysis.status == "interrupted":
+        return replace(outcome, status="interrupted", reason=_NOT_ANALYSED), None
+    return outcome, analysis
+
+
+def _ended_early(run: RunFolder) -> Outcome:
+    """Return the outcome of a run that left none: its harness was killed."""
+    emulated = run.calls.exists() or any(map(ascend.emulated, run.cycle_folders()))
+    return Outcome(status="failed", reason=_ENDED_EARLY, emulated=emulated)
+
+
+def _raw_files(run: RunFolder) -> Iterator[str]:
+    """Yield the files that the profiler wrote, relative to the run folder; links are followed."""
+    for path in sorted(run.raw.glob("*")):
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        yield from (str(file.relative_to(run.path)) for file in files if file.is_file())
+
+
+def _calls(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    # A child that was killed may have left half a line.
+    whole = path.read_bytes().rpartition(b"\n")[0]
+    return [msgspec.json.decode(line) for line in whole.splitlines()]
+
+
+def _lost(path: Path) -> Problem:
+    reason = "this table is gone, and so is what it was made from"
+    return Problem(setting=str(path), given="", reason=reason, fix="run again")
+
+
+class _StoredTables(Mapping[str, pl.DataFrame]):
+    """The tables of a run folder, each read when it is first used."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._tables: dict[str, pl.DataFrame] = {}
+
+    def __getitem__(self, name: str) -> pl.DataFrame:
+        if name not in tables.SCHEMAS:
+            raise KeyError(name)
+        if name not in self._tables:
+            self._tables[name] = _table(self._run.table(name))
+        return self._tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tables.SCHEMAS)
+
+    def __len__(self) -> int:
+        return len(tables.SCHEMAS)
+
+
+def _table(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason, fix = f"this table cannot be read: {error}", "run again"
+        raise RefusedError(
+            [Problem(setting=str(path), given="", reason=reason, fix=fix)]
+        ) from error

@@ -1,0 +1,171 @@
+"""Every name in the folders that the harness writes: of a run, a sweep, a merge.
+
+A leaf that every package may import: the child process writes by these names, all later stages
+read by them. What is done with such folders is in `harness.capture`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+LOG_FILE: Final = "harness.log"
+"""What the child process printed."""
+_SUMMARY: Final = "summary.md"
+_TABLES: Final = "tables"
+
+
+class RunFolder(Struct, frozen=True):
+    """The folder of one run, or of one imported capture."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """The request, how the run ended, what was delivered: a `RunRecord`."""
+        return self.path / "run.json"
+
+    @property
+    def plan(self) -> Path:
+        """What the child process carries out: a `Plan`."""
+        return self.path / "plan.json"
+
+    @property
+    def capture(self) -> Path:
+        """What the capture is checked against, and what its readers reported: a `CaptureRecord`."""
+        return self.path / "capture.json"
+
+    @property
+    def outcome(self) -> Path:
+        """How the child process ended: an `Outcome`."""
+        return self.path / "outcome.json"
+
+    @property
+    def analysis(self) -> Path:
+        """How the device's own analysis ended: an `Outcome`."""
+        return self.path / "analysis.json"
+
+    @property
+    def calls(self) -> Path:
+        """The profiling calls of a rehearsal, as the emulator recorded them."""
+        return self.path / "acl_calls.jsonl"
+
+    @property
+    def steps(self) -> Path:
+        """A `StepTime` a line, written as each step ends."""
+        return self.path / "steps.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What the child process printed."""
+        return self.path / LOG_FILE
+
+    @property
+    def summary(self) -> Path:
+        """What is printed at the end."""
+        return self.path / _SUMMARY
+
+    @property
+    def raw(self) -> Path:
+        """What the profiler wrote; of an imported capture, links to it."""
+        return self.path / "raw"
+
+    @property
+    def cycles(self) -> Path:
+        """The tables of each finished cycle, until they are joined."""
+        return self.path / "cycles"
+
+    @property
+    def tables(self) -> Path:
+        """The joined tables."""
+        return self.path / _TABLES
+
+    @property
+    def analyses(self) -> Path:
+        """The tables that are computed from them."""
+        return self.path / "analyses"
+
+    def cycle(self, number: int) -> Path:
+        """Return the folder of one cycle's tables."""
+        return self.cycles / f"{number:03d}"
+
+    def table(self, name: str) -> Path:
+        """Return the file of a joined table."""
+        return self.tables / f"{name}.parquet"
+
+    def analysis_table(self, name: str) -> Path:
+        """Return the file of a table that is computed from the joined ones."""
+        return self.analyses / f"{name}.parquet"
+
+    def cycle_folders(self) -> list[Path]:
+        """Return the folders that torch_npu left, one for each cycle, in order."""
+        return sorted(self.raw.glob("*_ascend_pt"))
+
+    @property
+    def replaced(self) -> tuple[Path, ...]:
+        """All that a new run in the same folder replaces: everything but the log."""
+        files = (self.record, self.plan, self.capture, self.outcome, self.analysis)
+        rows = (self.calls, self.steps, self.summary)
+        return (*files, *rows, self.cycles, self.tables, self.analyses, self.raw)
+
+
+class SweepFolder(Struct, frozen=True):
+    """The folder of a sweep; those of its jobs are in it."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """The expected jobs, and what became of each: a `SweepRecord`."""
+        return self.path / "sweep.json"
+
+    @property
+    def lock(self) -> Path:
+        """Locked while the sweep runs."""
+        return self.path / ".lock"
+
+    @property
+    def interrupted(self) -> Path:
+        """There once the sweep was interrupted: no further job of it begins."""
+        return self.path / ".interrupted"
+
+    @property
+    def summary(self) -> Path:
+        """What is printed at the end."""
+        return self.path / _SUMMARY
+
+    @property
+    def tables(self) -> Path:
+        """The table of the jobs."""
+        return self.path / _TABLES
+
+    def job(self, name: str) -> RunFolder:
+        """Return the run folder of a job."""
+        return RunFolder(self.path / name)
+
+    def jobs(self) -> list[RunFolder]:
+        """Return the run folders that have a record, in the order of their names."""
+        folders = (RunFolder(path) for path in sorted(self.path.glob("*/")))
+        return [folder for folder in folders if folder.record.exists()]
+
+
+class MergedFolder(Struct, frozen=True):
+    """The folder that runs were merged into; of a sweep, that of the sweep."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """Which runs were joined, and how: a `MergeRecord`."""
+        return self.path / "merge.json"
+
+    @property
+    def summary(self) -> Path:
+        """What is printed at the end."""
+        return self.path / "merged.md"
+
+    def table(self, name: str) -> Path:
+        """Return the file of a merged table."""
+        return self.path / _TABLES / f"{name}.parquet"
