@@ -26,10 +26,10 @@ def hot_kernels(capture: Capture) -> pl.DataFrame:
     """
     return (
         within_steps(capture.tables["kernels"])
-        .group_by("name", "type", "input_shapes")
+        .group_by("name", "type", "input_shapes", maintain_order=True)
         .agg(pl.len().alias("count"), pl.col("duration_ns").sum())
         .with_columns(share("duration_ns"))
-        .sort("duration_ns", "name", "count", descending=[True, False, True])
+        .sort("duration_ns", "name", "count", descending=[True, False, True], maintain_order=True)
     )
 
 
@@ -62,7 +62,7 @@ def kernels_by_shape(capture: Capture) -> pl.DataFrame:
     time = pl.col("duration_ns")
     return (
         within_steps(capture.tables["kernels"])
-        .group_by(_SIGNATURE)
+        .group_by(_SIGNATURE, maintain_order=True)
         .agg(
             pl.len().alias("count"),
             time.sum().alias("sum_ns"),
@@ -72,7 +72,12 @@ def kernels_by_shape(capture: Capture) -> pl.DataFrame:
         )
         .rename({"sum_ns": "duration_ns"})
         .with_columns(share("duration_ns"))
-        .sort("duration_ns", "type", "count", descending=[True, False, True], nulls_last=True)
+        .sort(
+            *("duration_ns", "type", "count"),
+            descending=[True, False, True],
+            nulls_last=True,
+            maintain_order=True,
+        )
     )
 
 

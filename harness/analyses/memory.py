@@ -15,7 +15,7 @@ def memory_peaks(capture: Capture) -> pl.DataFrame:
     names = capture.tables["operators"].select(pl.col("id"), pl.col("name"))
     return (
         capture.tables["memory"]
-        .sort("total_allocated", descending=True, nulls_last=True)
+        .sort("total_allocated", descending=True, nulls_last=True, maintain_order=True)
         .group_by("device", maintain_order=True)
         .first()
         .join(names, left_on="operator", right_on="id", how="left")

@@ -19,7 +19,7 @@ def hot_operators(capture: Capture) -> pl.DataFrame:
     columns = ("step", "name", "input_shapes", "self_ns", "duration_ns", "device_ns", "flops")
     return (
         within_steps(capture.tables["operators"].select(columns))
-        .group_by("name", "input_shapes")
+        .group_by("name", "input_shapes", maintain_order=True)
         .agg(
             pl.len().alias("count"),
             pl.col("self_ns").sum(),
@@ -28,7 +28,7 @@ def hot_operators(capture: Capture) -> pl.DataFrame:
             sum_or_null("flops"),
         )
         .with_columns(share("self_ns"))
-        .sort("self_ns", "name", "count", descending=[True, False, True])
+        .sort("self_ns", "name", "count", descending=[True, False, True], maintain_order=True)
     )
 
 

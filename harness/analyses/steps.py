@@ -112,7 +112,7 @@ def device_gaps(capture: Capture) -> pl.DataFrame:
             pl.col("name").alias("after"),
             "operator",
         )
-        .sort("duration_ns", "start_ns", descending=[True, False])
+        .sort("duration_ns", "start_ns", descending=[True, False], maintain_order=True)
     )
     return gaps.with_columns(operator=_open_at(gaps, capture.tables["operators"]))
 

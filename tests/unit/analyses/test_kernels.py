@@ -185,3 +185,21 @@ def test_shares_sum_to_one_and_fall(rows: list[tuple[str | None, str | None, obj
             assert table["share"].sum() == pytest.approx(1, abs=1e-12)
             assert all(one >= other for one, other in pairwise(table["share"]))
             assert table.height <= len(rows)
+
+
+def test_equals_stay_in_the_order_in_which_they_were_recorded() -> None:
+    shapes: list[object] = [[[number]] for number in range(40, 0, -1)]
+    same: list[object] = ["aten::mm"] * len(shapes)
+    ones: list[object] = [1] * len(shapes)
+    recorded = capture(
+        kernels={
+            "step": ones,
+            "name": same,
+            "type": same,
+            "input_shapes": shapes,
+            "duration_ns": ones,
+        },
+        operators={"step": ones, "name": same, "input_shapes": shapes, "self_ns": ones},
+    )
+    for analysis in (kernels.hot_kernels, kernels.kernels_by_shape, operators.hot_operators):
+        assert analysis(recorded)["input_shapes"].to_list() == shapes
