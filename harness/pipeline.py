@@ -41,11 +41,11 @@ from harness.verification.completeness import completeness
 from harness.verification.consistency import consistency
 from harness.verification.delivery import verify
 
-_NOT_READ_BACK = "the harness ended before the run was read back; what there is stays in cycles/"
+_NOT_READ_BACK = "the harness ended before it had read the run; what was recorded is kept"
 
 
 class Finished(Struct, frozen=True, kw_only=True):
-    """A run that is over, and what to show of it."""
+    """A run that is over, and the sections that show it."""
 
     record: RunRecord
     summary: tuple[Section, ...]
@@ -62,7 +62,7 @@ def run_job(
 ) -> Finished:
     """Carry out one request in `folder`, where its record is written as run.json.
 
-    What the machine cannot do ends there, too, as exit code 4.
+    A run that this machine cannot do is recorded there, too, with exit code 4.
 
     Raises:
         RefusedError: The request is not valid, or a run is going on there; nothing is written.
@@ -136,7 +136,7 @@ def read_run(folder: Path, *, listener: ProgressListener, limit_s: float | None)
             capture = load_capture(folder)
             return _concluded(record, folder, lambda: capture)
         planned = read_json(run_folder.plan, Plan)
-        # It may have been moved since.
+        # The folder may have been moved since.
         planned = replace(planned, folder=str(folder.absolute()))
         return _concluded(record, folder, lambda: _analysed(planned, run_folder, listener, limit_s))
 
@@ -228,7 +228,7 @@ def _concluded(
     captured: Callable[[], Capture],
     more: tuple[Delivery, ...] = (),
 ) -> Finished:
-    """Get the capture, check what there is, and write it down.
+    """Get the capture, check it, and write the results.
 
     `more` is added to the delivery that the checks find.
     """
@@ -256,7 +256,7 @@ def _concluded(
         raise
     finally:
         if record.status == "running":
-            # The harness itself failed; the exception goes on its way.
+            # The harness itself failed; the exception is passed on.
             record = replace(
                 record, status="failed", exit_code=ExitCode.FAILED, reason=_NOT_READ_BACK
             )

@@ -40,10 +40,14 @@ def stage_times(capture: Capture) -> pl.DataFrame:
     order = {name: place for place, name in enumerate(capture.outcome.stages)}
     return (
         within_steps(capture.tables["operators"].select("step", "stage", "self_ns"))
-        .group_by("stage")
+        .group_by("stage", maintain_order=True)
         .agg(pl.len().alias("operators"), pl.col("self_ns").sum())
         .with_columns(share("self_ns"))
-        .sort(pl.col("stage").replace_strict(order, default=len(order), return_dtype=pl.Int64))
+        .sort(
+            pl.col("stage").replace_strict(order, default=len(order), return_dtype=pl.Int64),
+            pl.col("stage").is_null(),
+            maintain_order=True,
+        )
     )
 
 

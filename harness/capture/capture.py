@@ -36,7 +36,7 @@ class Capture(Struct, frozen=True, kw_only=True):
     expected: ExpectedSettings
     outcome: Outcome
     analysis: Outcome | None = None
-    """How the device's own analysis of its captures ended; null: there was none."""
+    """How the device's own analysis of its captures ended; null if there was none."""
     tables: Mapping[str, pl.DataFrame]
     """By name, with the columns of `harness.tables.SCHEMAS`; empty ones included."""
     raw: tuple[str, ...]
@@ -44,7 +44,7 @@ class Capture(Struct, frozen=True, kw_only=True):
     event_counts: dict[str, EventCounts] = {}
     """What became of the profiler's events, by activity type or kind of row."""
     notes: tuple[str, ...] = ()
-    """What a person should know of how it was read."""
+    """What a user should know about how it was read."""
     lost: tuple[str, ...] = ()
     """What could not be read, with file and place."""
     emulation: Emulation | None = None

@@ -18,7 +18,7 @@ class ReaderReport(Struct, frozen=True, kw_only=True):
     lost: tuple[str, ...] = ()
     """What could not be read, with file and place."""
     remarks: tuple[str, ...] = ()
-    """What else a person should know."""
+    """What else a user should know."""
     emulation: Emulation | None = None
     """What the emulator did in place of an NPU; null on a real device."""
 

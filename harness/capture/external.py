@@ -60,7 +60,7 @@ class ExternalCapture(Struct, frozen=True, kw_only=True):
     lost: tuple[str, ...]
     """What could not be read, with file and place."""
     remarks: tuple[str, ...] = ()
-    """What else a person should know."""
+    """What else a user should know."""
     info: CaptureInfo
     emulated: bool
 

@@ -65,9 +65,14 @@ def held_run(folder: Path) -> Iterator[None]:
     """Keep other harnesses out of a run folder; the kernel unlocks it when this process ends.
 
     Raises:
-        RefusedError: A run is going on there, or is being read.
+        RefusedError: A run is going on there, or is being read; or the folder cannot be opened.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        why, fix = f"it cannot be opened: {error.strerror}", "choose another folder"
+        problem = Problem(setting=str(folder), given="", reason=why, fix=fix)
+        raise RefusedError([problem]) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,11 +20,11 @@ from harness.settings.request import Request
 from harness.tables.event_counts import EventCounts, LinkedKernels
 
 REHEARSED = ("device=npu", "rehearsal.emulate=true")
-"""What the command ``rehearse`` adds to its settings."""
+"""The settings that the command ``rehearse`` adds."""
 
 
 def as_typed(overrides: Sequence[str], *, rehearsed: bool) -> list[str]:
-    """Return a run's settings without what the command ``rehearse`` has added."""
+    """Return the settings of a run without those that the command ``rehearse`` adds."""
     added = {text.partition("=")[0] for text in REHEARSED} if rehearsed else set()
     return [text for text in overrides if text.partition("=")[0] not in added]
 
@@ -35,24 +35,24 @@ DeliveryStatus = Literal[
 
 
 READ = "read"
-"""Stands for a setting where it is judged whether all of a capture could be read."""
+"""Stands in place of a setting where the completeness of a capture is checked."""
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
-    """Whether one setting was honoured, judged by what arrived."""
+    """Whether one setting was delivered, judged by what arrived."""
 
     setting: str
     requested: str
     """The effective value, as it is typed."""
     arrived: str
-    """What was found, as a figure."""
+    """The evidence, as a figure."""
     status: DeliveryStatus
     expectation: str
     """What must be found."""
     reason: str = ""
-    """When not delivered: the known reasons, and what to do."""
+    """Why it was not delivered, and what to do."""
     accepted: bool = False
-    """Partial, and named in ``delivery.accept``."""
+    """Whether it is partial and named in ``delivery.accept``."""
 
     @property
     def fails(self) -> bool:
@@ -61,20 +61,20 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
 
 class Consistency(Struct, frozen=True, kw_only=True):
-    """Whether two sources of a capture tell the same."""
+    """Whether two sources of a capture agree."""
 
     name: str
     status: Literal["holds", "broken", "does_not_apply"]
     expected: str = ""
-    """What the one says."""
+    """The figure of the first source."""
     actual: str = ""
-    """What the other says."""
+    """The figure of the second source."""
     difference: float | None = None
-    """Of the two, relative; null if they could not be compared."""
+    """The relative difference of the two; null if they could not be compared."""
     reason: str = ""
     """What is broken, or why it does not apply."""
     files: tuple[str, ...] = ()
-    """Those that are there to their end if it holds."""
+    """Files that are complete if it holds."""
 
     @property
     def fails(self) -> bool:
@@ -97,7 +97,7 @@ class Timing(Struct, frozen=True, kw_only=True):
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
-    """run.json: what was asked, how it ended, what arrived. Written first at the start."""
+    """run.json: what was requested, how it ended, what arrived. Written first at the start."""
 
     schema_version: int = SCHEMA_VERSION
     status: Literal["running", "ok", "failed", "interrupted"]
@@ -110,23 +110,23 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     analysis: str = ""
     """One line, if the device's analysis of its captures did not end well."""
     notes: tuple[str, ...] = ()
-    """What a person should know of how the captures were read."""
+    """What a user should know about how the captures were read."""
     overrides: tuple[str, ...] = ()
-    """The command's settings."""
+    """The settings of the command."""
     request_hash: str = ""
-    """Of the settings that change what is measured; a sweep keeps finished jobs by it."""
+    """A digest of the settings that change what is measured; a sweep keeps finished jobs by it."""
     versions: dict[str, str]
-    """Of harness, python and torch."""
+    """The versions of harness, Python, torch and what is below it."""
     host: str
     device: str = ""
     """cpu, cuda or npu."""
     device_name: str = ""
     emulated: bool = False
-    """Whether the device is an emulation, and every figure invented."""
+    """Whether the device was emulated, so that every figure is invented."""
     emulation: Emulation | None = None
     """What the emulator did in place of the device."""
     source: str = ""
-    """What was read, if it was recorded by another program."""
+    """The path of an imported capture; empty for a run."""
     requested: dict[str, Any]
     effective: dict[str, Any] = {}
     recorded_steps: int = 0

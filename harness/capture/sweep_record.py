@@ -13,13 +13,13 @@ class SweepJob(Struct, frozen=True, kw_only=True):
     folder: str
     """The name of its run folder, beside sweep.json."""
     overrides: tuple[str, ...]
-    """The settings that make it."""
+    """Its settings."""
     values: dict[str, str]
-    """Those that the sweep varies, by setting, as they are typed."""
+    """The values of the settings that the sweep varies, as they are typed."""
     exit_code: int | None = None
-    """Null while it has none: it was not run, or the harness ended before it did."""
+    """Null if the job was not run, or the harness ended before it did."""
     reason: str = ""
-    """One line, if it is not what was asked for."""
+    """One line, if the job did not deliver everything."""
 
 
 class SweepRecord(Struct, frozen=True, kw_only=True):
@@ -27,6 +27,6 @@ class SweepRecord(Struct, frozen=True, kw_only=True):
 
     schema_version: int = SCHEMA_VERSION
     swept: tuple[str, ...]
-    """The settings that are varied, by their dotted names; or a group, as ``profiler``."""
+    """The varied settings, by their dotted names; or groups, such as ``profiler``."""
     jobs: tuple[SweepJob, ...]
-    """In the order in which they run."""
+    """The jobs in the order in which they run."""

@@ -33,8 +33,8 @@ def test_operators_are_joined_where_there_are_no_kernels(
     run = harness("merge", str(runs["mlp"]), str(runs["again"]), "--out", "out")
     assert run.code == 0, run.err
     merged = pl.read_parquet(run.folder / "out" / "tables" / "operators_merged.parquet")
-    own = pl.read_parquet(runs["mlp"] / "tables" / "operators.parquet")
-    assert merged["row@mlp=1"].drop_nulls().len() == own["step"].drop_nulls().len()
+    operators = pl.read_parquet(runs["mlp"] / "tables" / "operators.parquet")
+    assert merged["row@mlp=1"].drop_nulls().len() == operators["step"].drop_nulls().len()
     kinds = pl.read_parquet(run.folder / "out" / "tables" / "bottlenecks.parquet")
     for label in ("again=1", "mlp=1"):
         assert kinds[f"duration_ns@{label}"].sum() == merged[f"self_ns@{label}"].sum()

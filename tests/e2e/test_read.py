@@ -92,7 +92,7 @@ def test_an_imported_trace_becomes_a_run(harness: Harness, tmp_path: Path) -> No
         (["read", "empty", "profiler=level2"], "read takes a run as it was"),
         (["read", "empty", "profiler.analyse_timeout_s=soon"], "it must be seconds, or null"),
     ],
-    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_is_no_run_is_refused(
     harness: Harness, tmp_path: Path, words: list[str], says: str

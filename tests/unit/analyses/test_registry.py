@@ -94,6 +94,14 @@ def test_stages_come_in_the_workloads_order() -> None:
     ]
 
 
+def test_stages_that_the_workload_did_not_name_come_in_the_order_of_their_operators() -> None:
+    names: list[object] = [None, "forward", "backward", "update", "evaluate", None, "forward"]
+    table = operators.stage_times(
+        capture(operators={"step": [0] * 7, "stage": names, "self_ns": [1] * 7})
+    )
+    assert table["stage"].to_list() == ["forward", "backward", "update", "evaluate", None]
+
+
 def test_memory_peak_names_its_operator() -> None:
     table = memory.memory_peaks(
         capture(

@@ -1,4 +1,4 @@
-"""Captures from elsewhere become runs: judged by what they tell, and left as they are."""
+"""Imported captures become runs: checked against their own metadata, and left as they are."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def snapshot(root: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def taken(path: Path, out: Path) -> RunRecord:
+def imported(path: Path, out: Path) -> RunRecord:
     return pipeline.read_capture(path, out).record
 
 
@@ -61,10 +61,10 @@ def statuses(record: RunRecord) -> dict[str, str]:
     return {item.setting.rpartition(".")[2]: item.status for item in record.delivery}
 
 
-def test_a_capture_is_judged_by_its_own_record_and_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_capture_is_checked_against_its_own_metadata_and_stays_as_it_is(tmp_path: Path) -> None:
     capture = folder(tmp_path / "there", FILES, info())
     before = snapshot(tmp_path / "there")
-    record = taken(capture, tmp_path / "out")
+    record = imported(capture, tmp_path / "out")
     assert statuses(record) == {
         "activities": "delivered",
         "record_shapes": "delivered",
@@ -84,24 +84,24 @@ def test_a_capture_is_judged_by_its_own_record_and_stays_as_it_is(tmp_path: Path
     assert snapshot(tmp_path / "there") == before
 
 
-def test_level0_is_told_from_its_kernels_beside_communication_that_has_a_core(
+def test_level0_is_seen_in_its_kernels_beside_communication_that_has_a_core(
     tmp_path: Path,
 ) -> None:
     core = HEADER.index("Accelerator Core")
     lean = [[*row[:core], "N/A", *row[core + 1 :]] for row in KERNELS[:2]]
     files = FILES | {"kernel_details.csv": [HEADER, *lean, KERNELS[2]]}
-    record = taken(folder(tmp_path, files, info(_profiler_level="Level0")), tmp_path / "out")
+    record = imported(folder(tmp_path, files, info(_profiler_level="Level0")), tmp_path / "out")
     assert statuses(record)["profiler_level"] == "delivered"
 
 
-def test_what_was_asked_and_did_not_come_ends_in_exit_3(tmp_path: Path) -> None:
-    record = taken(folder(tmp_path, FILES, info(_profiler_level="Level0")), tmp_path / "out")
+def test_what_was_requested_and_did_not_arrive_ends_in_exit_3(tmp_path: Path) -> None:
+    record = imported(folder(tmp_path, FILES, info(_profiler_level="Level0")), tmp_path / "out")
     assert statuses(record)["profiler_level"] == "substituted"
     assert (record.exit_code, record.verdict, record.status) == (3, "not_delivered", "ok")
 
 
-def test_a_capture_without_a_record_was_asked_for_nothing_that_is_known(tmp_path: Path) -> None:
-    record = taken(folder(tmp_path, FILES), tmp_path / "out")
+def test_no_setting_of_a_capture_without_metadata_is_checked(tmp_path: Path) -> None:
+    record = imported(folder(tmp_path, FILES), tmp_path / "out")
     assert (record.exit_code, record.verdict) == (0, "delivered")
     assert statuses(record) == {"read": "not_checkable"}
     text = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
@@ -112,7 +112,7 @@ def test_ranks_of_one_profile_are_one_run(tmp_path: Path) -> None:
     for rank, exports in ((0, ["text", "db"]), (1, ["db", "text"])):
         # torch_npu keeps a set, and writes it in any order.
         folder(tmp_path / "both" / str(rank), FILES, info(rank, _export_type=exports))
-    record = taken(tmp_path / "both", tmp_path / "out")
+    record = imported(tmp_path / "both", tmp_path / "out")
     operators = pl.read_parquet(tmp_path / "out" / "tables" / "operators.parquet")
     assert operators["rank"].value_counts().sort("rank").rows() == [(0, 6), (1, 6)]
     assert operators["id"].n_unique() == 12
@@ -124,37 +124,37 @@ def test_chrome_traces_beside_captures_are_named_and_not_read(tmp_path: Path) ->
     folder(tmp_path / "in" / "0", FILES, info())
     (tmp_path / "in" / "host.json").write_text('{"schemaVersion": 1, "traceEvents": []}')
     (tmp_path / "in" / "settings.json").write_text("{}")
-    record = taken(tmp_path / "in", tmp_path / "out")
+    record = imported(tmp_path / "in", tmp_path / "out")
     assert record.exit_code == 0
-    (note,) = [each for each in record.notes if "not read" in each]
+    (note,) = [note for note in record.notes if "not read" in note]
     why = "torch_npu's captures are beside it: read it by itself"
     assert note == f"host.json: not read, since {why}"
 
 
-def test_what_lies_in_and_beside_a_capture_is_found(tmp_path: Path) -> None:
+def test_what_is_in_and_beside_a_capture_counts(tmp_path: Path) -> None:
     metadata = info(_host_sys=["numa"], _record_op_args=True)
     capture = folder(tmp_path / "in", FILES, metadata)
-    assert taken(capture, tmp_path / "bare").exit_code == 3
+    assert imported(capture, tmp_path / "bare").exit_code == 3
     dumps = capture.parent / f"{capture.name}_op_args" / "0"
     dumps.mkdir(parents=True)
     (dumps / "a.bin").write_bytes(b"123")
     for number, place in enumerate((capture / "PLATFORM_7", capture.parent / PLATFORM)):
         place.mkdir()
         (place / "numa.db").touch()
-        record = taken(capture, tmp_path / f"out{number}")
-        found = {item.setting.rpartition(".")[2]: item for item in record.delivery}
-        assert found["host_sys"].status == "delivered"
-        assert found["record_op_args"].arrived == "1 files, 3 bytes"
+        record = imported(capture, tmp_path / f"out{number}")
+        delivery = {item.setting.rpartition(".")[2]: item for item in record.delivery}
+        assert delivery["host_sys"].status == "delivered"
+        assert delivery["record_op_args"].arrived == "1 files, 3 bytes"
         shutil.rmtree(place)
 
 
-def test_ranks_that_nothing_tells_are_said_to_be_unknown(tmp_path: Path) -> None:
+def test_ranks_that_nothing_reports_are_said_to_be_unknown(tmp_path: Path) -> None:
     event = {"ph": "X", "cat": "cpu_op", "name": "a", "pid": 1, "tid": 1, "ts": 1, "dur": 1}
     trace = json.dumps({"schemaVersion": 1, "traceEvents": [event]})
     (tmp_path / "in").mkdir()
     for name in ("TP-0.json", "TP-1.json"):
         (tmp_path / "in" / name).write_text(trace, encoding="utf-8")
-    taken(tmp_path / "in", tmp_path / "out")
+    imported(tmp_path / "in", tmp_path / "out")
     says = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
     assert "2 captures report no rank, nor do their names: all are rank 0" in says
 
@@ -178,7 +178,7 @@ def test_a_trace_of_which_nothing_is_left_is_named(
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "rank0.json").write_text(json.dumps(trace), encoding="utf-8")
     (tmp_path / "in" / "rank1.json.gz").write_bytes(content)
-    record = taken(tmp_path / "in", tmp_path / "out")
+    record = imported(tmp_path / "in", tmp_path / "out")
     (read,) = [item for item in record.delivery if item.setting == "read"]
     assert read.reason.startswith(why)
     assert read.fails == bool(why)
@@ -189,21 +189,21 @@ def test_a_rank_without_what_the_others_have_is_named(tmp_path: Path) -> None:
     for rank, files in enumerate((FILES | {"l2_cache.csv": rates}, {"trace_view.json": EVENTS})):
         made = folder(tmp_path / "in" / str(rank), files, info(rank, _l2_cache=True))
         made.rename(made.parent / f"r{rank}_ascend_pt")
-    record = taken(tmp_path / "in", tmp_path / "out")
+    record = imported(tmp_path / "in", tmp_path / "out")
     whys = {item.setting.rpartition(".")[2]: item.reason for item in record.delivery if item.fails}
     for setting, what in (("activities", "kernels"), ("l2_cache", "l2_cache.csv")):
         assert whys[setting] == f"no {what} in 001_r1_ascend_pt: msprof failed there or wrote none"
     assert record.exit_code == 3
 
 
-def test_chrome_traces_of_ranks_are_told_apart_by_their_names(tmp_path: Path) -> None:
+def test_chrome_traces_of_ranks_are_distinguished_by_their_names(tmp_path: Path) -> None:
     event = {"ph": "X", "cat": "cpu_op", "name": "aten::mm", "pid": 1, "tid": 1, "ts": 1, "dur": 1}
     trace = {"schemaVersion": 1, "traceEvents": [event]}
     (tmp_path / "in").mkdir()
     for rank in (0, 3):
         (tmp_path / "in" / f"rank{rank}.json").write_text(json.dumps(trace), encoding="utf-8")
     (tmp_path / "in" / "other.json").write_text("{}", encoding="utf-8")
-    record = taken(tmp_path / "in", tmp_path / "out")
+    record = imported(tmp_path / "in", tmp_path / "out")
     operators = pl.read_parquet(tmp_path / "out" / "tables" / "operators.parquet")
     assert operators["rank"].to_list() == [0, 3]
     assert (record.exit_code, record.requested, record.device) == (0, {}, "cpu")
@@ -212,7 +212,7 @@ def test_chrome_traces_of_ranks_are_told_apart_by_their_names(tmp_path: Path) ->
 def test_what_is_broken_is_kept_in_part_and_said(tmp_path: Path) -> None:
     cut = json.dumps(EVENTS).encode()[:-200]
     capture = folder(tmp_path, FILES | {"trace_view.json": cut})
-    record = taken(capture, tmp_path / "out")
+    record = imported(capture, tmp_path / "out")
     assert (record.exit_code, statuses(record)) == (3, {"read": "partial"})
     assert "trace_view.json: cut off at byte" in record.delivery[0].reason
     assert pl.read_parquet(tmp_path / "out" / "tables" / "kernels.parquet").height == 4
@@ -223,7 +223,7 @@ def test_a_table_that_ends_early_is_noticed_by_the_count_of_another(tmp_path: Pa
     for rows, exit_code in ((KERNELS, 0), (KERNELS[:2], 3)):
         files = {"kernel_details.csv": [HEADER, *rows], "op_statistic.csv": statistic}
         root = tmp_path / str(exit_code)
-        record = taken(folder(root, FILES | files), root / "out")
+        record = imported(folder(root, FILES | files), root / "out")
         assert record.exit_code == exit_code
     assert record.delivery[0].reason == (
         "kernel_details.csv: cut off: it has 2 kernels; op_statistic.csv counts 3"
@@ -232,7 +232,7 @@ def test_a_table_that_ends_early_is_noticed_by_the_count_of_another(tmp_path: Pa
 
 def test_an_imported_capture_is_read_again_without_its_source(tmp_path: Path) -> None:
     capture = folder(tmp_path / "there", FILES, info())
-    record = taken(capture, tmp_path / "out")
+    record = imported(capture, tmp_path / "out")
     summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
     (tmp_path / "out" / "summary.md").unlink()
     listener = ConsoleProgress(Console(quiet=True))
@@ -286,7 +286,7 @@ def test_a_file_that_may_not_be_read_is_named(
 ) -> None:
     capture = folder(tmp_path / "in", FILES, info() | {"config": WITH_MODULES})
     forbid(monkeypatch, "open", name)
-    record = taken(capture, tmp_path / "out")
+    record = imported(capture, tmp_path / "out")
     whys = {item.setting: item.reason for item in record.delivery if item.fails}
     assert record.exit_code == 3
     assert f"{name}:" in whys["read"]
@@ -300,7 +300,7 @@ def test_a_folder_that_may_not_be_read_is_named(
     for name in ("mine", "others"):
         folder(tmp_path / "in" / name, FILES, info())
     forbid(monkeypatch, "is_file", "others")
-    record = taken(tmp_path / "in", tmp_path / "out")
+    record = imported(tmp_path / "in", tmp_path / "out")
     (read,) = [item for item in record.delivery if item.setting == "read"]
     assert read.reason == "host_1_20260101120000000_ascend_pt: cannot be read: Permission denied"
     forbid(monkeypatch, "exists", "others")
@@ -342,18 +342,18 @@ def test_no_damage_to_a_capture_ends_in_a_traceback(
     else:
         path.write_bytes(content[:at] + bytes([data.draw(st.integers(0, 255))]) + content[at + 1 :])
     try:
-        foreign = external.read(capture)
+        read = external.read(capture)
     except RefusedError as error:
         assert capture.name in str(error)  # noqa: PT017
     else:
-        assert foreign.results
-        external.expected_settings(foreign.info)
-        external.not_requested(foreign.info.settings)
+        assert read.results
+        external.expected_settings(read.info)
+        external.not_requested(read.info.settings)
 
 
-def test_half_a_surrogate_pair_in_what_was_asked_is_replaced(tmp_path: Path) -> None:
+def test_half_a_surrogate_pair_in_the_metadata_is_replaced(tmp_path: Path) -> None:
     """JSON can spell it, and no file can hold it."""
     capture = folder(tmp_path / "there", FILES, {**info(), "torch_npu_version": "2.7\ud800"})
-    record = taken(capture, tmp_path / "out")
+    record = imported(capture, tmp_path / "out")
     assert "2.7?" in record.versions.values()
     assert (tmp_path / "out" / "summary.md").exists()

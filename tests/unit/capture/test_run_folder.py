@@ -31,9 +31,14 @@ def test_a_folder_called_latest_is_left_alone(
     assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == ["latest", "run"]
 
 
+NAMES = (
+    *("run.json", "plan.json", "capture.json", "outcome.json", "analysis.json", "summary.md"),
+    *("acl_calls.jsonl", "steps.jsonl", "harness.log", "raw", "cycles", "tables", "analyses"),
+)
+
+
 def test_a_new_run_replaces_all_but_the_log(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
-    for path in (*run.replaced, run.log):
+    for path in (tmp_path / name for name in NAMES):
         if path.suffix:
             path.touch()
         else:
@@ -68,4 +73,9 @@ def test_two_harnesses_do_not_write_into_one_run_folder(tmp_path: Path) -> None:
         "another harness is writing into this run folder",
     )
     with held_run(tmp_path):
+        pass
+    with (
+        pytest.raises(RefusedError, match="gone: it cannot be opened"),
+        held_run(tmp_path / "gone"),
+    ):
         pass

@@ -1,4 +1,4 @@
-"""Which runs can be merged: by what they were asked for, and what became of them."""
+"""Which runs can be merged: by what they requested, and how they ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.run_folders import Columns, run_folder
 
 GROUP = "profiler.experimental.aic_metrics"
 EVENTS = "profiler.experimental.performance_events"
-ASKED = {
+REQUESTED = {
     "seed": 0,
     "device.name": "npu",
     "workload.name": "mlp",
@@ -31,7 +31,7 @@ ASKED = {
 
 
 def record(group: str, **changes: Any) -> RunRecord:
-    asked = {**ASKED, GROUP: group, **changes.pop("asked", {})}
+    requested = {**REQUESTED, GROUP: group, **changes.pop("requested", {})}
     made = RunRecord(
         status="ok",
         verdict="delivered",
@@ -41,7 +41,7 @@ def record(group: str, **changes: Any) -> RunRecord:
         device="npu",
         device_name="Ascend910B",
         emulated=True,
-        requested=asked,
+        requested=requested,
     )
     return replace(made, **changes)
 
@@ -65,27 +65,27 @@ def two(tmp_path: Path) -> list[Path]:
 def refusal(paths: list[Path], match: Any = "aligned") -> list[str]:
     with pytest.raises(RefusedError) as refused:
         chosen(candidates(paths), match)
-    return [f"{each.setting}: {each.reason}" for each in refused.value.problems]
+    return [f"{problem.setting}: {problem.reason}" for problem in refused.value.problems]
 
 
 def test_runs_that_differ_in_their_counters_belong_together(two: list[Path]) -> None:
-    found = chosen(candidates(two), "aligned")
-    assert [run.label for run in found.runs] == ["Memory", "PipeUtilization"]
-    assert [run.table.height for run in found.runs] == [1, 1]
-    assert (found.layout, found.left_out, found.notes) == (KERNELS, (), ())
+    selection = chosen(candidates(two), "aligned")
+    assert [run.label for run in selection.runs] == ["Memory", "PipeUtilization"]
+    assert [run.table.height for run in selection.runs] == [1, 1]
+    assert (selection.layout, selection.left_out, selection.notes) == (KERNELS, (), ())
 
 
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
         (
-            {"asked": {"workload.batch": 16}},
+            {"requested": {"workload.batch": 16}},
             "workload.batch: the runs differ: 8 in Memory, 16 in L2",
         ),
-        ({"asked": {"workload.name": "conv"}}, "workload.name: the runs differ: mlp in Memory"),
-        ({"asked": {"seed": 1}}, "seed: the runs differ: 0 in Memory, 1 in L2Cache"),
+        ({"requested": {"workload.name": "conv"}}, "workload.name: the runs differ: mlp in Memory"),
+        ({"requested": {"seed": 1}}, "seed: the runs differ: 0 in Memory, 1 in L2Cache"),
         (
-            {"asked": {"profiler.experimental.profiler_level": "Level2"}},
+            {"requested": {"profiler.experimental.profiler_level": "Level2"}},
             "profiler.experimental.profiler_level: the runs differ: Level1 in Memory, Level2 in",
         ),
         ({"device": "cuda"}, "device: the runs differ: npu in Memory, cuda in L2Cache"),
@@ -106,22 +106,22 @@ def test_of_many_differences_some_are_explained_and_more_are_named(tmp_path: Pat
     other = {f"workload.w{number}": number for number in range(7)}
     paths = [
         leave(tmp_path / "1", record("Memory")),
-        leave(tmp_path / "2", record("L2Cache", asked=other)),
+        leave(tmp_path / "2", record("L2Cache", requested=other)),
     ]
-    found = refusal(paths)
-    assert len(found) == 6
-    assert found[0] == (
+    reasons = refusal(paths)
+    assert len(reasons) == 6
+    assert reasons[0] == (
         "workload.w0: the runs differ: not reported in Memory, 0 in L2Cache; merged runs must have"
         " run the same program"
     )
-    assert found[-1] == "merge: the runs differ in 2 more settings: workload.w5, workload.w6"
+    assert reasons[-1] == "merge: the runs differ in 2 more settings: workload.w5, workload.w6"
 
 
 @pytest.mark.parametrize("key", ["execution.timeout_s", "rehearsal.faults.dropped_kernels"])
 def test_what_measures_nothing_may_differ(tmp_path: Path, key: str) -> None:
     paths = [
         leave(tmp_path / "1", record("Memory")),
-        leave(tmp_path / "2", record("L2Cache", asked={key: 3})),
+        leave(tmp_path / "2", record("L2Cache", requested={key: 3})),
     ]
     assert len(chosen(candidates(paths), "strict").runs) == 2
 
@@ -147,14 +147,14 @@ def test_counters_of_operators_make_it_a_table_of_operators(tmp_path: Path) -> N
     paths = [
         leave(
             tmp_path / str(number),
-            record("", device="cpu", asked={EVENTS: events}),
+            record("", device="cpu", requested={EVENTS: events}),
             table="operators",
         )
         for number, events in enumerate((["cycles", "instructions"], ["pagefaults"]))
     ]
-    found = chosen(candidates(paths), "aligned")
-    assert found.layout is OPERATORS
-    assert [run.label for run in found.runs] == ["cycles+instructions", "pagefaults"]
+    selection = chosen(candidates(paths), "aligned")
+    assert selection.layout is OPERATORS
+    assert [run.label for run in selection.runs] == ["cycles+instructions", "pagefaults"]
 
 
 SUBSTITUTED = Delivery(
@@ -185,9 +185,9 @@ def test_what_has_nothing_to_say_is_left_out_with_its_reason(
         for path in [*two, third]
     ]
     write_json(SweepRecord(swept=(GROUP,), jobs=tuple(jobs)), tmp_path / "sweep.json")
-    found = chosen(candidates([tmp_path]), "aligned")
-    assert [run.label for run in found.runs] == ["Memory", "PipeUtilization"]
-    (left,) = found.left_out
+    selection = chosen(candidates([tmp_path]), "aligned")
+    assert [run.label for run in selection.runs] == ["Memory", "PipeUtilization"]
+    (left,) = selection.left_out
     assert left.folder == "third"
     assert left.reason.startswith(why)
 
@@ -196,14 +196,14 @@ def test_an_expected_job_without_a_folder_is_left_out(tmp_path: Path, two: list[
     names = [*(path.name for path in two), "gone"]
     jobs = tuple(SweepJob(folder=name, overrides=(), values={}) for name in names)
     write_json(SweepRecord(swept=(GROUP,), jobs=jobs), tmp_path / "sweep.json")
-    found = chosen(candidates([tmp_path]), "aligned")
-    assert found.left_out == (LeftOut(folder="gone", reason="it left no result"),)
+    selection = chosen(candidates([tmp_path]), "aligned")
+    assert selection.left_out == (LeftOut(folder="gone", reason="it left no result"),)
 
 
 def test_without_a_record_of_the_sweep_the_folders_runs_are_its_jobs(
     tmp_path: Path, two: list[Path]
 ) -> None:
-    assert [each.folder for each in candidates([tmp_path])] == two
+    assert [run.folder for run in candidates([tmp_path])] == two
 
 
 def test_a_table_that_is_broken_is_left_out(tmp_path: Path, two: list[Path]) -> None:
