@@ -9,6 +9,8 @@ AUTOLOAD = "TORCH_DEVICE_BACKEND_AUTOLOAD"
 os.environ[AUTOLOAD] = "0"
 
 # ruff: noqa: E402
+import compileall
+import functools
 import shutil
 import subprocess
 import sys
@@ -32,6 +34,17 @@ COMPILER = shutil.which("cc") or shutil.which("gcc")
 
 def pytest_report_header() -> str:
     return "" if COMPILER else "no C compiler: tests/npu is left out"
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers; none for files or tests that are named, since these begin sooner without."""
+    return 0 if all(".py" in name for name in config.args) else 2
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the harness for the processes to come, even where Python may write no bytecode."""
+    if not hasattr(config, "workerinput"):  # the attribute that xdist gives to its workers
+        compileall.compile_dir(ROOT / "harness", quiet=1)
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -97,6 +110,19 @@ def harness(tmp_path: Path) -> Harness:
     return lambda *words: run_harness(tmp_path, *words)
 
 
+@pytest.fixture(scope="session")
+def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Harness:
+    """Run ``python -m harness`` once for all tests that only look at what that left."""
+
+    @functools.cache
+    def run(*words: str) -> Run:
+        folder = tmp_path_factory.mktemp("shared")
+        (folder / f"{USER_MODULE}.py").write_text(USER_SOURCE, encoding="utf-8")
+        return run_harness(folder, *words)
+
+    return run
+
+
 def run_harness(folder: Path, *words: str) -> Run:
     done = subprocess.run(
         command(*words),
@@ -112,8 +138,11 @@ def run_harness(folder: Path, *words: str) -> Run:
 
 TINY_MLP = ("workload=mlp", "workload.batch=4", "workload.width=8", "workload.layers=2")
 """A workload whose steps take well under a millisecond."""
+TINY_MATMUL = ("workload=matmul", "workload.shapes=[[8,8,8]]")
+"""One that starts a second sooner: for an optimizer, torch loads its compiler."""
 
-USER_MODULE = '''
+USER_MODULE = "steps_of_mine"
+USER_SOURCE = '''
 import ctypes
 import os
 import signal
@@ -206,5 +235,5 @@ def prints_environment(device, dtype, seed):
 @pytest.fixture
 def user_module(tmp_path: Path) -> str:
     """Write a user's module of step factories beside the run; return its name."""
-    (tmp_path / "steps_of_mine.py").write_text(USER_MODULE, encoding="utf-8")
-    return "steps_of_mine"
+    (tmp_path / f"{USER_MODULE}.py").write_text(USER_SOURCE, encoding="utf-8")
+    return USER_MODULE

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
 from harness import __version__
 from harness.cli.commands import SUBCOMMANDS
-from tests.conftest import TINY_MLP, Harness, read_record
+from tests.conftest import TINY_MATMUL, Harness, read_record
 
 
 def test_help_shows_commands_choices_and_exit_codes(harness: Harness) -> None:
@@ -116,8 +118,8 @@ def test_unset_reference_is_refused(harness: Harness) -> None:
     assert "cannot be resolved" in run.err
 
 
-def test_tab_in_yaml_names_file_and_line(harness: Harness) -> None:
-    folder = harness("--help").folder / "mine" / "workload"
+def test_tab_in_yaml_names_file_and_line(harness: Harness, tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "workload"
     folder.mkdir(parents=True)
     (folder / "tabbed.yaml").write_text("name: mlp\nbatch:\t\n\t4\n", encoding="utf-8")
     run = harness("--config-dir", "mine", "workload=tabbed")
@@ -128,11 +130,11 @@ def test_tab_in_yaml_names_file_and_line(harness: Harness) -> None:
 
 
 def test_folder_of_results_can_be_chosen_once(harness: Harness) -> None:
-    run = harness(*TINY_MLP, "hydra.run.dir=elsewhere/one")
+    run = harness(*TINY_MATMUL, "hydra.run.dir=elsewhere/one")
     assert run.code == 0, run.err
     before = (run.folder / "elsewhere" / "one" / "run.json").read_bytes()
     for word in ("hydra.run.dir=elsewhere/one", "++hydra.run.dir='elsewhere/one'"):
-        again = harness(*TINY_MLP, word)
+        again = harness(*TINY_MATMUL, word)
         assert again.code == 2
         assert "there is a run in this folder already" in again.err
     assert (run.folder / "elsewhere" / "one" / "run.json").read_bytes() == before
@@ -141,17 +143,17 @@ def test_folder_of_results_can_be_chosen_once(harness: Harness) -> None:
 @pytest.mark.parametrize("flag", ["--out", "-o"])
 def test_out_names_the_folder_of_a_run_whatever_its_name(harness: Harness, flag: str) -> None:
     name = "it's mine, a=b"
-    run = harness(*TINY_MLP, flag, name)
+    run = harness(*TINY_MATMUL, flag, name)
     assert run.code == 0, run.err
     assert read_record(run.folder / name).exit_code == 0
     assert not (run.folder / "outputs").exists()
-    again = harness(*TINY_MLP, flag, name)
+    again = harness(*TINY_MATMUL, flag, name)
     assert again.code == 2
     assert f"--out={name}: there is a run in this folder already" in again.err
 
 
 def test_out_names_the_folder_of_a_sweep_too(harness: Harness) -> None:
-    words = ("-m", *TINY_MLP, "seed=1,2", "--out", "my sweep")
+    words = ("-m", *TINY_MATMUL, "seed=1,2", "--out", "my sweep")
     run = harness(*words)
     assert run.code == 0, run.err
     for name in ("seed=1", "seed=2"):

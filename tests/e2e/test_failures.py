@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LIMIT_S, Harness, Run, ended, started
+from tests.conftest import LIMIT_S, USER_MODULE, Harness, Run, ended, started
 
 # Of the default run: calls 1-2 warm up, 3-7 are the baseline, 8 warms up the profiler, 9-11 are
 # recorded.
@@ -25,10 +25,8 @@ def failing(harness: Harness, module: str, name: str, *words: str) -> Run:
     )
 
 
-def test_workload_that_raises_is_exit_1_with_its_traceback(
-    harness: Harness, user_module: str
-) -> None:
-    run = failing(harness, user_module, "raises")
+def test_workload_that_raises_is_exit_1_with_its_traceback(shared_run: Harness) -> None:
+    run = failing(shared_run, USER_MODULE, "raises")
     assert run.code == 1
     assert 'raise ValueError("bad step")' in run.out
     assert "session.py" not in run.out, "only the workload's own frames"
@@ -38,8 +36,8 @@ def test_workload_that_raises_is_exit_1_with_its_traceback(
 
 
 @pytest.mark.parametrize("name", ["raises", "exits"])
-def test_what_was_recorded_before_is_kept(harness: Harness, user_module: str, name: str) -> None:
-    run = failing(harness, user_module, name)
+def test_what_was_recorded_before_is_kept(shared_run: Harness, name: str) -> None:
+    run = failing(shared_run, USER_MODULE, name)
     assert run.code == 1
     assert run.table("operators")["step"].unique().to_list() == [1]
     assert (run.latest / "raw" / "trace.json.gz").exists()
@@ -57,9 +55,9 @@ def test_what_was_recorded_before_is_kept(harness: Harness, user_module: str, na
     ],
 )
 def test_child_that_dies_is_exit_1_with_the_signal(
-    harness: Harness, user_module: str, name: str, reason: str
+    shared_run: Harness, name: str, reason: str
 ) -> None:
-    run = failing(harness, user_module, name)
+    run = failing(shared_run, USER_MODULE, name)
     assert run.code == 1
     assert run.record.status == "failed"
     assert run.record.reason.startswith(reason)
@@ -67,11 +65,11 @@ def test_child_that_dies_is_exit_1_with_the_signal(
     assert run.table("steps").height == SECOND_RECORDED - 1, "steps are written as they end"
 
 
-def test_crash_leaves_the_python_stack_in_the_log(harness: Harness, user_module: str) -> None:
-    run = failing(harness, user_module, "crashes")
+def test_crash_leaves_the_python_stack_in_the_log(shared_run: Harness) -> None:
+    run = failing(shared_run, USER_MODULE, "crashes")
     log = (run.latest / "harness.log").read_text(encoding="utf-8")
     assert "Fatal Python error: Segmentation fault" in log
-    assert f"{user_module}.py" in log
+    assert f"{USER_MODULE}.py" in log
 
 
 def test_cycle_that_was_finished_survives_a_crash(harness: Harness, user_module: str) -> None:
@@ -167,9 +165,9 @@ def test_profiler_inside_the_workload_is_told_of(harness: Harness, user_module: 
     assert run.record.verdict == "not_delivered"
 
 
-def test_partial_delivery_passes_when_it_is_accepted(harness: Harness, user_module: str) -> None:
-    words = ("workload=callable", f"workload.target={user_module}:works_at_first")
-    (harness("workload=mlp").folder / f"{user_module}.py").write_text(
+def test_partial_delivery_passes_when_it_is_accepted(harness: Harness, tmp_path: Path) -> None:
+    words = ("workload=callable", "workload.target=starts_well:works_at_first")
+    (tmp_path / "starts_well.py").write_text(
         "import torch\n"
         "def works_at_first(device, dtype, seed):\n"
         "    calls = []\n"

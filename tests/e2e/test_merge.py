@@ -7,15 +7,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.conftest import TINY_MLP, Harness, run_harness
+from tests.conftest import TINY_MATMUL, TINY_MLP, Harness, run_harness
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Runs of two workloads, and one of them twice."""
     home = tmp_path_factory.mktemp("runs")
-    tiny_matmul = ("workload=matmul", "workload.shapes=[[4,4,4]]")
-    for name, words in {"mlp": TINY_MLP, "again": TINY_MLP, "matmul": tiny_matmul}.items():
+    for name, words in {"mlp": TINY_MLP, "again": TINY_MLP, "matmul": TINY_MATMUL}.items():
         run = run_harness(home, *words, f"hydra.run.dir='{name}=1'")
         assert run.code == 0, run.err
     return {name: home / f"{name}=1" for name in ("mlp", "again", "matmul")}

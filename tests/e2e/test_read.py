@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from tests.conftest import TINY_MLP, Harness, read_record
+from tests.conftest import TINY_MLP, Harness, Run, read_record
 
 
-def test_a_run_read_again_is_what_it_was(harness: Harness) -> None:
-    run = harness("profiler=level1", *TINY_MLP)
+@pytest.fixture
+def run(shared_run: Harness, tmp_path: Path) -> Run:
+    """Copy a run to where `harness` is typed."""
+    shared = shared_run("profiler=level1", *TINY_MLP)
+    shutil.copytree(shared.folder / "outputs", tmp_path / "outputs", symlinks=True)
+    return replace(shared, folder=tmp_path)
+
+
+def test_a_run_read_again_is_what_it_was(harness: Harness, run: Run) -> None:
     record, operators = run.record, run.table("operators")
     read = harness("read", "outputs/latest")
     assert read.code == 0, read.err
@@ -21,8 +30,7 @@ def test_a_run_read_again_is_what_it_was(harness: Harness) -> None:
     assert "everything requested was delivered" in read.out
 
 
-def test_a_run_that_was_moved_is_read_where_it_is(harness: Harness) -> None:
-    run = harness(*TINY_MLP)
+def test_a_run_that_was_moved_is_read_where_it_is(harness: Harness, run: Run) -> None:
     (run.folder / "elsewhere").mkdir()
     run.latest.rename(run.folder / "elsewhere" / "run")
     read = harness("read", "elsewhere/run")
@@ -30,8 +38,7 @@ def test_a_run_that_was_moved_is_read_where_it_is(harness: Harness) -> None:
     assert "elsewhere/run: summary.md" in read.out
 
 
-def test_a_run_of_the_harness_is_read_without_its_plan(harness: Harness) -> None:
-    run = harness(*TINY_MLP)
+def test_a_run_of_the_harness_is_read_without_its_plan(harness: Harness, run: Run) -> None:
     record = run.record
     (run.latest / "plan.json").unlink()
     read = harness("read", "outputs/latest")

@@ -8,7 +8,7 @@ import json
 import polars as pl
 
 from harness import tables
-from tests.conftest import TINY_MLP, Harness
+from tests.conftest import TINY_MATMUL, TINY_MLP, Harness
 
 
 def test_without_arguments_the_default_workload_is_profiled(harness: Harness) -> None:
@@ -30,8 +30,8 @@ def test_without_arguments_the_default_workload_is_profiled(harness: Harness) ->
     }
 
 
-def test_run_folder_has_every_table_with_its_schema(harness: Harness) -> None:
-    run = harness(*TINY_MLP)
+def test_run_folder_has_every_table_with_its_schema(shared_run: Harness) -> None:
+    run = shared_run(*TINY_MLP)
     assert run.code == 0, run.err
     for name, schema in tables.SCHEMAS.items():
         found = run.table(name).schema
@@ -42,8 +42,8 @@ def test_run_folder_has_every_table_with_its_schema(harness: Harness) -> None:
     assert (run.latest / ".hydra" / "config.yaml").exists()
 
 
-def test_analyses_are_kept_and_the_capture_agrees_with_itself(harness: Harness) -> None:
-    run = harness(*TINY_MLP)
+def test_analyses_are_kept_and_the_capture_agrees_with_itself(shared_run: Harness) -> None:
+    run = shared_run(*TINY_MLP)
     assert run.code == 0, run.err
     folder = run.latest / "analyses"
     # Of a CPU: no kernels, no memory.
@@ -64,7 +64,7 @@ def test_analyses_are_kept_and_the_capture_agrees_with_itself(harness: Harness) 
 
 def test_steps_are_told_by_phase(harness: Harness) -> None:
     run = harness(
-        *TINY_MLP,
+        *TINY_MATMUL,
         "workload.warmup_steps=1",
         "profiler.baseline.steps=2",
         "profiler.schedule.wait=1",
@@ -86,8 +86,8 @@ def test_steps_are_told_by_phase(harness: Harness) -> None:
     assert operators["id"].to_list() == list(range(operators.height))
 
 
-def test_stages_are_told_for_each_operator(harness: Harness) -> None:
-    operators = harness(*TINY_MLP).table("operators")
+def test_stages_are_told_for_each_operator(shared_run: Harness) -> None:
+    operators = shared_run(*TINY_MLP).table("operators")
     per_stage = operators.group_by("stage").len()
     assert {"forward", "backward", "optimizer"} <= set(per_stage["stage"])
     linear = operators.filter(pl.col("name") == "aten::addmm")
@@ -131,20 +131,20 @@ def test_flops_are_those_of_the_formula(harness: Harness) -> None:
 
 
 def test_inline_runs_in_this_process_alike(harness: Harness) -> None:
-    run = harness(*TINY_MLP, "execution=inline")
+    run = harness(*TINY_MATMUL, "execution=inline")
     assert run.code == 0, run.err
     assert run.record.verdict == "delivered"
     assert run.table("operators").height > 0
 
 
-def test_piped_output_has_no_escape_codes(harness: Harness) -> None:
-    run = harness(*TINY_MLP)
+def test_piped_output_has_no_escape_codes(shared_run: Harness) -> None:
+    run = shared_run(*TINY_MLP)
     assert "\x1b" not in run.out + run.err
     assert "recording (8 of 11 steps done)" in run.err
 
 
-def test_torchs_chatter_is_in_the_log_only(harness: Harness) -> None:
-    run = harness(*TINY_MLP)
+def test_torchs_chatter_is_in_the_log_only(shared_run: Harness) -> None:
+    run = shared_run(*TINY_MLP)
     assert "USDT:" not in run.err
     assert "USDT:" in (run.latest / "harness.log").read_text(encoding="utf-8")
 
@@ -155,8 +155,8 @@ def test_seed_reaches_torch_and_the_factory(harness: Harness, user_module: str) 
 
 
 def test_folder_is_found_again_by_the_link(harness: Harness) -> None:
-    first = harness(*TINY_MLP).latest
-    second = harness(*TINY_MLP).latest
+    first = harness(*TINY_MATMUL).latest
+    second = harness(*TINY_MATMUL).latest
     assert first != second
     assert (first / "run.json").exists()
 

@@ -14,6 +14,7 @@ from harness.capture.sweep_record import SweepRecord
 from harness.doctor.machine import Machine
 from tests.conftest import (
     LIMIT_S,
+    TINY_MATMUL,
     TINY_MLP,
     Harness,
     Run,
@@ -32,7 +33,7 @@ def sweep_of(run: Run) -> SweepRecord:
 
 
 def test_three_profiles_are_three_jobs_and_a_table(harness: Harness) -> None:
-    run = harness("-m", "profiler=level0,level1,level2", *TINY_MLP)
+    run = harness("-m", "profiler=level0,level1,level2", *TINY_MATMUL)
     assert run.code == 0, run.err
     jobs = jobs_of(run)
     assert set(jobs) == {"profiler=level0", "profiler=level1", "profiler=level2"}
@@ -43,7 +44,7 @@ def test_three_profiles_are_three_jobs_and_a_table(harness: Harness) -> None:
 
 
 def test_one_wrong_job_refuses_all_before_the_first(harness: Harness) -> None:
-    run = harness("-m", "workload.dtype=float32,bfloat16,float64,float99", *TINY_MLP)
+    run = harness("-m", "workload.dtype=float32,bfloat16,float64,float99", *TINY_MATMUL)
     assert run.code == 2
     assert "workload.dtype=float99" in run.err
     assert "in 1 of 4 jobs" in run.err
@@ -92,7 +93,7 @@ def test_job_whose_request_changed_is_run_again(harness: Harness, tmp_path: Path
     experimental.parent.mkdir(parents=True)
     experimental.write_text("defaults: ['cpu/_base@_here_', _self_]\n", encoding="utf-8")
     text = "defaults: [default, _self_]\nschedule:\n  active: "
-    words = ("-m", "--config-dir", "mine", "profiler=mine,level0", *TINY_MLP)
+    words = ("-m", "--config-dir", "mine", "profiler=mine,level0", *TINY_MATMUL)
     profile.write_text(text + "1\n", encoding="utf-8")
     folder = harness(*words).latest
     profile.write_text(text + "2\n", encoding="utf-8")
@@ -105,7 +106,7 @@ def test_job_whose_request_changed_is_run_again(harness: Harness, tmp_path: Path
 
 
 def test_job_of_another_version_is_run_again_with_a_note(harness: Harness) -> None:
-    words = ("-m", "seed=1,2", *TINY_MLP)
+    words = ("-m", "seed=1,2", *TINY_MATMUL)
     folder = harness(*words).latest
     path = folder / "seed=1" / "run.json"
     text = path.read_text(encoding="utf-8")
@@ -140,19 +141,21 @@ def test_job_that_is_run_again_has_nothing_left_of_its_first_run(
 
 
 def test_worst_code_of_all_jobs_is_the_sweeps(harness: Harness) -> None:
-    run = harness("-m", "device=cpu,cuda", *TINY_MLP)
+    run = harness("-m", "device=cpu,cuda", *TINY_MATMUL)
     assert run.code == 4
     assert "1 of 2 jobs delivered" in run.out
 
 
-def test_sweep_written_in_a_config_is_a_sweep_without_the_flag(harness: Harness) -> None:
-    folder = harness("--version").folder / "mine" / "experiment"
+def test_sweep_written_in_a_config_is_a_sweep_without_the_flag(
+    harness: Harness, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine" / "experiment"
     folder.mkdir(parents=True)
     (folder / "seeds.yaml").write_text(
         "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 1,2\n",
         encoding="utf-8",
     )
-    run = harness("--config-dir", "mine", "experiment=seeds", *TINY_MLP)
+    run = harness("--config-dir", "mine", "experiment=seeds", *TINY_MATMUL)
     assert run.code == 0, run.err
     assert {read_record(path).requested["seed"] for path in jobs_of(run).values()} == {1, 2}
 
@@ -218,7 +221,8 @@ def test_sweep_whose_harness_was_killed_goes_on_where_it_was(
 
 
 def test_a_sweeps_table_has_what_is_swept_and_what_it_costs(harness: Harness) -> None:
-    run = harness("-m", "workload.batch=4,8", "profiler=level0,level2", *TINY_MLP[:1])
+    words = ("workload=attention", "workload.sequence=8", "workload.batch=4,8")
+    run = harness("-m", *words, "profiler=level0,level2")
     assert run.code == 0, run.err
     table = pl.read_parquet(run.latest / "tables" / "sweep.parquet")
     assert table.columns == [
@@ -289,6 +293,6 @@ def test_a_folder_that_cannot_be_written_is_refused(harness: Harness, tmp_path: 
         ("hydra.run.dir=file/one",),
         ("-m", "seed=1,2", "hydra.sweep.dir=file"),
     ):
-        run = harness(*TINY_MLP, *words)
+        run = harness(*TINY_MATMUL, *words)
         assert run.code == 2, run.err
         assert "results cannot be written there" in run.err

@@ -5,6 +5,7 @@ The tables are those that a recording of the wheel over a stand-in gave, spelled
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,13 @@ def captured(
     return [lines(file) if file.exists() else [] for file in files]
 
 
+@functools.cache
+def all_cases() -> list[Case]:
+    return list(cases(COUNT))
+
+
 def test_the_cases_hold_every_pair_of_values() -> None:
-    made = list(cases(COUNT))
+    made = all_cases()
     assert len(made) == COUNT
     assert len({str(case) for case in made}) > 400
     assert all_pairs() - set().union(*map(pairs_of, made)) == set()
@@ -111,7 +117,7 @@ def test_the_cases_hold_every_pair_of_values() -> None:
 
 def test_composed_settings_reach_cann_as_the_tables_say(emulator: Emulator, tmp_path: Path) -> None:
     """One process takes all: torch_npu's folder is a singleton, and each has its own."""
-    made = list(cases(COUNT))
+    made = all_cases()
     for case, calls in zip(
         made, captured(emulator, tmp_path, list(map(settings, made))), strict=True
     ):
@@ -132,7 +138,7 @@ def test_a_cann_without_features_gets_what_it_can(emulator: Emulator, tmp_path: 
 
 @pytest.mark.parametrize("number", range(0, COUNT, COUNT // 12))
 def test_the_command_makes_the_same_calls(tmp_path: Path, number: int) -> None:
-    case = list(cases(COUNT))[number]
+    case = all_cases()[number]
     device = number % 2
     words = [*settings(case), *TINY_MLP, "profiler.analyse=later", f"device.index={device}"]
     run = run_harness(tmp_path, "rehearse", *words)

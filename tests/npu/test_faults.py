@@ -47,7 +47,7 @@ CASES: dict[str, tuple[dict[str, Any], Faults]] = {
     "no msprof": ({}, Faults(msprof="missing")),
     "no msprof, Db": (DB, Faults(msprof="missing")),
 }
-PROCESSES = 3
+PROCESSES = 2
 
 
 class Captures:

@@ -33,7 +33,7 @@ class Lossy(Struct):
 @pytest.fixture(scope="module")
 def lossy(tmp_path_factory: pytest.TempPathFactory, emulator: Emulator) -> Lossy:  # noqa: ARG001
     home = tmp_path_factory.mktemp("merge")
-    sweep = run_harness(home, *ONE, "+sweep=aic_metrics", f"{GROUP}=PipeUtilization,Memory")
+    sweep = run_harness(home, *ONE, "-m", f"{GROUP}=PipeUtilization,Memory")
     assert sweep.code == 0, sweep.err
     folder = sweep.latest
     whole = pl.read_parquet(folder / "tables" / "kernels_merged.parquet")
@@ -76,8 +76,12 @@ def test_strict_refuses_and_leaves_what_there_is(lossy: Lossy) -> None:
     assert (lossy.folder / "merge.json").read_bytes() == before
 
 
+def test_a_sweep_of_counter_groups_is_one_table(lossy: Lossy) -> None:
+    assert "Sweep (emulated: invented): 2 of 2 jobs delivered" in lossy.sweep.out
+    assert "rehearsal.emulate" not in lossy.sweep.out + lossy.sweep.err
+
+
 def test_the_sweep_itself_ended_in_the_merged_table(lossy: Lossy) -> None:
-    assert "2 of 2 jobs delivered" in lossy.sweep.out
     assert "Merged: 2 runs (emulated: invented)" in lossy.sweep.out
     assert "EMULATED device: every time and counter is invented" in lossy.sweep.out
     computing = lossy.whole.filter(pl.col("core").is_in(["AI_CORE", "AI_VECTOR_CORE"]))

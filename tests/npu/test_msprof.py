@@ -27,7 +27,7 @@ from tests.npu.conftest import run_on_npu
 Row = dict[str, str]
 
 GROUP_IDS = {group.name: number for number, group in GROUPS.items()}
-PROCESSES = 4
+PROCESSES = 2
 
 
 def case(name: str, *environment: str, **settings: Any) -> dict[str, Any]:

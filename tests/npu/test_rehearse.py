@@ -299,14 +299,6 @@ def test_a_database_alone_is_enough(tmp_path: Path) -> None:
     assert run.table("kernels")["input_shapes"].is_not_null().all()
 
 
-def test_a_sweep_of_counter_groups_is_one_table(tmp_path: Path) -> None:
-    groups = "profiler.experimental.aic_metrics=Memory,L2Cache"
-    run = run_harness(tmp_path, "rehearse", "-m", groups, *TINY_MLP)
-    assert run.code == 0, run.out + run.err
-    assert "Sweep (emulated: invented): 2 of 2 jobs delivered" in run.out
-    assert "rehearsal.emulate" not in run.out + run.err
-
-
 def test_the_second_npu_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
     run = run_harness(tmp_path, "rehearse", "device.index=1", *TINY_MLP)
     assert run.code == 0, run.out + run.err

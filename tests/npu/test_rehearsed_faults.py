@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.emulator.build import Emulator
-from tests.conftest import TINY_MLP, ended, run_harness, started
+from tests.conftest import TINY_MLP, Harness, ended, run_harness, started
 from tests.npu.rehearsing import undelivered
 
 
@@ -64,9 +64,9 @@ FAULTS = [
 
 @pytest.mark.parametrize(("asked", "fault", "found"), FAULTS, ids=[each[1] for each in FAULTS])
 def test_a_fault_is_exit_3_and_names_the_setting(
-    tmp_path: Path, asked: list[str], fault: str, found: dict[str, str]
+    shared_run: Harness, asked: list[str], fault: str, found: dict[str, str]
 ) -> None:
-    run = run_harness(tmp_path, "rehearse", *asked, *TINY_MLP, f"rehearsal.faults.{fault}")
+    run = shared_run("rehearse", *asked, *TINY_MLP, f"rehearsal.faults.{fault}")
     assert run.code == 3, run.err
     assert undelivered(run.record) == found
     for setting in found:
@@ -84,8 +84,8 @@ def test_without_tables_every_setting_is_missing_and_the_reason_is_named(
     assert missing["profiler.experimental.aic_metrics"] == "missing"
 
 
-def test_a_short_step_is_named(tmp_path: Path) -> None:
-    run = run_harness(tmp_path, "rehearse", *TINY_MLP, "rehearsal.faults.lost_head=0.2")
+def test_a_short_step_is_named(shared_run: Harness) -> None:
+    run = shared_run("rehearse", *TINY_MLP, "rehearsal.faults.lost_head=0.2")
     # 12 of 57 kernels are lost, all of the first recorded step.
     assert "step 1 has 7 of 19 kernels" in " ".join(run.out.split())
 
@@ -135,17 +135,17 @@ def test_later_leaves_the_verdict_pending_and_read_completes_it(tmp_path: Path) 
 
 
 def test_an_analysis_past_its_limit_is_exit_3_and_read_tries_again(tmp_path: Path) -> None:
-    words = [*TINY_MLP, "rehearsal.faults.slow_analysis_s=15", "profiler.analyse_timeout_s=8"]
+    words = [*TINY_MLP, "rehearsal.faults.slow_analysis_s=10", "profiler.analyse_timeout_s=6"]
     run = run_harness(tmp_path, "rehearse", *words)
     assert run.code == 3, run.err
-    assert "ran past profiler.analyse_timeout_s=8" in " ".join(run.out.split())
+    assert "ran past profiler.analyse_timeout_s=6" in " ".join(run.out.split())
     again = run_harness(tmp_path, "read", "outputs/latest", "profiler.analyse_timeout_s=100")
     assert again.code == 0, again.err
     assert again.record.verdict == "delivered"
 
 
 def test_ctrl_c_during_the_analysis_keeps_what_was_recorded(tmp_path: Path) -> None:
-    words = ["rehearse", *TINY_MLP, "rehearsal.faults.slow_analysis_s=20"]
+    words = ["rehearse", *TINY_MLP, "rehearsal.faults.slow_analysis_s=6"]
     with started(tmp_path, *words) as running:
         assert running.stderr is not None
         for line in running.stderr:

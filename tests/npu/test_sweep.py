@@ -56,7 +56,7 @@ def killed_half_way(folder: Path) -> Run:
     while (child := child_at_work(process.pid, f"={VICTIM}")) is None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
-        time.sleep(0.02)
+        time.sleep(0.2)
     os.kill(child, signal.SIGKILL)
     return ended(process, folder, LIMIT_S)
 
