@@ -11,6 +11,7 @@ from pathlib import Path
 
 from msgspec import NODEFAULT, Struct, inspect
 
+from harness.settings.marks import mark_of
 from harness.settings.request import Request
 from harness.settings.schema import describe, show
 
@@ -20,6 +21,15 @@ HEAD = """# Settings
 Every setting by its name on the command line, made from the settings' own types by `make docs`.
 Values shown here are the types' defaults; what a profile composes is printed by
 `python -m harness --cfg job`.
+
+The column "changes" says what a setting changes:
+
+- **measured: what runs**, **measured: what is recorded**: runs with another value are another
+  measurement. A sweep runs such a job again, and merge refuses to join such runs, counters aside.
+  What is to be recorded is checked after the run.
+- **judged**: how strictly results are judged. A finished job of a sweep is kept.
+- **placed**: where and when results come: names, limits of time, how a sweep is resumed. A
+  finished job of a sweep is kept.
 """
 
 
@@ -62,13 +72,15 @@ def sections(type_: inspect.StructType, path: str) -> Iterator[str]:
                 default = f"`{show(field.default_factory())}`"
             allowed = describe(field.type).replace("|", "\\|")
             text = texts[field.encode_name].replace("|", "\\|")
-            leaves.append(f"| `{inner}` | {allowed} | {default} | {text} |\n")
+            mark = mark_of(inner).value
+            leaves.append(f"| `{inner}` | {allowed} | {default} | {mark} | {text} |\n")
     title = f"`{path}`" if path else "The run"
     if type_.tag is not None:
         title += f" of {type_.tag}"
     summary = " ".join((type_.cls.__doc__ or "").split())
     if leaves:
-        head = "| setting | allowed | default | meaning |\n| --- | --- | --- | --- |\n"
+        head = "| setting | allowed | default | changes | meaning |\n"
+        head += "| --- | --- | --- | --- | --- |\n"
         yield f"\n## {title}\n\n{summary}\n\n{head}{''.join(leaves)}"
     for inner, struct in groups:
         yield from sections(struct, inner)

@@ -2,9 +2,10 @@
 
 HarnessError
 ├── RefusedError    the request was refused before anything ran (exit 2)
-└── MachineError    this machine cannot do what was asked (exit 4)
+├── MachineError    this machine cannot do what was requested (exit 4)
+└── RecorderError   a recorder is used where or as it cannot record (exit 1)
 
-A failing workload is no error of the harness: it is an outcome, recorded in the run folder.
+A workload that fails is not an error of the harness: the run folder records how it ended.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from msgspec import Struct
 
 
 class ExitCode(IntEnum):
-    """What the process's exit code says."""
+    """The exit codes of the process."""
 
     OK = 0
-    """Done, and everything asked for was delivered."""
+    """Done, and everything requested was delivered."""
     FAILED = 1
     """The workload failed; what was captured is kept and marked."""
     REFUSED = 2
     """The request was refused before anything ran."""
     NOT_DELIVERED = 3
-    """The run worked, but something asked for was not delivered."""
+    """The run worked, but something requested was not delivered."""
     UNAVAILABLE = 4
     """This machine cannot do it."""
     REGRESSED = 5
     """A comparison found a regression beyond its limit."""
     INTERRUPTED = 130
-    """Interrupted; stopped cleanly, the partial capture kept and marked."""
+    """Interrupted: stopped cleanly; the partial capture is kept and marked."""
 
 
 WORST_FIRST = (
@@ -42,24 +43,24 @@ WORST_FIRST = (
     ExitCode.NOT_DELIVERED,
     ExitCode.OK,
 )
-"""The order in which a sweep chooses its exit code from those of its jobs."""
+"""A sweep exits with the first of these that one of its jobs exited with."""
 
 
 def worst(codes: Iterable[int]) -> ExitCode:
-    """Return the first of `WORST_FIRST` present in `codes`; `OK` for none at all."""
+    """Return the first of `WORST_FIRST` that is in `codes`; `OK` if none is."""
     present = set(codes)
     return next((code for code in WORST_FIRST if code in present), ExitCode.OK)
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """One reason to refuse a request, in the user's own words for settings."""
+    """One reason to refuse a request, with the setting as the user types it."""
 
     setting: str
-    """The setting as it is typed, e.g. ``profiler.schedule.active``."""
+    """The setting, flag or word, e.g. ``profiler.schedule.active``."""
     given: str
-    """The value as it was given; empty when the setting itself is the problem."""
+    """The value as it was typed; empty if the setting itself is the problem."""
     reason: str
-    """What is allowed, or why this is not; one sentence without its full stop."""
+    """What is allowed, or why this is not allowed; one sentence without its full stop."""
     fix: str
     """What to write instead."""
 
@@ -77,7 +78,7 @@ class HarnessError(Exception):
 
 
 class RefusedError(HarnessError):
-    """The request cannot be honoured; carries every problem found."""
+    """The request cannot be honoured; carries every problem."""
 
     exit_code = ExitCode.REFUSED
 
@@ -87,6 +88,18 @@ class RefusedError(HarnessError):
 
 
 class MachineError(HarnessError):
-    """This machine lacks something; says what, and how to get it."""
+    """This machine lacks something; the message says what, and how to get it."""
 
     exit_code = ExitCode.UNAVAILABLE
+
+
+class RecorderError(HarnessError):
+    """Another profiler or recorder records in this process, or the calls are in a wrong order."""
+
+    exit_code = ExitCode.FAILED
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raise `RefusedError` if there is any problem."""
+    if problems:
+        raise RefusedError(problems)

@@ -127,6 +127,11 @@ class SweepFolder(Struct, frozen=True):
         return self.path / ".lock"
 
     @property
+    def interrupted(self) -> Path:
+        """There once the sweep was interrupted: no further job of it begins."""
+        return self.path / ".interrupted"
+
+    @property
     def summary(self) -> Path:
         """What is printed at the end."""
         return self.path / _SUMMARY

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from harness import __version__, tables
 from harness.analyses.operators import linked
+from harness.analyses.registry import run_analyses
 from harness.analyses.steps import step_times
-from harness.analyses.views import views
 from harness.capture import external
 from harness.capture.capture import Capture
 from harness.capture.capture_record import CaptureRecord
@@ -27,7 +27,7 @@ from harness.capture.load import collect_capture, load_capture
 from harness.capture.run_folder import clear, files_of, held_run, shown
 from harness.capture.run_record import Consistency, Delivery, RunRecord, request_hash
 from harness.compose.validate import problems
-from harness.doctor.preflight import check_machine
+from harness.doctor.preflight import check_analysis, check_machine
 from harness.errors import ExitCode, MachineError, Problem, RefusedError
 from harness.execution.plan import plan, requested
 from harness.execution.process import ProgressListener, analyse, run
@@ -75,10 +75,10 @@ def run_job(
         planned = plan(request, folder)
         run_folder = RunFolder(folder)
         write_json(planned, run_folder.plan)
-        write_json(CaptureRecord(expected=planned.expected), run_folder.capture)
+        write_json(CaptureRecord(expected=planned.recording.expected), run_folder.capture)
         record = _started(request, planned, overrides)
         write_json(record, run_folder.record)
-        return _concluded(record, folder, lambda: _recorded(planned, run_folder, listener))
+        return _concluded(record, folder, lambda: _recorded(request, planned, run_folder, listener))
 
 
 def _started(request: Request, planned: Plan, overrides: Sequence[str]) -> RunRecord:
@@ -93,15 +93,17 @@ def _started(request: Request, planned: Plan, overrides: Sequence[str]) -> RunRe
         host=socket.gethostname(),
         device=request.device.name,
         requested=requested(request),
-        effective=planned.effective,
-        recorded_steps=len(planned.recorded),
+        effective=planned.recording.effective,
+        recorded_steps=len(planned.recording.recorded),
     )
 
 
-def _recorded(planned: Plan, run_folder: RunFolder, listener: ProgressListener) -> Capture:
+def _recorded(
+    request: Request, planned: Plan, run_folder: RunFolder, listener: ProgressListener
+) -> Capture:
     """Carry out a plan, let the device analyse what it recorded, and return the capture."""
-    profiler = planned.request.profiler
-    outcome = _run(planned, listener)
+    profiler = request.profiler
+    outcome = _run(request, planned, listener)
     write_json(outcome, run_folder.outcome)
     if profiler.analyse == "now" and outcome.status in {"ok", "failed"}:
         analysis = analyse(planned, listener, profiler.analyse_timeout_s)
@@ -143,8 +145,7 @@ def _analysed(
     planned: Plan, run_folder: RunFolder, listener: ProgressListener, limit_s: float | None
 ) -> Capture:
     """Let the device analyse its captures anew, and return the capture."""
-    profiler = replace(planned.request.profiler, analyse="now")
-    check_machine(replace(planned.request, profiler=profiler), listener.output)
+    check_analysis(planned, listener.output)
     before = run_folder.analysis.read_bytes() if run_folder.analysis.exists() else None
     analysis = analyse(planned, listener, limit_s)
     assert analysis is not None  # There are captures.
@@ -240,10 +241,11 @@ def _concluded(
         consistent = () if nothing else consistency(capture)
         if not nothing and capture.analysis is not None:
             delivery += completeness(capture, consistent)
-        analysed = views(capture)
-        tables.keep(analysed.analyses, run_folder.analyses)
+        analyses = run_analyses(capture)
+        filled = {name: table for name, table in analyses.items() if not table.is_empty()}
+        tables.keep(filled, run_folder.analyses)
         record = _ended(record, capture, delivery + more, consistent)
-        parts = sections(record, analysed, str(shown(folder)))
+        parts = sections(record, analyses, str(shown(folder)))
         run_folder.summary.write_text(markdown(parts), encoding="utf-8")
         shutil.rmtree(run_folder.cycles, ignore_errors=True)
     except KeyboardInterrupt:
@@ -262,9 +264,9 @@ def _concluded(
     return Finished(record=record, summary=tuple(parts), traceback=outcome.traceback)
 
 
-def _run(planned: Plan, listener: ProgressListener) -> Outcome:
+def _run(request: Request, planned: Plan, listener: ProgressListener) -> Outcome:
     try:
-        check_machine(planned.request, listener.output)
+        check_machine(request, listener.output)
     except MachineError as error:
         return Outcome(status="unavailable", reason=str(error))
     return run(planned, listener)

@@ -1,11 +1,11 @@
-"""What the analyses share: which rows count, what part of a whole is."""
+"""What the analyses share: shares, means and sums of a column."""
 
 from __future__ import annotations
 
 import polars as pl
 
 DEVICE = ("rank", "device")
-"""The columns that tell devices apart."""
+"""The columns that identify a device."""
 
 
 def share(column: str) -> pl.Expr:

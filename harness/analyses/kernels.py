@@ -16,7 +16,7 @@ from harness.tables.selection import is_communication, within_steps
 
 _SIGNATURE: Final = ("type", "input_shapes", "input_dtypes", "output_shapes", "output_dtypes")
 _FILLERS: Final = ("", "DT_UNDEFINED", "UNDEFINED", "NULL", "N/A")
-"""What stands for an input that is not there."""
+"""What the profiler writes for an input that is absent."""
 
 
 def hot_kernels(capture: Capture) -> pl.DataFrame:
@@ -34,7 +34,7 @@ def hot_kernels(capture: Capture) -> pl.DataFrame:
 
 
 def kernels_by_type(capture: Capture) -> pl.DataFrame:
-    """Return kernels by type and by the unit that ran them, the most time first.
+    """Return kernels by type and by the unit that ran them, the one with the most time first.
 
     Columns: type, core (null where not recorded), count, duration_ns (sum), mean_ns, share (of all
     kernel time, 0 to 1).
@@ -79,22 +79,22 @@ def kernels_by_shape(capture: Capture) -> pl.DataFrame:
 def precision_mix(capture: Capture) -> pl.DataFrame:
     """Return the device time of computing kernels by type and by the dtype of their main input.
 
-    The main input is the largest, the first of several; the first where no shapes are known.
-    Kernels that communicate are left out.
+    The main input is the largest, the first of equals; the first of all where no shapes were
+    recorded. Communication kernels are left out.
 
     Columns: type, dtype (null where not recorded), count, duration_ns (sum), share (of all
     computing time, 0 to 1).
     """
     kernels = within_steps(capture.tables["kernels"])
-    alike = (
+    groups = (
         kernels.filter(~is_communication(kernels))
         .group_by("type", "input_shapes", "input_dtypes")
         .agg(pl.len().alias("count"), pl.col("duration_ns").sum())
     )
-    inputs = zip(alike["input_shapes"].to_list(), alike["input_dtypes"].to_list(), strict=True)
+    inputs = zip(groups["input_shapes"].to_list(), groups["input_dtypes"].to_list(), strict=True)
     main = pl.Series([_main_dtype(*both) for both in inputs], dtype=pl.String)
     return (
-        alike.with_columns(dtype=main)
+        groups.with_columns(dtype=main)
         .group_by("type", "dtype")
         .agg(pl.col("count", "duration_ns").sum())
         .with_columns(share("duration_ns"))

@@ -1,4 +1,4 @@
-"""Who takes the memory."""
+"""How much memory is in use, and which operator allocated it."""
 
 from __future__ import annotations
 

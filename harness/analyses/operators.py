@@ -33,7 +33,7 @@ def hot_operators(capture: Capture) -> pl.DataFrame:
 
 
 def stage_times(capture: Capture) -> pl.DataFrame:
-    """Return where the operators' self time goes among the named stages of a step.
+    """Return how the operators' self time is divided among the named stages of a step.
 
     Columns: stage (null outside of all), operators (count), self_ns, share.
     """
@@ -52,10 +52,10 @@ def stage_times(capture: Capture) -> pl.DataFrame:
 
 
 def operator_kernels(capture: Capture) -> pl.DataFrame:
-    """Return what each operator launched itself, the one with the most device time first.
+    """Return the kernels that operators launched, the operator with the most device time first.
 
-    Columns: operator (name; null for the kernels that have none), calls (those that launched
-    something), kernels (count), device_ns (sum over the kernels), host_ns (sum over the calls'
+    Columns: operator (name; null for kernels that have none), calls (those that launched a
+    kernel), kernels (count), device_ns (sum over the kernels), host_ns (sum over the calls'
     durations; null without an operator), share (of all device time, 0 to 1).
     """
     kernels = within_steps(capture.tables["kernels"])
@@ -79,27 +79,28 @@ def operator_kernels(capture: Capture) -> pl.DataFrame:
 
 
 def linked(capture: Capture) -> LinkedKernels | None:
-    """Return how many kernels, of all that there are, have an operator; null without kernels."""
+    """Return how many of all kernels have an operator; None without kernels."""
     kernels = capture.tables["kernels"]
     if kernels.is_empty():
         return None
-    known = kernels.filter(pl.col("operator").is_not_null())
+    launched = kernels.filter(pl.col("operator").is_not_null())
     return LinkedKernels(
         kernels=kernels.height,
-        linked=known.height,
+        linked=launched.height,
         time_ns=int(kernels["duration_ns"].sum()),
-        linked_ns=int(known["duration_ns"].sum()),
+        linked_ns=int(launched["duration_ns"].sum()),
     )
 
 
 def shape_coverage(capture: Capture) -> pl.DataFrame:
     """Return how many rows have input shapes, by type of kernel and by name of operator.
 
-    Kernels that communicate, and operators without tensors, have none to record; a single argument
-    without dimensions counts as none.
+    Communication kernels, and operators without tensors, have none to record; a single argument
+    without dimensions does not count as a shape.
 
-    Columns: table (kernels or operators), name (the kernels' type, null where unknown; the
-    operators' name), count, with_shapes (count), share (with_shapes / count, 0 to 1).
+    Columns: table (kernels or operators), name (of a kernel its type, null where not
+    recorded; of an operator its name), count, with_shapes (count), share (with_shapes / count, 0
+    to 1).
     """
     return pl.concat(
         _coverage(capture, table, name)

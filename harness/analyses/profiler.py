@@ -1,4 +1,4 @@
-"""What an NPU's profiler was told, and what its analysis left."""
+"""The calls that an NPU's profiler got, and the files that its analysis wrote."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.emulator.calls import in_words
 def profiling_calls(capture: Capture) -> pl.DataFrame:
     """Return the ACL profiling calls of a rehearsal, in order, as CANN's header names them.
 
-    Columns: call, arguments (in words), times (in a row).
+    Columns: call, arguments (in words), times (how often in a row).
     """
     rows = in_words(capture.calls)
     calls = pl.DataFrame(rows, {"call": pl.String, "arguments": pl.String}, orient="row")

@@ -13,14 +13,14 @@ from harness.tables.intervals import union, with_ends
 from harness.tables.selection import is_communication, within_steps
 
 LONGEST: Final = 50
-"""Gaps that are kept of each device."""
+"""Gaps of each device that are kept."""
 _STEP: Final = (*DEVICE, "step")
 _RANGE: Final = (*_STEP, "start_ns", "duration_ns")
 
 
 def step_times(capture: Capture) -> dict[str, Timing]:
     """Return the step times by phase, for the phases that were timed: baseline and active."""
-    found = {}
+    timing = {}
     for phase in ("baseline", "active"):
         times = capture.tables["steps"].filter(pl.col("phase") == phase)["duration_ns"]
         if len(times):
@@ -28,40 +28,34 @@ def step_times(capture: Capture) -> dict[str, Timing]:
             assert isinstance(low, int)
             assert isinstance(high, int)
             assert isinstance(middle, float)
-            found[phase] = Timing(
+            timing[phase] = Timing(
                 steps=len(times), median_ns=round(middle), min_ns=low, max_ns=high
             )
-    return found
+    return timing
 
 
 def step_breakdown(capture: Capture) -> pl.DataFrame:
     """Return what each device did in each step.
 
     Times are of the union of the kernels' intervals, whatever their stream; a step's kernels are
-    those that it launched. compute_ns + communication_ns + free_ns = span_ns, exactly.
+    those that it launched. compute_ns + communication_ns + idle_ns = span_ns, exactly.
 
     Columns: rank, device, step; wall_ns (on the host; null if not timed); span_ns (from the
     start of its first kernel to the end of its last); compute_ns (under all kernels that do not
     communicate, copies included); communication_ns (under communication alone, not overlapped);
-    overlapped_ns (under both: part of compute_ns); free_ns (of the span, under none).
+    overlapped_ns (under both: part of compute_ns); idle_ns (of the span, under none).
     """
     kernels = within_steps(capture.tables["kernels"].select(*_RANGE, "name", "core"))
-    moving = is_communication(kernels)
+    communicates = is_communication(kernels)
     busy = union(kernels, _STEP)
     computing, communicating = (
         union(kernels.filter(chosen), _STEP).select(*_STEP, pl.col("union_ns").alias(name))
-        for chosen, name in ((~moving, "compute_ns"), (moving, "moving_ns"))
-    )
-    walls = (
-        capture.tables["steps"]
-        .filter(pl.col("step").is_not_null())
-        .unique(["rank", "step"], keep="first")
-        .select("rank", "step", pl.col("duration_ns").alias("wall_ns"))
+        for chosen, name in ((~communicates, "compute_ns"), (communicates, "moving_ns"))
     )
     return (
         busy.join(computing, on=_STEP, how="left", nulls_equal=True)
         .join(communicating, on=_STEP, how="left", nulls_equal=True)
-        .join(walls, on=["rank", "step"], how="left", nulls_equal=True)
+        .join(_wall_times(capture), on=["rank", "step"], how="left", nulls_equal=True)
         .with_columns(pl.col("compute_ns", "moving_ns").fill_null(0))
         .with_columns(span_ns=pl.col("end_ns") - pl.col("start_ns"))
         .select(
@@ -79,15 +73,25 @@ def step_breakdown(capture: Capture) -> pl.DataFrame:
     )
 
 
-def device_gaps(capture: Capture) -> pl.DataFrame:
-    """Return the longest times in which a device had nothing to do within a step.
+def _wall_times(capture: Capture) -> pl.DataFrame:
+    """Return how long each step took on the host: rank, step, wall_ns."""
+    return (
+        capture.tables["steps"]
+        .filter(pl.col("step").is_not_null())
+        .unique(["rank", "step"], keep="first")
+        .select("rank", "step", pl.col("duration_ns").alias("wall_ns"))
+    )
 
-    All gaps of a step add up to its free_ns in `step_breakdown`; the `LONGEST` of each device are
+
+def device_gaps(capture: Capture) -> pl.DataFrame:
+    """Return the longest times in which a device was idle within a step.
+
+    The gaps of a step add up to its idle_ns in `step_breakdown`; the `LONGEST` of each device are
     kept.
 
     Columns: rank, device, step, start_ns, duration_ns, before (the kernel that ended last), after
     (the kernel that ended the gap), operator (the innermost one that was open when the gap began,
-    on the thread that launched `after`; null if there was none or that thread is not known).
+    on the thread that launched `after`; null if there was none or the thread was not recorded).
     """
     kernels = within_steps(capture.tables["kernels"].select(*_RANGE, "name", "operator"))
     ends = pl.col("end_ns")
@@ -122,11 +126,11 @@ def _open_at(gaps: pl.DataFrame, operators: pl.DataFrame) -> pl.Series:
         how="left",
         maintain_order="left",
     )["thread"]
-    found = [
+    names = [
         None if thread is None else _innermost(operators, thread, rank, time)
         for thread, rank, time in zip(threads, gaps["rank"], gaps["start_ns"], strict=True)
     ]
-    return pl.Series(found, dtype=pl.String)
+    return pl.Series(names, dtype=pl.String)
 
 
 def _innermost(operators: pl.DataFrame, thread: int, rank: int | None, time: int) -> str | None:

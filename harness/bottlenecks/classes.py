@@ -1,4 +1,4 @@
-"""What bounds a kernel, by which rule, and what there is to do about it."""
+"""The bottleneck classes of kernels: their rules, and advice."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ AI_CORES: Final = ("AI_CORE", "AI_VECTOR_CORE", "MIX_AIC", "MIX_AIV")
 
 
 class Class(NamedTuple):
-    """A class of kernels that the same thing bounds."""
+    """A class of kernels with the same bottleneck."""
 
     rule: str
-    """When a kernel is of it; names of settings stand for their values."""
+    """When a kernel belongs to the class; names of settings stand for their values."""
     advice: str
-    """What there is to do, in one sentence that names the columns it rests on."""
+    """What to do, in one sentence that names the columns it is based on."""
 
 
 CLASSES: Final[Mapping[str, Class]] = {
@@ -34,8 +34,8 @@ CLASSES: Final[Mapping[str, Class]] = {
     ),
     "unknown": Class(
         "no pipe was measured, or its kernels have no shapes and are not averaged",
-        "What bounds it is not known, for the reason in evidence; where needs names a group of"
-        " counters, sweep it, too.",
+        "Its bottleneck is unknown, for the reason in evidence; if needs names a counter group, add"
+        " that group to the sweep.",
     ),
     "bank_conflict": Class(
         "vec is the fullest full pipe, or it would be latency; and the three conflict ratios add up"
@@ -132,18 +132,18 @@ class Pipe(NamedTuple):
     half: str
     name: str
     ratio: float
-    """Of the cycles of the longer half."""
+    """Its share of the cycles of the longer half."""
     limit: float
-    """From where on it is full."""
+    """The ratio from which it counts as full."""
 
     @property
     def label(self) -> str:
-        """As its column begins: aic_mte2."""
+        """The beginning of its column's name: aic_mte2."""
         return f"{self.half}{self.name}"
 
 
 class Verdict(NamedTuple):
-    """What bounds a kernel, and why."""
+    """The bottleneck of a kernel, and the evidence."""
 
     dominant_pipe: str | None
     dominant_ratio: float | None
@@ -153,13 +153,13 @@ class Verdict(NamedTuple):
 
 
 def judge(row: Mapping[str, Any], bound: Bound) -> Verdict:
-    """Say what bounds the kernels of a row of the table of bottlenecks.
+    """Classify the kernels of a row of the table of bottlenecks.
 
     Args:
         row: Ratios by the columns' names (0 to 1, null where not measured), core, averaged,
-            mean_ns, communicates; aic_scale and aiv_scale, the part of the longer half's time
-            that this half took.
-        bound: From where on something counts.
+            mean_ns, communicates; aic_scale and aiv_scale, the half's time as a share of the
+            longer half's.
+        bound: The thresholds.
     """
     if row["communicates"]:
         return _unmeasured("communication", "it moves data between devices")
@@ -217,13 +217,13 @@ def _pipes(row: Mapping[str, Any], bound: Bound) -> Iterator[Pipe]:
 def _cause(
     row: Mapping[str, Any], bound: Bound, pipes: Sequence[Pipe], full: Pipe | None
 ) -> tuple[str, str, str | None]:
-    """Return class, evidence and the group that might change it; `full` is the fullest full pipe.
+    """Return the class, the evidence, and the counter group that might change them.
 
-    No evidence: the pipe's own.
+    `full` is the fullest full pipe. If the evidence is empty, the pipe's ratio is the evidence.
     """
     vector = [half for half in HALVES if any(p.half == half and p.name == "vec" for p in pipes)]
-    conflicts = _known(row, [f"{half}{name}" for half in vector for name in CONFLICTS])
-    misses = _known(row, [f"{half}icache_miss_rate" for half in HALVES])
+    conflicts = _measured(row, [f"{half}{name}" for half in vector for name in CONFLICTS])
+    misses = _measured(row, [f"{half}icache_miss_rate" for half in HALVES])
     worst = max(misses, key=lambda name: misses[name], default=None)
     total = sum(conflicts.values())
     conflicting = bool(conflicts) and total >= bound.conflict
@@ -254,8 +254,8 @@ def _cause(
     return "latency", "", needs
 
 
-def _known(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]:
-    """Return what was measured."""
+def _measured(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, float]:
+    """Return the values that were measured."""
     return {name: row[name] for name in names if row.get(name) is not None}
 
 

@@ -1,8 +1,8 @@
-"""What CANN calls the counters of AI cores, on each chip, and which runs a column comes from.
+"""CANN's names of AI-core counters on each chip, and the runs that a column comes from.
 
-Names follow CANN's ``op_summary``, by chip: A2 and A3 have cores that are split into cube
-(``aic_``) and vector (``aiv_``) halves; 910A and 310P have whole ones, without a prefix; Ascend 950
-counts its L2 cache by other names. A name that a capture does not have gives null, never 0.
+Names follow CANN's ``op_summary``, by chip: the cores of A2 and A3 are split into cube (``aic_``)
+and vector (``aiv_``) halves; those of 910A and 310P are not, and their names have no prefix; Ascend
+950 has other names for its L2 cache. A name that a capture does not have gives null, never 0.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ CYCLES: Final[Mapping[str, str]] = {
     "aiv_": "aiv_total_cycles",
     "": "total_cycles",
 }
-"""The cycles of a half, of all its cores together. Comes with every group of counters."""
+"""The cycles of all cores of a half together. Every counter group has them."""
 TIMES: Final[Mapping[str, str]] = {
     "aic_": "aicore_time(us)",
     "aiv_": "aiv_time(us)",
     "": "aicore_time(us)",
 }
-"""The time of a half. Comes with every group of counters."""
+"""The time of a half. Every counter group has it."""
 
 
 class Rate(NamedTuple):
-    """What is averaged, weighted by cycles: a share of them, or a bandwidth."""
+    """A figure that is averaged by cycles: a share of them, or a bandwidth."""
 
     column: str
     """Its name in the table of bottlenecks."""
     half: str | None
-    """Whose cycles it is a rate of; None: of the kernel's duration."""
+    """The half whose cycles weight it; None: the kernel's duration does."""
     group: str
-    """The group of counters that has it, in torch_npu's words."""
+    """The counter group that has it, by torch_npu's name."""
     names: tuple[str, ...]
-    """What CANN calls it; the first that is there counts."""
+    """CANN's names for it; the first that exists counts."""
 
 
 class Count(NamedTuple):
-    """What is added up over kernels, and over the halves of a core."""
+    """A figure that is added up over kernels, and over the halves of a core."""
 
     column: str
     group: str
     names: tuple[str, ...]
-    """What CANN calls it behind the prefix of the half."""
+    """CANN's names for it, without the prefix of the half."""
     unit: int = 1
-    """What one of them is in the column's unit."""
+    """How many of the column's unit one of CANN's units is."""
 
 
 PIPES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -93,7 +93,7 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "l2_read_bw(GB/s)": "l2_read_bw",
     "l2_write_bw(GB/s)": "l2_write_bw",
 }
-"""By the usual name: PipelineExecuteUtilization's of the pipes, among others."""
+"""Other names, by the usual one: for example those of PipelineExecuteUtilization."""
 
 
 def _rate(half: str, name: str, group: str) -> Rate:
@@ -120,7 +120,7 @@ PRECISIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "cube": ("fp16", "int8"),
     "vector": ("fp32", "fp16", "int32", "misc"),
 }
-"""What ArithmeticUtilization tells apart; misc is what is no arithmetic, as conversions."""
+"""The kinds of work that ArithmeticUtilization counts; misc is not arithmetic: conversions, …"""
 PRECISION_RATES: Final[tuple[Rate, ...]] = tuple(
     Rate(
         f"{half}|{unit}|{precision}",
@@ -132,7 +132,7 @@ PRECISION_RATES: Final[tuple[Rate, ...]] = tuple(
     for half in halves
     for precision in PRECISIONS[unit]
 )
-"""Columns of no table: `bottlenecks` makes shares of them."""
+"""In no table: `bottlenecks` turns them into shares."""
 
 MOVED: Final = ("gm_to_l1", "l0c_to_l1", "l0c_to_gm", "gm_to_ub", "ub_to_gm")
 """The paths of MemoryAccess."""
@@ -168,7 +168,7 @@ L2_COUNTS: Final[tuple[Count, ...]] = tuple(
 """Accesses of the L2 cache; `local` are the reads of an Ascend 950, which has no r0 and r1."""
 
 
-class Found(NamedTuple):
+class MeasuredColumn(NamedTuple):
     """A column of the merged table, and the runs that it was measured in."""
 
     column: str
@@ -176,32 +176,32 @@ class Found(NamedTuple):
 
 
 class Columns:
-    """Finds a counter's columns in the merged table, and those that go with it."""
+    """Finds a counter's columns in the merged table, and the columns that weight it."""
 
     def __init__(
         self, columns: Collection[str], runs: Sequence[str], sources: Mapping[str, str]
     ) -> None:
-        """Take the table's columns, the runs' labels, and what is known of columns' runs."""
+        """Take the table's columns, the runs' labels, and the run of columns where known."""
         self._columns = columns
         self._runs = tuple(runs)
         self._sources = sources
 
-    def found(self, names: Sequence[str], group: str) -> list[Found]:
-        """Return the columns of the first of `names` that is there: one for each run that has it.
+    def columns_of(self, names: Sequence[str], group: str) -> list[MeasuredColumn]:
+        """Return the columns of the first of `names` that exists: one for each run that has it.
 
-        A column without a run is of the run that `sources` says; else of those whose labels hold
-        the group's name; else of any.
+        A column without a run belongs to its run in `sources`; else to the runs whose labels
+        contain the group's name; else to all runs.
         """
         for name in names:
-            several = [
-                Found(f"{name}@{run}", (run,))
+            columns_by_run = [
+                MeasuredColumn(f"{name}@{run}", (run,))
                 for run in self._runs
                 if f"{name}@{run}" in self._columns
             ]
-            if several:
-                return several
+            if columns_by_run:
+                return columns_by_run
             if name in self._columns:
-                return [Found(name, self._runs_of(name, group))]
+                return [MeasuredColumn(name, self._runs_of(name, group))]
         return []
 
     def _runs_of(self, name: str, group: str) -> tuple[str, ...]:
@@ -211,14 +211,14 @@ class Columns:
         return named or self._runs
 
     def mean(self, name: str, runs: Sequence[str]) -> pl.Expr | None:
-        """Return the mean over `runs` of what each of them has as `name`; None if none has it."""
-        each = [f"{name}@{run}" for run in runs if f"{name}@{run}" in self._columns]
-        if not each and name in self._columns:
-            each = [name]
-        return mean_of(each) if each else None
+        """Return the mean of `name` over those of `runs` that have it; None if none has it."""
+        measured = [f"{name}@{run}" for run in runs if f"{name}@{run}" in self._columns]
+        if not measured and name in self._columns:
+            measured = [name]
+        return mean_of(measured) if measured else None
 
     def weight(self, half: str | None, runs: Sequence[str]) -> pl.Expr:
-        """Return what a rate of `runs` is weighted by: cycles of the half, else the duration."""
+        """Return the weight of a rate of `runs`: the cycles of the half, else the duration."""
         cycles = None if half is None else self.mean(CYCLES[half], runs)
         return self.duration(runs) if cycles is None else cycles
 
@@ -229,24 +229,24 @@ class Columns:
     def count(self, count: Count) -> pl.Expr:
         """Return a count of each kernel: the mean over the runs, the sum over the halves."""
         halves = [
-            mean_of([each.column for each in found])
+            mean_of([measured.column for measured in columns])
             for half in HALVES
-            if (found := self.found([f"{half}{name}" for name in count.names], count.group))
+            if (columns := self.columns_of([f"{half}{name}" for name in count.names], count.group))
         ]
         if not halves:
             return pl.lit(None, pl.Float64)
-        known = pl.any_horizontal(*(each.is_not_null() for each in halves))
-        return pl.when(known).then(pl.sum_horizontal(*halves) * count.unit)
+        any_measured = pl.any_horizontal(*(half.is_not_null() for half in halves))
+        return pl.when(any_measured).then(pl.sum_horizontal(*halves) * count.unit)
 
     def measured(self, rate: Rate) -> Iterator[tuple[pl.Expr, pl.Expr]]:
-        """Yield value and weight of a rate, for each column that has it."""
-        for column, runs in self.found(rate.names, rate.group):
+        """Yield the value and the weight of a rate, for each column that has it."""
+        for column, runs in self.columns_of(rate.names, rate.group):
             yield pl.col(column).cast(pl.Float64), self.weight(rate.half, runs)
 
 
 def mean_of(columns: Sequence[str]) -> pl.Expr:
-    """Return the mean over columns of what is not null; null where all are."""
+    """Return the mean of the values that are not null; null where all are."""
     (first, *others) = columns
     if not others:
         return pl.col(first).cast(pl.Float64)
-    return pl.mean_horizontal(*(pl.col(each).cast(pl.Float64) for each in columns))
+    return pl.mean_horizontal(*(pl.col(column).cast(pl.Float64) for column in columns))

@@ -1,8 +1,8 @@
-"""Bottlenecks: what bounds each kind of kernel of a program that was run once per counter group."""
+"""The table bottlenecks: one row for each kind of kernel, from runs over all counter groups."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import polars as pl
@@ -20,7 +20,7 @@ from harness.bottlenecks.counters import (
     Columns,
     Rate,
 )
-from harness.settings.request import Analysis, Perturbed
+from harness.settings.request import Analysis, Bound, Perturbed
 from harness.tables.selection import is_communication
 
 KEY: Final = (
@@ -40,7 +40,7 @@ _L2_RATES: Final[Mapping[str, tuple[str, ...]]] = {
     "l2_hit_rate": ("write", "r0", "r1", "local"),
 }
 _TO_L2: Final = ("gm_to_l1_bytes", "l0c_to_gm_bytes", "gm_to_ub_bytes", "ub_to_gm_bytes")
-"""What goes between the cores and the L2 cache, behind which main memory lies."""
+"""The bytes moved between the cores and the L2 cache."""
 _SHARES: Final = tuple(
     f"{unit}_{precision}_share" for unit, names in PRECISIONS.items() for precision in names
 )
@@ -76,28 +76,35 @@ def bottlenecks(
     analysis: Analysis,
     sources: Mapping[str, str] | None = None,
 ) -> pl.DataFrame:
-    """Return what bounds each kind of kernel, the one with the most time first.
+    """Return the bottleneck of each kind of kernel, the kind with the most time first.
 
-    A kind is a type, a core, and shapes and dtypes of what was read and written (`KEY`). Where core
-    or input shapes are not known, the name counts, too; over kernels without input shapes nothing
-    is averaged. Every column, with its unit, formula and run, is explained in docs/bottlenecks.md.
-    Ratios are from 0 to 1; what was not measured is null.
+    A kind is a type, a core, and the shapes and dtypes of inputs and outputs (`KEY`). If core or
+    input shapes are unknown, the name is part of it; kernels without input shapes are not averaged.
+    Every column, with its unit, formula and run, is explained in docs/bottlenecks.md. Ratios are
+    from 0 to 1; what was not measured is null.
 
     Args:
-        merged: A row for each kernel of the joined program: the columns of kernels; runs (how many
+        merged: A row for each kernel of the merged runs: the columns of kernels; runs (how many
             runs have it); for each run R duration_ns@R, and as COUNTER@R each counter that several
             runs have; the others under their own names.
         runs: The labels R, at least one.
-        analysis: From where on something counts, and the chip's peaks.
-        sources: The run of counters that only one run has, by their names. One that is not here is
-            taken to be of the runs whose labels hold its group's name, else of all.
+        analysis: The thresholds, and the chip's peaks.
+        sources: The run of counters that only one run has, by their names. A counter that is not
+            here belongs to the runs whose labels contain its group's name, else to all.
 
     Raises polars' ColumnNotFoundError if a column of the kernels or a run's duration is missing.
     """
     columns = Columns(merged.columns, runs, sources or {})
-    keys = (
-        _with_measures(merged, columns, runs)
-        .group_by(KEY)
+    keys = _by_key(_with_measures(merged, columns, runs), runs)
+    keys = _with_rates(_derived(keys, runs, analysis.perturbed))
+    keys = _with_verdicts(roofline.roofline(keys, analysis.peaks), analysis.bound)
+    return _ordered(keys, runs)
+
+
+def _by_key(kernels: pl.DataFrame, runs: Sequence[str]) -> pl.DataFrame:
+    """Add up the measures of all kernels of a kind."""
+    return (
+        kernels.group_by(KEY)
         .agg(
             pl.len().cast(pl.Int64).alias("count"),
             (pl.col("runs") == len(runs)).sum().cast(pl.Int64).alias("matched"),
@@ -110,14 +117,21 @@ def bottlenecks(
         )
         .with_columns(averaged=pl.col("input_shapes").is_not_null())
     )
-    keys = _derived(keys, runs, analysis.perturbed)
-    keys = roofline.roofline(_with_rates(keys), analysis.peaks)
-    verdicts = [judge(row, analysis.bound) for row in keys.iter_rows(named=True)]
+
+
+def _with_verdicts(keys: pl.DataFrame, bound: Bound) -> pl.DataFrame:
+    """Add the bottleneck of each kind, and its evidence."""
+    verdicts = [judge(row, bound) for row in keys.iter_rows(named=True)]
     for field in ("dominant_pipe", "dominant_ratio", "bound", "evidence", "needs"):
         dtype = pl.Float64 if field == "dominant_ratio" else pl.String
         values = [getattr(verdict, field) for verdict in verdicts]
         keys = keys.with_columns(pl.Series(field, values, dtype=dtype))
-    # Whatever is an average says nothing of kernels of unknown shapes.
+    return keys
+
+
+def _ordered(keys: pl.DataFrame, runs: Sequence[str]) -> pl.DataFrame:
+    """Return the columns of the table in their order, the kind with the most time first."""
+    # An average over kernels of unknown shapes is meaningless.
     averages = [name for name in _FIGURES if name not in (*_INTEGERS, *_TEXTS)]
     averages += ["mean_ns", *(f"mean_ns@{run}" for run in runs)]
     return (
@@ -140,29 +154,34 @@ def bottlenecks(
             "perturbed",
             *_FIGURES,
             *(
-                f"{each}@{run}"
+                f"{statistic}@{run}"
                 for run in runs
-                for each in ("count", "duration_ns", "mean_ns", "min_ns", "max_ns")
+                for statistic in ("count", "duration_ns", "mean_ns", "min_ns", "max_ns")
             ),
         )
     )
 
 
 def _with_measures(merged: pl.DataFrame, columns: Columns, runs: Sequence[str]) -> pl.DataFrame:
-    """Add to each kernel what is to be summed, and reduce its name to what tells kinds apart."""
-    # Names of communication count its calls, and number its groups by launch.
+    """Add to each kernel the values to sum, and keep only the part of its name that is a kind's."""
+    # Names of communication contain a number of the call, and of the group by launch.
     unnumbered = pl.col("name").str.replace(r"^(hcom_[A-Za-z0-9]+_?)_.*$", "$1")
-    arithmetic = [count.column for count in COUNTS[:2]]
-    memory = [count.column for count in COUNTS[2:4]]
     table = merged.with_columns(
         is_communication(merged).alias("communicates"),
         columns.duration(runs).alias("_duration"),
         *(columns.count(count).alias(count.column) for count in (*COUNTS, *L2_COUNTS)),
         *_weighed(columns),
         *_core_times(columns, runs),
-        # A type tells kernels apart where there is a core; on a GPU it is no more than "kernel".
+        # With a core, the type identifies a kind; on a GPU, the type is just "kernel".
         name=pl.when(pl.any_horizontal(pl.col("input_shapes", "core").is_null())).then(unnumbered),
     )
+    return table.with_columns(_masked(columns))
+
+
+def _masked(columns: Columns) -> Iterator[pl.Expr]:
+    """Yield work and time of the kernels that have both, 0 for the others."""
+    arithmetic = [count.column for count in COUNTS[:2]]
+    memory = [count.column for count in COUNTS[2:4]]
     computed, moved = _all_known(arithmetic), _all_known(memory)
     both = computed & moved
     fops, volume = pl.sum_horizontal(*arithmetic), pl.sum_horizontal(*memory)
@@ -170,7 +189,7 @@ def _with_measures(merged: pl.DataFrame, columns: Columns, runs: Sequence[str]) 
     in_arithmetic = _duration_of(columns, COUNTS[0].names, COUNTS[0].group)
     in_memory = _duration_of(columns, COUNTS[2].names, COUNTS[2].group)
     masked = {
-        # Work and time of the same run, over the kernels that it has.
+        # Work and time of the same run, over its kernels.
         "timed|fops": (computed, fops),
         "timed|fops_ns": (computed, in_arithmetic),
         "timed|memory": (moved, volume),
@@ -186,43 +205,46 @@ def _with_measures(merged: pl.DataFrame, columns: Columns, runs: Sequence[str]) 
         "only|both": (both, pl.lit(1.0)),
         "only|l2": (both & _all_known(_TO_L2), pl.lit(1.0)),
     }
-    return table.with_columns(
-        pl.when(mask).then(value).otherwise(0.0).alias(name)
-        for name, (mask, value) in masked.items()
-    )
+    for name, (mask, value) in masked.items():
+        yield pl.when(mask).then(value).otherwise(0.0).alias(name)
 
 
 def _weighed(columns: Columns) -> list[pl.Expr]:
-    """Return, for each rate, weight times value and the weight, summed over its runs."""
-    found = []
+    """Return, for each rate, the sums over its runs of value times weight and of the weight."""
+    sums = []
     for rate in (*RATES, *PRECISION_RATES):
         measured = list(columns.measured(rate))
         products = [value * weight for value, weight in measured]
         weights = [pl.when(value.is_not_null()).then(weight) for value, weight in measured]
         for name, parts in (("num", products), ("den", weights)):
             total = pl.sum_horizontal(*parts) if parts else pl.lit(0.0)
-            found.append(total.alias(f"{name}|{rate.column}"))
-    return found
+            sums.append(total.alias(f"{name}|{rate.column}"))
+    return sums
 
 
 def _core_times(columns: Columns, runs: Sequence[str]) -> list[pl.Expr]:
-    """Return the time of each half in the runs that measured pipes, and that of the longer half."""
-    found = []
+    """Return the time of each half in the runs that measured pipes, and the longer half's."""
+    times = []
     for half in ("aic_", "aiv_"):
-        own = [rate for rate in RATES if rate.half == half and rate.group == "PipeUtilization"]
-        where = next((hit for rate in own for hit in columns.found(rate.names, rate.group)), None)
-        time = columns.mean(TIMES[half], where.runs) if where else None
-        found.append((pl.lit(0.0) if time is None else time.fill_null(0.0)).alias(f"only|{half}"))
+        pipe_rates = [
+            rate for rate in RATES if rate.half == half and rate.group == "PipeUtilization"
+        ]
+        measured = next(
+            (hit for rate in pipe_rates for hit in columns.columns_of(rate.names, rate.group)),
+            None,
+        )
+        time = columns.mean(TIMES[half], measured.runs) if measured else None
+        times.append((pl.lit(0.0) if time is None else time.fill_null(0.0)).alias(f"only|{half}"))
     pairs = [
         (pl.max_horizontal(*halves), columns.duration([run]))
         for run in runs
         if (halves := _times_in(columns, run))
     ]
     busy = [core * 1e3 for core, _ in pairs]
-    spent = [pl.when(core.is_not_null()).then(duration) for core, duration in pairs]
-    for name, parts in (("only|core_ns", busy), ("only|core_of_ns", spent)):
-        found.append((pl.sum_horizontal(*parts) if parts else pl.lit(0.0)).alias(name))
-    return found
+    durations = [pl.when(core.is_not_null()).then(duration) for core, duration in pairs]
+    for name, parts in (("only|core_ns", busy), ("only|core_of_ns", durations)):
+        times.append((pl.sum_horizontal(*parts) if parts else pl.lit(0.0)).alias(name))
+    return times
 
 
 def _times_in(columns: Columns, run: str) -> list[pl.Expr]:
@@ -235,19 +257,19 @@ def _all_known(names: Sequence[str]) -> pl.Expr:
 
 
 def _duration_of(columns: Columns, names: Sequence[str], group: str) -> pl.Expr:
-    """Return the duration in the runs that a count comes from; null if none does."""
+    """Return the duration in the runs that have a count; null if none has it."""
     halves = [[f"{half}{name}" for name in names] for half in ("aic_", "aiv_", "")]
-    runs = [run for half in halves for hit in columns.found(half, group) for run in hit.runs]
+    runs = [run for half in halves for hit in columns.columns_of(half, group) for run in hit.runs]
     return columns.duration(list(dict.fromkeys(runs))) if runs else pl.lit(None, pl.Float64)
 
 
 def _sum(column: str) -> pl.Expr:
-    """Return the sum; null where there is nothing to add up."""
+    """Return the sum; null if all values are null."""
     return pl.when(pl.col(column).is_not_null().any()).then(pl.col(column).sum()).alias(column)
 
 
 def _timed(runs: Sequence[str]) -> pl.Expr:
-    """Tell the kernels of which every run tells how long they took."""
+    """Tell the kernels that have a duration in every run."""
     return pl.all_horizontal(*(pl.col(f"duration_ns@{run}").is_not_null() for run in runs))
 
 
@@ -263,7 +285,7 @@ def _durations(run: str, runs: Sequence[str]) -> list[pl.Expr]:
 
 
 def _derived(keys: pl.DataFrame, runs: Sequence[str], limits: Perturbed) -> pl.DataFrame:
-    """Add durations, shares, and how far apart the runs are."""
+    """Add durations, shares, and the spread between the runs."""
     total = pl.col("_duration").sum()
     matched = [pl.col(f"matched|{run}") for run in runs]
     middle = pl.mean_horizontal(*matched)
@@ -292,7 +314,7 @@ def _derived(keys: pl.DataFrame, runs: Sequence[str], limits: Perturbed) -> pl.D
 
 
 def _limit(mean_us: pl.Expr, limits: Perturbed) -> pl.Expr:
-    """Return the spread that is still noise, for a mean duration."""
+    """Return the largest spread that counts as noise, for a mean duration."""
     slope = (limits.long - limits.short) / (limits.long_us - limits.short_us)
     between = mean_us.clip(limits.short_us, limits.long_us) - limits.short_us
     return limits.short + slope * between
@@ -300,19 +322,12 @@ def _limit(mean_us: pl.Expr, limits: Perturbed) -> pl.Expr:
 
 def _with_rates(keys: pl.DataFrame) -> pl.DataFrame:
     """Add every ratio of sums."""
-    longer = pl.max_horizontal("only|aic_", "only|aiv_")
     return (
         keys.with_columns(
             *(_rate(rate) for rate in RATES),
             *_shares(),
-            *(_hit_rate(name, which) for name, which in _L2_RATES.items()),
-            *(
-                pl.when(longer > 0)
-                .then(pl.col(f"only|{half}") / longer)
-                .otherwise(1.0)
-                .alias(f"{half}scale")
-                for half in ("aic_", "aiv_")
-            ),
+            *(_hit_rate(name, kinds) for name, kinds in _L2_RATES.items()),
+            *_scales(),
             core_time_ratio=_ratio("only|core_ns", "only|core_of_ns"),
             achieved_tops=_ratio("timed|fops", "timed|fops_ns") / 1e3,
             main_memory_gbps=_ratio("timed|memory", "timed|memory_ns"),
@@ -345,6 +360,14 @@ def _with_rates(keys: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _scales() -> Iterator[pl.Expr]:
+    """Yield the time of each half as a share of the longer half's."""
+    longer = pl.max_horizontal("only|aic_", "only|aiv_")
+    for half in ("aic_", "aiv_"):
+        share = pl.when(longer > 0).then(pl.col(f"only|{half}") / longer)
+        yield share.otherwise(1.0).alias(f"{half}scale")
+
+
 def _ratio(part: str, whole: str) -> pl.Expr:
     return pl.when(pl.col(whole) > 0).then(pl.col(part) / pl.col(whole))
 
@@ -359,8 +382,8 @@ def _over(part: str, whole: Sequence[str]) -> pl.Expr:
 
 
 def _shares() -> list[pl.Expr]:
-    """Return the part of each precision in the cycles of all that its unit tells apart."""
-    found = []
+    """Return the share of each precision in the cycles of all that its unit counts."""
+    shares = []
     for unit, names in PRECISIONS.items():
         cycles = {
             name: pl.sum_horizontal(
@@ -373,14 +396,14 @@ def _shares() -> list[pl.Expr]:
             for name in names
         }
         total = pl.sum_horizontal(*cycles.values())
-        found += [
+        shares += [
             pl.when(total > 0).then(part / total).alias(f"{unit}_{name}_share")
             for name, part in cycles.items()
         ]
-    return found
+    return shares
 
 
-def _hit_rate(name: str, which: Sequence[str]) -> pl.Expr:
-    hits = pl.sum_horizontal(*(f"{each}|hit" for each in which))
-    accesses = hits + pl.sum_horizontal(*(f"{each}|miss" for each in which))
+def _hit_rate(name: str, kinds: Sequence[str]) -> pl.Expr:
+    hits = pl.sum_horizontal(*(f"{kind}|hit" for kind in kinds))
+    accesses = hits + pl.sum_horizontal(*(f"{kind}|miss" for kind in kinds))
     return pl.when(accesses > 0).then(hits / accesses).alias(name)

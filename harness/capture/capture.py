@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from msgspec import Struct
 
 from harness.execution.protocol import Outcome
 from harness.paths import RunFolder
 from harness.settings.expectations import ExpectedSettings
 from harness.tables.event_counts import EventCounts
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Emulation(Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from harness import tables
 from harness.capture import cycles
 from harness.capture.capture_record import CaptureRecord, ReaderReport
 from harness.capture.run_folder import remove
+from harness.devices import TARGETS
 from harness.errors import Problem, RefusedError
 from harness.execution.protocol import Outcome, write_json
 from harness.paths import RunFolder
@@ -29,7 +30,7 @@ from harness.settings.expectations import (
     EXPECTATIONS,
     Expectation,
     ExpectedSettings,
-    Target,
+    Recording,
     expected_of,
 )
 from harness.settings.npu import NpuExperimental
@@ -155,14 +156,15 @@ def expected_settings(info: CaptureInfo) -> ExpectedSettings:
         if name.startswith(EXPERIMENTAL)
     }
     activities = tuple(settings.get("profiler.activities") or ())
-    target = Target(info.device, activities)
+    device = TARGETS[info.device]
+    recording = Recording(activities=activities, reports_overflow=device.reports_overflow)
     return ExpectedSettings(
         device=info.device,
         activities=activities,
         effective=settings,
         # A check may look at a setting beside its own; where none is reported, at its default.
-        experimental=(NpuExperimental().lowered() if info.device == "npu" else {}) | experimental,
-        expectations=tuple(expected_of(target, settings, recorded=None, changed=())),
+        experimental=device.experimental().lowered() | experimental,
+        expectations=tuple(expected_of(recording, settings, recorded=None, changed=())),
     )
 
 

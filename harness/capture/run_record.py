@@ -14,6 +14,8 @@ from harness.capture.capture import Emulation
 from harness.errors import ExitCode, RefusedError
 from harness.execution.protocol import SCHEMA_VERSION, read_json
 from harness.paths import RunFolder
+from harness.settings.expectations import accepts
+from harness.settings.marks import measured
 from harness.settings.request import Request
 from harness.tables.event_counts import EventCounts, LinkedKernels
 
@@ -112,7 +114,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     overrides: tuple[str, ...] = ()
     """The settings of the command."""
     request_hash: str = ""
-    """A digest of the request; a sweep keeps a finished job whose request is the same."""
+    """A digest of the settings that change what is measured; a sweep keeps finished jobs by it."""
     versions: dict[str, str]
     """The versions of harness, Python, torch and what is below it."""
     host: str
@@ -144,15 +146,15 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
 def request_hash(request: Request) -> str:
     """Return a digest of the settings that change what is measured."""
-    same = msgspec.to_builtins(request) | {"sweep": None}
-    del same["analysis"], same["merge"]
-    return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:16]
+    settings = measured(msgspec.to_builtins(request))
+    return hashlib.sha256(msgspec.json.encode(settings, order="sorted")).hexdigest()[:16]
 
 
 def finished(request: Request, folder: Path, report: Callable[[str], None]) -> RunRecord | None:
-    """Return the record of an earlier, delivered run of the same request in this folder.
+    """Return the record of an earlier run in this folder that answers the request.
 
-    `report` is called with the reason why a record that is there cannot be read.
+    It measured the same, and by this request's own standards its delivery is complete. `report` is
+    called with the reason why a record that is there cannot be read.
     """
     path = RunFolder(folder).record
     if not path.exists():
@@ -162,8 +164,19 @@ def finished(request: Request, folder: Path, report: Callable[[str], None]) -> R
     except RefusedError as error:
         report(f"{path}: {error.problems[0].reason}; run again")
         return None
-    same = record.exit_code == ExitCode.OK and record.request_hash == request_hash(request)
-    return record if same else None
+    return record if _answers(record, request) else None
+
+
+def _answers(record: RunRecord, request: Request) -> bool:
+    if record.exit_code != ExitCode.OK or record.request_hash != request_hash(request):
+        return False
+    if record.verdict == "pending" and request.profiler.analyse == "now":
+        return False
+    return all(
+        accepts(request.delivery.accept, item.setting)
+        for item in record.delivery
+        if item.status == "partial"
+    )
 
 
 def record_of(folder: Path) -> RunRecord | None:

@@ -1,130 +1,118 @@
-"""The words of a command line, taken apart and composed; and where people read the answers."""
+"""The words of a command line become a command: its subcommand, settings, flags and paths."""
 
 from __future__ import annotations
 
-from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from hydra._internal.utils import get_args_parser
 from msgspec import Struct
 
-from harness.compose.composition import Composition, compose_jobs
-from harness.compose.overrides import opened
-from harness.compose.validate import problems
-from harness.errors import ExitCode, Problem, RefusedError
+from harness.cli.flags import Words, split
+from harness.errors import ExitCode, Problem, refuse
 
 
 class Command(Struct, frozen=True):
     """A command line, taken apart."""
 
-    flags: Namespace
-    """Hydra's own flags, and the overrides."""
-    options: tuple[str, ...]
-    """The words of the flags, to be handed on."""
+    flags: Mapping[str, str]
+    """The value of each flag that is there, by its long name; "" for a flag without a value."""
     overrides: tuple[str, ...]
-    """The settings."""
+    """The settings, as they are typed."""
     paths: tuple[str, ...] = ()
-    """Of a verb that takes them: what it is to work on."""
+    """The other bare words of a subcommand that takes them: files and folders."""
+
+    @property
+    def multirun(self) -> bool:
+        """Whether ``-m`` asks for a sweep."""
+        return "--multirun" in self.flags
+
+    @property
+    def out(self) -> str | None:
+        """The folder for the results, if one is named."""
+        return self.flags.get("--out")
+
+    @property
+    def config_dir(self) -> str | None:
+        """The user's own folder of configuration, if one is named."""
+        return self.flags.get("--config-dir")
+
+    @property
+    def config_name(self) -> str:
+        """The primary configuration file."""
+        return self.flags.get("--config-name", "config")
 
 
 class Subcommand(Struct, frozen=True, kw_only=True):
-    """What a bare word does, and what may stand beside it."""
+    """What a bare word does, what may stand beside it, and its page of help."""
 
     run: Callable[[Command], ExitCode]
+    summary: str
+    """One line for the list of subcommands."""
+    usage: tuple[str, ...]
+    """What may follow ``python -m harness``, one line a form."""
+    about: str
+    """What it does, a paragraph or two."""
+    examples: tuple[str, ...]
+    """What may follow ``python -m harness``."""
+    flags: tuple[str, ...] = ()
+    """The flags that it takes, by their long names."""
     paths: bool = False
     """Whether it takes other bare words: files and folders."""
-    flags: tuple[str, ...] = ()
-    """Those of ``--json`` and ``--out`` that it knows; Hydra does not, and never sees them."""
 
 
-def parse(words: Sequence[str], subcommands: Mapping[str, Subcommand]) -> tuple[Command, str]:
-    """Tell flags, settings and the verb apart, wherever they stand.
+ANYWHERE = ("--help", "--version")
+"""The flags that every subcommand takes."""
+
+
+def parse(
+    words: Sequence[str], run: Subcommand, subcommands: Mapping[str, Subcommand]
+) -> tuple[Command, str]:
+    """Tell flags, settings, paths and the subcommand apart, wherever they stand.
+
+    `run` is what a command line without a subcommand does.
 
     Returns:
-        The command, and the name of its verb; empty without one.
+        The command, and the name of its subcommand; empty without one.
 
     Raises:
-        RefusedError: A bare word is no verb, there are two verbs, or a flag has no place here.
+        RefusedError: A word or a flag has no place here; carries all of them.
     """
-    parser = get_args_parser()
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", metavar="DIR")
-    flags = parser.parse_intermixed_args(list(words))
-    positional = list(flags.overrides)
-    bare = [word for word in positional if "=" not in word and word[:1] not in "+~"]
-    subcommand = next((word for word in bare if word in subcommands), "")
-    if subcommand and subcommands[subcommand].paths:
-        # The folder of a sweep's job has "=" in its name.
-        bare = [word for word in positional if word in bare or _is_path(word)]
-    paths = (
-        [word for word in bare if word != subcommand]
-        if subcommand and subcommands[subcommand].paths
-        else []
+    line = split(words)
+    bare = [word for word in line.positional if _is_bare(word)]
+    name = next((word for word in bare if word in subcommands), "")
+    subcommand = subcommands.get(name, run)
+    paths = [word for word in line.positional if word != name and _is_path(word, subcommand)]
+    extra = [] if subcommand.paths else [word for word in bare if word != name]
+    command = Command(
+        flags=line.flags,
+        overrides=tuple(
+            word for word in line.positional if word not in paths and not _is_bare(word)
+        ),
+        paths=tuple(paths),
     )
-    unknown = [word for word in bare if word not in subcommands and word not in paths]
-    if unknown or len(bare) - len(paths) > 1:
-        word = (unknown or bare)[-1]
-        raise RefusedError(
-            [
-                Problem(
-                    setting=word,
-                    given="",
-                    reason="a bare word is a command, and "
-                    + ("there is no such one" if unknown else "only one can be given"),
-                    fix=f"one of: {', '.join(subcommands)}; a setting is written name=value",
-                )
-            ]
-        )
-    overrides = opened(word for word in positional if word not in bare)
-    options = list(words)
-    for word in positional:
-        options.remove(word)
-    for flag, given in (
-        ("--config-path", flags.config_path),
-        ("--experimental-rerun", flags.experimental_rerun),
-    ):
-        if given:
-            raise RefusedError(
-                [
-                    Problem(
-                        setting=flag,
-                        given=given,
-                        reason="the harness needs its own configuration below yours",
-                        fix="--config-dir FOLDER adds yours; settings are repeated as overrides",
-                    )
-                ]
-            )
-    known = subcommands[subcommand].flags if subcommand else ()
-    if flags.json and "--json" not in known:
-        raise RefusedError(
-            [
-                Problem(
-                    setting="--json",
-                    given="",
-                    reason="only doctor answers in JSON",
-                    fix="leave it out; a run's figures are in run.json and tables/",
-                )
-            ]
-        )
-    if flags.out is not None and "--out" not in known:
-        raise RefusedError(
-            [
-                Problem(
-                    setting="--out",
-                    given=flags.out,
-                    reason="only read and merge take it",
-                    fix="hydra.run.dir=FOLDER says where a run goes",
-                )
-            ]
-        )
-    return Command(flags, tuple(options), overrides, tuple(paths)), subcommand
+    problems = [*line.problems, *_misplaced(line, name, subcommand, {"a run": run, **subcommands})]
+    if line.unknown or extra:
+        # What they mean is looked up in the configuration: only where it is needed.
+        from harness.cli.suggestions import bare_word, known_groups, unknown_flag
+
+        taken = (*subcommand.flags, *ANYWHERE)
+        groups = known_groups(command.config_dir, command.config_name)
+        problems += [unknown_flag(flag, value, taken, groups) for flag, value in line.unknown]
+        problems += [bare_word(word, name, subcommands, groups) for word in extra]
+    refuse(problems)
+    return command, name
 
 
-def _is_path(word: str) -> bool:
-    """Tell a path with "=" in it, there or not, from a setting of a verb that takes paths."""
-    if "/" in word.partition("=")[0]:
-        return True
+def _is_bare(word: str) -> bool:
+    return "=" not in word and word[:1] not in "+~"
+
+
+def _is_path(word: str, subcommand: Subcommand) -> bool:
+    """Return whether a word is a path; that of a sweep's job has "=" in its name."""
+    return subcommand.paths and (_is_bare(word) or "/" in word.partition("=")[0] or _exists(word))
+
+
+def _exists(word: str) -> bool:
     try:
         return Path(word).exists()
     except OSError:
@@ -132,38 +120,18 @@ def _is_path(word: str) -> bool:
         return False
 
 
-def composed(command: Command) -> Composition:
-    """Compose all that a command asks for; what is wrong with it is part of the answer."""
-    return compose_jobs(
-        command.overrides,
-        multirun=bool(command.flags.multirun),
-        config_dir=command.flags.config_dir,
-        config_name=command.flags.config_name or "config",
-    )
-
-
-def all_problems(composition: Composition) -> list[Problem]:
-    """Return what is wrong with any job, each problem once, with the jobs where not all have it.
-
-    What is wrong with several values of one setting, in the same way, is one problem.
-    """
-    found = list(composition.problems)
-    seen: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
-    for job in composition.jobs:
-        for each in [*job.problems, *(problems(job.request) if job.request else ())]:
-            same = each.setting, each.reason, each.fix
-            seen.setdefault(same, []).append((each.given, " ".join(job.overrides)))
-    for (setting, reason, fix), where in seen.items():
-        given = ",".join(dict.fromkeys(value for value, _ in where))
-        jobs = list(dict.fromkeys(job for _, job in where))
-        some = len(jobs) < len(composition.jobs)
-        note = f" (in {len(jobs)} of {len(composition.jobs)} jobs, first: {jobs[0]})"
-        why = reason + (note if some else "")
-        found.append(Problem(setting=setting, given=given, reason=why, fix=fix))
-    return found
-
-
-def refuse(found: Sequence[Problem]) -> None:
-    """Raise `RefusedError` if there is any problem."""
-    if found:
-        raise RefusedError(found)
+def _misplaced(
+    line: Words, name: str, subcommand: Subcommand, takers: Mapping[str, Subcommand]
+) -> Iterator[Problem]:
+    """Yield the flags that this subcommand does not take."""
+    for flag, value in line.flags.items():
+        if flag not in (*subcommand.flags, *ANYWHERE):
+            with_it = [taker for taker, other in takers.items() if flag in other.flags]
+            yield Problem(
+                setting=flag,
+                given=value,
+                reason=f"{name or 'a run'} does not take this flag; it belongs to"
+                f" {', '.join(with_it)}",
+                fix=f"leave it out; python -m harness help {name}".rstrip()
+                + " shows what it takes",
+            )

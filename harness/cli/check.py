@@ -1,66 +1,85 @@
-"""What ``harness check`` shows: requested, effective, and the evidence that will be demanded."""
+"""``harness check``: the effective settings of each job, its steps, and what must arrive."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
+from harness.capture.run_record import as_typed
+from harness.cli.arguments import Command
+from harness.cli.console import OUT
+from harness.cli.prepare import prepared
+from harness.compose.composition import Job
+from harness.errors import ExitCode
 from harness.execution.plan import plan, requested
 from harness.execution.protocol import Plan
-from harness.report.section import Section
+from harness.report.section import Column, Section
 from harness.report.terminal import show
+from harness.settings.changes import Changes
+from harness.settings.marks import mark_of
 from harness.settings.request import Request
 from harness.settings.schema import show as typed
 
-_OURS = ("profiler.baseline", "profiler.analyse")
-"""Settings below `profiler` that no profiler gets."""
+
+def check(command: Command) -> ExitCode:
+    """Print what each job would do; touches no device and leaves no folder."""
+    composition = prepared(command)
+    if composition.multirun:
+        from harness.cli.progress import headline
+    for number, job in enumerate(composition.jobs):
+        assert job.request is not None
+        if composition.multirun:
+            headline(OUT, number, len(composition.jobs), _settings_of(job, job.request))
+        planned = plan(job.request, Path("unused"))
+        show([_settings(job.request, planned), _steps(planned), _expectations(planned)], OUT)
+    return ExitCode.OK
 
 
-def check(request: Request, console: Console) -> None:
-    """Print what a valid request would do; touches no device and leaves no folder."""
-    planned = plan(request, Path("unused"))
-    show([_settings(request, planned), _steps(planned), _evidence(planned)], console)
+def _settings_of(job: Job, request: Request) -> str:
+    return " ".join(as_typed(job.overrides, rehearsed=request.rehearsal.emulate))
 
 
 def _settings(request: Request, planned: Plan) -> Section:
-    asked = requested(request)
+    before = requested(request)
     rows = []
-    for path in sorted(set(asked) | set(planned.effective)):
-        if path.startswith("profiler.") and not path.startswith(_OURS):
-            before = typed(asked[path]) if path in asked else "–"
-            after = typed(planned.effective[path]) if path in planned.effective else "–"
-            rows.append((path, before, after if after != before else "same"))
-    environment = " ".join(f"{name}={value}" for name, value in planned.environment.items())
+    effective = planned.recording.effective
+    for path in sorted(set(before) | set(effective)):
+        if mark_of(path) is Changes.RECORDED:
+            old = typed(before[path]) if path in before else "–"
+            new = typed(effective[path]) if path in effective else "–"
+            rows.append((path, old, new if new != old else "same"))
+    environment = " ".join(
+        f"{name}={value}" for name, value in planned.recording.environment.items()
+    )
     return Section(
-        title=f"{asked['workload.name']} on {request.device.name}: profiler settings",
-        columns=("setting", "requested", "effective"),
+        title=f"{before['workload.name']} on {request.device.name}: profiler settings",
+        columns=(Column("setting"), Column("requested"), Column("effective")),
         rows=tuple(rows),
         notes=(f"set before torch loads: {environment}",),
     )
 
 
 def _steps(planned: Plan) -> Section:
-    request = planned.request
+    loop, recorded = planned.loop, planned.recording.recorded
     return Section(
         title="Steps",
-        columns=("phase", ">steps"),
+        columns=(Column("phase"), Column("steps", "count")),
         rows=(
-            ("warm-up, untimed", str(request.workload.warmup_steps)),
-            ("baseline, without profiler", str(request.profiler.baseline.steps)),
-            ("under the profiler", str(planned.steps)),
-            ("of these recorded", str(len(planned.recorded))),
+            ("warm-up, untimed", loop.workload.warmup_steps),
+            ("baseline, without profiler", loop.baseline_steps),
+            ("under the profiler", loop.steps),
+            ("of these recorded", len(recorded)),
         ),
-        notes=(f"recorded: {', '.join(map(str, planned.recorded))} (counted from 0)",),
+        notes=(f"recorded: {', '.join(map(str, recorded))} (counted from 0)",),
     )
 
 
-def _evidence(planned: Plan) -> Section:
+def _expectations(planned: Plan) -> Section:
     return Section(
-        title="Evidence that will be demanded",
-        columns=("setting", "asked", "delivered if"),
+        title="What must arrive",
+        columns=(Column("setting"), Column("requested"), Column("delivered if")),
         rows=tuple(
-            (item.setting, item.requested, item.description) for item in planned.expectations
+            (item.setting, item.requested, item.description)
+            for item in planned.recording.expectations
         ),
-        notes=("a demand that is not met ends the run in exit code 3",),
+        notes=("if anything of it does not arrive, the run ends with exit code 3",),
     )

@@ -1,178 +1,180 @@
-"""The verbs of the command line: what a bare word does."""
+"""The subcommands: what each does, what it takes, and its page of help.
+
+What a subcommand imports is imported when it runs, so that the others start fast.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from pathlib import Path
+from harness.cli.arguments import Command, Subcommand
+from harness.errors import ExitCode
 
-from msgspec.structs import replace
+_COMPOSING = ("--config-dir", "--config-name")
+"""The flags of what composes settings."""
+_RUNNING = ("--multirun", "--out", *_COMPOSING)
+_SHOWING = ("--cfg", "--resolve", "--package", "--info")
 
-from harness.capture.run_folder import is_run, link_latest, new_folder
-from harness.capture.run_record import REHEARSED
-from harness.cli.arguments import Command, Subcommand, all_problems, composed, refuse
-from harness.cli.check import check
-from harness.cli.console import ERR, OUT
-from harness.cli.hydra_app import carry_out
-from harness.cli.progress import ConsoleProgress, headline
-from harness.doctor.diagnose import doctor
-from harness.errors import ExitCode, Problem, RefusedError
-from harness.merge.pipeline import merge_runs
-from harness.pipeline import read_capture, read_run
-from harness.report.terminal import show
-from harness.sweep import jobs
+
+def _run(command: Command) -> ExitCode:
+    from harness.cli.run import run
+
+    return run(command)
 
 
 def _check(command: Command) -> ExitCode:
-    """Show what would be done, job by job, and do nothing."""
-    composition = composed(command)
-    refuse(all_problems(composition))
-    for number, job in enumerate(composition.jobs):
-        assert job.request is not None
-        if composition.multirun:
-            headline(OUT, number, len(composition.jobs), jobs.typed(job))
-        check(job.request, OUT)
-    return ExitCode.OK
+    from harness.cli.check import check
+
+    return check(command)
 
 
 def _doctor(command: Command) -> ExitCode:
-    """Say whether this machine is able to."""
-    return doctor(command.overrides, OUT, as_json=command.flags.json)
+    from harness.cli import signals
+    from harness.cli.console import OUT
+    from harness.doctor.diagnose import doctor
+
+    # Its child processes must be ended, too.
+    signals.raise_instead()
+    return doctor(command.overrides, OUT, as_json="--json" in command.flags)
 
 
-def _rehearse(command: Command) -> ExitCode:
-    """Run as if there were an NPU."""
-    devices = [text for text in command.overrides if text.startswith("device=")]
-    refuse(
-        [
-            Problem(
-                setting="device",
-                given=text.partition("=")[2],
-                reason="a rehearsal stands in for an NPU; other devices are run",
-                fix="leave it out, or run without rehearse",
-            )
-            for text in devices
-            if text != REHEARSED[0]
-        ]
-    )
-    added = [text for text in REHEARSED if text not in command.overrides]
-    return carry_out(replace(command, overrides=(*added, *command.overrides)))
+def _help(command: Command) -> ExitCode:
+    from harness.cli.help import help_for
 
-
-def _read(command: Command) -> ExitCode:
-    """Take in a capture from elsewhere; of a run, complete the verdict, or judge it again."""
-    limit_s = _analysis_limit(command.overrides)
-    if len(command.paths) != 1:
-        raise RefusedError(
-            [
-                Problem(
-                    setting="read",
-                    given=" ".join(command.paths),
-                    reason="it takes one capture, or the folder of one run",
-                    fix="python -m harness read PATH",
-                )
-            ]
-        )
-    path, out = Path(command.paths[0]), command.flags.out
-    if is_run(path):
-        refuse(_run_stays(out))
-        with ConsoleProgress(ERR) as screen:
-            done = read_run(path, listener=screen, limit_s=limit_s)
-    else:
-        refuse(_nothing_to_analyse(command.overrides))
-        folder = Path(out) if out else new_folder()
-        done = read_capture(path, folder)
-        link_latest(folder)
-    show(done.summary, OUT)
-    return ExitCode(done.record.exit_code or ExitCode.OK)
+    return help_for(command, RUN, SUBCOMMANDS)
 
 
 def _merge(command: Command) -> ExitCode:
-    """Join the runs of a sweep over counters, or the runs given."""
-    paths, out = [Path(path) for path in command.paths], command.flags.out
-    refuse(
-        [
-            Problem(
-                setting=text.partition("=")[0],
-                given=text.partition("=")[2],
-                reason="merge joins what was measured; it takes merge.… and analysis.… alone, and"
-                " there is no such folder",
-                fix=f"leave it out, or ./{text} if it is a folder",
-            )
-            for text in command.overrides
-            if not re.match(r"[+~]*(merge|analysis)\b", text)
-        ]
-    )
-    refuse(_nothing_to_merge(paths, out))
-    composition = composed(command)
-    refuse(all_problems(composition))
-    if composition.multirun:
-        why = "a merge is one, and takes one value of each setting"
-        refuse([Problem(setting="-m", given="", reason=why, fix="leave it out")])
-    request = composition.jobs[0].request
-    assert request is not None
-    folder = Path(out) if out else paths[0]
-    done = merge_runs(paths, folder, request.merge, request.analysis)
-    show(done.summary, OUT)
-    return done.exit_code
+    from harness.cli.merge import merge
+
+    return merge(command)
 
 
-def _nothing_to_merge(paths: Sequence[Path], out: str | None) -> list[Problem]:
-    fix = "python -m harness merge SWEEP_DIR, or RUN RUN … --out DIR"
-    given = " ".join(map(str, paths))
-    if not paths:
-        why = "it takes the folder of a sweep, or several runs"
-    elif len(paths) > 1 and not out:
-        why = "of several runs, it must be told where the merged tables go"
-    else:
-        return []
-    return [Problem(setting="merge", given=given, reason=why, fix=fix)]
+def _read(command: Command) -> ExitCode:
+    from harness.cli.read import read
+
+    return read(command)
 
 
-def _run_stays(out: str | None) -> list[Problem]:
-    if out is None:
-        return []
-    why = "a run is read where it is; --out is for captures from elsewhere"
-    return [Problem(setting="--out", given=out, reason=why, fix="leave it out")]
+def _rehearse(command: Command) -> ExitCode:
+    from harness.cli.run import rehearse
+
+    return rehearse(command)
 
 
-def _nothing_to_analyse(overrides: Sequence[str]) -> list[Problem]:
-    why = "of a capture from elsewhere, only what is there is read"
-    return [
-        Problem(setting=text.partition("=")[0], given="", reason=why, fix="leave it out")
-        for text in overrides
-    ]
-
-
-def _analysis_limit(overrides: Sequence[str]) -> float | None:
-    """Return the one setting that a run read again can be given: seconds, or none."""
-    limit_s: float | None = None
-    for text in overrides:
-        setting, _, given = text.partition("=")
-        known = setting == "profiler.analyse_timeout_s"
-        if not known or not re.fullmatch(r"null|\d+(\.\d*)?", given):
-            raise RefusedError(
-                [
-                    Problem(
-                        setting=setting,
-                        given=given,
-                        reason="it must be seconds, or null"
-                        if known
-                        else "read takes a run as it was, with its settings, and there is no such"
-                        " path",
-                        fix="leave it out, or profiler.analyse_timeout_s=SECONDS",
-                    )
-                ]
-            )
-        limit_s = None if given == "null" else float(given)
-    return limit_s
-
+RUN = Subcommand(
+    run=_run,
+    summary="run the workload under the profiler",
+    usage=("[settings] [flags]", "-m [settings] [flags]"),
+    about="",
+    examples=(
+        "profiler=level1 workload=mlp workload.batch=64",
+        "device=cuda profiler=level2 profiler.schedule.active=5",
+        "rehearse profiler=level2 rehearsal=older_cann",
+        "-m profiler=level0,level1,level2",
+        "device=npu profiler=level1 +sweep=aic_metrics",
+        "workload=callable workload.target=my_module:factory",
+        "--cfg job device=npu profiler=level1",
+    ),
+    flags=(*_RUNNING, *_SHOWING, "--shell-completion", "--hydra-help"),
+)
+"""What a command line without a subcommand does."""
 
 SUBCOMMANDS: dict[str, Subcommand] = {
-    "check": Subcommand(run=_check),
-    "doctor": Subcommand(run=_doctor, flags=("--json",)),
-    "merge": Subcommand(run=_merge, paths=True, flags=("--out",)),
-    "read": Subcommand(run=_read, paths=True, flags=("--out",)),
-    "rehearse": Subcommand(run=_rehearse),
+    "check": Subcommand(
+        run=_check,
+        summary="show the effective settings and what must arrive; run nothing",
+        usage=("check [settings] [flags]",),
+        about=(
+            "Composes the settings and checks them, as a run would. Then shows for each job the"
+            " settings as you requested them and as the profiler gets them, the steps, and what"
+            " must arrive. Touches no device and writes no file."
+        ),
+        examples=(
+            "check device=npu profiler=level1",
+            "check -m profiler=level0,level1",
+        ),
+        flags=_RUNNING,
+    ),
+    "doctor": Subcommand(
+        run=_doctor,
+        summary="check this machine: drivers, libraries, permissions, disk",
+        usage=("doctor [device=cpu|cuda|npu] [--json]",),
+        about=(
+            "Checks whether this machine can run the harness on one device, or on any, and says"
+            " what to do about each obstacle. Exits with 4 if something is missing for the named"
+            " device; without a name, for the CPU."
+        ),
+        examples=("doctor", "doctor device=cuda", "doctor device=npu --json"),
+        flags=("--json",),
+    ),
+    "help": Subcommand(
+        run=_help,
+        summary="show this page, or the page of a subcommand",
+        usage=("help [SUBCOMMAND]",),
+        about="Shows the main page, or the page of a subcommand.",
+        examples=("help", "help read"),
+        flags=_COMPOSING,
+        paths=True,
+    ),
+    "merge": Subcommand(
+        run=_merge,
+        summary="join runs that measured different counters into one table",
+        usage=(
+            "merge SWEEP_DIR [settings] [--out DIR]",
+            "merge RUN RUN ... --out DIR [settings]",
+        ),
+        about=(
+            "Joins the kernels of runs that recorded the same workload with different groups of"
+            " counters. A sweep over counters is merged at its end; this merges it again, with"
+            " other settings or after a job was repeated. Takes the settings merge.… and"
+            " analysis.… alone. The tables of a sweep are written into its folder unless --out"
+            " names another."
+        ),
+        examples=(
+            "merge outputs/latest",
+            "merge outputs/latest merge.match=strict",
+            "merge outputs/a outputs/b --out outputs/merged",
+        ),
+        flags=("--out", *_COMPOSING),
+        paths=True,
+    ),
+    "read": Subcommand(
+        run=_read,
+        summary="analyse and check an existing run, or import a capture",
+        usage=(
+            "read RUN [profiler.analyse_timeout_s=SECONDS]",
+            "read CAPTURE [--out DIR]",
+        ),
+        about=(
+            "RUN is the folder of a run: its raw data is analysed again, and its verdict is"
+            " completed in place, as after profiler.analyse=later.\n\n"
+            "CAPTURE is a capture of another program: an *_ascend_pt folder of torch_npu, or a"
+            " Chrome trace of torch.profiler (.json or .json.gz). It is imported as a new run:"
+            " with tables, a report, and a check of all that its metadata reports. The capture"
+            " itself is not changed."
+        ),
+        examples=(
+            "read outputs/latest",
+            "read host_1234_ascend_pt",
+            "read trace.json.gz --out outputs/imported",
+        ),
+        flags=("--out",),
+        paths=True,
+    ),
+    "rehearse": Subcommand(
+        run=_rehearse,
+        summary="run an NPU profile without an NPU, on an emulator of CANN",
+        usage=("rehearse [settings] [flags]", "rehearse -m [settings] [flags]"),
+        about=(
+            "Runs the real torch_npu on the harness's emulator of CANN, and takes the same"
+            " settings as a run with device=npu. It shows that a profile works and what it"
+            " delivers. Times and counters are invented, and every output says so."
+        ),
+        examples=(
+            "rehearse profiler=level1",
+            "rehearse profiler=level2 rehearsal=older_cann",
+            "rehearse +sweep=aic_metrics profiler=level1",
+        ),
+        flags=(*_RUNNING, *_SHOWING),
+    ),
 }
-"""The verbs; a new one is a line here, and a line in conf/hydra/help/harness.yaml."""
+"""Every subcommand; a new one is a function and an entry here."""

@@ -1,4 +1,4 @@
-"""The command line: the verb's own answer, or a launch; and the exit code. Imports no torch."""
+"""The command line: run the subcommand, explain an error, exit with its code."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 from harness import __version__
 from harness.cli.arguments import parse
-from harness.cli.commands import SUBCOMMANDS
-from harness.cli.console import ERR, OUT
-from harness.cli.hydra_app import carry_out
+from harness.cli.commands import RUN, SUBCOMMANDS
 from harness.errors import ExitCode, HarnessError, RefusedError
 
 
@@ -20,21 +18,27 @@ def main() -> None:
     except HarnessError as error:
         code = _explain(error)
     except KeyboardInterrupt:
-        ERR.print("interrupted")
+        print("interrupted", file=sys.stderr)
         code = ExitCode.INTERRUPTED
     sys.exit(int(code))
 
 
 def _main(words: Sequence[str]) -> ExitCode:
     if "--version" in words:
-        OUT.print(f"harness {__version__}", highlight=False)
+        print(f"harness {__version__}")
         return ExitCode.OK
-    command, subcommand = parse(words, SUBCOMMANDS)
-    return SUBCOMMANDS[subcommand].run(command) if subcommand else carry_out(command)
+    command, name = parse(words, RUN, SUBCOMMANDS)
+    if "--help" in command.flags:
+        from harness.cli.help import help_for
+
+        return help_for(command, RUN, SUBCOMMANDS, name)
+    return SUBCOMMANDS.get(name, RUN).run(command)
 
 
 def _explain(error: HarnessError) -> ExitCode:
     """Print an error for a person, and return its exit code."""
+    from harness.cli.console import ERR
+
     if isinstance(error, RefusedError):
         count = len(error.problems)
         ERR.print(

@@ -9,22 +9,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
-import yaml
-from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_launcher import BasicLauncherConf
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from msgspec import Struct
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.compose.hydra_loader import CONF, Loader, isolated, loader, missing_folder
+from harness.compose.mistakes import MISTAKES, bad_search_path, explained, unknown_before_the_run
 from harness.compose.overrides import (
     Catalogue,
-    add_folder,
     added_twice,
     ambiguous,
     as_typed,
@@ -32,18 +31,16 @@ from harness.compose.overrides import (
     first_value,
     forced,
     judged,
-    parse,
     sweep_problems,
 )
-from harness.compose.resolve import request_of
+from harness.compose.resolve import check_references, request_of
 from harness.devices import TARGETS
 from harness.errors import Problem, RefusedError
+from harness.settings.marks import mark_of, measured
 from harness.settings.request import Request
-from harness.settings.schema import nearest
 
-_BESIDE = Path(__file__).parents[1] / "conf"
-CONF = _BESIDE if _BESIDE.is_dir() else Path(__file__).parents[2] / "conf"
-"""The shipped configuration: beside the package when installed, above it in a checkout."""
+BASIC_LAUNCHER: Final = BasicLauncherConf._target_
+"""The launcher that Hydra takes unless told otherwise."""
 
 _MAX_SLUG = 100
 
@@ -74,6 +71,13 @@ class Composition(Struct, frozen=True, kw_only=True):
     """The configuration without the swept settings, as far as there is one."""
     folder: str = ""
     """Where the results go, as Hydra reads it; "" if nothing says where those of a sweep go."""
+    launcher: str = ""
+    """The class of Hydra's launcher, which runs the jobs of a sweep."""
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether Hydra runs the jobs here, one after the other."""
+        return self.launcher == BASIC_LAUNCHER
 
 
 def compose_jobs(
@@ -83,80 +87,101 @@ def compose_jobs(
     config_dir: str | None = None,
     config_name: str = "config",
 ) -> Composition:
-    """Compose every job that the overrides describe; never raises for what a user wrote."""
-    with initialize_config_dir(str(CONF), job_name="harness", version_base="1.3"):
-        found = add_folder(config_dir) if config_dir else []
+    """Compose every job that the overrides describe; never raises for what a user wrote.
+
+    It leaves no trace in the process: it may be called within a Hydra program, and in threads.
+    """
+    with isolated():
+        problems = missing_folder(config_dir)
+        files = loader(None if problems else config_dir)
         try:
-            composer = _Composer(config_name, Catalogue(config_name, overrides))
-        except _MISTAKES as error:
-            return _refused(multirun, [*found, _search_path(error)])
-        kept = judged(overrides, composer.catalogue, found)
-        fixed = [override for override in kept if not override.is_sweep_override()]
-        base = composer.config(fixed)
+            composer = _Composer(files, config_name, Catalogue(files, config_name, overrides))
+        except MISTAKES as error:
+            return _refused(multirun, [*problems, bad_search_path(error)])
+        valid, mistakes = judged(overrides, composer.catalogue)
+        problems += mistakes
+        base = composer.config(item for item in valid if not item.is_sweep_override())
         # Without the swept settings there may be nothing to compose.
-        first = (
-            composer.config(map(first_value, filter(enumerable, kept)))
-            if isinstance(base, Problem)
-            else base
-        )
+        first = base if isinstance(base, DictConfig) else composer.first_of_sweep(valid)
         if isinstance(first, Problem):
-            return _refused(multirun, [*found, first])
+            return _refused(multirun, [*problems, first])
         multirun = multirun or str(first.hydra.mode) == "RunMode.MULTIRUN"
-        if multirun:
-            params = OmegaConf.to_container(first.hydra.sweeper.params or OmegaConf.create({}))
-            assert isinstance(params, dict)
-            texts = [f"{key!s}={value}" for key, value in params.items()]
-            written = judged(texts, composer.catalogue, found)
-            found += [*sweep_problems([*written, *kept]), *added_twice(written, kept)]
-            both = [each for each in [*written, *kept] if enumerable(each)]
-            # What a file varies is swept, even if the command line leaves it one value.
-            varied = {_key(each) for each in [*written, *kept] if each.is_sweep_override()}
-            foreign = dict(_foreign(first, both, varied))
-            found += foreign.values()
-            # What else the sweep's file sets is for those settings.
-            without = {*foreign, *(["sweep"] if foreign else [])}
-            both = [each for each in both if _key(each) not in without]
-            swept = tuple(dict.fromkeys(_key(each) for each in both if _key(each) in varied))
-            # As Hydra does: of two that set the same, the last one counts.
-            batches = BasicSweeper.split_arguments(both, max_batch_size=None)[0]
-        else:
-            found += [ambiguous(override) for override in kept if override.is_sweep_override()]
-            swept = ()
-            batches = [[str(override.input_line) for override in fixed]]
-        jobs = tuple(composer.job(batch) for batch in batches)
+        expand = _sweep if multirun else _one_job
+        batches, swept, mistakes = expand(first, valid, composer.catalogue)
+        problems += mistakes
         folder = _folder(first, multirun=multirun)
         if isinstance(folder, Problem):
-            return _refused(multirun, [*found, folder])
-    return Composition(
-        multirun=multirun,
-        swept=swept,
-        folder=folder,
-        jobs=jobs,
-        problems=tuple(found),
-        unswept={} if isinstance(base, Problem) else _unresolved(base),
-    )
+            return _refused(multirun, [*problems, folder])
+        return Composition(
+            multirun=multirun,
+            swept=swept,
+            folder=folder,
+            launcher=_launcher(first),
+            jobs=tuple(map(composer.job, batches)),
+            problems=tuple(problems),
+            unswept=_unresolved(base) if isinstance(base, DictConfig) else {},
+        )
 
 
-_UNSAID: Final = "outputs/sweeps/${name}"
+class _Expansion(NamedTuple):
+    """The jobs that overrides stand for."""
+
+    batches: Sequence[Sequence[str]]
+    """The overrides of each job."""
+    swept: tuple[str, ...]
+    problems: list[Problem]
+
+
+def _one_job(_first: DictConfig, valid: Sequence[Override], _catalogue: Catalogue) -> _Expansion:
+    batch = [str(item.input_line) for item in valid if not item.is_sweep_override()]
+    return _Expansion([batch], (), [ambiguous(item) for item in valid if item.is_sweep_override()])
+
+
+def _sweep(first: DictConfig, typed: Sequence[Override], catalogue: Catalogue) -> _Expansion:
+    """Expand a sweep as Hydra's basic sweeper does, with what its file varies."""
+    params = OmegaConf.to_container(first.hydra.sweeper.params or OmegaConf.create({}))
+    assert isinstance(params, dict)
+    texts = [f"{key!s}={value}" for key, value in params.items()]
+    in_file, problems = judged(texts, catalogue)
+    everything = [*in_file, *typed]
+    problems += [*sweep_problems(everything), *added_twice(in_file, typed)]
+    # What a file varies is swept, even if the command line leaves it one value.
+    varied = {_key(override) for override in everything if override.is_sweep_override()}
+    overrides = [override for override in everything if enumerable(override)]
+    foreign = dict(_foreign(first, overrides, varied))
+    problems += foreign.values()
+    # What else the sweep's file sets is for those settings.
+    without = {*foreign, *(["sweep"] if foreign else [])}
+    overrides = [override for override in overrides if _key(override) not in without]
+    swept = tuple(dict.fromkeys(_key(item) for item in overrides if _key(item) in varied))
+    # As Hydra does: of two that set the same, the last one counts.
+    (batches,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    return _Expansion(batches, swept, problems)
+
+
+_DEFAULT_FOLDER: Final = "outputs/sweeps/${name}"
 """The folder of conf/config.yaml, to which the harness adds what tells sweeps apart."""
 
 
 def _folder(config: DictConfig, *, multirun: bool) -> str | Problem:
     """Return where Hydra puts results: its own setting may be quoted, forced, or in a file."""
     mode = "sweep" if multirun else "run"
-    written = OmegaConf.to_container(config.hydra[mode], resolve=False)
-    assert isinstance(written, dict)
-    if written["dir"] == _UNSAID:
+    unresolved = OmegaConf.to_container(config.hydra[mode], resolve=False)
+    assert isinstance(unresolved, dict)
+    folder = str(unresolved["dir"])
+    if folder == _DEFAULT_FOLDER:
         return ""
     try:
+        check_references(folder)
         return str(config.hydra[mode].dir)
     except OmegaConfBaseException as error:
-        return Problem(
-            setting=f"hydra.{mode}.dir",
-            given=str(written["dir"]),
-            reason="it must be known before the run: " + " ".join(str(error).split()).rstrip("."),
-            fix=f"hydra.{mode}.dir=FOLDER, without what Hydra knows later",
-        )
+        return unknown_before_the_run(f"hydra.{mode}.dir", folder, error)
+
+
+def _launcher(config: DictConfig) -> str:
+    """Return the class of Hydra's launcher."""
+    launcher = OmegaConf.select(config, "hydra.launcher._target_")
+    return str(launcher or "")
 
 
 def setting_of(override: str) -> str:
@@ -187,7 +212,8 @@ def _foreign(
             if name in target.experimental.__struct_fields__ and key not in target.unsupported
         ]
         if group == "profiler.experimental" and have and device not in have:
-            rehearse = ", or python -m harness rehearse" if "npu" in have else ""
+            rehearsed = any(TARGETS[other].can_be_rehearsed for other in have)
+            rehearse = ", or python -m harness rehearse" if rehearsed else ""
             yield (
                 key,
                 Problem(
@@ -201,15 +227,15 @@ def _foreign(
 
 def choices(config_dir: str | None, config_name: str = "config") -> dict[str, list[str]]:
     """Return the config groups with the files that can be chosen in each."""
-    with initialize_config_dir(str(CONF), job_name="harness", version_base="1.3"):
-        if config_dir and (found := add_folder(config_dir)):
-            raise RefusedError(found)
-        catalogue = Catalogue(config_name, ())
+    if problems := missing_folder(config_dir):
+        raise RefusedError(problems)
+    with isolated():
+        catalogue = Catalogue(loader(config_dir), config_name, ())
         return {group: catalogue.options(group) for group in catalogue.groups}
 
 
-def _refused(multirun: bool, found: Sequence[Problem]) -> Composition:
-    return Composition(multirun=multirun, swept=(), jobs=(), problems=tuple(found))
+def _refused(multirun: bool, problems: Sequence[Problem]) -> Composition:
+    return Composition(multirun=multirun, swept=(), jobs=(), problems=tuple(problems))
 
 
 def slug(overrides: str) -> str:
@@ -221,62 +247,38 @@ def slug(overrides: str) -> str:
     return f"{plain[: _MAX_SLUG - 9]}-{digest}"
 
 
-OmegaConf.register_new_resolver("harness.slug", slug, replace=True)
-
-
-_MISTAKES = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, UserWarning)
-"""What composing raises for mistakes in what a user wrote."""
-
-
 class _Composer:
     """Composes by Hydra, without types, all value overrides forced in."""
 
-    def __init__(self, config_name: str, catalogue: Catalogue) -> None:
-        self.config_name = config_name
+    def __init__(self, files: Loader, config_name: str, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
-        self._known: dict[tuple[str, ...], DictConfig | Problem] = {}
+        self._files = files
+        self._config_name = config_name
+        self._composed: dict[tuple[str, ...], DictConfig | Problem] = {}
 
     def config(self, overrides: Iterable[Override]) -> DictConfig | Problem:
         """Return the composed config, or the problem that stopped Hydra."""
         texts = tuple(forced(override, self.catalogue.groups) for override in overrides)
-        if texts not in self._known:
-            self._known[texts] = self._compose(texts)
-        return self._known[texts]
+        if texts not in self._composed:
+            self._composed[texts] = self._compose(texts)
+        return self._composed[texts]
+
+    def first_of_sweep(self, overrides: Iterable[Override]) -> DictConfig | Problem:
+        """Return the config of a sweep's first job."""
+        countable = filter(enumerable, overrides)
+        return self.config(first_value(override, self.catalogue) for override in countable)
 
     def _compose(self, texts: Sequence[str]) -> DictConfig | Problem:
         try:
-            return compose(self.config_name, overrides=list(texts), return_hydra_config=True)
-        except MissingConfigException as error:
-            return _missing(error, self.catalogue)
-        except yaml.YAMLError as error:
-            return _bad_yaml(error)
-        except _MISTAKES as error:
-            twice = re.search(r"Multiple values for ([\w/]+)\. .*: (\S+)'", str(error))
-            if twice:
-                return Problem(
-                    setting=f"+{twice[1]}",
-                    given=twice[2],
-                    reason="this group is chosen already, and + would add a second choice",
-                    fix=f"{twice[1]}={twice[2]}",
-                )
-            unlike = re.search(r"merging override \+*([\w./]+)=(.*?)\.?$", str(error), re.MULTILINE)
-            if unlike:
-                return Problem(
-                    setting=unlike[1],
-                    given=unlike[2],
-                    reason="a group of names cannot take the place of what is no group",
-                    fix=f"{unlike[1]}=VALUE or [VALUES]; --cfg job shows what stands there",
-                )
-            return Problem(
-                setting="configuration",
-                given="",
-                reason="Hydra cannot compose it: " + " ".join(str(error).split()).rstrip("."),
-                fix="look at the defaults with --info defaults",
+            return self._files.load_configuration(
+                self._config_name, list(texts), RunMode.RUN, from_shell=False
             )
+        except MISTAKES as error:
+            return explained(error, self.catalogue)
 
     def job(self, texts: Sequence[str]) -> Job:
         """Compose one job of a sweep, or the only one."""
-        overrides = [parse(text) for text in texts]
+        overrides = [self.catalogue.parse(text) for text in texts]
         task = tuple(
             text
             for text, override in zip(texts, overrides, strict=True)
@@ -285,62 +287,10 @@ class _Composer:
         config = self.config(overrides)
         if isinstance(config, Problem):
             return Job(overrides=task, request=None, problems=(config,))
-        choices = OmegaConf.to_container(config.hydra.runtime.choices)
-        assert isinstance(choices, dict)
-        request, found = request_of(config, {str(key): choices[key] for key in choices})
-        return Job(overrides=task, request=request, problems=tuple(found))
-
-
-def _search_path(error: Exception) -> Problem:
-    if isinstance(error, yaml.YAMLError):
-        return _bad_yaml(error)
-    missing = re.search(r"path=(.*) is not available", str(error))
-    return Problem(
-        setting="hydra.searchpath",
-        given=missing[1] if missing else "",
-        reason="there is no such folder" if missing else str(error).rstrip("."),
-        fix="hydra.searchpath=[file://FOLDER], with a folder that holds profiler/, workload/, …",
-    )
-
-
-def _missing(error: MissingConfigException, catalogue: Catalogue) -> Problem:
-    """Name the pair of device and profile that does not exist, and those that do."""
-    path = str(error.missing_cfg_file or "")
-    group, _, name = path.rpartition("/")
-    if group.startswith("profiler/experimental"):
-        device = group.rpartition("/")[2]
-        pairs = catalogue.pairs()
-        have = "; ".join(f"{target}: {', '.join(names)}" for target, names in pairs.items())
-        elsewhere = [target for target, names in pairs.items() if name in names]
-        return Problem(
-            setting="profiler",
-            given=name,
-            reason=f"device={device} has no profile {name}. There are: {have}",
-            fix=f"profiler={nearest(name, pairs.get(device, [])) or 'default'}"
-            + (f", or device={elsewhere[0]}" if elsewhere else "")
-            + f", or write your own profiler/experimental/{device}/{name}.yaml",
-        )
-    return Problem(
-        setting=group or "configuration",
-        given=name,
-        reason="there is no such config file" if path else " ".join(str(error).split()),
-        fix=f"use one of {', '.join(catalogue.options(group))}"
-        if group
-        else "look at --info searchpath",
-    )
-
-
-def _bad_yaml(error: yaml.YAMLError) -> Problem:
-    mark = getattr(error, "problem_mark", None)
-    place = f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}" if mark else "YAML"
-    what = getattr(error, "problem", None) or str(error)
-    tab = "\\t" in what or "tab" in what
-    return Problem(
-        setting=place,
-        given="",
-        reason="YAML does not allow a tab here" if tab else f"not valid YAML: {what}",
-        fix="indent with spaces" if tab else "mend the file at that place",
-    )
+        groups = OmegaConf.to_container(config.hydra.runtime.choices)
+        assert isinstance(groups, dict)
+        request, problems = request_of(config, {str(group): groups[group] for group in groups})
+        return Job(overrides=task, request=request, problems=tuple(problems))
 
 
 def _unresolved(config: DictConfig) -> dict[str, Any]:
@@ -357,26 +307,23 @@ def _without(data: Any, paths: Container[str], at: str = "") -> Any:
     return {key: _without(data[key], paths, named[key]) for key in data if named[key] not in paths}
 
 
-_AFTERWARDS: Final = ("sweep", "merge", "analysis")
-"""How a sweep is resumed, joined and judged says nothing of what it measures."""
-
-
 def identity(composition: Composition) -> str:
-    """Return eight hex digits for what stays the same in a sweep: all but the swept values."""
+    """Return eight hex digits for what a sweep measures, except for the swept values."""
     swept = sorted(composition.swept)
     fixed = {
         text
         for job in composition.jobs
         for text in job.overrides
-        if setting_of(text) not in swept and setting_of(text).split(".")[0] not in _AFTERWARDS
+        if setting_of(text) not in swept and mark_of(setting_of(text)).measured
     }
     # A swept value is none of all.
-    unswept = _without(composition.unswept, {*_AFTERWARDS, *swept})
+    unswept = _without(measured(composition.unswept), swept)
     same = [unswept, sorted(fixed), swept]
     return hashlib.sha256(msgspec.json.encode(same, order="sorted")).hexdigest()[:8]
 
 
 __all__ = [
+    "BASIC_LAUNCHER",
     "CONF",
     "Composition",
     "Job",

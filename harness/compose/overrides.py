@@ -8,47 +8,63 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.compose.hydra_loader import Loader
 from harness.errors import Problem
-from harness.settings.schema import nearest
+from harness.settings.nearest import nearest
 
 OPEN_GROUPS = ("device.environment.", "workload.kwargs.")
 """Below these, the user chooses the names; they may be deleted, too."""
 
 _PAIRS = "profiler/experimental"
 _SWEEPS = "sweep"
-"""The group whose files say what is varied; the settings of the same name, how."""
+"""The group whose files say what a sweep varies; the settings of the same name say how it runs."""
+
+LAUNCHERS = "hydra/launcher"
+_LAUNCHER_PACKAGES = {
+    "joblib": "hydra-joblib-launcher",
+    "ray": "hydra-ray-launcher",
+    "ray_aws": "hydra-ray-launcher",
+    "rq": "hydra-rq-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+}
+"""Hydra's launchers beside its basic one, and where they come from."""
 
 
 class Catalogue:
-    """The config groups and their files, on the user's own search path, too.
+    """The config groups and their files, those on the user's search path included.
 
     Raises:
         HydraException: The search path is no list of texts.
         UserWarning: A folder of the search path does not exist.
     """
 
-    def __init__(self, config_name: str, overrides: Sequence[str]) -> None:
+    def __init__(self, loader: Loader, config_name: str, overrides: Sequence[str]) -> None:
         search = [text for text in overrides if text.startswith("hydra.searchpath=")]
+        self._loader = loader
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="provider=", category=UserWarning)
             # The public get_group_options would read the primary config anew for each group.
-            _, self._files = _loader()._parse_overrides_and_create_caching_repo(  # noqa: SLF001
+            _, self._files = loader._parse_overrides_and_create_caching_repo(  # noqa: SLF001
                 config_name, search
             )
         self.groups = tuple(self._below(""))
         """Every group that holds settings: device, profiler, profiler/experimental, …"""
+
+    def parse(self, text: str) -> Override:
+        """Read one override; its ``glob(…)`` looks into the config groups."""
+        override = OverridesParser.create().parse_override(text)
+        override.config_loader = self._loader
+        return override
 
     def _below(self, parent: str) -> Iterator[str]:
         for name in self._files.get_group_options(parent, ObjectType.GROUP):
@@ -76,31 +92,6 @@ class Catalogue:
         return [name for name in names if not name.startswith("_")]
 
 
-def add_folder(config_dir: str) -> list[Problem]:
-    """Put the folder of ``--config-dir`` on the search path, where Hydra's command line puts it."""
-    folder = Path(config_dir).absolute()
-    if not folder.is_dir():
-        return [
-            Problem(
-                setting="--config-dir",
-                given=config_dir,
-                reason="there is no such folder",
-                fix="give a folder that holds profiler/, workload/, …",
-            )
-        ]
-    loader = _loader()
-    path = loader.config_search_path
-    path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
-    loader.repository.initialize_sources(path)
-    return []
-
-
-def _loader() -> ConfigLoaderImpl:
-    loader = GlobalHydra.instance().config_loader()
-    assert isinstance(loader, ConfigLoaderImpl)
-    return loader
-
-
 def opened(texts: Iterable[str]) -> tuple[str, ...]:
     """Return overrides as Hydra takes them: it wants names that no file has to be added."""
     return tuple(
@@ -109,72 +100,87 @@ def opened(texts: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def judged(texts: Sequence[str], catalogue: Catalogue, found: list[Problem]) -> list[Override]:
-    """Return the overrides that can be composed; what is wrong with the others goes to `found`."""
-    kept = []
+def judged(texts: Iterable[str], catalogue: Catalogue) -> tuple[list[Override], list[Problem]]:
+    """Return the overrides that can be composed, and what is wrong with the others."""
+    valid: list[Override] = []
+    problems: list[Problem] = []
     for text in texts:
         try:
-            override = parse(text)
-            complaints = list(_complaints(override, catalogue))
+            override = catalogue.parse(text)
+            mistakes = list(_mistakes(override, catalogue))
         except (HydraException, OmegaConfBaseException) as error:
-            found.append(_unparsable(text, error))
+            problems.append(_unparsable(text, error))
             continue
-        found += complaints
-        kept += [] if complaints else [override]
-    return kept
+        problems += mistakes
+        valid += [] if mistakes else [override]
+    return valid, problems
 
 
-def parse(text: str) -> Override:
-    """Read one override; its ``glob(…)`` looks into the config groups."""
-    override = OverridesParser.create().parse_override(text)
-    override.config_loader = _loader()
-    return override
-
-
-def _complaints(override: Override, catalogue: Catalogue) -> Iterator[Problem]:
+def _mistakes(override: Override, catalogue: Catalogue) -> Iterator[Problem]:
     key = override.key_or_group
-    given = as_typed(override)
-    groups = catalogue.groups
-    slashed = key.replace(".", "/")
-    if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+    if key == LAUNCHERS:
+        yield from _launcher_mistakes(override, catalogue)
+    elif key == "hydra" or override.is_hydra_override():
         return
-    if not key:
+    elif not key:
         yield _unparsable(str(override.input_line), HydraException("there is no name before '='"))
     elif override.is_delete():
-        if not key.startswith(OPEN_GROUPS):
-            yield Problem(
-                setting=f"~{key}",
-                given=given,
-                reason="settings cannot be removed; the run needs each of them",
-                fix=f"leave it out, or set it: {key}=…",
-            )
+        yield from _removal_mistakes(override)
     elif key == _SWEEPS and (override.is_sweep_override() or not override.is_add()):
+        typed = as_typed(override)
         yield Problem(
             setting=str(override.get_key_element()),
-            given=given,
+            given=typed,
             reason="one sweep at a time is added to the settings, with a +",
-            fix=f"+{key}={given.partition(',')[0]}",
+            fix=f"+{key}={typed.partition(',')[0]}",
         )
-    elif key in groups:
-        yield from _option_problems(override, catalogue.options(key))
-    elif slashed in groups and not isinstance(override.value(), dict):
-        yield Problem(
-            setting=key,
-            given=given,
-            reason="this is a group of settings; one of its files is chosen with a slash",
-            fix=f"{slashed}={given}",
+    elif key in catalogue.groups:
+        yield from _option_mistakes(override, catalogue.options(key))
+    else:
+        yield from _group_mistakes(override, catalogue.groups)
+
+
+def _launcher_mistakes(override: Override, catalogue: Catalogue) -> Iterator[Problem]:
+    installed = catalogue.options(LAUNCHERS)
+    name = as_typed(override)
+    # Hydra itself refuses several.
+    if name not in installed and not override.is_sweep_override() and "${" not in name:
+        yield unknown_launcher(name, installed)
+
+
+def unknown_launcher(name: str, installed: Sequence[str]) -> Problem:
+    """Say of a launcher how to install it, or which ones there are."""
+    package = _LAUNCHER_PACKAGES.get(name)
+    if package:
+        return Problem(
+            setting=LAUNCHERS,
+            given=name,
+            reason=f"this launcher is not installed; installed are {', '.join(installed)}",
+            fix=f"pip install {package}, or {LAUNCHERS}={installed[0]}",
         )
-    elif "/" in key:
-        close = nearest(key, groups)
+    close = nearest(name, [*installed, *_LAUNCHER_PACKAGES])
+    return Problem(
+        setting=LAUNCHERS,
+        given=name,
+        reason="there is no such launcher"
+        + (f"; did you mean {close}? Installed are " if close else "; installed are ")
+        + ", ".join(installed),
+        fix=f"{LAUNCHERS}={close or installed[0]}",
+    )
+
+
+def _removal_mistakes(override: Override) -> Iterator[Problem]:
+    key = override.key_or_group
+    if not key.startswith(OPEN_GROUPS):
         yield Problem(
-            setting=key,
-            given=given,
-            reason="there is no such config group" + (f"; did you mean {close}?" if close else ""),
-            fix=f"use one of {', '.join(groups)}",
+            setting=f"~{key}",
+            given=as_typed(override),
+            reason="settings cannot be removed; the run needs each of them",
+            fix=f"leave it out, or set it: {key}=…",
         )
 
 
-def _option_problems(override: Override, options: Sequence[str]) -> Iterator[Problem]:
+def _option_mistakes(override: Override, options: Sequence[str]) -> Iterator[Problem]:
     group = override.key_or_group
     plus = "+" if group == _SWEEPS else ""
     chosen = (
@@ -192,7 +198,30 @@ def _option_problems(override: Override, options: Sequence[str]) -> Iterator[Pro
             reason=f"there is no such {group}"
             + (f"; did you mean {close}? There are " if close else "; there are ")
             + ", ".join(options),
-            fix=f"{plus}{group}={close or options[0]}",
+            fix=f"{plus}{group}={close}"
+            if close
+            else f"{plus}{group}=NAME, with one of these names",
+        )
+
+
+def _group_mistakes(override: Override, groups: Sequence[str]) -> Iterator[Problem]:
+    """Yield the mistakes in a key that is no group itself."""
+    key, typed = override.key_or_group, as_typed(override)
+    slashed = key.replace(".", "/")
+    if slashed in groups and not isinstance(override.value(), dict):
+        yield Problem(
+            setting=key,
+            given=typed,
+            reason="this is a group of settings; choose one of its files with a slash",
+            fix=f"{slashed}={typed}",
+        )
+    elif "/" in key:
+        close = nearest(key, groups)
+        yield Problem(
+            setting=key,
+            given=typed,
+            reason="there is no such config group" + (f"; did you mean {close}?" if close else ""),
+            fix=f"use one of {', '.join(groups)}",
         )
 
 
@@ -206,11 +235,11 @@ def enumerable(override: Override) -> bool:
     return not override.is_sweep_override() or override.is_discrete_sweep()
 
 
-def first_value(override: Override) -> Override:
+def first_value(override: Override, catalogue: Catalogue) -> Override:
     """Return the override with the first of its values, if it is a sweep."""
     if override.is_sweep_override():
         key, value = override.get_key_element(), next(iter(override.sweep_string_iterator()))
-        return parse(f"{key}={value}")
+        return catalogue.parse(f"{key}={value}")
     return override
 
 
@@ -227,59 +256,83 @@ def forced(override: Override, groups: Sequence[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text as Hydra reads it back, whatever characters it has."""
-    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
+    """Return a text as Hydra and OmegaConf read it back, whatever characters it has."""
+    # OmegaConf halves the backslashes before "${", and one more keeps it from being a reference.
+    literal = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + "\\${", text)
+    return "'" + re.sub(r"(\\*)('|$)", _escaped_quote, literal) + "'"
+
+
+def _escaped_quote(match: re.Match[str]) -> str:
+    return match[1] * 2 + ("\\'" if match[2] else "")
 
 
 def ambiguous(override: Override) -> Problem:
-    """Say that several values were given where there is no sweep."""
-    given = as_typed(override)
+    """Say that several values were written where there is no sweep."""
+    key, typed = str(override.key_or_group), as_typed(override)
     return Problem(
         setting=override.get_key_element(),
-        given=given,
-        reason="several values make a sweep",
-        fix=f"put -m first, or write one value, or a list: {override.key_or_group}=[{given}]",
+        given=typed,
+        reason="several values make a sweep, and a sweep needs -m",
+        fix="add -m to run each value, or write one value"
+        + (f", or a list: {key}=[{typed}]" if "." in key else ""),
     )
 
 
 def sweep_problems(overrides: Sequence[Override]) -> Iterator[Problem]:
     """Yield what cannot be part of a sweep."""
     for override in overrides:
-        key = override.key_or_group
-        if key == "hydra.run.dir":
-            yield Problem(
-                setting=key,
-                given=as_typed(override),
-                reason="Hydra ignores it in a sweep",
-                fix="hydra.sweep.dir=FOLDER",
-            )
-        if key == "hydra.sweep.subdir":
-            yield Problem(
-                setting=key,
-                given=as_typed(override),
-                reason="a job's folder is named after what the sweep varies, to be found again",
-                fix="leave it out; sweep.json says which folder is whose",
-            )
-        if not enumerable(override):
+        key, typed = override.key_or_group, as_typed(override)
+        if key in _NOT_IN_A_SWEEP:
+            reason, fix = _NOT_IN_A_SWEEP[key]
+            yield Problem(setting=key, given=typed, reason=reason, fix=fix)
+        if not override.is_sweep_override():
+            continue
+        if override.is_hydra_override():
+            reason = "a sweep varies the settings of runs, and none of Hydra's own"
+            yield Problem(setting=key, given=typed, reason=reason, fix=f"{key}= with one value")
+        elif not enumerable(override):
             yield Problem(
                 setting=override.get_key_element(),
-                given=as_typed(override),
-                reason="an interval has no end of values",
+                given=typed,
+                reason="an interval cannot be swept: it has infinitely many values",
                 fix=f"{key}=1,2,3 or {key}=range(1,4)",
             )
+        else:
+            yield from _repeated_values(override)
 
 
-def added_twice(written: Sequence[Override], given: Sequence[Override]) -> Iterator[Problem]:
+_NOT_IN_A_SWEEP = {
+    "hydra.run.dir": ("Hydra ignores it in a sweep", "hydra.sweep.dir=FOLDER"),
+    "hydra.sweep.subdir": (
+        "a job's folder is named after what the sweep varies, to be found again",
+        "leave it out; sweep.json says which folder belongs to which job",
+    ),
+}
+
+
+def _repeated_values(override: Override) -> Iterator[Problem]:
+    """Refuse two jobs that would be the same, and write into the same folder."""
+    counts = Counter(map(str, override.sweep_string_iterator()))
+    for value in (value for value, count in counts.items() if count > 1):
+        yield Problem(
+            setting=override.get_key_element(),
+            given=as_typed(override),
+            reason=f"the value {value} stands there twice, and makes the same job twice",
+            fix=f"{override.key_or_group}={','.join(counts)}",
+        )
+
+
+def added_twice(in_file: Sequence[Override], typed: Sequence[Override]) -> Iterator[Problem]:
     """Yield what is to be added though a sweep's file varies it: each job would have two values."""
-    varied = {override.key_or_group for override in written}
-    for override in given:
-        key = override.key_or_group
+    varied = {override.key_or_group for override in in_file}
+    for override in typed:
+        key, value = override.key_or_group, as_typed(override)
         if key in varied and override.get_key_element() != key:
             yield Problem(
                 setting=override.get_key_element(),
-                given=as_typed(override),
+                given=value,
                 reason="the sweep varies this setting under its plain name",
-                fix=f"{key}={as_typed(override)}, which then counts in place of the sweep's values",
+                fix=f"{key}={value}, which then replaces the values of the sweep",
             )
 
 

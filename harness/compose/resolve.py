@@ -4,52 +4,63 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from msgspec import convert, inspect
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationType
 
 from harness.devices import TARGETS
 from harness.errors import Problem
 from harness.settings.request import Request
 from harness.settings.schema import UNSET, problems, show
+from harness.workloads.callable import EXAMPLE
+
+_EXAMPLES: Final = {"workload.target": EXAMPLE}
+"""What to write for a setting that must be given, where its name does not say it."""
 
 
 def request_of(config: DictConfig, choices: dict[str, Any]) -> tuple[Request | None, list[Problem]]:
     """Turn a composed config into a request, or say everything that is wrong with it."""
-    found: list[Problem] = []
-    data = _plain(config, "", found)
-    found += _misplaced(data)
-    device = data.get("device")
-    name = device.get("name") if isinstance(device, dict) else None
-    profiler = data.get("profiler")
-    if isinstance(profiler, dict) and isinstance(profiler.get("experimental"), dict):
-        chosen = str(choices.get("profiler/experimental"))
-        foreign = chosen.partition("/")[0]
-        if not isinstance(name, str) or name not in TARGETS:
-            profiler["experimental"] = UNSET
-        elif foreign in TARGETS and foreign != name:
-            found.append(
-                Problem(
-                    setting="profiler/experimental",
-                    given=chosen,
-                    reason=f"these are settings of the {foreign} profiler, and device={name}",
-                    fix=f"profiler/experimental={name}/{chosen.partition('/')[2]},"
-                    f" or device={foreign}",
-                )
-            )
-            profiler["experimental"] = UNSET
-        else:
-            profiler["experimental"]["device"] = name
-    found += problems(data, _request_type(), "")
-    wrong = {problem.setting for problem in found}
-    found = [
+    unresolved: list[Problem] = []
+    data = _plain(config, "", unresolved)
+    everything = [
+        *unresolved,
+        *_misplaced(data),
+        *_foreign_profiler(data, str(choices.get("profiler/experimental"))),
+        *problems(data, _request_type(), ""),
+    ]
+    wrong = {problem.setting for problem in everything}
+    remaining = [
         _named_group(problem)
-        for problem in found
+        for problem in everything
         if _reference(config, problem.setting) not in wrong
     ]
-    return (None if found else convert(data, Request)), found
+    return (None if remaining else convert(data, Request)), remaining
+
+
+def _foreign_profiler(data: dict[str, Any], chosen: str) -> list[Problem]:
+    """Mark in `data` whose profiler's settings these are; take out those of another device."""
+    device, profiler = data.get("device"), data.get("profiler")
+    if not isinstance(profiler, dict) or not isinstance(profiler.get("experimental"), dict):
+        return []
+    name = device.get("name") if isinstance(device, dict) else None
+    owner, _, profile = chosen.partition("/")
+    if not isinstance(name, str) or name not in TARGETS:
+        profiler["experimental"] = UNSET
+    elif owner in TARGETS and owner != name:
+        profiler["experimental"] = UNSET
+        return [
+            Problem(
+                setting="profiler/experimental",
+                given=chosen,
+                reason=f"these are settings of the {owner} profiler, and device={name}",
+                fix=f"profiler/experimental={name}/{profile}, or device={owner}",
+            )
+        ]
+    else:
+        profiler["experimental"]["device"] = name
+    return []
 
 
 @lru_cache(maxsize=1)
@@ -59,9 +70,9 @@ def _request_type() -> inspect.Type:
 
 def _misplaced(data: dict[str, Any]) -> list[Problem]:
     """Take out of `data` what stands at a place that is not for settings; say where it belongs."""
-    found = []
+    misplaced = []
     if data.pop("experiment", None) is not None:
-        found.append(
+        misplaced.append(
             Problem(
                 setting="experiment",
                 given="",
@@ -72,58 +83,74 @@ def _misplaced(data: dict[str, Any]) -> list[Problem]:
     profiler = data.get("profiler")
     experimental = profiler.get("experimental") if isinstance(profiler, dict) else None
     if isinstance(experimental, dict) and "device" in experimental:
-        given = show(experimental.pop("device"))
-        found.append(
+        device = show(experimental.pop("device"))
+        misplaced.append(
             Problem(
                 setting="profiler.experimental.device",
-                given=given,
+                given=device,
                 reason="the device is chosen for the whole run",
-                fix=f"device={given}",
+                fix=f"device={device}",
             )
         )
-    return found
+    return misplaced
 
 
-def _plain(node: DictConfig, path: str, found: list[Problem]) -> dict[str, Any]:
+def _plain(node: DictConfig, path: str, unresolved: list[Problem]) -> dict[str, Any]:
     """Return a config as plain data; what cannot be resolved becomes UNSET and a problem."""
     return {
-        str(key): _value(node, key, f"{path}.{key!s}" if path else str(key), found)
+        str(key): _value(node, key, f"{path}.{key!s}" if path else str(key), unresolved)
         for key in node
         if path or key != "hydra"
     }
 
 
-def _value(node: DictConfig | ListConfig, key: Any, path: str, found: list[Problem]) -> Any:
+def _value(node: DictConfig | ListConfig, key: Any, path: str, unresolved: list[Problem]) -> Any:
     if OmegaConf.is_missing(node, key):
-        found.append(
+        unresolved.append(
             Problem(
                 setting=path,
                 given="???",
                 reason="this setting has no default and must be given",
-                fix=f"{path}=…",
+                fix=_EXAMPLES.get(path, f"{path}=…"),
             )
         )
         return UNSET
     try:
+        if OmegaConf.is_interpolation(node, key):
+            check_references(_unresolved_text(node, key))
         value = node[key]
     except OmegaConfBaseException as error:
-        raw = OmegaConf.to_container(node, resolve=False)
-        assert isinstance(raw, dict | list)
-        found.append(
+        unresolved.append(
             Problem(
                 setting=path,
-                given=str(raw[key]),
+                given=_unresolved_text(node, key),
                 reason="this reference cannot be resolved: "
                 + str(error).split("\n", maxsplit=1)[0],
-                fix=f"{path}=… with a value, or mend the reference",
+                fix=f"{path}=… with a value, or correct the reference",
             )
         )
         return UNSET
     if isinstance(value, DictConfig):
-        return _plain(value, path, found)
+        return _plain(value, path, unresolved)
     if isinstance(value, ListConfig):
-        return [_value(value, i, f"{path}[{i}]", found) for i in range(len(value))]
+        return [_value(value, i, f"{path}[{i}]", unresolved) for i in range(len(value))]
     return value
+
+
+def _unresolved_text(node: DictConfig | ListConfig, key: Any) -> str:
+    data = OmegaConf.to_container(node, resolve=False)
+    assert isinstance(data, dict | list)
+    return str(data[key])
+
+
+def check_references(text: str) -> None:
+    """Refuse references to Hydra's own run: there is none yet, or it is the calling program's.
+
+    Raises:
+        UnsupportedInterpolationType: There is such a reference, as without Hydra.
+    """
+    if re.search(r"(?<!\\)\$\{\s*hydra\s*:", text):
+        raise UnsupportedInterpolationType("Unsupported interpolation type hydra")
 
 
 def _reference(config: DictConfig, path: str) -> str | None:

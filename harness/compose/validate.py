@@ -46,8 +46,6 @@ def _host_settings(request: Request) -> Iterator[Problem]:
         "with_stack": profiler.with_stack,
         "profile_memory": profiler.profile_memory,
         "with_modules": profiler.with_modules,
-        # torch_npu marks them on the device.
-        "with_flops": profiler.with_flops and request.device.name != "npu",
     }
     for name, asked in wanted.items():
         if asked:
@@ -74,18 +72,6 @@ def _capabilities(request: Request) -> Iterator[Problem]:
                 reason=f"device={target.name} cannot deliver it: {unsupported.reason}",
                 fix=unsupported.fix,
             )
-
-
-def _flops_need_shapes(request: Request) -> Iterator[Problem]:
-    # torch_npu takes them from the arguments of calls.
-    torch = request.device.name != "npu"
-    if torch and request.profiler.with_flops and not request.profiler.record_shapes:
-        yield Problem(
-            setting="profiler.with_flops",
-            given="true",
-            reason="torch would record shapes behind your back, which costs time and memory",
-            fix="profiler.record_shapes=true, or profiler.with_flops=false",
-        )
 
 
 def _memory_timeline_needs(request: Request) -> Iterator[Problem]:
@@ -158,18 +144,6 @@ def _compile_before_timing(request: Request) -> Iterator[Problem]:
         )
 
 
-def _modules(request: Request) -> Iterator[Problem]:
-    """Refuse modules of eager workloads: torch has them for TorchScript, as a callable may be."""
-    eager = type(request.workload).__struct_config__.tag != "callable"
-    if request.profiler.with_modules and eager and request.device.name in {"cpu", "cuda"}:
-        yield Problem(
-            setting="profiler.with_modules",
-            given="true",
-            reason="torch delivers no module hierarchy for eager workloads",
-            fix="profiler.with_modules=false; for the code that calls, profiler.with_stack=true",
-        )
-
-
 def _rehearsal(request: Request) -> Iterator[Problem]:
     """Refuse a rehearsal of what is no NPU run, and settings of one that is none."""
     rehearsal, device = request.rehearsal, request.device
@@ -184,7 +158,7 @@ def _rehearsal(request: Request) -> Iterator[Problem]:
                     fix=f"rehearsal.{path}={show(defaults[path])}, or python -m harness rehearse …",
                 )
         return
-    if device.name != "npu":
+    if not TARGETS[device.name].can_be_rehearsed:
         yield Problem(
             setting="device",
             given=device.name,
@@ -231,11 +205,9 @@ RULES: tuple[Rule, ...] = (
     _activities_once,
     _host_settings,
     _capabilities,
-    _flops_need_shapes,
     _memory_timeline_needs,
     _steps_fill_schedule,
     _compile_before_timing,
-    _modules,
     _rehearsal,
     _analysis,
     _workload,

@@ -9,6 +9,6 @@ from harness.devices.cpu import Cpu
 from harness.devices.cuda import Cuda
 from harness.devices.npu import Npu
 
-DEVICES: dict[str, Device] = {device.name: device for device in (Cpu(), Cuda(), Npu())}
+DEVICES: Mapping[str, Device] = {device.name: device for device in (Cpu(), Cuda(), Npu())}
 TARGETS: Mapping[str, Target] = DEVICES
 """The same, for those who neither run nor import torch."""

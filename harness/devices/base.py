@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from harness.errors import Problem
 from harness.settings.experimental import Experimental
+from harness.settings.request import DeviceName
 from harness.tables.markers import HostRange
 
 if TYPE_CHECKING:
@@ -67,12 +68,50 @@ class Unsupported(Struct, frozen=True):
     """What to write instead."""
 
 
+class ProfilerFacts(Struct, frozen=True, kw_only=True):
+    """What is true of a profiler on each device that it records."""
+
+    name: str
+    """The package that it comes with, as it is named to a person."""
+    analysed_after_run: bool
+    """It leaves folders of raw data, from which `Device.analyse` makes files that readers read."""
+    single_stream: bool
+    """It hands over all events in one stream, so that runtime calls nest within operators and
+    allocations are counted among the events."""
+    records_kernel_shapes: bool
+    """Kernels have shapes of their own, not those of their operators."""
+    why_steps_lost: str
+    """Why steps or kernels of steps may be missing from a capture, and what to do."""
+    why_no_stacks: str
+    """Why stacks may be missing from a capture, and what to do."""
+
+
 class Target(Protocol):
     """What can be composed, validated and planned for; needs neither torch nor the device."""
 
     @property
-    def name(self) -> str:
+    def name(self) -> DeviceName:
         """As in ``device=cpu``."""
+
+    @property
+    def profiled_by(self) -> ProfilerFacts:
+        """The profiler that records it."""
+
+    @property
+    def has_kernels(self) -> bool:
+        """Whether there is a device beside the host, which runs kernels."""
+
+    @property
+    def reports_overflow(self) -> bool:
+        """Whether the profiler reports that the device's buffers have overflowed."""
+
+    @property
+    def can_be_rehearsed(self) -> bool:
+        """Whether the emulator can take its place."""
+
+    @property
+    def why_no_kernels(self) -> str:
+        """Why kernels may be missing from a capture, and what to do."""
 
     @property
     def experimental(self) -> type[Experimental]:

@@ -12,10 +12,12 @@ from harness.devices.base import CycleWriter, LoweredProfiler, OpenDevice, Profi
 from harness.devices.torch_profiler import (
     ANALYSED_WHILE_RUNNING,
     AUTOLOAD,
+    TORCH,
     build_profiler,
     torch_problems,
 )
 from harness.errors import Problem
+from harness.settings.request import DeviceName
 from harness.settings.torch import CpuExperimental
 
 if TYPE_CHECKING:
@@ -27,7 +29,12 @@ if TYPE_CHECKING:
 class Cpu:
     """The host itself."""
 
-    name = "cpu"
+    name: ClassVar[DeviceName] = "cpu"
+    profiled_by = TORCH
+    has_kernels = False
+    reports_overflow = False
+    can_be_rehearsed = False
+    why_no_kernels = "the step launches none"
     experimental = CpuExperimental
     unsupported: ClassVar[Mapping[str, Unsupported]] = {
         **ANALYSED_WHILE_RUNNING,

@@ -11,10 +11,13 @@ from harness.devices.base import CycleWriter, LoweredProfiler, OpenDevice, Profi
 from harness.devices.torch_profiler import (
     ANALYSED_WHILE_RUNNING,
     AUTOLOAD,
+    TORCH,
     build_profiler,
     torch_problems,
 )
 from harness.errors import MachineError, Problem
+from harness.settings.request import DeviceName
+from harness.settings.schema import show
 from harness.settings.torch import CudaExperimental
 
 if TYPE_CHECKING:
@@ -26,15 +29,31 @@ if TYPE_CHECKING:
 class Cuda:
     """One NVIDIA GPU."""
 
-    name = "cuda"
+    name: ClassVar[DeviceName] = "cuda"
+    profiled_by = TORCH
+    has_kernels = True
+    reports_overflow = True
+    can_be_rehearsed = False
+    why_no_kernels = (
+        "the step launches none, another tool holds CUPTI, or its buffers overflowed (see"
+        " harness.log)"
+    )
     experimental = CudaExperimental
     unsupported: ClassVar[Mapping[str, Unsupported]] = ANALYSED_WHILE_RUNNING
 
     def problems(self, request: Request) -> Iterator[Problem]:
-        """Yield torch's traps."""
+        """Yield torch's traps, and metrics of kernels that would not be recorded."""
         experimental = request.profiler.experimental
         assert isinstance(experimental, CudaExperimental)
         yield from torch_problems(request, experimental)
+        if experimental.profiler_metrics and "device" not in request.profiler.activities:
+            yield Problem(
+                setting="profiler.experimental.profiler_metrics",
+                given=show(experimental.profiler_metrics),
+                reason="they are counted for kernels, and activities leaves the device out",
+                fix="profiler.activities=[host,device],"
+                " or profiler.experimental.profiler_metrics=[]",
+            )
 
     def environment(self, request: Request) -> dict[str, str]:  # noqa: ARG002 - the protocol's
         """Keep torch from loading other accelerators' backends."""

@@ -12,22 +12,39 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from msgspec.structs import asdict
 
-from harness.devices.base import CycleWriter, LoweredProfiler, OpenDevice, Profiler, Unsupported
+from harness.devices.base import (
+    CycleWriter,
+    LoweredProfiler,
+    OpenDevice,
+    Profiler,
+    ProfilerFacts,
+    Unsupported,
+)
 from harness.devices.npu_rules import CHOICES, npu_problems
 from harness.devices.torch_profiler import AUTOLOAD
 from harness.errors import MachineError, Problem
 from harness.paths import RunFolder
 from harness.settings.npu import NpuExperimental
+from harness.settings.request import DeviceName
 
 if TYPE_CHECKING:
     import torch
 
     from harness.settings.request import Request
 
+TORCH_NPU: Final = ProfilerFacts(
+    name="torch_npu",
+    analysed_after_run=True,
+    single_stream=False,
+    records_kernel_shapes=True,
+    why_steps_lost="CANN's buffer on the device ran over and lost the beginning of the window:"
+    " record fewer steps (profiler.schedule.active), at a lower profiler_level",
+    why_no_stacks="torch_npu recorded no stack: see harness.log",
+)
 REHEARSE = "python -m harness rehearse runs the same without an NPU."
 _ACTIVITIES = {"host": "CPU", "device": "NPU"}
 _DRIVER = Path("/usr/local/Ascend/driver/version.info")
@@ -36,7 +53,15 @@ _DRIVER = Path("/usr/local/Ascend/driver/version.info")
 class Npu:
     """One Ascend NPU."""
 
-    name = "npu"
+    name: ClassVar[DeviceName] = "npu"
+    profiled_by = TORCH_NPU
+    has_kernels = True
+    reports_overflow = False
+    can_be_rehearsed = True
+    why_no_kernels = (
+        "msprof failed or wrote no kernels (see harness.log, and logs/ of the capture), or the"
+        " step launches none"
+    )
     experimental = NpuExperimental
     unsupported: ClassVar[Mapping[str, Unsupported]] = {
         "profiler.memory_timeline": Unsupported(

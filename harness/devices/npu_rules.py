@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
 from functools import cache
@@ -78,9 +77,13 @@ def installed() -> Installed | None:
         for name, of in CHOICES.items()
         if of in classes
     }
+    # It takes as long to import as all devices.
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of
+
     try:
-        version = importlib.metadata.version("torch_npu")
-    except importlib.metadata.PackageNotFoundError:
+        version = version_of("torch_npu")
+    except PackageNotFoundError:
         version = "(of unknown version)"
     return Installed(version=version, settings=settings, choices=choices)
 

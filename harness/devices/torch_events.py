@@ -210,7 +210,7 @@ class _Reader:
         self._kernel = {column: array("q") for column in _KERNEL}
         self._memory: list[tuple[int, int]] = []
 
-    def read(self, events: Sequence[Event], starts: Sequence[int]) -> None:  # noqa: PLR0912, PLR0915
+    def read(self, events: Sequence[Event], starts: Sequence[int]) -> None:  # noqa: C901, PLR0912, PLR0915
         """Visit `events`, which begin at `starts`, in order.
 
         Nearly all of them are operators, so what those are asked stands here, under local names,

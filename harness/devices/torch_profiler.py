@@ -5,18 +5,33 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from harness.devices.base import CycleWriter, LoweredProfiler, Profiler, Unsupported
+from harness.devices.base import CycleWriter, LoweredProfiler, Profiler, ProfilerFacts, Unsupported
 from harness.errors import Problem
 from harness.settings.schema import show
 from harness.settings.torch import TorchExperimental
+from harness.workloads.callable import Callable
 
 if TYPE_CHECKING:
     from harness.settings.request import Request
 
 AUTOLOAD = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
 """Without it, ``import torch`` fails where torch_npu is installed and CANN is not."""
+
+OTHER_PROFILER: Final = (
+    "another profiler that runs inside the workload takes all events; stop it, or profile"
+    " without the harness"
+)
+"""Why torch may have recorded nothing."""
+TORCH: Final = ProfilerFacts(
+    name="torch",
+    analysed_after_run=False,
+    single_stream=True,
+    records_kernel_shapes=False,
+    why_steps_lost=OTHER_PROFILER,
+    why_no_stacks="stacks are handed out only with profiler.experimental.verbose=true",
+)
 
 ANALYSED_WHILE_RUNNING: Mapping[str, Unsupported] = {
     "profiler.analyse=later": Unsupported(
@@ -65,7 +80,9 @@ def torch_problems(request: Request, experimental: TorchExperimental) -> Iterato
             reason="there is nothing to measure for each kernel without profiler_metrics",
             fix=f"{prefix}.profiler_metrics=[sm__inst_executed.sum]",
         )
-    yield from _counter_problems(request, experimental)
+    yield from _perf_problems(request, experimental)
+    yield from _metric_problems(experimental)
+    yield from _operator_problems(request)
     # Kineto reads the text as one line of KEY=VALUE; a second "=" makes it reject its whole
     # configuration, and stopping then dereferences a session that never started.
     if any(mark in experimental.custom_profiler_config for mark in "=\n"):
@@ -77,9 +94,9 @@ def torch_problems(request: Request, experimental: TorchExperimental) -> Iterato
         )
 
 
-def _counter_problems(request: Request, experimental: TorchExperimental) -> Iterator[Problem]:
+def _perf_problems(request: Request, experimental: TorchExperimental) -> Iterator[Problem]:
     activities = request.profiler.activities
-    events, prefix = experimental.performance_events, "profiler.experimental"
+    events = experimental.performance_events
     wrong = ""
     if unknown := [name for name in events if name not in PERF_EVENTS]:
         wrong = f"torch knows no {unknown[0]}, and would record nothing at all; there are "
@@ -91,42 +108,68 @@ def _counter_problems(request: Request, experimental: TorchExperimental) -> Iter
     elif events and "host" not in activities:
         wrong = "they are counted for operators, and activities leaves the host out"
     if wrong:
-        known = [name for name in dict.fromkeys(events) if name in PERF_EVENTS]
-        reason = known[:MOST_PERF_EVENTS] if "host" in activities else []
+        countable = [name for name in dict.fromkeys(events) if name in PERF_EVENTS]
+        possible = countable[:MOST_PERF_EVENTS] if "host" in activities else []
         yield Problem(
-            setting=f"{prefix}.performance_events",
+            setting="profiler.experimental.performance_events",
             given=show(events),
             reason=wrong,
-            fix=f"{prefix}.performance_events={show(reason)};"
+            fix=f"profiler.experimental.performance_events={show(possible)};"
             " +sweep=performance_events counts all, run by run",
         )
+
+
+def _metric_problems(experimental: TorchExperimental) -> Iterator[Problem]:
     metrics = experimental.profiler_metrics
     bad = [name for name in metrics if not re.fullmatch(r"[\w.]+", name)]
-    unseen = metrics and "device" not in activities and request.device.name == "cuda"
-    if bad or unseen:
+    if bad:
         yield Problem(
-            setting=f"{prefix}.profiler_metrics",
+            setting="profiler.experimental.profiler_metrics",
             given=show(metrics),
-            reason=f"{bad[0]!r} is no name of a metric"
-            if bad
-            else "they are counted for kernels, and activities leaves the device out",
-            fix=f"{prefix}.profiler_metrics=[sm__inst_executed.sum]"
-            if bad
-            else f"{prefix}.profiler_metrics=[]",
+            reason=f"{bad[0]!r} is not the name of a metric",
+            fix="profiler.experimental.profiler_metrics=[sm__inst_executed.sum]",
+        )
+
+
+def _operator_problems(request: Request) -> Iterator[Problem]:
+    """Refuse estimates and modules that torch would not deliver, or only with more than that."""
+    profiler = request.profiler
+    if profiler.with_flops and "host" not in profiler.activities:
+        yield Problem(
+            setting="profiler.with_flops",
+            given="true",
+            reason="torch estimates flops of operators, and activities leaves the host out",
+            fix=f"profiler.activities={show(request.device.activities)},"
+            " or profiler.with_flops=false",
+        )
+    if profiler.with_flops and not profiler.record_shapes:
+        yield Problem(
+            setting="profiler.with_flops",
+            given="true",
+            reason="torch would also record shapes, which costs time and memory",
+            fix="profiler.record_shapes=true, or profiler.with_flops=false",
+        )
+    # torch has modules for TorchScript, which a user's own step may be.
+    if profiler.with_modules and not isinstance(request.workload, Callable):
+        yield Problem(
+            setting="profiler.with_modules",
+            given="true",
+            reason="torch delivers no module hierarchy for eager workloads",
+            fix="profiler.with_modules=false; for the code that calls, profiler.with_stack=true",
         )
 
 
 def build_profiler(
     lowered: LoweredProfiler, writer: CycleWriter, activities: dict[str, str]
 ) -> AbstractContextManager[Profiler]:
-    """Build ``torch.profiler.profile``; `activities` maps our names to ProfilerActivity's."""
+    """Build torch's profiler; `activities` maps our names to ProfilerActivity's."""
     from msgspec.structs import asdict
     from torch._C._profiler import _ExperimentalConfig
-    from torch.profiler import ProfilerActivity, profile, schedule
+    from torch.profiler import ProfilerActivity, schedule
 
-    from harness.devices.torch_cycles import TorchCycleHandler
+    from harness.devices.torch_cycles import CycleProfiler, TorchCycleHandler
 
-    return profile(
+    return CycleProfiler(
         activities=[getattr(ProfilerActivity, activities[name]) for name in lowered.activities],
         schedule=schedule(**asdict(lowered.schedule)),
         on_trace_ready=TorchCycleHandler(lowered, writer),

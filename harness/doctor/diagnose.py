@@ -1,4 +1,4 @@
-"""``harness doctor``: is this machine able to? Imports no torch; child processes do."""
+"""``harness doctor``: check this machine. Imports no torch; child processes do."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from harness.devices import TARGETS
 from harness.doctor.diagnoses import cuda, host, npu
 from harness.doctor.diagnoses.base import Answer
 from harness.doctor.machine import Machine, Probe
-from harness.errors import ExitCode, Problem, RefusedError
-from harness.report.section import Section
+from harness.errors import ExitCode, Problem, refuse
+from harness.report.section import Column, Command, Note, Section, Status
 from harness.report.terminal import show
+from harness.settings.nearest import nearest
 
-ALL = ("cpu", "cuda", "npu")
+ALL = tuple(TARGETS)
 DEFAULT = "cpu"
-"""The device that decides the exit code when none is named: what the harness runs by default."""
+"""The device that decides the exit code when none is named: the default of a run."""
 
-_MARKS = {True: "✓", False: "✗", None: "–"}
+_STATUSES: dict[bool | None, Status] = {True: "good", False: "bad", None: "remark"}
 
 
 class DoctorCheck(Struct, frozen=True):
-    """A line of the diagnosis."""
+    """One check: a line of the diagnosis."""
 
     name: str
     devices: tuple[str, ...]
-    """Those whose runs need it."""
+    """The devices whose runs need it."""
     ask: Callable[[Probe], Answer]
 
 
@@ -63,27 +64,27 @@ class DoctorFinding(Struct, frozen=True, kw_only=True):
 
     name: str
     good: bool | None
-    """Null: worth knowing, and in the way of nothing by itself."""
+    """Whether a run can work with it; null: worth knowing, but no obstacle by itself."""
     says: str
     do: str = ""
-    """What to do, where something can be done."""
+    """What to do about it; empty if there is nothing to do."""
     devices: tuple[str, ...]
-    """Those whose runs need it."""
+    """The devices whose runs need it."""
 
 
 class Diagnosis(Struct, frozen=True, kw_only=True):
     """What ``--json`` prints."""
 
     device: str | None
-    """The device that was named."""
+    """The device that was named; null: none."""
     exit_code: int
     lacks: dict[str, tuple[str, ...]]
-    """For each device that was looked at: what is in the way, by the names of the findings."""
+    """The names of the findings that are an obstacle, for each device that was checked."""
     findings: tuple[DoctorFinding, ...]
 
 
 def examine(device: str | None, probe: Probe) -> tuple[DoctorFinding, ...]:
-    """Return what the checks that matter to `device` find; all checks for None."""
+    """Return what the checks for `device` find; None: all checks."""
     return tuple(
         DoctorFinding(
             name=check.name,
@@ -99,20 +100,19 @@ def examine(device: str | None, probe: Probe) -> tuple[DoctorFinding, ...]:
 
 
 def diagnose(device: str | None, probe: Probe) -> Diagnosis:
-    """Examine the machine; the named device, or else `DEFAULT`, decides the exit code."""
+    """Examine the machine; `device`, or `DEFAULT` for None, decides the exit code."""
     findings = examine(device, probe)
     lacks = {
-        each: tuple(
+        name: tuple(
             finding.name
             for finding in findings
-            if finding.good is False and each in finding.devices
+            if finding.good is False and name in finding.devices
         )
-        for each in ([device] if device else ALL)
+        for name in ([device] if device else ALL)
     }
-    judged = device or DEFAULT
     return Diagnosis(
         device=device,
-        exit_code=ExitCode.UNAVAILABLE if lacks[judged] else ExitCode.OK,
+        exit_code=ExitCode.UNAVAILABLE if lacks[device or DEFAULT] else ExitCode.OK,
         lacks=lacks,
         findings=findings,
     )
@@ -121,7 +121,7 @@ def diagnose(device: str | None, probe: Probe) -> Diagnosis:
 def doctor(
     overrides: Sequence[str], console: Console, *, as_json: bool, probe: Probe | None = None
 ) -> ExitCode:
-    """Examine this machine and print what was found; leaves nothing behind.
+    """Examine this machine and print the diagnosis; leaves nothing behind.
 
     Raises:
         RefusedError: A setting other than one device was given.
@@ -136,41 +136,41 @@ def doctor(
 
 
 def _device(overrides: Sequence[str]) -> str | None:
-    found = [
-        Problem(
-            setting=setting,
-            given=given,
-            reason="there is no such device"
-            if setting == "device"
-            else "doctor looks at the machine, for one device or for all",
-            fix=" or ".join(f"device={name}" for name in TARGETS) + ", or nothing",
-        )
-        for setting, _, given in (text.partition("=") for text in overrides)
-        if setting != "device" or given not in TARGETS
-    ]
-    if found:
-        raise RefusedError(found)
+    """Return the device that is named; None: none."""
+    problems = []
+    for setting, _, given in (text.partition("=") for text in overrides):
+        if setting != "device":
+            reason = "doctor checks the machine, and takes no setting but the device"
+            fix = "leave it out"
+        elif given not in TARGETS:
+            reason = f"there is no such device; there are {', '.join(TARGETS)}"
+            fix = f"device={nearest(given, TARGETS) or 'NAME'}, or leave it out"
+        else:
+            continue
+        problems.append(Problem(setting=setting, given=given, reason=reason, fix=fix))
+    refuse(problems)
     # As for any setting, the last one counts.
     return overrides[-1].partition("=")[2] if overrides else None
 
 
 def _section(diagnosis: Diagnosis) -> Section:
-    notes = [
-        f"{device}: " + (f"in the way: {', '.join(names)}" if names else "nothing is in the way")
+    notes: list[Note] = [
+        f"{device}: " + (f"obstacles: {', '.join(names)}" if names else "no obstacle")
         for device, names in diagnosis.lacks.items()
     ]
-    if diagnosis.lacks.get("npu"):
-        notes.append("python -m harness rehearse runs an NPU's profile without one")
+    if any(lacks and TARGETS[device].can_be_rehearsed for device, lacks in diagnosis.lacks.items()):
+        line = "python -m harness rehearse"
+        notes.append(Command(purpose="run an NPU profile without an NPU", line=line))
     if diagnosis.device is None:
         notes.append(
-            f"exit code {diagnosis.exit_code}, decided by {DEFAULT}; device=… asks for one"
+            f"exit code {diagnosis.exit_code}, for the {DEFAULT}; device=NAME checks another one"
         )
     return Section(
         title=f"This machine, for {diagnosis.device or 'any device'}",
-        columns=("", "part", "needed by", "found"),
+        columns=(Column("", "status"), Column("part"), Column("needed by"), Column("found")),
         rows=tuple(
             (
-                _MARKS[finding.good],
+                _STATUSES[finding.good],
                 finding.name,
                 "all" if finding.devices == ALL else " ".join(finding.devices),
                 finding.says + (f"\nto do: {finding.do}" if finding.do else ""),

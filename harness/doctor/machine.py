@@ -1,4 +1,4 @@
-"""What a machine can be asked, behind one interface. Imports no torch."""
+"""The interface to a machine's facts: files, programs, disk, counters. Imports no torch."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ _PERF_EVENTS = {
     "backend-stall-cycles": (0, 8),
     "pagefaults": (1, 2),
 }
-"""By torch's names, type and config of linux/perf_event.h; 0 is hardware, 1 the kernel's own."""
+"""By torch's names: type and config of linux/perf_event.h; type 0 is hardware, 1 software."""
 _ONLY_USER_MODE = 0b110_0000  # exclude_kernel and exclude_hv, as torch counts
 
 
-class Ran(Struct, frozen=True, kw_only=True):
-    """A command that was run."""
+class CommandResult(Struct, frozen=True, kw_only=True):
+    """The result of a command."""
 
     code: int | None
-    """As the system gives it, minus the signal if one ended it; null: it gave no answer."""
+    """The exit code, or minus the signal that ended it; null: it did not start or finish."""
     out: str = ""
     err: str = ""
-    """When there is no code, why not."""
+    """If there is no code, the reason."""
 
 
-class Room(Struct, frozen=True, kw_only=True):
-    """What is left where a folder is, or would be made."""
+class DiskSpace(Struct, frozen=True, kw_only=True):
+    """The space on the disk of a folder that exists or would be made."""
 
     free: int
     """Bytes."""
@@ -52,7 +52,7 @@ class Room(Struct, frozen=True, kw_only=True):
 
 
 class Probe(Protocol):
-    """A machine to be asked."""
+    """A machine, real or fake."""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -78,10 +78,10 @@ class Probe(Protocol):
     def version(self, distribution: str) -> str | None:
         """Return the version of an installed Python package, without importing it."""
 
-    def run(self, command: tuple[str, ...], limit_s: float) -> Ran:
+    def run(self, command: tuple[str, ...], limit_s: float) -> CommandResult:
         """Run a command. The same command is run once; its answer is kept."""
 
-    def room(self, folder: str) -> Room:
+    def room(self, folder: str) -> DiskSpace:
         """Return what is left on the disk where `folder` is or would be made."""
 
     def count_cycles(self) -> str:
@@ -95,7 +95,7 @@ class Machine:
         self.environment: Mapping[str, str] = os.environ
         self.python = platform.python_version()
         self.executable = sys.executable
-        self._answers: dict[tuple[str, ...], Ran] = {}
+        self._answers: dict[tuple[str, ...], CommandResult] = {}
 
     def read(self, path: str) -> str | None:
         """Return a file's text; None if it is not there or cannot be read."""
@@ -110,8 +110,8 @@ class Machine:
 
     def which(self, name: str) -> str | None:
         """Return the program that PATH leads to, links followed."""
-        found = shutil.which(name)
-        return None if found is None else os.path.realpath(found)
+        program = shutil.which(name)
+        return None if program is None else os.path.realpath(program)
 
     def version(self, distribution: str) -> str | None:
         """Return the version of an installed Python package, without importing it."""
@@ -120,17 +120,17 @@ class Machine:
         except PackageNotFoundError:
             return None
 
-    def run(self, command: tuple[str, ...], limit_s: float) -> Ran:
+    def run(self, command: tuple[str, ...], limit_s: float) -> CommandResult:
         """Run a command. The same command is run once; its answer is kept."""
         if command not in self._answers:
             self._answers[command] = _run(command, limit_s)
         return self._answers[command]
 
-    def room(self, folder: str) -> Room:
+    def room(self, folder: str) -> DiskSpace:
         """Return what is left on the disk where `folder` is or would be made."""
         path = Path(folder).absolute()
         existing = next(place for place in (path, *path.parents) if place.exists())
-        return Room(
+        return DiskSpace(
             free=shutil.disk_usage(existing).free,
             writable=existing.is_dir() and os.access(existing, os.W_OK | os.X_OK),
         )
@@ -162,7 +162,7 @@ class Machine:
         return ""
 
 
-def _run(command: tuple[str, ...], limit_s: float) -> Ran:
+def _run(command: tuple[str, ...], limit_s: float) -> CommandResult:
     # Without it, a CPU-only torch loads torch_npu, and fails where CANN is missing.
     environment = {**os.environ, "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
     try:
@@ -177,13 +177,13 @@ def _run(command: tuple[str, ...], limit_s: float) -> Ran:
             start_new_session=True,
         )
     except OSError as error:
-        return Ran(code=None, err=f"it cannot be started: {error.strerror}")
+        return CommandResult(code=None, err=f"it cannot be started: {error.strerror}")
     with process:
         try:
             out, err = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
-            return Ran(code=None, err=f"no answer within {limit_s:g} s")
+            return CommandResult(code=None, err=f"no answer within {limit_s:g} s")
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
-    return Ran(code=process.returncode, out=out, err=err)
+    return CommandResult(code=process.returncode, out=out, err=err)

@@ -3,43 +3,70 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Final
 
-from harness.doctor.diagnoses import cuda, host
-from harness.doctor.diagnoses.npu import lacks as npu_lacks
+from harness.devices import TARGETS
+from harness.devices.npu import TORCH_NPU
+from harness.devices.torch_profiler import TORCH
+from harness.doctor.diagnoses import cuda, host, npu
 from harness.doctor.machine import Machine
 from harness.emulator.build import build
 from harness.errors import MachineError
+from harness.execution.protocol import Plan
 from harness.settings.request import Request
 from harness.settings.torch import TorchExperimental
 
 
 def check_machine(request: Request, report_progress: Callable[[str], None]) -> None:
-    """Raise `MachineError` for what this machine lacks that can be told without torch.
+    """Raise `MachineError` if this machine lacks something that shows without importing torch.
 
-    `report_progress` is told what takes a while.
+    `report_progress` is called before a step that takes a while.
     """
+    _check_torch()
+    if request.rehearsal.emulate:
+        build(report_progress=report_progress)
+    elif missing := _MISSING[TARGETS[request.device.name].profiled_by.name](request):
+        raise MachineError(missing)
+
+
+def check_analysis(plan: Plan, report_progress: Callable[[str], None]) -> None:
+    """Raise `MachineError` for what this machine lacks to analyse the captures of an NPU."""
+    _check_torch()
+    if plan.loop.rehearsal.emulate:
+        build(report_progress=report_progress)
+        return
+    analyse = "device" in plan.recording.profiler.activities
+    if missing := npu.lacks(Machine(), analyse=analyse):
+        raise MachineError(missing)
+
+
+def _check_torch() -> None:
     if importlib.util.find_spec("torch") is None:
         raise MachineError(
             "torch is not installed in this Python. Install it: pip install 'torch>=2.13,<2.14'."
-            " What else there is to do: python -m harness doctor"
+            " For everything else that is missing: python -m harness doctor"
         )
-    if request.rehearsal.emulate:
-        build(report_progress=report_progress)
-    elif request.device.name == "npu":
-        now = request.profiler.analyse == "now"
-        lacks = npu_lacks(Machine(), analyse=now and "device" in request.profiler.activities)
-        if lacks:
-            raise MachineError(lacks)
-    elif lacks := _uncounted(request):
-        raise MachineError(lacks)
 
 
-def _uncounted(request: Request) -> str:
-    """Say which counters that torch's profiler was asked for this machine does not have."""
+def _for_torch(request: Request) -> str:
+    """Say which requested counters of torch's profiler this machine does not have."""
     experimental = request.profiler.experimental
     assert isinstance(experimental, TorchExperimental)
-    lacks = [host.uncounted(Machine(), experimental.performance_events)]
+    reasons = [host.uncounted(Machine(), experimental.performance_events)]
     if experimental.profiler_metrics:
-        lacks.append(cuda.uncounted(Machine()))
-    return " ".join(filter(None, lacks))
+        reasons.append(cuda.uncounted(Machine()))
+    return " ".join(filter(None, reasons))
+
+
+def _for_torch_npu(request: Request) -> str:
+    """Say what this machine lacks for torch_npu's profiler, and for its analysis if that is now."""
+    now = request.profiler.analyse == "now"
+    return npu.lacks(Machine(), analyse=now and "device" in request.profiler.activities)
+
+
+_MISSING: Final[Mapping[str, Callable[[Request], str]]] = {
+    TORCH.name: _for_torch,
+    TORCH_NPU.name: _for_torch_npu,
+}
+"""By the profiler that is to record: what this machine lacks, "" for nothing."""

@@ -1,4 +1,4 @@
-"""Build the stand-in for CANN on first use, and say how a process finds it."""
+"""Build the stand-in for CANN on first use, and the environment of a process that uses it."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ OTHER_NAMES = (
     "libascend_dump.so",
     "libms_tools_ext.so",
 )
-"""Libraries that torch_npu asks for; one file, so that they share one state."""
+"""Libraries that torch_npu loads: links to one file, so that they share one state."""
 OPERATOR_PACKAGE = "opp"
 HOME_FOLDERS = (OPERATOR_PACKAGE, "runtime", "compiler")
-"""Folders that torch_npu wants in CANN's; it looks for nothing in them."""
+"""Folders that torch_npu requires in CANN's; it reads nothing in them."""
 VERSION_FILE = "ascend_toolkit_install.info"
 MSPROF = Path(__file__).with_name("msprof.py")
 LAUNCHER = """#!/bin/sh
@@ -58,7 +58,7 @@ class Emulator(Struct, frozen=True):
 
     @property
     def home(self) -> Path:
-        """The folder that stands for CANN's own, where torch_npu looks for CANN's version."""
+        """The stand-in for CANN's home folder, where torch_npu looks for CANN's version."""
         return self.libraries.parent
 
     def environment(  # noqa: PLR0913 - one keyword for each thing that may differ
@@ -71,21 +71,23 @@ class Emulator(Struct, frozen=True):
         era: Era = NEWEST_ERA,
         faults: Faults = NO_FAULTS,
     ) -> dict[str, str]:
-        """Return the environment of a process whose torch_npu is to run on the emulator.
+        """Return the environment of a process whose torch_npu runs on the emulator.
 
         Args:
-            base: what it would be otherwise; by default, this process's.
+            base: the environment to extend; by default, this process's.
             devices: how many NPUs there are.
             record: a file that receives every profiling call, a JSON line each.
             strict: an operator that is not computed is an error.
-            era: which CANN this is to be, by the headers of its tables.
-            faults: what is to go wrong.
+            era: the version of CANN to emulate, by the headers of its tables.
+            faults: the faults to inject.
         """
         inherited = dict(os.environ if base is None else base)
-        ours = ("ASCEND_", "HARNESS_EMULATOR_", *OTHER_PROFILERS)
-        kept = {name: value for name, value in inherited.items() if not name.startswith(ours)}
+        own_prefixes = ("ASCEND_", "HARNESS_EMULATOR_", *OTHER_PROFILERS)
+        others = {
+            name: value for name, value in inherited.items() if not name.startswith(own_prefixes)
+        }
         path = inherited.get("PATH", os.defpath)
-        set_here = {
+        variables = {
             "ASCEND_HOME_PATH": str(self.home),
             "ASCEND_OPP_PATH": str(self.home / OPERATOR_PACKAGE),
             "LD_LIBRARY_PATH": _in_front(self.libraries, inherited.get("LD_LIBRARY_PATH")),
@@ -99,16 +101,16 @@ class Emulator(Struct, frozen=True):
             "HARNESS_EMULATOR_MSPROF": str(MSPROF),
         }
         if record is not None:
-            set_here["HARNESS_EMULATOR_RECORD"] = str(record)
+            variables["HARNESS_EMULATOR_RECORD"] = str(record)
         if strict:
-            set_here["HARNESS_EMULATOR_STRICT"] = "1"
-        return kept | set_here | faults.environment()
+            variables["HARNESS_EMULATOR_STRICT"] = "1"
+        return others | variables | faults.environment()
 
 
 def _without_msprof(path: str) -> str:
-    """Leave out of PATH each folder where ``msprof`` would be found."""
+    """Return PATH without the folders that have ``msprof``."""
     folders = path.split(os.pathsep)
-    return os.pathsep.join(each for each in folders if not shutil.which("msprof", path=each))
+    return os.pathsep.join(folder for folder in folders if not shutil.which("msprof", path=folder))
 
 
 def _in_front(folder: Path, others: str | None) -> str:
@@ -121,8 +123,8 @@ def build(
     """Return the emulator, compiled if this machine has not done so yet.
 
     Args:
-        cache: where to keep it; by default, the user's cache folder.
-        report_progress: is called before it is compiled, which takes some seconds.
+        cache: the folder to keep it in; by default, the user's cache folder.
+        report_progress: called before compiling, which takes some seconds.
     """
     compiler = _compiler()
     wheel = _torch_npu_library()
@@ -132,12 +134,12 @@ def build(
         if report_progress:
             report_progress(f"compiling the emulator of CANN with {compiler}, once")
         root.mkdir(parents=True, exist_ok=True)
-        # Built aside and renamed: whoever comes second finds the first one's, or replaces nothing.
+        # Built aside and renamed: of two processes that build at once, the first one's is used.
         with tempfile.TemporaryDirectory(dir=root, prefix="building-") as building:
-            made = Path(building) / "emulator"
-            _compile(compiler, wheel, made)
+            built = Path(building) / "emulator"
+            _compile(compiler, wheel, built)
             try:
-                made.rename(folder)
+                built.rename(folder)
             except OSError:
                 if not folder.exists():
                     raise
@@ -151,8 +153,8 @@ def _cache() -> Path:
 
 def _compiler() -> str:
     for name in ("cc", "gcc"):
-        if found := shutil.which(name):
-            return found
+        if compiler := shutil.which(name):
+            return compiler
     raise MachineError(
         "The CANN emulator needs a C compiler, and neither cc nor gcc is on PATH:"
         " install gcc (e.g. apt-get install gcc libc6-dev)."
@@ -160,7 +162,7 @@ def _compiler() -> str:
 
 
 def _torch_npu_library() -> Path:
-    """Find the wheel's library without importing it: that would need CANN."""
+    """Find the wheel's library without importing torch_npu, which would need CANN."""
     spec = importlib.util.find_spec("torch_npu")
     if spec is None or spec.origin is None:
         raise MachineError(
@@ -185,7 +187,7 @@ def _fingerprint(compiler: str) -> str:
 
 
 def operator_names(wheel: Path) -> list[str]:
-    """Return the operators that the wheel can launch, by the names it looks up."""
+    """Return the operators that the wheel can launch, by the names that it looks up."""
     return sorted({name.decode() for name in NAME.findall(wheel.read_bytes())})
 
 
@@ -197,11 +199,11 @@ def _compile(compiler: str, wheel: Path, target: Path) -> None:
     (target / "operator_names.inc").write_text(names, encoding="utf-8")
     command = [compiler, *FLAGS, f"-I{target}", "-o", str(libraries / LIBRARY)]
     command += [str(path) for path in _sources() if path.suffix == ".c"] + ["-lm"]
-    done = subprocess.run(  # noqa: S603 - as above
+    result = subprocess.run(  # noqa: S603 - as above
         command, capture_output=True, text=True, check=False
     )
-    if done.returncode != 0:
-        raise MachineError(f"The CANN emulator did not compile with {compiler}:\n{done.stderr}")
+    if result.returncode != 0:
+        raise MachineError(f"The CANN emulator did not compile with {compiler}:\n{result.stderr}")
     for name in OTHER_NAMES:
         (libraries / name).symlink_to(LIBRARY)
     for name in HOME_FOLDERS:

@@ -1,4 +1,4 @@
-"""The profiling calls that a rehearsal recorded, in CANN's own words.
+"""Describe the profiling calls that a rehearsal recorded, by CANN's own names.
 
 Names and numbers are those of CANN's ``acl_prof.h`` (aclprofAicoreMetrics, aclprofConfigType, the
 ``ACL_PROF_`` bits of dataTypeConfig); the bit for kernel shapes is in torch_npu only.
@@ -30,7 +30,7 @@ BITS: Final = {
 }
 """The bits of dataTypeConfig, without their prefix ACL_PROF_."""
 LEVELS: Final = {0x0: "Level_none", 0x801: "Level0", 0x27: "Level1", 0x12F: "Level2"}
-"""What torch_npu makes of profiler_level, by the bits that it sets for levels alone."""
+"""The profiler_level, by the bits that torch_npu sets for it."""
 _OF_LEVELS: Final = 0x92F
 SETTINGS: Final = {
     1: "STORAGE_LIMIT",
@@ -48,15 +48,15 @@ NO_GROUP: Final = 255
 
 
 def level(mask: int) -> str:
-    """Return the profiler level that a dataTypeConfig is of."""
-    return LEVELS.get(mask & _OF_LEVELS, f"no level that is known ({mask & _OF_LEVELS:#x})")
+    """Return the profiler level of a dataTypeConfig."""
+    return LEVELS.get(mask & _OF_LEVELS, f"unknown ({mask & _OF_LEVELS:#x})")
 
 
 def group(metrics: int) -> str:
     """Return the counter group of an aicoreMetrics."""
     if metrics == NO_GROUP:
         return "AiCoreNone"
-    return GROUPS[metrics].name if metrics in GROUPS else f"no group that is known ({metrics})"
+    return GROUPS[metrics].name if metrics in GROUPS else "unknown"
 
 
 def bits(mask: int) -> str:
@@ -93,12 +93,12 @@ def arguments(call: Mapping[str, Any]) -> str:
 
 
 def in_words(calls: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return the calls in order, each with its arguments in words; marks are counted only."""
-    found = []
-    for name, same in groupby(calls, key=lambda call: str(call["call"])):
-        run = list(same)
+    """Return the calls in order, each with its arguments in words; marks are only counted."""
+    lines = []
+    for name, same_calls in groupby(calls, key=lambda call: str(call["call"])):
+        run = list(same_calls)
         if name == "aclprofMarkEx" and len(run) > 1:
-            found.append((name, f"{len(run)} marks, the first: {arguments(run[0])}"))
+            lines.append((name, f"{len(run)} marks, the first: {arguments(run[0])}"))
         else:
-            found += [(name, arguments(call)) for call in run]
-    return found
+            lines += [(name, arguments(call)) for call in run]
+    return lines

@@ -1,4 +1,4 @@
-"""The headers of CANN's ``op_summary``, by era of CANN and by group of counters.
+"""The headers of CANN's ``op_summary``, by era of CANN and by counter group.
 
 Names and order follow msprof's own sources (``analysis/csrc/application/summary``,
 ``analysis/csrc/domain/entities/metric``) for chips whose AI cores are split into cube (``aic``) and
@@ -43,7 +43,7 @@ def base_header(era: Era) -> tuple[str, ...]:
 
 
 class Group(NamedTuple):
-    """What one group of counters adds to each half, after the half's time and cycles."""
+    """The columns of a counter group for each half, after the half's time and cycles."""
 
     name: str
     aic: tuple[str, ...]
@@ -145,7 +145,7 @@ GROUPS: Final = {
 
 
 def counter_header(metrics: int) -> tuple[str, ...]:
-    """Return the columns of a group: time and cycles of each half come with every group."""
+    """Return the columns of a group; every group has the time and the cycles of each half."""
     group = GROUPS.get(metrics)
     if group is None:
         return ()

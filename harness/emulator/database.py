@@ -1,7 +1,7 @@
-"""``msprof_<time>.db``: the tables that torch_npu's database is built upon.
+"""``msprof_<time>.db``: the tables that torch_npu's database is built from.
 
 Names and columns as in msprof's guide to its database and in a real capture: texts are ids into
-``STRING_IDS``, times are nanoseconds, counters come in long form.
+``STRING_IDS``, times are nanoseconds, counters are in long form.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ NO_CONTEXT: Final = 4294967295
 
 
 class Database:
-    """The rows, until they are written."""
+    """The rows of the database before they are written."""
 
     def __init__(self, config: dict[str, Any], pid: int, era: Era) -> None:
         self._lean = config["level"] == "Level0"
@@ -63,7 +63,7 @@ class Database:
         self._strings: dict[str, int] = {}
         self._rows: dict[str, list[Sequence[object]]] = {name: [] for name in TABLES}
         self._rows["META_DATA"] += [("emulated", "true")]
-        self._rows["NPU_INFO"] += [(each, "Ascend910B1 emulated") for each in config["devices"]]
+        self._rows["NPU_INFO"] += [(device, "Ascend910B1 emulated") for device in config["devices"]]
         self._rows["ENUM_API_TYPE"] += API_TYPES.items()
         self._rows["ENUM_MSTX_EVENT_TYPE"] += MARK_TYPES.items()
         self._columns = dict(TABLES)
@@ -78,7 +78,7 @@ class Database:
         self._rows["MSTX_EVENTS"].append(row)
 
     def add_sampled(self, name: str, stored: Rows) -> None:
-        """Add a table of what was sampled."""
+        """Add a table of samples."""
         self._columns[name] = stored.columns
         self._rows[name] = [
             tuple(self._id(value) if isinstance(value, str) else value for value in row)
@@ -89,7 +89,7 @@ class Database:
             self._rows["ENUM_MODULE"] = [*module_names(stored.rows)]
 
     def add_kernel(self, kernel: Kernel) -> None:
-        """Add a kernel, the calls that launched it and what was counted."""
+        """Add a kernel, the calls that launched it, and its counters."""
         number = len(self._rows["TASK"])
         self._add_calls(kernel)
         self._add_task(kernel, number)
@@ -106,7 +106,7 @@ class Database:
         self._rows["STRING_IDS"] += [(number, text) for text, number in self._strings.items()]
         with closing(sqlite3.connect(path)) as connection, connection:
             for name, columns in self._columns.items():
-                # CANN leaves out TASK_PMU_INFO where nothing was counted.
+                # CANN writes no TASK_PMU_INFO if nothing was counted.
                 if name == "TASK_PMU_INFO" and not self._rows[name]:
                     continue
                 connection.execute(f"CREATE TABLE {name} ({columns.format(block=self._block)})")
@@ -115,7 +115,7 @@ class Database:
                 connection.executemany(insert, self._rows[name])
 
     def _id(self, text: str) -> int:
-        """Return the id of a text; torch_npu takes the id 0 for none."""
+        """Return the id of a text; for torch_npu, the id 0 means none."""
         return self._strings.setdefault(text, len(self._strings) + 1)
 
     def _add_calls(self, kernel: Kernel) -> None:
@@ -169,11 +169,11 @@ class Database:
 
 
 def _attributes(kernel: Kernel) -> str:
-    """Return an operator's attributes; how CANN words them is not known."""
+    """Return an operator's attributes; CANN's own format is unknown."""
     return json.dumps({"op": kernel.api, "emulated": True})
 
 
 def _bare(column: str) -> str:
-    """Counters are named without units here."""
+    """Return a counter's name in the database, which has no unit."""
     bare = column.partition("(")[0]
     return {"aicore_time": "aic_total_time", "aiv_time": "aiv_total_time"}.get(bare, bare)

@@ -1,11 +1,11 @@
-"""The commands that torch_npu gives ``msprof``, and what each leaves in the capture's folder.
+"""The commands of ``msprof`` that torch_npu runs, and the files that each writes.
 
-``--help`` is searched for what CANN can do; ``--export=on`` writes the tables and the timeline, or
-with ``--type=db`` the database; ``--analyze=on`` would analyse communication, of which there is
-none here (``torch_npu/profiler/analysis/prof_view/cann_parse``).
+torch_npu searches the text of ``--help`` for CANN's features; ``--export=on`` writes the tables and
+the timeline, or with ``--type=db`` the database; ``--analyze=on`` would analyse communication, but
+a rehearsal has none (``torch_npu/profiler/analysis/prof_view/cann_parse``).
 
-``HARNESS_EMULATOR_ERA`` chooses the headers (`columns.ERAS`), ``HARNESS_EMULATOR_FAULTS`` what goes
-wrong (`faults.Faults`).
+``HARNESS_EMULATOR_ERA`` chooses the headers (`columns.ERAS`), and ``HARNESS_EMULATOR_FAULTS`` the
+faults (`faults.Faults`).
 """
 
 from __future__ import annotations
@@ -34,38 +34,40 @@ from harness.settings.faults import ERAS, NEWEST_ERA, Era, Faults
 
 OUTPUT: Final = "mindstudio_profiler_output"
 HOLD_S: Final = 0.5
-"""torch_npu looks for the first file every 0.1 s, and drops what depends on it if this program
-has ended by then."""
+"""torch_npu looks for the first file every 0.1 s, and drops the analysis that depends on it if this
+program has ended by then."""
 
-HELP: Final = "emulated: what torch_npu asks of CANN's msprof, over a recorded capture"
+HELP: Final = "emulated: the commands of CANN's msprof that torch_npu runs, for a recorded capture"
 
 
 def main(words: Sequence[str]) -> int:
-    """Do what a command line says, and return the exit code."""
+    """Run a command line, and return the exit code."""
     parser = argparse.ArgumentParser("msprof", description=HELP)
     parser.add_argument("--export", choices=["on", "off"], default="off")
     parser.add_argument("--analyze", choices=["on", "off"], default="off")
     parser.add_argument("--type", choices=["text", "db"], default="text")
     parser.add_argument("--output", type=Path, required=True, help="the folder PROF_...")
-    asked = parser.parse_args(words)
+    options = parser.parse_args(words)
     faults = Faults.read(os.environ)
-    named = os.environ.get("HARNESS_EMULATOR_ERA", NEWEST_ERA)
-    era = next((each for each in ERAS if each == named), None)
+    era_name = os.environ.get("HARNESS_EMULATOR_ERA", NEWEST_ERA)
+    era = next((era for era in ERAS if era == era_name), None)
     if era is None:
-        print(f"emulated: HARNESS_EMULATOR_ERA={named}: one of {', '.join(ERAS)}", file=sys.stderr)
+        print(
+            f"emulated: HARNESS_EMULATOR_ERA={era_name}: one of {', '.join(ERAS)}", file=sys.stderr
+        )
         return 2
     if faults.msprof == "fails":
-        print("emulated: msprof fails, as HARNESS_EMULATOR_FAULTS asks", file=sys.stderr)
+        print("emulated: msprof fails, as HARNESS_EMULATOR_FAULTS requests", file=sys.stderr)
         return 1
-    if not (asked.output / "emulated" / "config.json").is_file():
-        print(f"emulated: {asked.output} is no capture of the emulator", file=sys.stderr)
+    if not (options.output / "emulated" / "config.json").is_file():
+        print(f"emulated: {options.output} is not a capture of the emulator", file=sys.stderr)
         return 2
-    if asked.export == "on":
+    if options.export == "on":
         time.sleep(faults.slow_analysis_s)
-        capture = Capture.read(asked.output, faults, era)
+        capture = Capture.read(options.output, faults, era)
         if "numa" in capture.config["settings"].get("8", "").split(","):
             write_platform(capture.folder.parent / f"PLATFORM_{capture.stamp}", capture.times)
-        if asked.type == "db":
+        if options.type == "db":
             _publish_database(capture)
         else:
             _publish_texts(capture)
@@ -75,7 +77,7 @@ def main(words: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class Capture:
-    """A recorded capture, after the faults asked for."""
+    """A recorded capture, with the requested faults applied."""
 
     folder: Path
     config: dict[str, Any]
@@ -86,7 +88,7 @@ class Capture:
     end_ns: int
     pid: int
     era: Era
-    """Which CANN this is to be, by its headers."""
+    """The emulated version of CANN, by its headers."""
     hit_rates: bool
     """Whether this chip counts the hits of its L2 cache."""
 
@@ -95,10 +97,10 @@ class Capture:
         """Read what the emulator recorded."""
         recorded = folder / "emulated"
         config = json.loads((recorded / "config.json").read_text(encoding="utf-8"))
-        # Without a level nothing is collected on the device but what the program itself marks.
+        # Without a level, nothing but the program's own marks is collected.
         devices = config["devices"] if config["level"] != "Level_none" else []
         # torch_npu's folder: <host>_<pid>_<time>_ascend_pt
-        named = re.search(r"_(\d+)_\d+_ascend_pt$", folder.resolve().parent.name)
+        folder_name = re.search(r"_(\d+)_\d+_ascend_pt$", folder.resolve().parent.name)
         return cls(
             folder=folder,
             config=config,
@@ -109,20 +111,20 @@ class Capture:
             marks=read_lines(recorded / "marks.jsonl"),
             begin_ns=_time_of(folder / "host" / "start_info", "collectionTimeBegin"),
             end_ns=_time_of(folder / "host" / "end_info", "collectionTimeEnd"),
-            pid=int(named[1]) if named else 1,
+            pid=int(folder_name[1]) if folder_name else 1,
             era=era,
             hit_rates=not faults.empty_hit_rate,
         )
 
     @property
     def stamp(self) -> str:
-        """The time in the names of files: when the capture began, so that it is found again."""
+        """The time in file names: the capture's begin, so that every export has the same names."""
         return time.strftime("%Y%m%d%H%M%S", time.localtime(self.begin_ns // 1_000_000_000))
 
     def tables(self) -> dict[str, summaries.Table]:
         """Return the tables of this level and these settings, by the name of their file."""
         level, mask = self.config["level"], self.config["data_type_config"]
-        kernels = [kernel for found in self.kernels.values() for kernel in found]
+        kernels = [kernel for device_kernels in self.kernels.values() for kernel in device_kernels]
         tables = {
             "op_summary": summaries.op_summary(kernels, self.config, self.era),
             "task_time": summaries.task_time(kernels, level),
@@ -139,22 +141,22 @@ class Capture:
 
     @property
     def times(self) -> range:
-        """When samples are taken."""
+        """The times of the samples."""
         return Window(self.config["devices"], self.begin_ns, self.end_ns).times
 
     def sampled(self) -> Sampled:
-        """Return what is sampled, whatever runs; by the numbers of ``aclprofSetConfig``."""
+        """Return the samples of the settings, by the numbers of ``aclprofSetConfig``."""
         settings = self.config["settings"]
         window = Window(self.config["devices"], self.begin_ns, self.end_ns)
-        found = Sampled()
+        samples = Sampled()
         if "3" in settings:
-            sampled.add_memory(found, window)
+            sampled.add_memory(samples, window)
         if "5" in settings:
-            sampled.add_networks(found, window)
+            sampled.add_networks(samples, window)
         if "6" in settings:
-            sampled.add_links(found, window)
-        add_host(found, window, settings.get("8", ""), self.pid)
-        return found
+            sampled.add_links(samples, window)
+        add_host(samples, window, settings.get("8", ""), self.pid)
+        return samples
 
     def timeline(self) -> list[dict[str, Any]]:
         """Return the events."""
@@ -167,22 +169,22 @@ class Capture:
 
 
 def _time_of(path: Path, name: str) -> int:
-    """Return a time of the capture in nanoseconds; a capture that was cut off has no end."""
+    """Return a time of the capture in nanoseconds; a truncated capture has no end."""
     return int(json.loads(path.read_text(encoding="utf-8"))[name]) * 1000 if path.exists() else 0
 
 
 def _publish_texts(capture: Capture) -> None:
-    """Write all, then rename the folder: torch_npu starts reading at the first table it sees."""
+    """Write all, then rename the folder: torch_npu starts to read as soon as there is a table."""
     with tempfile.TemporaryDirectory(dir=capture.folder, prefix="exporting_") as aside:
-        made = Path(aside) / OUTPUT
-        made.mkdir()
-        _write_tables(made, capture.tables(), capture.stamp)
+        output = Path(aside) / OUTPUT
+        output.mkdir()
+        _write_tables(output, capture.tables(), capture.stamp)
         timeline = json.dumps(capture.timeline())
-        (made / f"msprof_{capture.stamp}.json").write_text(timeline, encoding="utf-8")
+        (output / f"msprof_{capture.stamp}.json").write_text(timeline, encoding="utf-8")
         note = "emulated: every time and counter here is invented\n"
-        (made / "README.txt").write_text(note, encoding="utf-8")
+        (output / "README.txt").write_text(note, encoding="utf-8")
         shutil.rmtree(capture.folder / OUTPUT, ignore_errors=True)
-        made.rename(capture.folder / OUTPUT)
+        output.rename(capture.folder / OUTPUT)
 
 
 def _write_tables(folder: Path, tables: Mapping[str, summaries.Table], stamp: str) -> None:
@@ -199,7 +201,9 @@ def _publish_database(capture: Capture) -> None:
     with tempfile.TemporaryDirectory(dir=capture.folder, prefix="exporting_") as aside:
         name = f"msprof_{capture.stamp}.db"
         database = Database(capture.config, capture.pid, capture.era)
-        for kernel in (kernel for found in capture.kernels.values() for kernel in found):
+        for kernel in (
+            kernel for device_kernels in capture.kernels.values() for kernel in device_kernels
+        ):
             database.add_kernel(kernel)
         for mark in capture.marks:
             database.add_mark(mark)

@@ -1,7 +1,7 @@
-"""What is sampled on the host (``host_sys``): processors, memory, disks, network, system calls.
+"""Samples of the host (``host_sys``): processors, memory, disks, network, system calls.
 
-Tables, counters and columns are named as in msprof's guides and sources. NUMA nodes alone come in
-a folder of their own, ``PLATFORM_<time>``, beside the capture's ``PROF_*``.
+Tables, counters and columns have the names of msprof's guides and sources. Only NUMA nodes have
+their own folder, ``PLATFORM_<time>``, beside the capture's ``PROF_*``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.emulator.summaries import Row
 PROCESSORS: Final = 2
 MEMORY_KB: Final = 16_777_216
 CALLS: Final = {"ioctl": 18_000, "pthread_mutex_lock": 2_000, "nanosleep": 50_000}
-"""System calls that are said to happen at every sample, and their nanoseconds."""
+"""The invented system calls of every sample, and their nanoseconds."""
 
 CPU: Final = Layer("CPU Usage", "CPU", 8)
 MEMORY: Final = Layer("Memory Usage", "CPU", 9)
@@ -36,17 +36,17 @@ def _usage(index: int) -> int:
 
 
 def add_host(into: Sampled, window: Window, names: str, pid: int) -> None:
-    """Add what each of the names, which commas separate, delivers."""
-    wanted = set(names.split(","))
-    if "cpu" in wanted:
+    """Add the samples of each of the names, which commas separate."""
+    requested = set(names.split(","))
+    if "cpu" in requested:
         _add_processors(into, window)
-    if "mem" in wanted:
+    if "mem" in requested:
         _add_memory(into, window)
-    if "disk" in wanted:
+    if "disk" in requested:
         _add_disks(into, window)
-    if "network" in wanted:
+    if "network" in requested:
         _add_network(into, window)
-    if "osrt" in wanted:
+    if "osrt" in requested:
         _add_calls(into, window, pid)
 
 
@@ -142,7 +142,7 @@ def _add_calls(into: Sampled, window: Window, pid: int) -> None:
 
 
 def write_platform(folder: Path, times_ns: Sequence[int]) -> None:
-    """Write what NUMA nodes read and wrote; torch_npu moves the folder beside the capture's."""
+    """Write the traffic of NUMA nodes; torch_npu moves the folder beside the capture's."""
     folder.mkdir(exist_ok=True)
     with (folder / "metrics.csv").open("w", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""The kernels of a recorded capture: what they are called, and the counters invented for them."""
+"""The kernels of a recorded capture: their names, and their invented counters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CUBE_CORES: Final = 24
 VECTOR_CORES: Final = 48
 BYTES_PER_CORE: Final = 16384
 NO_MODEL: Final = 4294967295
-"""What CANN writes as the model of an operator that belongs to none."""
+"""What CANN writes as the model of an operator without one."""
 
 KERNEL_NAMES: Final = {
     "Addmm": ("MatMulCommon", "MatMulV2"),
@@ -45,7 +45,7 @@ KERNEL_NAMES: Final = {
 }
 """Operator → the rest of its kernel's name, and the kernel's type.
 
-As real captures have them, but for BatchMatMul, Matmul and Zero, which were guessed.
+Taken from real captures, except for BatchMatMul, Matmul and Zero, which are guesses.
 """
 ELEMENT_SIZES: Final = {
     "BOOL": 1,
@@ -73,7 +73,7 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        """Return how many bytes it holds."""
+        """The number of bytes."""
         return math.prod(self.shape) * ELEMENT_SIZES.get(self.dtype, 4)
 
 
@@ -104,33 +104,33 @@ class Kernel:
 
     @property
     def end_ns(self) -> int:
-        """When it ended."""
+        """The end of the kernel."""
         return self.start_ns + self.duration_ns
 
     @property
     def launch_ns(self) -> int:
-        """When the host launched it: inside the call that did, and before it started."""
+        """When the host launched it: within the call, and before the kernel's start."""
         return self.host_start_ns + min(500, (self.host_end_ns - self.host_start_ns) // 4)
 
     @property
     def blocks(self) -> tuple[int, int]:
-        """Return how many cores work on it, and how many of the other kind assist."""
+        """The number of cores that run it, and of cores of the other kind that assist."""
         if self.core == "DSA_SQE":
             return 0, 0
         most = CUBE_CORES if self.core in {"AI_CORE", "MIX_AIC"} else VECTOR_CORES
-        wanted = math.ceil(_size(self.outputs or self.inputs) / BYTES_PER_CORE)
-        used = max(1, min(most, wanted))
+        needed = math.ceil(_size(self.outputs or self.inputs) / BYTES_PER_CORE)
+        used = max(1, min(most, needed))
         return used, 2 * used if self.core == "MIX_AIC" else 0
 
     def tensor_cells(self) -> tuple[str, ...]:
-        """Return shapes, data types and formats, of inputs and outputs.
+        """Return shapes, data types and formats of inputs and outputs.
 
-        A value of shapes carries quotes of its own; a memset and what runs on the DSA unit (random
-        numbers) come without (real captures).
+        A cell of shapes has its own quotes. A memset has no shapes, and kernels of the DSA unit
+        (random numbers) have none of inputs, as in real captures.
         """
-        known = self.shapes_known and self.type != "MemSet"
-        inputs = _cells(self.inputs) if known and self.core != "DSA_SQE" else (NA, NA, NA)
-        return (*inputs, *(_cells(self.outputs) if known else (NA, NA, NA)))
+        has_shapes = self.shapes_known and self.type != "MemSet"
+        inputs = _cells(self.inputs) if has_shapes and self.core != "DSA_SQE" else (NA, NA, NA)
+        return (*inputs, *(_cells(self.outputs) if has_shapes else (NA, NA, NA)))
 
     def share(self, what: str) -> float:
         """Return a number from 0 to 1, the same for this kernel in every run."""
@@ -147,12 +147,12 @@ class Kernel:
 
 
 def _size(tensors: Iterable[Tensor]) -> int:
-    return sum(each.size for each in tensors)
+    return sum(tensor.size for tensor in tensors)
 
 
 def _cells(tensors: Sequence[Tensor]) -> tuple[str, str, str]:
-    shapes = ";".join(",".join(map(str, each.shape)) for each in tensors)
-    dtypes, formats = (each.dtype for each in tensors), (each.format for each in tensors)
+    shapes = ";".join(",".join(map(str, tensor.shape)) for tensor in tensors)
+    dtypes, formats = (tensor.dtype for tensor in tensors), (tensor.format for tensor in tensors)
     return f'"{shapes}"', ";".join(dtypes), ";".join(formats)
 
 
@@ -162,10 +162,10 @@ def us(ns: int) -> str:
 
 
 class _Counters:
-    """Invented, but the same whenever the kernel is: two runs agree on it.
+    """Invented counters, the same for the same kernel in every run.
 
-    Times are shares of the half's time, and what moves is what the tensors hold. The half that a
-    kernel does not use counts 0 (real captures).
+    Times are shares of the half's time; the bytes moved are those of the tensors. A half that the
+    kernel does not use counts 0, as in real captures.
     """
 
     def __init__(self, kernel: Kernel) -> None:
@@ -203,9 +203,9 @@ class _Counters:
         return round(self._kernel.duration_ns / 1000 * share, 3)
 
     def _cycles(self, half: str) -> int:
-        own, other = self._kernel.blocks
-        blocks = other if half == "aiv" and other else own
-        return round(self._time_us(half) * FREQUENCY_MHZ * blocks)
+        blocks, assisting = self._kernel.blocks
+        used = assisting if half == "aiv" and assisting else blocks
+        return round(self._time_us(half) * FREQUENCY_MHZ * used)
 
     def _cube_utilization(self) -> str:
         if "aic" not in self._used:
@@ -218,10 +218,10 @@ class _Counters:
 
     def _moved_kb(self, half: str, name: str) -> float:
         read, written = _size(self._kernel.inputs) / 1024, _size(self._kernel.outputs) / 1024
-        own = {"aic": ("GM_to_L1", "L0C_to_GM"), "aiv": ("GM_to_UB", "UB_to_GM")}[half]
-        if name.startswith(("read_main", own[0])):
+        paths = {"aic": ("GM_to_L1", "L0C_to_GM"), "aiv": ("GM_to_UB", "UB_to_GM")}[half]
+        if name.startswith(("read_main", paths[0])):
             return read
-        return written if name.startswith(("write_main", own[1])) else 0.0
+        return written if name.startswith(("write_main", paths[1])) else 0.0
 
 
 def _is_count(column: str) -> bool:
@@ -233,10 +233,10 @@ def _rounded(value: float) -> str:
 
 
 def apply(faults: Faults, kernels: Sequence[Kernel]) -> list[Kernel]:
-    """Return what the faults leave of one device's kernels."""
+    """Return one device's kernels with the faults applied."""
     kept = list(kernels)[math.ceil(len(kernels) * faults.lost_head) :]
     count = min(faults.dropped_kernels, len(kept))
-    dropped = {(2 * each + 1) * len(kept) // (2 * count) for each in range(count)}
+    dropped = {(2 * number + 1) * len(kept) // (2 * count) for number in range(count)}
     return [
         replace(kernel, shapes_known=kernel.type not in faults.na_shapes)
         for index, kernel in enumerate(kept)
@@ -245,7 +245,7 @@ def apply(faults: Faults, kernels: Sequence[Kernel]) -> list[Kernel]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read a file of JSON lines: none if nothing was to be recorded, cut off after a crash."""
+    """Read a file of JSON lines, which may be absent; a crash may have cut off its last line."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
@@ -288,5 +288,7 @@ def _core(kind: str) -> str:
     )
 
 
-def _tensors(found: Iterable[dict[str, Any]]) -> tuple[Tensor, ...]:
-    return tuple(Tensor(tuple(each["shape"]), each["dtype"], each["format"]) for each in found)
+def _tensors(records: Iterable[dict[str, Any]]) -> tuple[Tensor, ...]:
+    return tuple(
+        Tensor(tuple(record["shape"]), record["dtype"], record["format"]) for record in records
+    )

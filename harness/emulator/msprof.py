@@ -1,7 +1,7 @@
 """The stand-in for CANN's ``msprof``: a program that turns a recorded capture into CANN's files.
 
-torch_npu runs it as CANN's own (``torch_npu/profiler/analysis/prof_view/cann_parse``); what it
-writes is invented and says ``emulated`` wherever a format has room for that.
+torch_npu runs it in place of CANN's own (``torch_npu/profiler/analysis/prof_view/cann_parse``); its
+output is invented, and labelled ``emulated`` wherever the format allows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is sampled on the devices, whatever runs: memory, networks, links.
+"""Samples of the devices: memory, networks, links.
 
-Each in CANN's three formats: a table, counters of the timeline, a table of the database. Columns
-and counters are named as in msprof's guides and sources; the database counts in bytes.
+Each is in CANN's three formats: a table, counters of the timeline, a table of the database. Columns
+and counters have the names of msprof's guides and sources; the database counts in bytes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from harness.emulator.kernels import us
 from harness.emulator.summaries import Row, Table
 
 SAMPLE_NS: Final = 20_000_000
-"""Memory is sampled 50 times a second (``aclprofSetConfig`` 3, "50"); so is all else here."""
+"""Memory is sampled 50 times a second (``aclprofSetConfig`` 3, "50"), and so is everything here."""
 RESERVED_KB: Final = {"APP": 2_160_232, "RUNTIME": 41_984, "HCCL": 0, "SLOG": 0}
 MODULE_IDS: Final = {"SLOG": 0, "HCCL": 3, "RUNTIME": 7, "APP": 33}
-"""CANN's numbers of its parts, in the database."""
+"""CANN's numbers of its components, in the database."""
 OTHER_KB: Final = 242_204
-"""What the device's memory holds besides the process's part."""
+"""The device memory in use outside the process."""
 HOST: Final = 31
-"""Stands where the number of a device would."""
+"""The host, in place of a device's number."""
 
 
 class Layer(NamedTuple):
@@ -33,7 +33,7 @@ class Layer(NamedTuple):
 
 
 class Event(NamedTuple):
-    """An event of the timeline: a counter, or what ran from its time to `end_ns`."""
+    """An event of the timeline: a counter, or a range from its time to `end_ns`."""
 
     layer: Layer
     device: int
@@ -45,7 +45,7 @@ class Event(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A table of the database; texts stand for themselves."""
+    """A table of the database; texts are not yet ids."""
 
     columns: str
     rows: list[Row]
@@ -53,7 +53,7 @@ class Rows(NamedTuple):
 
 @dataclass
 class Sampled:
-    """What the settings of a capture deliver."""
+    """The samples that the settings of a capture deliver."""
 
     tables: dict[str, Table] = field(default_factory=dict)
     """By the name of their file."""
@@ -72,7 +72,7 @@ class Window:
 
     @property
     def times(self) -> range:
-        """When samples are taken: at least once."""
+        """The times of the samples: at least one."""
         return range(self.begin_ns, max(self.begin_ns, self.end_ns) + 1, SAMPLE_NS)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -89,7 +89,7 @@ PCIE: Final = Layer("PCIe", "NPU", 27)
 
 
 def add_memory(into: Sampled, window: Window) -> None:
-    """Add what the devices' memory holds: the process's part and all, and CANN's own parts."""
+    """Add the devices' memory: of the process, of the device, and of CANN's components."""
     app = RESERVED_KB["APP"]
     used = [
         (device, event, size_kb, time_ns)
@@ -131,7 +131,7 @@ WAYS: Final = ("rx", "tx")
 
 
 def add_networks(into: Sampled, window: Window) -> None:
-    """Add what the network's ports carry, of which there is nothing."""
+    """Add the traffic of network ports, which is zero."""
     columns = [
         column
         for way in WAYS
@@ -174,7 +174,7 @@ def add_networks(into: Sampled, window: Window) -> None:
 
 
 def add_links(into: Sampled, window: Window) -> None:
-    """Add what passes between devices, and between them and hosts: nothing."""
+    """Add the traffic between devices, and between devices and hosts, which is zero."""
     into.tables["hccs"] = (
         ("Device_id", "Mode", "Max", "Min", "Average"),
         [(device, mode, 0, 0, 0) for device in window.devices for mode in ("Tx", "Rx")],
@@ -200,17 +200,17 @@ def add_links(into: Sampled, window: Window) -> None:
     ]
     into.stored["HCCS"] = Rows(
         "deviceId INTEGER, timestampNs INTEGER, txThroughput NUMERIC, rxThroughput NUMERIC",
-        [(*each, 0, 0) for each in window],
+        [(*sample, 0, 0) for sample in window],
     )
     names = ("txPost", "txNonpost", "txCpl", "txNonpostLatency", "rxPost", "rxNonpost", "rxCpl")
     values = [f"{name}{which} NUMERIC" for name in names for which in ("Min", "Max", "Avg")]
     into.stored["PCIE"] = Rows(
         ", ".join(["deviceId INTEGER", "timestampNs INTEGER", *values]),
-        [(*each, *(0 for _ in values)) for each in window],
+        [(*sample, *(0 for _ in values)) for sample in window],
     )
 
 
 def module_names(rows: Iterable[Row]) -> list[Row]:
-    """Return the numbers and names of the parts that memory rows speak of: ``ENUM_MODULE``."""
+    """Return the numbers and names of the components in memory rows: ``ENUM_MODULE``."""
     used = {row[0] for row in rows}
     return [(number, name) for name, number in MODULE_IDS.items() if number in used]

@@ -21,10 +21,10 @@ Table = tuple[Sequence[str], list[Row]]
 
 
 def op_summary(kernels: Sequence[Kernel], config: dict[str, Any], era: Era) -> Table:
-    """Return one row per kernel, over all streams in order of their start.
+    """Return one row per kernel of all streams, in order of their start.
 
-    A kernel waits since the row before ended, whatever its stream (``CalculateWaitTime``). At
-    Level0 types, cores and counters are not known, and shapes only where they were asked for.
+    A kernel waits from the end of the row before, whatever its stream (``CalculateWaitTime``). At
+    Level0 types, cores and counters are unknown, and shapes unless requested.
     """
     lean = config["level"] == "Level0"
     shapes = not lean or bool(config["data_type_config"] & 0x800000000)
@@ -56,24 +56,24 @@ def op_summary(kernels: Sequence[Kernel], config: dict[str, Any], era: Era) -> T
 
 
 def op_statistic(kernels: Iterable[Kernel]) -> Table:
-    """Return one row per type of operator and core, the costliest first."""
+    """Return one row per operator type and core, the costliest first."""
     durations: defaultdict[tuple[int, str, str], list[float]] = defaultdict(list)
     for kernel in kernels:
         durations[kernel.device, kernel.type, kernel.core].append(kernel.duration_ns / 1000)
     totals: defaultdict[int, float] = defaultdict(float)
-    for (device, _, _), found in durations.items():
-        totals[device] += sum(found)
+    for (device, _, _), times in durations.items():
+        totals[device] += sum(times)
     rows: list[Row] = [
         (
             *key,
-            len(found),
-            *_rounded(sum(found), min(found), statistics.fmean(found), max(found)),
-            *_rounded(sum(found) / totals[key[0]] * 100),
+            len(times),
+            *_rounded(sum(times), min(times), statistics.fmean(times), max(times)),
+            *_rounded(sum(times) / totals[key[0]] * 100),
         )
-        for key, found in sorted(durations.items(), key=lambda item: -sum(item[1]))
+        for key, times in sorted(durations.items(), key=lambda item: -sum(item[1]))
     ]
-    times = ("Total Time(us)", "Min Time(us)", "Avg Time(us)", "Max Time(us)")
-    return ("Device_id", "OP Type", "Core Type", "Count", *times, "Ratio(%)"), rows
+    header = ("Total Time(us)", "Min Time(us)", "Avg Time(us)", "Max Time(us)")
+    return ("Device_id", "OP Type", "Core Type", "Count", *header, "Ratio(%)"), rows
 
 
 def api_statistic(kernels: Iterable[Kernel], level: str) -> Table:
@@ -90,15 +90,15 @@ def api_statistic(kernels: Iterable[Kernel], level: str) -> Table:
         (
             "host",
             *key,
-            *_rounded(sum(found)),
-            len(found),
-            *_rounded(statistics.fmean(found), min(found), max(found)),
-            *_rounded(statistics.pvariance(found)),
+            *_rounded(sum(times)),
+            len(times),
+            *_rounded(statistics.fmean(times), min(times), max(times)),
+            *_rounded(statistics.pvariance(times)),
         )
-        for key, found in sorted(durations.items())
+        for key, times in sorted(durations.items())
     ]
-    times = ("Time(us)", "Count", "Avg(us)", "Min(us)", "Max(us)", "Variance")
-    return ("Device_id", "Level", "API Name", *times), rows
+    header = ("Time(us)", "Count", "Avg(us)", "Min(us)", "Max(us)", "Variance")
+    return ("Device_id", "Level", "API Name", *header), rows
 
 
 def task_time(kernels: Iterable[Kernel], level: str) -> Table:
@@ -121,9 +121,9 @@ def task_time(kernels: Iterable[Kernel], level: str) -> Table:
 
 
 def l2_cache(kernels: Sequence[Kernel], *, hit_rates: bool) -> Table:
-    """Return the cache's rates, without the first kernel's and, as some chips, the hit rates.
+    """Return the cache's rates, but not the first kernel's, and hit rates only if `hit_rates`.
 
-    Both as in a real capture of an Ascend 910B; msprof's guide speaks of the first kernel too.
+    A real capture of an Ascend 910B lacks both; msprof's guide also mentions the first kernel.
     """
     rows: list[Row] = []
     for kernel in kernels[1:]:
@@ -149,7 +149,7 @@ def _cache_counts(kernel: Kernel, half: str) -> Iterator[tuple[str, float, float
 
 
 def soc_pmu(kernels: Iterable[Kernel]) -> Table:
-    """Return how often each kernel's addresses were known to the device's memory manager."""
+    """Return the TLB hit rate of each kernel's addresses."""
     rows: list[Row] = []
     for kernel in kernels:
         missed = kernel.share("TLB Miss Rate")

@@ -1,4 +1,4 @@
-"""``msprof_<time>.json``: the events of hosts and devices, as torch_npu and viewers read them.
+"""``msprof_<time>.json``: the events of hosts and devices, in the format for torch_npu and viewers.
 
 The layout follows a real capture of an Ascend 910B: times are text in µs, a process is one layer
 of one device, a flow ``HostToDevice<n>`` leads from the launch on the host to the kernel.
@@ -37,8 +37,8 @@ class Timeline:
     """The events of one process and its devices.
 
     Args:
-        pid: the process that was captured; layers' ids are made from it.
-        level: the profiler's level; calls of the runtime come with ``Level2`` only.
+        pid: the captured process; the ids of layers derive from it.
+        level: the profiler's level; only ``Level2`` has calls of the runtime.
     """
 
     def __init__(self, pid: int, level: str) -> None:
@@ -48,11 +48,11 @@ class Timeline:
         self._events: list[Event] = []
 
     def events(self) -> list[Event]:
-        """Return all, what names the processes and threads first."""
+        """Return all events, first those that name processes and threads."""
         return [*self._emulated(), *self._names(), *self._events]
 
     def add_kernels(self, device: int, kernels: Sequence[Kernel]) -> None:
-        """Add one device's kernels, the calls that launched them and what ties both."""
+        """Add one device's kernels, the calls that launched them, and the flows between both."""
         for kernel in kernels:
             self._add_launch(kernel)
             self._add_kernel(kernel)
@@ -74,7 +74,7 @@ class Timeline:
             self._span(where, mark["message"], start_ns, end_ns, args)
 
     def add_sampled(self, events: Iterable[sampled.Event]) -> None:
-        """Add what was sampled on devices and on the host."""
+        """Add the samples of devices and of the host."""
         for event in events:
             pid = self._process(event.layer, event.device, event.thread)
             if event.end_ns:
@@ -124,7 +124,7 @@ class Timeline:
         return self._id(layer, device)
 
     def _id(self, layer: Layer, device: int) -> int:
-        """As torch_npu's ``get_pid_format`` and msprof make them."""
+        """Return the id of a layer as torch_npu's ``get_pid_format`` and msprof make it."""
         return self._pid << 10 | layer.order << 5 | device
 
     def _span(
@@ -152,7 +152,7 @@ class Timeline:
         self._events.append(event if phase == "s" else event | {"bp": "e"})
 
     def _emulated(self) -> Iterator[Event]:
-        """Say what this is; CANN has no such event, and readers pass over those they don't know."""
+        """Label the timeline as emulated, by an event that CANN does not have and readers skip."""
         yield _named("emulated", self._id(CANN, 0), 0, {"emulated": True, "by": "harness"})
 
     def _names(self) -> Iterator[Event]:
@@ -173,7 +173,7 @@ def _named(name: str, pid: int, thread: int, args: Event) -> Event:
 
 
 def overlap(kernels: Sequence[Kernel]) -> list[tuple[str, int, int]]:
-    """Return when one device computed, and when it was free in between."""
+    """Return when a device computed, and when it was free in between."""
     busy: list[tuple[int, int]] = []
     for kernel in kernels:
         if busy and kernel.start_ns <= busy[-1][1]:
@@ -182,4 +182,4 @@ def overlap(kernels: Sequence[Kernel]) -> list[tuple[str, int, int]]:
             busy.append((kernel.start_ns, kernel.end_ns))
     computing = [("Computing", start_ns, end_ns) for start_ns, end_ns in busy]
     free = [("Free", end_ns, start_ns) for (_, end_ns), (start_ns, _) in pairwise(busy)]
-    return sorted(computing + free, key=lambda each: each[1])
+    return sorted(computing + free, key=lambda interval: interval[1])

@@ -1,1 +1,1 @@
-"""A plan is carried out in a child process."""
+"""Run a plan in a child process; record the steps of a loop."""

@@ -1,7 +1,7 @@
-"""The child process: takes a plan, runs it, leaves everything on disk.
+"""The child process: reads a plan, runs it, leaves everything on disk.
 
-Its parent starts it as ``main(task, plan.json, descriptor)``; progress goes to the descriptor as
-JSON lines, what the workload prints to the standard streams.
+Its parent starts it as ``main(task, plan.json, descriptor)``. Progress goes to the descriptor as
+JSON lines; what the workload prints goes to the standard streams.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from harness.execution.protocol import (
 
 
 def main(task: Task, plan_path: str, descriptor: int) -> None:
-    """Do one task of the plan at `plan_path`; its outcome lies beside it."""
+    """Do one task of the plan at `plan_path`; write its outcome beside it."""
     _die_with_parent()
     faulthandler.enable()
-    # The parent forwards Ctrl-C; a default handler may have been replaced by an ignoring shell.
+    # The parent forwards Ctrl-C; a shell may have started us with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(plan_path).parent
     plan = read_json(Path(plan_path), Plan)
@@ -45,7 +45,7 @@ def main(task: Task, plan_path: str, descriptor: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies: a killed run leaves none behind."""
+    """Let Linux kill this process when its parent dies: a killed run leaves no child behind."""
     if sys.platform == "linux":
         import ctypes
 

@@ -1,4 +1,4 @@
-"""Plan: a valid request becomes what will be handed to the profiler, and the evidence demanded."""
+"""Plan: lower a valid request to what the profiler gets and what the loop does."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from msgspec.structs import asdict
 
 from harness.devices import TARGETS
 from harness.devices.base import LoweredProfiler, LoweredSchedule
-from harness.execution.protocol import Plan
-from harness.settings.expectations import Target, expected_of
+from harness.execution.protocol import LoopPlan, Plan, RecordingPlan
+from harness.settings.expectations import Recording, expected_of
 from harness.settings.request import Profiler, Request
 from harness.settings.schedule import recorded_steps, steps_for, whole_cycles
 from harness.settings.schema import flatten
 
 
 def plan(request: Request, folder: Path) -> Plan:
-    """Lower a valid request to its device; touches neither torch nor the device."""
+    """Lower a valid request to its device; needs neither torch nor the device."""
     schedule = request.profiler.schedule
     steps = request.workload.steps
     if steps is None:
@@ -26,48 +26,62 @@ def plan(request: Request, folder: Path) -> Plan:
         steps = steps_for(schedule, cycles)
     else:
         cycles = whole_cycles(schedule, steps)
-    lowered = _lower(request.profiler, cycles)
-    recorded = recorded_steps(schedule, cycles)
-    effective = {f"profiler.{path}": value for path, value in flatten(to_builtins(lowered))}
     return Plan(
         folder=str(folder),
-        request=request,
+        recording=_recording(request, cycles),
+        loop=LoopPlan(
+            seed=request.seed,
+            workload=request.workload,
+            baseline_steps=request.profiler.baseline.steps,
+            steps=steps,
+            execution=request.execution,
+            rehearsal=request.rehearsal,
+        ),
+    )
+
+
+def _recording(request: Request, cycles: int) -> RecordingPlan:
+    profiler = request.profiler
+    lowered = _lower(profiler, cycles)
+    recorded = recorded_steps(profiler.schedule, cycles)
+    effective = {f"profiler.{path}": value for path, value in flatten(to_builtins(lowered))}
+    expectations = expected_of(
+        Recording(
+            activities=profiler.activities,
+            reports_overflow=TARGETS[request.device.name].reports_overflow,
+        ),
+        effective,
+        recorded=len(recorded),
+        changed=[f"profiler.experimental.{name}" for name in profiler.experimental.changed()],
+    )
+    return RecordingPlan(
+        device=request.device.name,
+        index=request.device.index,
         environment=environment(request),
         profiler=lowered,
-        steps=steps,
-        cycles=cycles,
         recorded=recorded,
         effective=effective,
-        expectations=tuple(
-            expected_of(
-                Target(request.device.name, request.profiler.activities),
-                effective,
-                recorded=len(recorded),
-                changed=[
-                    f"profiler.experimental.{name}"
-                    for name in request.profiler.experimental.changed()
-                ],
-            )
-        ),
+        expectations=tuple(expectations),
+        accept=request.delivery.accept,
     )
 
 
 def requested(request: Request) -> dict[str, Any]:
     """Return every setting of a request by its dotted name, as plain values."""
     data = to_builtins(request)
-    # The tag of the union; the device says it.
+    # The tag of the union repeats the device's name.
     del data["profiler"]["experimental"]["device"]
     return dict(flatten(data))
 
 
 def environment(request: Request) -> dict[str, str]:
     """Return the variables to set before torch loads: the device's, then the user's."""
-    own = {name: str(value) for name, value in request.device.environment.items()}
-    return TARGETS[request.device.name].environment(request) | own
+    of_user = {name: str(value) for name, value in request.device.environment.items()}
+    return TARGETS[request.device.name].environment(request) | of_user
 
 
 def _lower(profiler: Profiler, cycles: int) -> LoweredProfiler:
-    # repeat=0 would start one more cycle after the last whole one and leave an empty capture.
+    # With repeat=0, torch starts another cycle after the last whole one: an empty capture.
     schedule = asdict(profiler.schedule) | {"repeat": cycles}
     return LoweredProfiler(
         activities=profiler.activities,

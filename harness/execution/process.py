@@ -1,4 +1,4 @@
-"""Run: a plan is carried out by a child process, and however it ends there is an outcome."""
+"""Run a plan in a child process; however the child ends, there is an outcome."""
 
 from __future__ import annotations
 
@@ -32,38 +32,38 @@ _CHUNK = 65536
 
 
 class ProgressListener(Protocol):
-    """Who is told what happens while a plan runs."""
+    """Shows what happens while a plan runs."""
 
     def progress(self, progress: Progress) -> None:
-        """Take one step's progress."""
+        """Take the progress of one step."""
 
     def output(self, line: str) -> None:
-        """Take one line that the workload, or torch, printed."""
+        """Take one line of what the workload or torch prints."""
 
 
 class Limits(NamedTuple):
-    """How long a child may take, and what it gets to write down what it has when it must stop."""
+    """How long a child process may run, and how long it may write when it must stop."""
 
     setting: str
-    """That of `seconds`, to be named when they are over."""
+    """The setting that sets `seconds`; the message of a run that took longer names it."""
     seconds: float | None
     grace_s: float
 
 
 def run(plan: Plan, listener: ProgressListener) -> Outcome:
-    """Carry out a plan as its ``execution.kind`` says; raises nothing that a workload does."""
-    if plan.request.execution.kind == "inline":
+    """Run a plan in the process that ``execution.kind`` names; a workload's error is an outcome."""
+    if plan.loop.execution.kind == "inline":
         return _inline(plan, listener)
-    execution = plan.request.execution
+    execution = plan.loop.execution
     limits = Limits("execution.timeout_s", execution.timeout_s, execution.grace_s)
     return _in_child(plan, listener, "execute", limits)
 
 
 def analyse(plan: Plan, listener: ProgressListener, limit_s: float | None) -> Outcome | None:
-    """Have the device analyse its captures; None if it left none. What was recorded stays."""
+    """Let the device analyse its captures; return None if there are none. Raw data stay."""
     if not RunFolder(Path(plan.folder)).cycle_folders():
         return None
-    # It has nothing to write down when it must stop: its raw data lie on the disk already.
+    # Without grace: its raw data are on the disk already.
     limits = Limits("profiler.analyse_timeout_s", limit_s, grace_s=0.0)
     return _in_child(plan, listener, "analyse", limits)
 
@@ -78,13 +78,13 @@ def _in_child(plan: Plan, listener: ProgressListener, task: Task, limits: Limits
 
 
 def environment_of(plan: Plan) -> dict[str, str]:
-    """Return a child's whole environment; builds the emulator if the plan is for a rehearsal.
+    """Return the environment of a child process; builds the emulator for a rehearsal.
 
     Raises:
-        MachineError: The emulator cannot be built here.
+        MachineError: This machine cannot build the emulator.
     """
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    rehearsal = plan.request.rehearsal
+    rehearsal = plan.loop.rehearsal
     if rehearsal.emulate:
         environment = build().environment(
             environment,
@@ -94,12 +94,12 @@ def environment_of(plan: Plan) -> dict[str, str]:
             era=rehearsal.era,
             faults=rehearsal.faults,
         )
-    # The user's own come last.
-    return environment | plan.environment
+    # The user's variables come last.
+    return environment | plan.recording.environment
 
 
 def _inline(plan: Plan, listener: ProgressListener) -> Outcome:
-    os.environ.update(plan.environment)
+    os.environ.update(plan.recording.environment)
     from harness.execution.session import execute
 
     return execute(plan, listener.progress)
@@ -107,7 +107,7 @@ def _inline(plan: Plan, listener: ProgressListener) -> Outcome:
 
 @contextmanager
 def _terminate_is_interrupt() -> Iterator[None]:
-    """Let SIGTERM, which schedulers send, stop a run as cleanly as Ctrl-C does."""
+    """Let SIGTERM, which schedulers send, stop a run as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -139,12 +139,12 @@ class _Child:
         self.environment = environment
         self.limits = limits
         self.result = outcome_file(folder, task)
-        self.stopped_for = ""
-        self.last_words = ""
+        self.stop_reason = ""
+        self.last_output = ""
         self.kill_at: float | None = None
 
     def outcome(self) -> Outcome:
-        """Start the child, wait for its end, and tell how it ended."""
+        """Start the child, wait for its end, and return how it ended."""
         self.result.unlink(missing_ok=True)
         self.started = time.monotonic()
         reading, writing = os.pipe()
@@ -156,24 +156,24 @@ class _Child:
             try:
                 while True:
                     try:
-                        self._attend(progress)
+                        self._listen(progress)
                         break
                     except KeyboardInterrupt:
                         self._stop("interrupted")
             finally:
-                # Whatever else goes wrong here, no child is left behind.
+                # No child is left behind, whatever goes wrong here.
                 self._kill()
-        return self._verdict(self.process.wait())
+        return self._outcome_of(self.process.wait())
 
     def _start(self, descriptor: int) -> subprocess.Popen[bytes]:
-        # The current folder stays off the module path, so that a user's own package called
-        # "harness" or "conf" is not taken for ours; ours is appended for plain checkouts.
+        # -P keeps the current folder off the module path: a user's package named "harness" or
+        # "conf" would hide ours. Ours is appended for plain checkouts.
         code = (
             f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); "
             "from harness.execution.child import main; "
             "main(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
         )
-        return subprocess.Popen(  # noqa: S603 - our own interpreter and code
+        return subprocess.Popen(  # noqa: S603 - our interpreter and our code
             [
                 sys.executable,
                 "-P",
@@ -188,12 +188,12 @@ class _Child:
             stderr=subprocess.STDOUT,
             env=self.environment,
             pass_fds=(descriptor,),
-            # Ctrl-C in a terminal reaches the parent alone, which then asks the child once.
+            # Ctrl-C in a terminal reaches only the parent, which then stops the child once.
             start_new_session=True,
         )
 
-    def _attend(self, progress: Any) -> None:
-        """Pass on what the child says until it has ended, within its limits."""
+    def _listen(self, progress: Any) -> None:
+        """Pass on progress and output until the child has ended; enforce its limits."""
         output = self.process.stdout
         assert output is not None
         with self.folder.log.open("ab") as log, selectors.DefaultSelector() as ready:
@@ -204,7 +204,7 @@ class _Child:
             while self.process.poll() is None:
                 self._enforce_limits()
                 self._read(ready, lines, timeout_s=0.1)
-            # A grandchild may hold the pipes open: take what is there, and do not wait for it.
+            # A grandchild may hold the pipes open: read what is there without waiting.
             while ready.get_map() and self._read(ready, lines, timeout_s=0):
                 pass
             for pending in lines.values():
@@ -229,7 +229,7 @@ class _Child:
             log.write(line + b"\n")
             log.flush()
             text = line.decode(errors="replace")
-            self.last_words = text.strip() or self.last_words
+            self.last_output = text.strip() or self.last_output
             self.listener.output(text)
 
         return take
@@ -241,15 +241,15 @@ class _Child:
         now, limit_s = time.monotonic(), self.limits.seconds
         if self.kill_at is not None and now > self.kill_at:
             self._kill()
-        elif limit_s is not None and not self.stopped_for and now - self.started > limit_s:
+        elif limit_s is not None and not self.stop_reason and now - self.started > limit_s:
             self._stop(f"ran past {self.limits.setting}={limit_s:g}")
 
     def _stop(self, reason: str) -> None:
-        """Ask the child to stop and drain; the second time, kill it."""
-        if self.stopped_for:
+        """Interrupt the child, which then writes what it holds; the second time, kill it."""
+        if self.stop_reason:
             self._kill()
             return
-        self.stopped_for = reason
+        self.stop_reason = reason
         self.kill_at = time.monotonic() + self.limits.grace_s
         with suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGINT)
@@ -258,40 +258,44 @@ class _Child:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
-    def _verdict(self, returncode: int) -> Outcome:
-        own = read_json(self.result, Outcome) if self.result.exists() else None
-        if self.stopped_for == "interrupted":
+    def _outcome_of(self, returncode: int) -> Outcome:
+        """Return the child's report, or what its end says; a stop by the parent comes first."""
+        report = read_json(self.result, Outcome) if self.result.exists() else None
+        if self.stop_reason == "interrupted":
             return msgspec.structs.replace(
-                own or Outcome(status="interrupted"),
+                report or Outcome(status="interrupted"),
                 status="interrupted",
-                reason="interrupted" if own else "interrupted, and killed before it could drain",
+                reason="interrupted"
+                if report
+                else "interrupted, and killed before it wrote its data",
             )
-        if self.stopped_for:
+        if self.stop_reason:
             return msgspec.structs.replace(
-                own or Outcome(status="failed"), status="failed", reason=self.stopped_for
+                report or Outcome(status="failed"), status="failed", reason=self.stop_reason
             )
-        if own and own.status == "interrupted":
-            # Someone else sent the child SIGINT.
-            return msgspec.structs.replace(own, reason="the child process was sent SIGINT")
-        return own or Outcome(status="failed", reason=_death(returncode, self.last_words))
+        if report and report.status == "interrupted":
+            # Another process sent SIGINT to the child.
+            return msgspec.structs.replace(report, reason="the child process was sent SIGINT")
+        return report or Outcome(status="failed", reason=_death(returncode, self.last_output))
 
 
-def _death(returncode: int, last_words: str) -> str:
+def _death(returncode: int, last_output: str) -> str:
     """Name how a child died that left no outcome."""
     if returncode >= 0:
-        said = f"; its last words: {last_words}" if last_words else ""
-        return f"the child process exited with code {returncode} before it could report{said}"
-    known = {int(each): each for each in signal.Signals}
-    if -returncode not in known:
+        output = f"; its last output: {last_output}" if last_output else ""
+        return f"the child process exited with code {returncode} before it could report{output}"
+    number = -returncode
+    if number not in {int(signal_) for signal_ in signal.Signals}:
         # Most real-time signals have no name.
-        return f"the child process died of signal {-returncode}"
-    name = known[-returncode].name
-    why = {
+        return f"the child process died of signal {number}"
+    causes = {
         signal.SIGKILL: ": killed from outside, or out of memory (see the kernel's log)",
         signal.SIGSEGV: ": a crash in native code; harness.log has the Python stack",
-        signal.SIGABRT: ": native code gave up; harness.log has its last words",
-    }.get(known[-returncode], "")
-    return f"the child process died of {name} (signal {-returncode}){why}"
+        signal.SIGABRT: ": native code aborted; harness.log has its last output",
+    }
+    name = signal.Signals(number).name
+    cause = causes.get(signal.Signals(number), "")
+    return f"the child process died of {name} (signal {number}){cause}"
 
 
 class _Lines:

@@ -1,4 +1,4 @@
-"""What parent and child process tell each other: the plan, the progress, how it ended."""
+"""What parent and child process send each other: the plan, the progress, the outcome."""
 
 from __future__ import annotations
 
@@ -13,60 +13,87 @@ from harness.devices.base import LoweredProfiler
 from harness.errors import Problem, RefusedError
 from harness.paths import RunFolder
 from harness.settings.expectations import Expectation, ExpectedSettings
-from harness.settings.request import Request
+from harness.settings.request import DeviceName, Execution, Rehearsal
 from harness.tables.event_counts import EventCounts
+from harness.workloads import AnyWorkload
 
 SCHEMA_VERSION = 3
 """Of every record on disk; raised when a reader of older ones would misread them."""
 
 
-class Plan(Struct, frozen=True, kw_only=True):
-    """A request lowered to one device. Handed to the child process as JSON."""
+class RecordingPlan(Struct, frozen=True, kw_only=True):
+    """What the profiler gets, and what its capture is checked against."""
 
-    schema_version: int = SCHEMA_VERSION
-    folder: str
-    """The run folder, absolute."""
-    request: Request
+    device: DeviceName
+    index: int
+    """Which of several devices, numbered from 0."""
     environment: dict[str, str]
     """Variables to set before torch loads."""
     profiler: LoweredProfiler
-    """What will be handed to the profiler."""
-    steps: int
-    """Steps after warm-up and baseline."""
-    cycles: int
-    """Whole cycles of the schedule among them."""
     recorded: tuple[int, ...]
     """The steps that will be recorded, counted from 0."""
     effective: dict[str, Any]
     """Every setting that reaches the profiler, after lowering, by its dotted name."""
     expectations: tuple[Expectation, ...]
+    accept: tuple[str, ...]
+    """Settings whose partial delivery is accepted."""
+
+    @property
+    def cycles(self) -> int:
+        """Whole cycles of the schedule."""
+        return self.profiler.schedule.repeat
 
     @property
     def expected(self) -> ExpectedSettings:
-        """What the capture of its run is judged by."""
+        """The settings that the capture is checked against."""
         return ExpectedSettings(
-            device=self.request.device.name,
+            device=self.device,
             activities=self.profiler.activities,
             effective=self.effective,
             experimental=self.profiler.experimental,
             expectations=self.expectations,
             recorded=self.recorded,
-            accept=self.request.delivery.accept,
+            accept=self.accept,
         )
 
 
+class LoopPlan(Struct, frozen=True, kw_only=True):
+    """What the child process does around the profiler: the workload, its steps, its limits."""
+
+    seed: int
+    workload: AnyWorkload
+    """With its warm-up steps."""
+    baseline_steps: int
+    """Unprofiled steps, timed before the profiled ones."""
+    steps: int
+    """Steps under the profiler."""
+    execution: Execution
+    rehearsal: Rehearsal
+    """Whether the child process runs on the emulator."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """A request lowered to one device. The child process gets it as JSON."""
+
+    schema_version: int = SCHEMA_VERSION
+    folder: str
+    """The run folder, absolute."""
+    recording: RecordingPlan
+    loop: LoopPlan
+
+
 class Progress(Struct, frozen=True, kw_only=True):
-    """What the child process says while it runs."""
+    """How far a child process is."""
 
     phase: str
     """build, warmup, baseline, wait, profiler_warmup, active, drain; analyse."""
     done: int
-    """Steps of the whole run that are done; captures, in an analysis."""
+    """Finished steps of the whole run; in an analysis, analysed captures."""
     total: int
 
 
 class StepTime(Struct, frozen=True, kw_only=True):
-    """One executed step, as the child process writes it down the moment it ends."""
+    """One step, written to steps.jsonl as soon as it ends."""
 
     phase: str
     """warmup, baseline, wait, profiler_warmup or active."""
@@ -92,26 +119,26 @@ Status = Literal["ok", "failed", "interrupted", "unavailable"]
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """How the child process ended, and what it knows of the machine."""
+    """How the child process ended, and what it ran on."""
 
     schema_version: int = SCHEMA_VERSION
     status: Status
     reason: str = ""
-    """One line, if it did not end well: the exception, the signal, the limit, what is missing."""
+    """If it did not end well, one line: the exception, the signal, the limit, what is missing."""
     traceback: str = ""
     """The workload's traceback, if it raised."""
     device_name: str = ""
     versions: dict[str, str] = {}
     stages: tuple[str, ...] = ()
-    """The names that the workload gives to the parts of its step."""
+    """The names of the parts of the workload's step."""
     emulated: bool = False
-    """Whether the device itself said that there is none."""
+    """Whether the driver reports that the device is emulated."""
     event_counts: dict[str, EventCounts] = {}
-    """What became of the profiler's events, by activity type."""
+    """How many of the profiler's events became rows, by activity type."""
 
 
 def write_json(value: Struct, path: Path) -> None:
-    """Write a record so that a reader sees the old file or the new one, never half of one."""
+    """Write a record; a reader sees the old file or the new one, never half of one."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
     unfinished.replace(path)

@@ -1,43 +1,30 @@
-"""Run a plan in this process: warm-up, baseline, profiled steps; the device drains its profiler.
+"""Run the loop of a plan: warm-up, baseline, profiled steps; the `Recorder` records them.
 
 Imported in the child process only: this is where torch is loaded.
 """
 
 from __future__ import annotations
 
-import platform
-import signal
-import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
 import torch
-from torch.profiler import record_function
 
 from harness.devices import DEVICES
-from harness.devices.base import CycleWriter, Device, OpenDevice
-from harness.errors import MachineError
-from harness.execution.protocol import Outcome, Plan, Progress, Status, StepTime
+from harness.errors import MachineError, RecorderError
+from harness.execution.protocol import Outcome, Plan, Progress, Status
+from harness.execution.recorder import Recorder
 from harness.paths import RunFolder
-from harness.settings.schedule import phase_of
-from harness.tables.markers import STAGE_MARK, STEP_MARK, HostRange
 from harness.workloads.base import Setup, Step
 
 ReportProgress = Callable[[Progress], None]
 
 
 def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
-    """Run the plan's workload under its profiler; every way out is an outcome."""
-    device = DEVICES[plan.request.device.name]
-    versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
-    try:
-        opened = device.open(plan.request.device.index)
-    except MachineError as error:
-        return Outcome(status="unavailable", reason=str(error), versions=versions)
-    session = _Session(plan, device, opened, report_progress)
+    """Run the plan's workload under its profiler; however it ends, that is an outcome."""
+    session = _Session(plan, report_progress)
     status: Status = "ok"
     reason = trace = ""
     try:
@@ -46,26 +33,29 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
         status, reason = "interrupted", "interrupted"
     except MachineError as error:
         status, reason = "unavailable", str(error)
+    except RecorderError as error:
+        status, reason = "failed", str(error)
     except _WorkloadError as error:
         raised = error.raised
         status = "failed"
         reason = f"the workload raised {type(raised).__name__}: {raised}".rstrip(": ")
         trace = _traceback(raised)
+    facts = session.recorder.facts
     return Outcome(
         status=status,
         reason=reason,
         traceback=trace,
-        device_name=opened.name,
-        versions=versions | opened.versions,
-        stages=plan.request.workload.stages,
-        emulated=opened.emulated,
-        event_counts=session.writer.event_counts,
+        device_name=facts.device_name,
+        versions=facts.versions,
+        stages=plan.loop.workload.stages,
+        emulated=facts.emulated,
+        event_counts=facts.event_counts,
     )
 
 
 def analyse(plan: Plan, report_progress: ReportProgress) -> Outcome:
     """Analyse the captures that the plan's run left in its folder."""
-    device = DEVICES[plan.request.device.name]
+    device = DEVICES[plan.recording.device]
     captures = RunFolder(Path(plan.folder)).cycle_folders()
     try:
         for number, capture in enumerate(captures):
@@ -77,7 +67,7 @@ def analyse(plan: Plan, report_progress: ReportProgress) -> Outcome:
 
 
 def _traceback(error: BaseException) -> str:
-    """Return the traceback from the workload's first frame on: ours above it says nothing."""
+    """Return the traceback without the frames of this file above the workload's."""
     frames = error.__traceback__
     while frames and frames.tb_next and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
@@ -85,7 +75,7 @@ def _traceback(error: BaseException) -> str:
 
 
 class _WorkloadError(Exception):
-    """Tells what the workload raised from what goes wrong in the harness or the profiler."""
+    """The workload's error, as distinct from those of the harness and of the profiler."""
 
     def __init__(self, raised: BaseException) -> None:
         self.raised = raised
@@ -100,96 +90,55 @@ def _workload() -> Iterator[None]:
         raise _WorkloadError(error) from error
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let an interrupt wait for the end; whoever sent it sets a limit to that."""
-    waiting: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: waiting.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if waiting:
-        raise KeyboardInterrupt
-
-
 class _Session:
-    """The state of one run: which step it is in, and what has been drained."""
+    """The loop of one run, and how far it is."""
 
-    def __init__(
-        self, plan: Plan, device: Device, opened: OpenDevice, report_progress: ReportProgress
-    ) -> None:
-        self.plan = plan
-        self.device = device
-        self.torch_device = opened.torch_device
-        self.folder = RunFolder(Path(plan.folder))
+    def __init__(self, plan: Plan, report_progress: ReportProgress) -> None:
+        self.loop = plan.loop
         self.report_progress = report_progress
-        self.profiled = False
         self.done = 0
-        workload, profiler = plan.request.workload, plan.request.profiler
-        self.total = workload.warmup_steps + profiler.baseline.steps + plan.steps
-        self.writer = CycleWriter(
-            folder=self.folder.path,
-            torch_device=opened.torch_device,
-            cycles=plan.cycles,
+        self.total = self.loop.workload.warmup_steps + self.loop.baseline_steps + self.loop.steps
+        self.recorder = Recorder(
+            plan.recording,
+            Path(plan.folder),
             on_write=lambda: self._report("drain"),
+            hold_interrupts=True,
         )
 
     def run(self) -> None:
         """Build the workload and run all its steps."""
-        request = self.plan.request
-        self._report("build")
-        torch.manual_seed(request.seed)
+        with self.recorder:
+            self._report("build")
+            step = self._build()
+            for _ in range(self.loop.workload.warmup_steps):
+                self._step(step, "warmup")
+            for _ in range(self.loop.baseline_steps):
+                self._step(step, "baseline")
+            for _ in range(self.loop.steps):
+                self._step(step)
+        self._report("done")
+
+    def _build(self) -> Step:
+        workload = self.loop.workload
+        torch.manual_seed(self.loop.seed)
         setup = Setup(
-            device=self.torch_device,
-            dtype=getattr(torch, request.workload.dtype),
-            seed=request.seed,
-            stage=self._stage,
+            device=self.recorder.torch_device,
+            dtype=getattr(torch, workload.dtype),
+            seed=self.loop.seed,
+            stage=self.recorder.stage,
         )
         with _workload():
-            step = request.workload.build(setup)
-        self.folder.raw.mkdir(exist_ok=True)
-        with self.folder.steps.open("wb", buffering=0) as times:
+            return workload.build(setup)
 
-            def timed(phase: str, number: int | None) -> None:
-                self._report(phase)
-                times.write(msgspec.json.encode(self._timed(step, phase, number)) + b"\n")
-                self.done += 1
-
-            for _ in range(request.workload.warmup_steps):
-                timed("warmup", None)
-            for _ in range(request.profiler.baseline.steps):
-                timed("baseline", None)
-            self.profiled = True
-            with self.device.profiler(self.plan.profiler, self.writer) as profiler:
-                for number in range(self.plan.steps):
-                    timed(phase_of(request.profiler.schedule, number, self.plan.cycles), number)
-                    with _uninterrupted():
-                        # May write out a window, which is then kept whole.
-                        profiler.step()
-        self._report("done")
+    def _step(self, step: Step, unprofiled: str | None = None) -> None:
+        self._report(unprofiled or self.recorder.phase)
+        self.recorder.begin_step(unprofiled)
+        with _workload():
+            step()
+            # An error of an asynchronous kernel shows here.
+            self.recorder.end_step()
+        self.recorder.advance()
+        self.done += 1
 
     def _report(self, phase: str) -> None:
         self.report_progress(Progress(phase=phase, done=self.done, total=self.total))
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        if self.profiled:
-            with record_function(STAGE_MARK + name):
-                yield
-        else:
-            yield
-
-    def _timed(self, step: Step, phase: str, number: int | None) -> StepTime:
-        """Run one step to its end on the device; synchronised before, so nothing leaks in."""
-        self.device.synchronise(self.torch_device)
-        mark = nullcontext() if number is None else record_function(f"{STEP_MARK}{number}")
-        with _workload(), mark:
-            start_ns, begin = time.time_ns(), time.perf_counter_ns()
-            step()
-            # An error of an asynchronous kernel shows here.
-            self.device.synchronise(self.torch_device)
-            duration_ns = time.perf_counter_ns() - begin
-        if number is not None:
-            self.writer.ranges.append(HostRange(number, start_ns, start_ns + duration_ns))
-        return StepTime(phase=phase, step=number, start_ns=start_ns, duration_ns=duration_ns)

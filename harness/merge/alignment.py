@@ -1,14 +1,14 @@
-"""Which elements of sequences are the same one: minimal edits, and where these are not unique.
+"""Align sequences with minimal edits, and find where the minimal alignment is not unique.
 
-Kernels of two runs of one program differ in few places, but programs repeat themselves, so that
-several alignments may be minimal. A pair is certain if every minimal alignment has it.
+Kernels of two runs of one program differ in few places, but programs repeat themselves, so several
+alignments may be minimal. A pair is certain if every minimal alignment has it.
 
-Two minimal alignments that cross each other make two more, one of their upper and one of their
-lower parts. So there are two extreme ones, between which all others lie, and a pair of both
-extremes is one of all. For a sequence in one that holds it, these are its first and its last
-embedding. For two others, they are read off the bit-parallel recurrence of the longest common
-subsequence (Hyyrö, Bit-Parallel LCS-length Computation Revisited, 2004), in the band that a bound
-of the distance leaves: n elements at distance d cost n steps on 2 d bits.
+Two minimal alignments that cross each other give two more: one of their upper and one of their
+lower parts. So two extreme alignments exist, all others lie between them, and a pair that both
+extremes have is in all. For a sequence and its supersequence, they are the first and the last
+embedding. For two other sequences, they are read from the bit-parallel recurrence of the longest
+common subsequence (Hyyrö, Bit-Parallel LCS-length Computation Revisited, 2004), in the band that a
+bound of the distance allows: n elements at distance d cost n steps on 2 d bits.
 """
 
 from __future__ import annotations
@@ -26,136 +26,136 @@ Tokens = tuple[int, ...]
 
 _LEAST_BOUND: Final = 128
 _LIKELY: Final = 25
-"""One element in so many is taken to differ; more of them cost a second pass."""
+"""One element in this many is expected to differ; more differences cost a second pass."""
 _LEAST_BLOCK: Final = 256
-"""Rows for which the band stays where it is."""
+"""The least number of rows before the band moves."""
 _STRIDE: Final = 32
 _MOST_BITS: Final = 1 << 33
-"""What the states of one alignment may take: 1 GiB."""
+"""The most memory for the states of one alignment: 1 GiB."""
 
 
 class TooDifferentError(Exception):
     """Two sequences have so little in common that aligning them would take too much memory."""
 
 
-class Whole(NamedTuple):
-    """A sequence that holds several others, what minimal alignments pair being there once."""
+class Supersequence(NamedTuple):
+    """A sequence that contains several others; elements that minimal alignments pair occur once."""
 
     tokens: Tokens
-    doubtful: frozenset[int]
-    """Positions of what other minimal alignments would pair otherwise."""
+    ambiguous: frozenset[int]
+    """Positions of elements that other minimal alignments pair differently."""
 
 
 class Embedding(NamedTuple):
-    """Where the elements of a sequence are in one that holds it."""
+    """Where the elements of a sequence are in its supersequence."""
 
     places: npt.NDArray[np.int64]
-    """Ascending; of several embeddings the first."""
-    doubtful: set[int]
-    """Places in the whole that another embedding would take or leave."""
+    """Ascending; the first of several embeddings."""
+    ambiguous: set[int]
+    """Places in the supersequence that only some embeddings use."""
 
 
-def whole(sequences: Iterable[Tokens]) -> Whole:
-    """Return a sequence that holds all: the longest, with what the others have beyond it.
+def common_supersequence(sequences: Iterable[Tokens]) -> Supersequence:
+    """Return a sequence that contains all: the longest, extended by what the others have.
 
     Raises `TooDifferentError`.
     """
     longest, *others = sorted(dict.fromkeys(sequences), key=lambda sequence: -len(sequence))
-    found = Whole(longest, frozenset())
+    supersequence = Supersequence(longest, frozenset())
     for sequence in others:
-        if _first_embedding(found.tokens, sequence) is None:
-            found = _joined(found, sequence)
-    return found
+        if _first_embedding(supersequence.tokens, sequence) is None:
+            supersequence = _joined(supersequence, sequence)
+    return supersequence
 
 
-def embed(held: Tokens, sequence: Tokens) -> Embedding:
-    """Return where `sequence` is in `held`. Raises ValueError if it is not."""
-    if held == sequence:
-        return Embedding(np.arange(len(held)), set())
-    first = _first_embedding(held, sequence)
-    mirrored = _first_embedding(held[::-1], sequence[::-1])
+def embed(supersequence: Tokens, sequence: Tokens) -> Embedding:
+    """Return where `sequence` is in `supersequence`. Raises ValueError if it is not."""
+    if supersequence == sequence:
+        return Embedding(np.arange(len(supersequence)), set())
+    first = _first_embedding(supersequence, sequence)
+    mirrored = _first_embedding(supersequence[::-1], sequence[::-1])
     if first is None or mirrored is None:
-        raise ValueError("the one sequence does not hold the other")
+        raise ValueError("the supersequence does not contain the sequence")
     places = np.array(first, np.int64)
-    last = len(held) - 1 - np.array(mirrored, np.int64)[::-1]
+    last = len(supersequence) - 1 - np.array(mirrored, np.int64)[::-1]
     unequal = np.flatnonzero(places != last).tolist()
-    doubtful, _ = _doubtful(held, sequence, first, range(len(first)), unequal)
-    return Embedding(places, doubtful)
+    ambiguous, _ = _ambiguous(supersequence, sequence, first, range(len(first)), unequal)
+    return Embedding(places, ambiguous)
 
 
-def _first_embedding(held: Tokens, sequence: Tokens) -> list[int] | None:
-    found: list[int] = []
-    find, at, number = held.index, 0, 0
+def _first_embedding(supersequence: Tokens, sequence: Tokens) -> list[int] | None:
+    places: list[int] = []
+    find, at, number = supersequence.index, 0, 0
     try:
         while number < len(sequence):
-            # Most of it follows without a gap.
-            if held[at : at + _STRIDE] == sequence[number : number + _STRIDE]:
+            # Most elements follow each other without a gap.
+            if supersequence[at : at + _STRIDE] == sequence[number : number + _STRIDE]:
                 size = min(_STRIDE, len(sequence) - number)
-                found.extend(range(at, at + size))
+                places.extend(range(at, at + size))
                 at += size
                 number += size
                 continue
             for token in sequence[number : number + _STRIDE]:
                 at = find(token, at) + 1
-                found.append(at - 1)
+                places.append(at - 1)
             number += _STRIDE
     except ValueError:
         return None
-    return found
+    return places
 
 
-def _joined(held: Whole, sequence: Tokens) -> Whole:
-    """Add to a whole what a sequence has beyond it."""
-    band = _banded(held.tokens, sequence)
+def _joined(supersequence: Supersequence, sequence: Tokens) -> Supersequence:
+    """Extend a supersequence by what another sequence has."""
+    band = _banded(supersequence.tokens, sequence)
     pairs = band.lower()
     places, others = [at for at, _ in pairs], [other for _, other in pairs]
-    # All minimal alignments have equally many pairs, before a certain one, too.
+    # All minimal alignments have the same number of pairs, in total and before each certain pair.
     both = enumerate(zip(pairs, band.upper(), strict=True))
     unequal = [at for at, (one, other) in both if one != other]
-    doubtful, beyond = _doubtful(held.tokens, sequence, places, others, unequal)
-    doubtful |= held.doubtful
+    ambiguous, beyond = _ambiguous(supersequence.tokens, sequence, places, others, unequal)
+    ambiguous |= supersequence.ambiguous
     merged: list[int] = []
-    doubts: set[int] = set()
+    ambiguous_positions: set[int] = set()
 
-    def add(tokens: Tokens, start: int, end: int, doubted: set[int]) -> None:
-        if doubted:
+    def add(tokens: Tokens, start: int, end: int, ambiguous: set[int]) -> None:
+        if ambiguous:
             shift = len(merged) - start
-            doubts.update(at + shift for at in range(start, end) if at in doubted)
+            ambiguous_positions.update(at + shift for at in range(start, end) if at in ambiguous)
         merged.extend(tokens[start:end])
 
     done, used = 0, 0
-    for at, other in [*pairs, (len(held.tokens), len(sequence))]:
+    for at, other in [*pairs, (len(supersequence.tokens), len(sequence))]:
         if other > used:
-            add(held.tokens, done, at, doubtful)
+            add(supersequence.tokens, done, at, ambiguous)
             add(sequence, used, other, beyond)
             done = at
         used = other + 1
-    add(held.tokens, done, len(held.tokens), doubtful)
-    return Whole(tuple(merged), frozenset(doubts))
+    add(supersequence.tokens, done, len(supersequence.tokens), ambiguous)
+    return Supersequence(tuple(merged), frozenset(ambiguous_positions))
 
 
-def _doubtful(
+def _ambiguous(
     first: Tokens,
     second: Tokens,
     places: Sequence[int],
     others: Sequence[int],
     unequal: Sequence[int],
 ) -> tuple[set[int], set[int]]:
-    """Return the positions in each that another alignment between the extremes pairs otherwise.
+    """Return the positions in both sequences that some minimal alignment pairs differently.
 
-    `places` and `others` are paired by one of them; `unequal` numbers the pairs that the other
+    One extreme alignment pairs `places` with `others`; `unequal` numbers the pairs that the other
     extreme does not have.
     """
-    doubt: tuple[set[int], set[int]] = (set(), set())
+    ambiguous: tuple[set[int], set[int]] = (set(), set())
     for start, end in _stretches(unequal):
         i, j = (places[start - 1] + 1, others[start - 1] + 1) if start else (0, 0)
         after = end < len(places)
         next_i, next_j = (places[end], others[end]) if after else (len(first), len(second))
-        here, there = first[i:next_i], second[j:next_j]
-        both = set(here).intersection(there)
-        doubt[0].update(i + at for at, token in enumerate(here) if token in both)
-        doubt[1].update(j + at for at, token in enumerate(there) if token in both)
-    return doubt
+        first_part, second_part = first[i:next_i], second[j:next_j]
+        shared = set(first_part).intersection(second_part)
+        ambiguous[0].update(i + at for at, token in enumerate(first_part) if token in shared)
+        ambiguous[1].update(j + at for at, token in enumerate(second_part) if token in shared)
+    return ambiguous
 
 
 def _stretches(numbers: Sequence[int]) -> Iterator[Pair]:
@@ -170,14 +170,14 @@ def _banded(columns: Tokens, rows: Tokens) -> _Band:
     longest = max(len(columns), len(rows))
     bound = max(_LEAST_BOUND, longest // _LIKELY, 2 * abs(len(columns) - len(rows)))
     band = _Band(columns, rows, bound)
-    # What was found is an alignment, so the least distance is not above its own.
+    # The band's alignment is valid, so the minimal distance is at most its distance.
     return band if band.distance <= bound else _Band(columns, rows, band.distance)
 
 
 class _Band:
     """The recurrence, row by row, on the columns near the diagonal.
 
-    A state has a bit for each of these columns: 0 where one column more gives one pair more.
+    A state has a bit for each of these columns: 0 where one more column gives one more pair.
     """
 
     def __init__(self, columns: Tokens, rows: Tokens, bound: int) -> None:
@@ -215,7 +215,7 @@ class _Band:
 
     def lower(self) -> list[Pair]:
         """Return the minimal alignment whose pairs are in the first columns possible."""
-        found: list[Pair] = []
+        pairs: list[Pair] = []
         columns, rows, height = self._columns, self._rows, self._height
         column, row = len(columns), len(rows)
         while row and column:
@@ -229,21 +229,21 @@ class _Band:
                 row -= 1
                 if at >= 0 and columns[column - 1] == rows[row]:
                     column -= 1
-                    found.append((column, row))
-        found.reverse()
-        return found
+                    pairs.append((column, row))
+        pairs.reverse()
+        return pairs
 
     def upper(self) -> list[Pair]:
         """Return the minimal alignment whose pairs are in the first rows possible."""
-        found: list[Pair] = []
+        pairs: list[Pair] = []
         columns, rows, height = self._columns, self._rows, self._height
         column, row = len(columns), len(rows)
         while row and column:
             top = (row - 1) // height * height
             start, states = self._blocks[top // height]
             while row > top and column:
-                # A row adds a pair to the columns from the first bit that it changes up to the
-                # second, from the third to the fourth, and so on.
+                # A row adds a pair to the columns from the first changed bit to the second, from
+                # the third to the fourth, and so on.
                 changed = states[row - top] ^ states[row - top - 1]
                 before = changed & ((1 << max(column - start, 0)) - 1)
                 if not before.bit_count() & 1:
@@ -251,11 +251,11 @@ class _Band:
                 elif columns[column - 1] == rows[row - 1]:
                     row -= 1
                     column -= 1
-                    found.append((column, row))
+                    pairs.append((column, row))
                 else:
                     column -= 1
-        found.reverse()
-        return found
+        pairs.reverse()
+        return pairs
 
 
 def _masks(columns: Tokens) -> dict[int, int]:

@@ -17,20 +17,16 @@ from harness.capture.load import load_capture
 from harness.capture.merge_record import LeftOut
 from harness.capture.run_record import RunRecord
 from harness.capture.sweep_record import SweepRecord
+from harness.devices import TARGETS
 from harness.errors import Problem, RefusedError
 from harness.execution.protocol import read_json
 from harness.merge.sequences import KERNELS, OPERATORS, Layout, Run
 from harness.paths import RunFolder, SweepFolder
+from harness.settings.marks import mark_of
 from harness.settings.request import COUNTERS, Match
 
-_NOT_MEASURED: Final = ("delivery", "execution", "sweep", "merge", "analysis", "name")
-"""Groups of settings that change neither the program nor what is recorded of it."""
-_NOT_COMPARED: Final = (
-    *COUNTERS,
-    "profiler.analyse",
-    "profiler.analyse_timeout_s",
-    "rehearsal.faults",
-)
+_MAY_DIFFER: Final = (*COUNTERS, "rehearsal.faults")
+"""Measured settings, or groups of them, in which runs that are merged may differ."""
 _OPERATOR_COUNTERS: Final = "profiler.experimental.performance_events"
 _AT_LEAST: Final = 2
 _SHOWN: Final = 5
@@ -155,8 +151,9 @@ def _name(folder: Path) -> str:
 def _layout(records: Sequence[RunRecord]) -> Layout:
     """Tell what the counters are of: kernels, or operators."""
     counted = any(record.requested.get(_OPERATOR_COUNTERS) for record in records)
-    on_cpu = all(record.device == "cpu" for record in records)
-    return OPERATORS if counted or on_cpu else KERNELS
+    without_kernels = [name for name, target in TARGETS.items() if not target.has_kernels]
+    on_host = all(record.device in without_kernels for record in records)
+    return OPERATORS if counted or on_host else KERNELS
 
 
 def _usable(run: Candidate, layout: Layout) -> tuple[pl.DataFrame | None, str]:
@@ -217,8 +214,8 @@ def _compared(record: RunRecord) -> dict[str, Any]:
     settings = {
         key: value
         for key, value in record.requested.items()
-        if key.partition(".")[0] not in _NOT_MEASURED
-        and not any(key == name or key.startswith(f"{name}.") for name in _NOT_COMPARED)
+        if mark_of(key).measured
+        and not any(key == path or key.startswith(f"{path}.") for path in _MAY_DIFFER)
     }
     return {
         "device": record.device,

@@ -1,8 +1,8 @@
-"""Merge: runs that measured different counters of one program become one table.
+"""Join runs that measured different counters of one program into one table.
 
-A run collects one group of counters, so the program is run again for each. Its kernels are paired
-by minimal edits in each step and lane, never by their times or by counting: the definition, and
-what other ways mispair, is in docs/merging.md.
+A run collects one counter group, so the program is run once for each. Its kernels are paired by
+minimal edits in each step and lane, never by their times or by counting: docs/merging.md has the
+definition, and what other methods mispair.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import polars as pl
 from msgspec import Struct
 
 from harness.errors import Problem, RefusedError
-from harness.merge.alignment import TooDifferentError, embed, whole
+from harness.merge.alignment import TooDifferentError, common_supersequence, embed
 from harness.merge.sequences import (
     KERNELS,
     ROW,
@@ -25,33 +25,33 @@ from harness.merge.sequences import (
     Lane,
     Layout,
     Numbers,
-    Program,
     Run,
+    RunSequences,
     Sequences,
-    programs,
+    sequences_of,
 )
 from harness.settings.request import Match
 
 NONE: Final = -1
 _OWN: Final = ("duration_ns", "self_ns")
-"""What is each run's own even if only one run has it."""
-_WAY_OUT: Final = "merge.match=aligned pairs what is the same, and lists the rest"
+"""Columns that keep the run's label even if only one run has them."""
+_WAY_OUT: Final = "merge.match=aligned pairs the common kernels and lists the others"
 
 
-class Laid(Struct, frozen=True, kw_only=True):
-    """What became of the rows of one run."""
+class RunRows(Struct, frozen=True, kw_only=True):
+    """How many rows of a run were merged."""
 
     label: str
     rows: int
-    """In its table."""
+    """The rows of its table."""
     outside: int
-    """Of these, those of no step, which are left out."""
+    """The rows outside all steps, which are not merged."""
     unmatched: int
-    """Of these, those that not every run has."""
+    """The rows that not every run has."""
     missing: int
-    """Rows of others that this run lacks."""
+    """The rows of other runs that this run lacks."""
     streams: dict[str, str]
-    """Its own numbers of streams that have other ones in the joined table, and those."""
+    """Its stream numbers that differ in the joined table, with the numbers there."""
 
 
 class Joined(Struct, frozen=True, kw_only=True):
@@ -59,50 +59,50 @@ class Joined(Struct, frozen=True, kw_only=True):
 
     labels: tuple[str, ...]
     table: pl.DataFrame
-    """A row for each kernel of the program; docs/merging.md says what its columns are."""
+    """A row for each kernel of the program; docs/merging.md describes its columns."""
     unmatched: pl.DataFrame
-    """Those that not every run has: what, where, `found_in` and `missing_in`."""
-    runs: tuple[Laid, ...]
+    """The kernels that not every run has: what, where, `found_in` and `missing_in`."""
+    runs: tuple[RunRows, ...]
     sources: dict[str, str]
     """The run of each column that only one run has."""
 
 
 def merge(runs: Sequence[Run], *, match: Match, layout: Layout = KERNELS) -> Joined:
-    """Join the runs' tables. The order in which the runs are given makes no difference.
+    """Join the runs' tables. The order of `runs` makes no difference.
 
     Raises `RefusedError` if `match` is strict and the runs did not execute the same sequences, or
     if they have too little in common to be aligned.
     """
-    # The longest first: what the others have beyond it is added to it.
+    # The longest first: the others extend it.
     runs = sorted(runs, key=lambda run: (-len(run.table), run.label))
-    found = programs([run.table for run in runs], layout)
+    sequenced_runs = sequences_of([run.table for run in runs], layout)
     if match == "strict":
-        _refuse_differences(runs, found, layout)
-    places = [_places(key, found, layout) for key in _keys(found)]
-    told = _told(runs, layout)
-    table = _table(runs, found, places, layout)
+        _refuse_differences(runs, sequenced_runs, layout)
+    places = [_places(key, sequenced_runs, layout) for key in _keys(sequenced_runs)]
+    measured = _measured_columns(runs, layout)
+    table = _table(runs, sequenced_runs, places, layout)
     unmatched = _unmatched(table, sorted(run.label for run in runs))
-    laid = [
-        Laid(
+    run_rows = [
+        RunRows(
             label=run.label,
             rows=len(run.table),
-            outside=program.outside,
+            outside=sequenced.outside,
             unmatched=_naming(unmatched["found_in"], run.label),
             missing=_naming(unmatched["missing_in"], run.label),
-            streams=_renumbered(found, program),
+            streams=_renumbered(sequenced_runs, sequenced),
         )
-        for run, program in zip(runs, found, strict=True)
+        for run, sequenced in zip(runs, sequenced_runs, strict=True)
     ]
     return Joined(
         labels=tuple(sorted(run.label for run in runs)),
         table=table,
         unmatched=unmatched,
-        runs=tuple(sorted(laid, key=lambda each: each.label)),
+        runs=tuple(sorted(run_rows, key=lambda rows: rows.label)),
         sources={
             name: run.label
-            for run, names in zip(runs, told, strict=True)
+            for run, names in zip(runs, measured, strict=True)
             for name in names
-            if not _shared(name, told)
+            if not _shared(name, measured)
         },
     )
 
@@ -111,44 +111,54 @@ def _naming(labels: pl.Series, label: str) -> int:
     return len(labels.filter(labels.list.contains(label)))
 
 
-def _keys(found: Sequence[Program]) -> list[Key]:
-    keys = {key for program in found for key in program.sequences}
+def _keys(sequenced_runs: Sequence[RunSequences]) -> list[Key]:
+    keys = {key for sequenced in sequenced_runs for key in sequenced.sequences}
     return sorted(keys, key=lambda key: (-1 if key[0] is None else key[0], *key[1:]))
 
 
 class _Places(NamedTuple):
-    """One step in one lane, joined: of each run the row at each place, or none."""
+    """One step in one lane, joined: the row of each run at each place."""
 
     key: Key
     rows: list[Numbers]
     """`NONE` where the run lacks it."""
-    doubtful: npt.NDArray[np.bool_]
+    ambiguous: npt.NDArray[np.bool_]
 
 
-def _places(key: Key, found: Sequence[Program], layout: Layout) -> _Places:
-    own = [program.sequences.get(key, _NOTHING) for program in found]
-    if len({each.tokens.tobytes() for each in own}) == 1:
-        return _Places(key, [each.rows for each in own], np.zeros(len(own[0].rows), np.bool_))
-    tokens = [_sequence(each.tokens) for each in own]
+def _places(key: Key, sequenced_runs: Sequence[RunSequences], layout: Layout) -> _Places:
+    executed_by_run = [sequenced.sequences.get(key, _NOTHING) for sequenced in sequenced_runs]
+    if len({executed.tokens.tobytes() for executed in executed_by_run}) == 1:
+        return _Places(
+            key,
+            [executed.rows for executed in executed_by_run],
+            np.zeros(len(executed_by_run[0].rows), np.bool_),
+        )
+    tokens = [_sequence(executed.tokens) for executed in executed_by_run]
     try:
-        held = whole(tokens)
-        # Names break ties: they are taken if pairing them, too, leaves no more unpaired.
-        if any(each.names is not each.tokens for each in own):
-            names = [_sequence(each.names) for each in own]
-            named = whole(names)
-            if len(named.tokens) <= len(held.tokens):
-                held, tokens = named, names
+        supersequence = common_supersequence(tokens)
+        # Names break ties: they are used if pairing them, too, leaves no more kernels unpaired.
+        if any(executed.names is not executed.tokens for executed in executed_by_run):
+            names = [_sequence(executed.names) for executed in executed_by_run]
+            named = common_supersequence(names)
+            if len(named.tokens) <= len(supersequence.tokens):
+                supersequence, tokens = named, names
     except TooDifferentError as error:
-        raise RefusedError([_too_different(_where(key, found, layout))]) from error
-    laid = {sequence: embed(held.tokens, sequence) for sequence in set(tokens)}
-    rows = np.full((len(own), len(held.tokens)), NONE)
-    for placed, sequence, each in zip(rows, tokens, own, strict=True):
-        placed[laid[sequence].places] = each.rows
-    doubtful = np.zeros(len(held.tokens), np.bool_)
-    doubtful[list(held.doubtful.union(*(each.doubtful for each in laid.values())))] = True
-    # A run may find another place for what was added for its sake.
-    taken = (rows != NONE).any(axis=0)
-    return _Places(key, list(rows[:, taken]), doubtful[taken])
+        raise RefusedError([_too_different(_where(key, sequenced_runs, layout))]) from error
+    embeddings = {sequence: embed(supersequence.tokens, sequence) for sequence in set(tokens)}
+    rows = np.full((len(executed_by_run), len(supersequence.tokens)), NONE)
+    for row, sequence, executed in zip(rows, tokens, executed_by_run, strict=True):
+        row[embeddings[sequence].places] = executed.rows
+    ambiguous = np.zeros(len(supersequence.tokens), np.bool_)
+    ambiguous[
+        list(
+            supersequence.ambiguous.union(
+                *(embedding.ambiguous for embedding in embeddings.values())
+            )
+        )
+    ] = True
+    # A place that was added for a run may end up unused: the run's embedding may take another.
+    used = (rows != NONE).any(axis=0)
+    return _Places(key, list(rows[:, used]), ambiguous[used])
 
 
 def _sequence(numbers: Numbers) -> tuple[int, ...]:
@@ -160,33 +170,19 @@ _NOTHING: Final = Sequences(_EMPTY, _EMPTY, _EMPTY)
 
 
 def _table(
-    runs: Sequence[Run], found: Sequence[Program], places: Sequence[_Places], layout: Layout
+    runs: Sequence[Run],
+    sequenced_runs: Sequence[RunSequences],
+    places: Sequence[_Places],
+    layout: Layout,
 ) -> pl.DataFrame:
-    doubtful = {lane for program in found for lane in program.doubtful}
-    sizes = [len(each.doubtful) for each in places]
-    index = pl.DataFrame(
-        {
-            "rank": [each.key[0] for each in places],
-            "step": [each.key[1] for each in places],
-            "_lane": [each.key[2] for each in places],
-            "_doubtful": [(each.key[0], each.key[2]) in doubtful for each in places],
-        },
-        schema=_INDEX,
-    )
-    index = index.select(pl.all().gather(np.repeat(np.arange(len(sizes)), sizes)))
-    index = index.with_columns(
-        position=_joint([np.arange(size) for size in sizes], np.int64),
-        ambiguous=pl.Series(_joint([each.doubtful for each in places], np.bool_))
-        | index["_doubtful"],
-    )
     rows = [
-        pl.Series(f"{ROW}@{run.label}", _joint([each.rows[at] for each in places], np.int64))
+        pl.Series(f"{ROW}@{run.label}", _joint([place.rows[at] for place in places], np.int64))
         for at, run in enumerate(runs)
     ]
     rows = [row.set(row == NONE, None) for row in rows]
-    there = pl.DataFrame([row.is_not_null() for row in rows])
-    placed = index.join(
-        _lanes(found, layout),
+    present = pl.DataFrame([row.is_not_null() for row in rows])
+    placed = _index(sequenced_runs, places).join(
+        _lanes(sequenced_runs, layout),
         on=["rank", "_lane"],
         how="left",
         nulls_equal=True,
@@ -197,7 +193,7 @@ def _table(
         [
             placed.select("rank", *lane, "step", "position"),
             _described(runs, rows, layout),
-            there.select(runs=pl.sum_horizontal(pl.all()).cast(pl.Int32)),
+            present.select(runs=pl.sum_horizontal(pl.all()).cast(pl.Int32)),
             placed.select("ambiguous"),
             *_measured(runs, rows, layout),
         ],
@@ -205,11 +201,32 @@ def _table(
     )
 
 
+def _index(sequenced_runs: Sequence[RunSequences], places: Sequence[_Places]) -> pl.DataFrame:
+    """Return rank, step, lane, position and ambiguous of each row of the joined table."""
+    ambiguous = {lane for sequenced in sequenced_runs for lane in sequenced.ambiguous}
+    sizes = [len(place.ambiguous) for place in places]
+    index = pl.DataFrame(
+        {
+            "rank": [place.key[0] for place in places],
+            "step": [place.key[1] for place in places],
+            "_lane": [place.key[2] for place in places],
+            "_ambiguous": [(place.key[0], place.key[2]) in ambiguous for place in places],
+        },
+        schema=_INDEX,
+    )
+    index = index.select(pl.all().gather(np.repeat(np.arange(len(sizes)), sizes)))
+    return index.with_columns(
+        position=_joint([np.arange(size) for size in sizes], np.int64),
+        ambiguous=pl.Series(_joint([place.ambiguous for place in places], np.bool_))
+        | index["_ambiguous"],
+    )
+
+
 _INDEX: Final[dict[str, pl.DataType]] = {
     "rank": pl.Int32(),
     "step": pl.Int64(),
     "_lane": pl.Int64(),
-    "_doubtful": pl.Boolean(),
+    "_ambiguous": pl.Boolean(),
 }
 
 
@@ -217,26 +234,28 @@ def _joint(parts: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArr
     return np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype)
 
 
-def _first(found: Sequence[Program], rank: int | None, at: int) -> Lane:
-    """Return what a lane is in the first run that has it."""
-    return next(lane for program in found if (lane := program.lane(rank, at)) is not None)
+def _first_lane(sequenced_runs: Sequence[RunSequences], rank: int | None, at: int) -> Lane:
+    """Return the lane at a place of the common order, of the first run that has it."""
+    return next(
+        lane for sequenced in sequenced_runs if (lane := sequenced.lane(rank, at)) is not None
+    )
 
 
-def _lanes(found: Sequence[Program], layout: Layout) -> pl.DataFrame:
-    numbered = {
+def _lanes(sequenced_runs: Sequence[RunSequences], layout: Layout) -> pl.DataFrame:
+    rank_lanes = {
         (rank, at)
-        for program in found
-        for rank in program.lanes
-        for at in range(len(program.lanes[rank]))
+        for sequenced in sequenced_runs
+        for rank in sequenced.lanes
+        for at in range(len(sequenced.lanes[rank]))
     }
-    named = [(rank, at, *_first(found, rank, at)[:2]) for rank, at in numbered]
+    rows = [(rank, at, *_first_lane(sequenced_runs, rank, at)[:2]) for rank, at in rank_lanes]
     device = {"device": pl.Int32} if layout is KERNELS else {"_device": pl.Int32}
     schema = {"rank": pl.Int32, "_lane": pl.Int64, **device, layout.lane: pl.Int64}
-    return pl.DataFrame(named, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _described(runs: Sequence[Run], rows: Sequence[pl.Series], layout: Layout) -> pl.DataFrame:
-    """Return what each row is, as the first run tells it that knows its shapes."""
+    """Return the description of each row, from the first run that has its shapes."""
     names = [name for name in layout.described if any(name in run.table.columns for run in runs)]
     shaped = [
         run.table["input_shapes"].is_not_null().gather(row)
@@ -245,8 +264,8 @@ def _described(runs: Sequence[Run], rows: Sequence[pl.Series], layout: Layout) -
     order = pl.DataFrame(
         [
             *(
-                pl.select(pl.when(each).then(number)).to_series().alias(f"shaped{number}")
-                for number, each in enumerate(shaped)
+                pl.select(pl.when(has_shapes).then(number)).to_series().alias(f"shaped{number}")
+                for number, has_shapes in enumerate(shaped)
             ),
             *(
                 pl.select(pl.when(row.is_not_null()).then(number))
@@ -259,91 +278,108 @@ def _described(runs: Sequence[Run], rows: Sequence[pl.Series], layout: Layout) -
     parts = []
     for number, (run, row) in enumerate(zip(runs, rows, strict=True)):
         chosen = order.with_row_index("_at").filter(pl.col("source") == number)["_at"]
-        own = run.table.select(name for name in names if name in run.table.columns)
-        parts.append(own[row.gather(chosen)].with_columns(_at=chosen))
+        described = run.table.select(name for name in names if name in run.table.columns)
+        parts.append(described[row.gather(chosen)].with_columns(_at=chosen))
     return pl.concat(parts, how="diagonal_relaxed").sort("_at").select(names)
 
 
-def _told(runs: Sequence[Run], layout: Layout) -> list[list[str]]:
-    """Return what each run measured."""
-    apart = {*layout.described, *layout.other, layout.lane, "rank", "device", "step", "start_ns"}
+def _measured_columns(runs: Sequence[Run], layout: Layout) -> list[list[str]]:
+    """Return the columns that each run measured."""
+    not_measured = {
+        *layout.described,
+        *layout.other,
+        layout.lane,
+        "rank",
+        "device",
+        "step",
+        "start_ns",
+    }
     return [
         [
             name
             for name, dtype in run.table.schema.items()
             if name in _OWN
-            or (name not in apart and dtype.is_numeric() and not run.table[name].is_null().all())
+            or (
+                name not in not_measured
+                and dtype.is_numeric()
+                and not run.table[name].is_null().all()
+            )
         ]
         for run in runs
     ]
 
 
-def _shared(name: str, told: Sequence[Sequence[str]]) -> bool:
-    return name in _OWN or sum(name in each for each in told) > 1
+def _shared(name: str, measured: Sequence[Sequence[str]]) -> bool:
+    return name in _OWN or sum(name in columns for columns in measured) > 1
 
 
 def _measured(runs: Sequence[Run], rows: Sequence[pl.Series], layout: Layout) -> list[pl.DataFrame]:
-    """Return what each run measured of each row; what only one run has keeps its name."""
-    told = _told(runs, layout)
-    found = []
+    """Return each run's measurements of each row; a column of only one run keeps its name."""
+    measured = _measured_columns(runs, layout)
+    frames = []
     for number in sorted(range(len(runs)), key=lambda number: runs[number].label):
         label = runs[number].label
-        taken = runs[number].table.select(told[number]).select(pl.all().gather(rows[number]))
-        shared = {name: f"{name}@{label}" for name in told[number] if _shared(name, told)}
-        found += [rows[number].to_frame(), taken.rename(shared)]
-    return found
+        values = runs[number].table.select(measured[number]).select(pl.all().gather(rows[number]))
+        shared = {name: f"{name}@{label}" for name in measured[number] if _shared(name, measured)}
+        frames += [rows[number].to_frame(), values.rename(shared)]
+    return frames
 
 
 def _unmatched(table: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
-    """Return the rows that not every run has."""
-    lacking = table.filter(pl.col("runs") < len(labels))
-    there = {label: pl.col(f"{ROW}@{label}").is_not_null() for label in labels}
-    where = [
+    """Return the rows that some run lacks."""
+    unmatched = table.filter(pl.col("runs") < len(labels))
+    presence = {label: pl.col(f"{ROW}@{label}").is_not_null() for label in labels}
+    place_columns = [
         name
         for name in ("rank", "device", "stream", "thread", "step", "position")
         if name in table.columns
     ]
-    what = [
+    kernel_columns = [
         name
         for name in ("name", "type", "core", "input_shapes", "input_dtypes")
         if name in table.columns
     ]
-    return lacking.select(
-        *where,
-        *what,
+    return unmatched.select(
+        *place_columns,
+        *kernel_columns,
         "ambiguous",
         found_in=pl.concat_list(
-            pl.when(found).then(pl.lit(label)) for label, found in there.items()
+            pl.when(present).then(pl.lit(label)) for label, present in presence.items()
         ).list.drop_nulls(),
         missing_in=pl.concat_list(
-            pl.when(~found).then(pl.lit(label)) for label, found in there.items()
+            pl.when(~present).then(pl.lit(label)) for label, present in presence.items()
         ).list.drop_nulls(),
     )
 
 
-def _renumbered(found: Sequence[Program], program: Program) -> dict[str, str]:
+def _renumbered(sequenced_runs: Sequence[RunSequences], sequenced: RunSequences) -> dict[str, str]:
     changed = {}
-    for rank, lanes in program.lanes.items():
+    for rank, lanes in sequenced.lanes.items():
         for at, lane in enumerate(lanes):
-            first = _first(found, rank, at)
+            first = _first_lane(sequenced_runs, rank, at)
             if lane is not None and lane.number != first.number:
                 changed[str(lane.number)] = str(first.number)
     return changed
 
 
-def _where(key: Key, found: Sequence[Program], layout: Layout) -> str:
+def _where(key: Key, sequenced_runs: Sequence[RunSequences], layout: Layout) -> str:
     rank, step, at = key
-    number = _first(found, rank, at).number
+    number = _first_lane(sequenced_runs, rank, at).number
     lane = f"{layout.lane} {number}" if number is not None else "the communication"
     return ("" if rank is None else f"rank {rank}, ") + f"step {step}, {lane}"
 
 
-def _refuse_differences(runs: Sequence[Run], found: Sequence[Program], layout: Layout) -> None:
-    """Refuse runs that are not all the same; name the first difference of each to the first."""
+def _refuse_differences(
+    runs: Sequence[Run], sequenced_runs: Sequence[RunSequences], layout: Layout
+) -> None:
+    """Refuse runs that are not all the same; name each run's first difference to the first run."""
     problems = []
-    for run, program in zip(runs[1:], found[1:], strict=True):
-        for key in _keys([found[0], program]):
-            one, other = (each.sequences.get(key, _NOTHING) for each in (found[0], program))
+    for run, sequenced in zip(runs[1:], sequenced_runs[1:], strict=True):
+        for key in _keys([sequenced_runs[0], sequenced]):
+            one, other = (
+                run_sequences.sequences.get(key, _NOTHING)
+                for run_sequences in (sequenced_runs[0], sequenced)
+            )
             if np.array_equal(one.tokens, other.tokens):
                 continue
             at = next(
@@ -356,8 +392,8 @@ def _refuse_differences(runs: Sequence[Run], found: Sequence[Program], layout: L
                     setting="merge.match",
                     given="strict",
                     reason=f"{runs[0].label} and {run.label} differ in"
-                    f" {_where(key, found, layout)}: at position {at} the one has"
-                    f" {_shown(runs[0], one, at)}, the other {_shown(run, other, at)}",
+                    f" {_where(key, sequenced_runs, layout)}: at position {at} {runs[0].label} has"
+                    f" {_shown(runs[0], one, at)}, {run.label} has {_shown(run, other, at)}",
                     fix=_WAY_OUT,
                 )
             )
@@ -368,7 +404,7 @@ def _refuse_differences(runs: Sequence[Run], found: Sequence[Program], layout: L
 
 def _shown(run: Run, sequences: Sequences, at: int) -> str:
     if at >= len(sequences.rows):
-        return "nothing more"
+        return "no more kernels"
     row: dict[str, Any] = run.table.row(int(sequences.rows[at]), named=True)
     shapes = row["input_shapes"]
     return f"{row.get('type') or row['name']} {shapes}" if shapes else str(row["name"])
@@ -378,6 +414,6 @@ def _too_different(where: str) -> Problem:
     return Problem(
         setting="merge",
         given=where,
-        reason="the runs have too little in common there to be one program",
+        reason="the runs have too little in common here: they are not the same program",
         fix="merge runs of the same workload; or record fewer kernels in a step",
     )

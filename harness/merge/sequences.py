@@ -1,8 +1,8 @@
 """The kernels of several runs as sequences of the same tokens, in the same lanes.
 
-A kernel's token is what is the same of it in every run: its type, core, shapes and dtypes where
-the profiler tells types, else its name. A lane is what keeps an order: a stream of a device, or a
-thread of the host. Streams have other numbers in other runs; what they run tells which is which.
+A kernel's token is what it has in common in every run: its type, core, shapes and dtypes if the
+profiler records types, else its name. A lane is an ordered queue: a stream of a device, or a thread
+of the host. A stream may have another number in another run; lanes are matched by their content.
 """
 
 from __future__ import annotations
@@ -23,38 +23,38 @@ ROW: Final = "row"
 
 _SHAPES: Final = ("input_shapes", "input_dtypes", "output_shapes")
 _COUNTED: Final = r"^(hcom_\w+?)__\d+_"
-"""Names of communication hold a number that is another one in each launch."""
+"""Names of communication contain a number that differs from launch to launch."""
 
 
 class Run(Struct, frozen=True, kw_only=True):
     """One of the runs to be merged."""
 
     label: str
-    """Names its columns; unlike those of the others."""
+    """Names its columns; unique among the runs."""
     table: pl.DataFrame
     """Its kernels, or its operators."""
 
 
 class Lane(NamedTuple):
-    """What keeps an order."""
+    """An ordered queue: a stream or a thread."""
 
     device: int | None
     number: int | None
-    """Of the stream, or of the thread."""
+    """The number of the stream or the thread."""
     apart: bool
-    """Whether it communicates, and no stream is told."""
+    """Whether it is communication without a recorded stream."""
 
 
 class Layout(NamedTuple):
-    """What a table is to the join."""
+    """The roles of a table's columns in the join."""
 
     table: str
     lane: str
-    """The column of what keeps an order."""
+    """The column of the lane's number."""
     described: tuple[str, ...]
-    """Columns of what a row is, the same in every run."""
+    """Columns that describe a row, with the same value in every run."""
     other: tuple[str, ...]
-    """Columns that are neither that nor measured: numbers of one run."""
+    """Columns that neither describe nor measure: numbers that are valid in one run only."""
 
 
 KERNELS: Final = Layout(
@@ -80,86 +80,100 @@ Numbers = npt.NDArray[np.int64]
 
 
 class Sequences(NamedTuple):
-    """What one run executed in one lane in one step, in order."""
+    """What one run executed in one lane during one step, in order."""
 
     tokens: Numbers
     names: Numbers
-    """Tokens that tell names apart, too; the same object if that makes no difference."""
+    """Tokens that also distinguish names; the same object if that makes no difference."""
     rows: Numbers
-    """In the table of the run."""
+    """The row numbers in the run's table."""
 
 
 Key = tuple[int | None, int, int]
 """Rank, step and lane."""
 
 
-class Program(NamedTuple):
+class RunSequences(NamedTuple):
     """One run as sequences."""
 
     sequences: dict[Key, Sequences]
     lanes: dict[int | None, list[Lane | None]]
-    """By rank, what each lane is in this run; None if it has none."""
-    doubtful: set[tuple[int | None, int]]
-    """Ranks and lanes that several lanes of this run could be."""
+    """By rank, the lanes of this run in the common order; None if it lacks one."""
+    ambiguous: set[tuple[int | None, int]]
+    """Ranks and lanes that several lanes of this run match."""
     outside: int
-    """Rows that belong to no step, which are left out."""
+    """Rows that belong to no step, which are not merged."""
 
     def lane(self, rank: int | None, at: int) -> Lane | None:
-        """Return what a lane is in this run; None if it has none."""
+        """Return this run's lane at a place of the common order; None if it lacks one."""
         lanes = self.lanes.get(rank, [])
         return lanes[at] if at < len(lanes) else None
 
 
-def programs(tables: Sequence[pl.DataFrame], layout: Layout) -> list[Program]:
+def sequences_of(tables: Sequence[pl.DataFrame], layout: Layout) -> list[RunSequences]:
     """Return the runs' tables as sequences; the first table's lanes come first."""
     tokens = _Tokens(tables, layout)
     parts = [_parts(table, tokens.of(table), layout, named=tokens.named) for table in tables]
-    found = [Program({}, {}, set(), outside=int(table["step"].null_count())) for table in tables]
+    sequenced_runs = [
+        RunSequences({}, {}, set(), outside=int(table["step"].null_count())) for table in tables
+    ]
     for rank in sorted({part.rank for run in parts for part in run}, key=str):
-        own = [[part for part in run if part.rank == rank] for run in parts]
-        for program, run, mapped in zip(found, own, _mapped(own), strict=True):
-            program.lanes[rank] = mapped.lanes
-            program.doubtful.update((rank, number) for number in mapped.doubtful)
+        parts_by_run = [[part for part in run if part.rank == rank] for run in parts]
+        for sequenced, run, mapped in zip(
+            sequenced_runs, parts_by_run, _mapped(parts_by_run), strict=True
+        ):
+            sequenced.lanes[rank] = mapped.lanes
+            sequenced.ambiguous.update((rank, number) for number in mapped.ambiguous)
             numbers = {lane: at for at, lane in enumerate(mapped.lanes) if lane is not None}
             for part in run:
-                program.sequences[rank, part.step, numbers[part.lane]] = part.sequences
-    return found
+                sequenced.sequences[rank, part.step, numbers[part.lane]] = part.sequences
+    return sequenced_runs
 
 
 class _Tokens:
-    """What the rows of all runs are, as numbers: worked out once for each different row."""
+    """The tokens of the rows of all runs: computed once for each distinct row."""
 
     def __init__(self, tables: Sequence[pl.DataFrame], layout: Layout) -> None:
         first = ("type", "core") if layout is KERNELS else ()
-        self._columns = ["name", *first, *(each for each in _SHAPES if each in tables[0].columns)]
-        alike = pl.concat([table.select(self._columns).unique() for table in tables]).unique()
-        known = alike.with_columns(
+        self._columns = [
+            "name",
+            *first,
+            *(column for column in _SHAPES if column in tables[0].columns),
+        ]
+        distinct = pl.concat([table.select(self._columns).unique() for table in tables]).unique()
+        rows = distinct.with_columns(
             name=pl.col("name").str.replace(_COUNTED, "${1}__*_"),
-            _apart=is_communication(alike) if layout is KERNELS else False,
+            _apart=is_communication(distinct) if layout is KERNELS else False,
         )
-        if layout is KERNELS and _tells_types(known):
-            # A type that lacks its shapes anywhere can only be told by its order.
-            bare = known.filter(pl.col("input_shapes").is_null())["type"].unique()
-            lacks = pl.col("type").is_in(bare.implode())
-            known = known.with_columns(
-                pl.when(~lacks).then(pl.col(name)).alias(name)
+        if layout is KERNELS and _tells_types(rows):
+            # If a type lacks shapes anywhere, its shapes distinguish no rows.
+            shapeless_types = rows.filter(pl.col("input_shapes").is_null())["type"].unique()
+            shapeless = pl.col("type").is_in(shapeless_types.implode())
+            rows = rows.with_columns(
+                pl.when(~shapeless).then(pl.col(name)).alias(name)
                 for name in _SHAPES
                 if name in self._columns
             )
-            named = _dense(known.select(self._columns))
+            named = _dense(rows.select(self._columns))
             plain = _dense(
-                known.select(self._columns).with_columns(name=pl.when(known["_apart"]).then("name"))
+                rows.select(self._columns).with_columns(name=pl.when(rows["_apart"]).then("name"))
             )
         else:
-            named = plain = _dense(known.select(pl.exclude("core", "_apart")))
+            named = plain = _dense(rows.select(pl.exclude("core", "_apart")))
         self.named = named.n_unique() > plain.n_unique()
-        """Whether names tell more rows apart."""
-        self._known = alike.with_columns(_apart=known["_apart"], _token=plain, _name=named)
+        """Whether names distinguish more rows."""
+        self._tokens_by_row = distinct.with_columns(
+            _apart=rows["_apart"], _token=plain, _name=named
+        )
 
     def of(self, table: pl.DataFrame) -> pl.DataFrame:
         """Return `_token`, `_name` and `_apart`, whether it communicates, of each row."""
         return table.select(self._columns).join(
-            self._known, on=self._columns, how="left", nulls_equal=True, maintain_order="left"
+            self._tokens_by_row,
+            on=self._columns,
+            how="left",
+            nulls_equal=True,
+            maintain_order="left",
         )
 
 
@@ -168,10 +182,10 @@ def _dense(rows: pl.DataFrame) -> pl.Series:
     return rows.select(pl.struct(pl.all()).rank("dense")).to_series()
 
 
-def _tells_types(known: pl.DataFrame) -> bool:
-    """Tell whether types are those of operators, as CANN tells above Level0."""
+def _tells_types(rows: pl.DataFrame) -> bool:
+    """Tell whether types are those of operators, which CANN records above Level0."""
     computes = ~pl.col("_apart") & pl.col("core").is_not_null() & pl.col("type").is_not_null()
-    return bool(known.select(computes.any()).item())
+    return bool(rows.select(computes.any()).item())
 
 
 class _Part(NamedTuple):
@@ -184,7 +198,7 @@ class _Part(NamedTuple):
 def _parts(
     table: pl.DataFrame, tokens: pl.DataFrame, layout: Layout, *, named: bool
 ) -> list[_Part]:
-    """Return what the table's run executed in its steps, lane by lane."""
+    """Return what a run executed in its steps, lane by lane."""
     lane = ["_device", "_lane", "_apart"]
     device = pl.col("device") if "device" in table.columns else pl.lit(None, pl.Int32)
     rows = (
@@ -195,86 +209,99 @@ def _parts(
         .filter(pl.col("step").is_not_null())
         .sort("rank", "step", *lane, "start_ns", maintain_order=True)
     )
-    plain, names, own = (
+    plain, names, row_numbers = (
         rows[column].cast(pl.Int64).to_numpy() for column in ("_token", "_name", ROW)
     )
-    found = []
+    parts = []
     start = 0
     groups = rows.group_by("rank", "step", *lane, maintain_order=True).len()
     for rank, step, *place, count in groups.iter_rows():
         end = start + count
-        told = plain[start:end]
-        sequences = Sequences(told, names[start:end] if named else told, own[start:end])
-        found.append(_Part(rank, step, Lane(*place), sequences))
+        lane_tokens = plain[start:end]
+        sequences = Sequences(
+            lane_tokens, names[start:end] if named else lane_tokens, row_numbers[start:end]
+        )
+        parts.append(_Part(rank, step, Lane(*place), sequences))
         start = end
-    return found
+    return parts
 
 
 class _Mapped(NamedTuple):
     lanes: list[Lane | None]
-    doubtful: set[int]
+    ambiguous: set[int]
 
 
 def _mapped(runs: Sequence[Sequence[_Part]]) -> list[_Mapped]:
-    """Return the lanes of each run of one rank, those that are alike at the same place."""
-    known: list[tuple[Lane, Counter[tuple[int, int]]]] = []
-    found: list[_Mapped] = []
+    """Return the lanes of each run of one rank, in a common order."""
+    lanes: list[tuple[Lane, Counter[tuple[int, int]]]] = []
+    mapped_runs: list[_Mapped] = []
     for run in runs:
-        own = _contents(run)
-        chosen, doubtful = _assigned(known, own)
-        for lane, content in sorted(own.items(), key=lambda each: _order(each[0])):
+        contents = _contents(run)
+        chosen, ambiguous = _assigned(lanes, contents)
+        for lane, content in sorted(contents.items(), key=lambda item: _order(item[0])):
             if lane not in chosen.values():
-                chosen[len(known)] = lane
-                known.append((lane, content))
-        found.append(_Mapped([chosen.get(at) for at in range(len(known))], doubtful))
+                chosen[len(lanes)] = lane
+                lanes.append((lane, content))
+        mapped_runs.append(_Mapped([chosen.get(at) for at in range(len(lanes))], ambiguous))
     return [
-        _Mapped(each.lanes + [None] * (len(known) - len(each.lanes)), each.doubtful)
-        for each in found
+        _Mapped(mapped.lanes + [None] * (len(lanes) - len(mapped.lanes)), mapped.ambiguous)
+        for mapped in mapped_runs
     ]
 
 
 def _contents(run: Iterable[_Part]) -> dict[Lane, Counter[tuple[int, int]]]:
-    found: dict[Lane, Counter[tuple[int, int]]] = {}
+    contents: dict[Lane, Counter[tuple[int, int]]] = {}
     for part in run:
-        content = found.setdefault(part.lane, Counter())
+        content = contents.setdefault(part.lane, Counter())
         tokens, counts = np.unique(part.sequences.tokens, return_counts=True)
         for token, count in zip(tokens.tolist(), counts.tolist(), strict=True):
             content[part.step, token] += count
-    return found
+    return contents
+
+
+class _Candidate(NamedTuple):
+    likeness: float
+    same: bool
+    """Whether both lanes have the same number."""
+    place: int
+    lane: Lane
 
 
 def _assigned(
-    known: Sequence[tuple[Lane, Counter[tuple[int, int]]]],
-    own: dict[Lane, Counter[tuple[int, int]]],
+    lanes: Sequence[tuple[Lane, Counter[tuple[int, int]]]],
+    contents: dict[Lane, Counter[tuple[int, int]]],
 ) -> tuple[dict[int, Lane], set[int]]:
-    """Return which lane is which by what they run, the most alike first, and which may be others.
+    """Match the lanes of a run to those of the runs before, the most alike first.
 
-    Lanes of one content are told apart by their numbers only, if these are the same.
+    Returns the run's lane at each place, and the ambiguous places. Of several lanes with the same
+    content, one with the same number is no ambiguous match.
     """
-    pairs = [
-        (_likeness(content, ours), lane == mine, at, mine)
-        for at, (lane, content) in enumerate(known)
-        for mine, ours in own.items()
+    candidates = [
+        _Candidate(_likeness(content, run_content), lane == run_lane, place, run_lane)
+        for place, (lane, content) in enumerate(lanes)
+        for run_lane, run_content in contents.items()
     ]
-    pairs.sort(key=lambda each: (-each[0], not each[1], each[2], _order(each[3])))
+    candidates.sort(key=lambda c: (-c.likeness, not c.same, c.place, _order(c.lane)))
     chosen: dict[int, Lane] = {}
-    doubtful: set[int] = set()
-    for alike, same, at, mine in pairs:
-        if not alike or at in chosen or mine in chosen.values():
+    ambiguous: set[int] = set()
+    for candidate in candidates:
+        if not candidate.likeness or not _is_free(candidate, chosen):
             continue
         rivals = [
-            each
-            for each in pairs
-            if each[0] == alike
-            and (each[2] == at) != (each[3] == mine)
-            and each[2] not in chosen
-            and each[3] not in chosen.values()
+            rival
+            for rival in candidates
+            if rival.likeness == candidate.likeness
+            and (rival.place == candidate.place) != (rival.lane == candidate.lane)
+            and _is_free(rival, chosen)
         ]
-        chosen[at] = mine
-        if rivals and not same:
-            doubtful.add(at)
-            doubtful.update(rival[2] for rival in rivals)
-    return chosen, doubtful
+        chosen[candidate.place] = candidate.lane
+        if rivals and not candidate.same:
+            ambiguous.update(rival.place for rival in (candidate, *rivals))
+    return chosen, ambiguous
+
+
+def _is_free(candidate: _Candidate, chosen: dict[int, Lane]) -> bool:
+    return candidate.place not in chosen and candidate.lane not in chosen.values()
 
 
 def _likeness(one: Counter[tuple[int, int]], other: Counter[tuple[int, int]]) -> float:

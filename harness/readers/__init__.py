@@ -1,4 +1,4 @@
-"""The readers of captures. A new one is a file here and a line in the table."""
+"""The readers of captures. A new reader is a file here and a line in the table."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ from harness.readers.base import Reader
 from harness.readers.chrome.reader import Chrome
 
 READERS: Final[tuple[Reader, ...]] = (AscendText(), AscendDb(), Chrome())
-"""The formats in order: of a capture in several, the first is read."""
+"""The formats in order: if a capture has several, the first is read."""

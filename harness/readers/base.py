@@ -1,4 +1,4 @@
-"""What a reader of captures is: files in, tables out. Imports no torch."""
+"""The interface of every reader: files in, tables out. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from harness.tables.markers import HostRange
 
 
 class CaptureError(HarnessError):
-    """A file of a capture cannot be read; says which, where in it, and why."""
+    """A file of a capture cannot be read: which file, where in it, and why."""
 
     exit_code = ExitCode.REFUSED
 
 
 class ReadContext(Struct, frozen=True, kw_only=True):
-    """Where a capture stands in its run."""
+    """What the run knows about a capture that is read."""
 
     rank: int = 0
-    """Goes into every row where the capture does not tell its own."""
+    """The rank of every row if the capture does not record one."""
     first_operator: int = 0
-    """The `id` of the first operator, counted on from there."""
+    """The `id` of the first operator; the others are numbered from there."""
     steps: tuple[HostRange, ...] = ()
-    """The steps' ranges on the host, as the run measured them; used where the capture has no mark
-    of a step (`harness.tables.markers.STEP_MARK`)."""
+    """The host ranges of the steps, as the run measured them; used if the capture has no step marks
+    (`harness.tables.markers.STEP_MARK`)."""
 
 
 class CaptureInfo(Struct, frozen=True, kw_only=True):
-    """What a capture says of where it comes from; empty where it says nothing."""
+    """What a capture's metadata reports about its origin; other fields are empty."""
 
     device: str = ""
     """The kind: cpu, cuda, npu."""
@@ -42,53 +42,53 @@ class CaptureInfo(Struct, frozen=True, kw_only=True):
     rank: int | None = None
     versions: dict[str, str] = {}
     settings: dict[str, Any] = {}
-    """The profiler's, by their dotted names, as they took effect."""
+    """The profiler's effective settings, by their dotted names."""
 
 
 class LazyTables(Mapping[str, pl.DataFrame]):
-    """Tables by name, of which some are made when they are asked for, and not kept."""
+    """Tables by name. A lazy one is computed at each access and not kept."""
 
-    def __init__(self, known: Mapping[str, pl.DataFrame | pl.LazyFrame]) -> None:
-        self._known = dict(known)
+    def __init__(self, frames: Mapping[str, pl.DataFrame | pl.LazyFrame]) -> None:
+        self._frames = dict(frames)
 
     def __getitem__(self, name: str) -> pl.DataFrame:
-        return self._known[name].lazy().collect()
+        return self._frames[name].lazy().collect()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._known)
+        return iter(self._frames)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._frames)
 
     def lazy(self, name: str) -> pl.DataFrame | pl.LazyFrame:
-        """Return a table for `tables.write`, which never has the whole of a lazy one."""
-        return self._known[name]
+        """Return a table for `tables.write`, which never holds a whole lazy table in memory."""
+        return self._frames[name]
 
 
 class ReadResult(Struct, frozen=True, kw_only=True):
-    """What a reader found in a capture."""
+    """The tables of a capture, and what could not be read."""
 
     frames: Mapping[str, pl.DataFrame]
-    """Tables with the columns of `harness.tables.SCHEMAS`, and the source's own behind them; a
-    table that the capture says nothing of is absent."""
+    """Tables with the columns of `harness.tables.SCHEMAS`, followed by the source's own columns; a
+    table that the capture has no data for is absent."""
     event_counts: dict[str, EventCounts] = {}
-    """What became of the file's events and rows, by kind."""
+    """How many of the file's events and rows became table rows, by kind."""
     notes: tuple[str, ...] = ()
     """What could not be read, with file and place."""
     remarks: tuple[str, ...] = ()
-    """What else a person should know: columns that nobody knows, kept as they are."""
+    """What else users should know: for example unknown columns, which are kept as they are."""
     info: CaptureInfo = CaptureInfo()
 
 
 class Reader(Protocol):
-    """A format of captures."""
+    """A capture format."""
 
     @property
     def name(self) -> str:
-        """The format, as it is named to a person."""
+        """The name of the format, as users see it."""
 
     def recognises(self, path: Path) -> bool:
-        """Tell whether a file or folder is of this format, by its name and first bytes."""
+        """Tell whether a file or folder has this format, by its name and first bytes."""
 
     def read(self, path: Path, context: ReadContext) -> ReadResult:
-        """Read a capture. Raises `CaptureError` if nothing of it can be read."""
+        """Read a capture. Raises `CaptureError` if nothing in it can be read."""

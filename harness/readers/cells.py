@@ -1,4 +1,4 @@
-"""The cells of torch_npu's and CANN's files: shapes, words and times as they are written there."""
+"""Parse the cells of torch_npu's and CANN's files: shapes, words and times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LARGEST: Final = 1 << 63
 
 
 class Codes(dict[Any, int]):
-    """Numbers for values, so that each distinct one is kept and parsed once."""
+    """Number values, so that each distinct value is kept and parsed once."""
 
     def __missing__(self, value: object) -> int:
         number = self[value] = len(self)
@@ -34,10 +34,10 @@ class Codes(dict[Any, int]):
 
 
 def shapes(cell: str | None) -> list[list[int]] | None:
-    """Read the shapes of a kernel: ``"32,64;;64"``, with or without quotes of its own.
+    """Read the shapes of a kernel: ``"32,64;;64"``, with or without the quotes.
 
-    Each slot between semicolons is an argument; an empty one is a scalar, or an optional argument
-    that was left out. Null where nothing was recorded. Raises ValueError for anything else.
+    Each slot between semicolons is an argument; an empty slot is a scalar, or an optional argument
+    that was not passed. Null if nothing was recorded. Raises ValueError for anything else.
     """
     if cell is None or cell in {"", NOT_RECORDED}:
         return None
@@ -71,7 +71,7 @@ def call_stack(cell: str | None) -> list[str]:
 
 
 def _slots(cell: str) -> list[str]:
-    """Split at semicolons; the text export puts an end of line behind each of them."""
+    """Split at semicolons; the text export adds a line break to each."""
     return cell.replace(_BETWEEN_ARGUMENTS, ";").split(";")
 
 
@@ -87,35 +87,37 @@ def parsed(
 ) -> pl.Series:
     """Apply `parse` to the few distinct `cells`, not to the many rows.
 
-    What `parse` refuses with ValueError is null, as is what is null.
+    A cell that `parse` refuses with ValueError becomes null; null stays null.
     """
     distinct = cells.drop_nulls().unique()
-    found = [_or_none(parse, cell) for cell in distinct.cast(pl.String)]
-    known = pl.DataFrame({"cell": distinct, "value": pl.Series(found, dtype=dtype)})
-    joined = pl.DataFrame({"cell": cells}).join(known, on="cell", how="left", maintain_order="left")
+    values = [_or_none(parse, cell) for cell in distinct.cast(pl.String)]
+    value_of_cell = pl.DataFrame({"cell": distinct, "value": pl.Series(values, dtype=dtype)})
+    joined = pl.DataFrame({"cell": cells}).join(
+        value_of_cell, on="cell", how="left", maintain_order="left"
+    )
     return joined["value"].alias(cells.name)
 
 
 def parsed_late(
     cells: pl.Series, parse: Callable[[str | None], object], dtype: pl.DataType
 ) -> pl.Expr:
-    """Return the same as an expression: the column is only made batch by batch, while written.
+    """Like `parsed`, as an expression that computes the column batch by batch while it is written.
 
     Args:
-        cells: A column of categories, of the frame that the expression is used on.
-        parse: From a text to a value.
-        dtype: Of the values.
+        cells: A categorical column of the frame that the expression is used on.
+        parse: Turns a text into a value.
+        dtype: The type of the values.
     """
     distinct = cells.drop_nulls().unique()
     codes = distinct.to_physical().to_list()
     values: list[object] = [None] * (max(codes, default=0) + 1)
     for code, cell in zip(codes, distinct.cast(pl.String), strict=True):
         values[code] = _or_none(parse, cell)
-    known = pl.Series(values, dtype=dtype)
+    value_of_code = pl.Series(values, dtype=dtype)
     return (
         pl.col(cells.name)
         .to_physical()
-        .map_batches(known.gather, return_dtype=dtype, is_elementwise=True)
+        .map_batches(value_of_code.gather, return_dtype=dtype, is_elementwise=True)
     )
 
 
@@ -127,9 +129,9 @@ def _or_none(parse: Callable[[str | None], object], cell: str) -> object:
 
 
 def nanoseconds(microseconds: pl.Series) -> pl.Series:
-    """Turn microseconds, as text, into whole nanoseconds: times since 1970 exceed a float.
+    """Turn microseconds, as text, into whole nanoseconds: floats cannot hold times since 1970.
 
-    Blanks around are allowed; what is no number is null.
+    Blanks around a number are allowed; text that is no number becomes null.
     """
     decimal = microseconds.cast(_DECIMAL, strict=False)
     if decimal.null_count() > microseconds.null_count():
@@ -138,7 +140,7 @@ def nanoseconds(microseconds: pl.Series) -> pl.Series:
 
 
 def exact_nanoseconds(column: str) -> pl.Expr:
-    """Return the same, of a column of a table that is read batch by batch."""
+    """Like `nanoseconds`, as an expression for a table that is read batch by batch."""
     decimal = pl.col(column).str.strip_chars().cast(_DECIMAL, strict=False)
     return (decimal * _NS_PER_US).cast(pl.Int64, strict=False)
 
@@ -146,7 +148,7 @@ def exact_nanoseconds(column: str) -> pl.Expr:
 def whole(values: pl.Series, unit: int) -> pl.Series:
     """Multiply by `unit` and round to a whole number.
 
-    Exact for decimals that are whole in the small unit: a product below 2**51 is off by less than
-    a half.
+    Exact for decimals that are whole in the small unit: a product below 2**51 has an error of less
+    than a half.
     """
     return (values.cast(pl.Float64) * unit).round().cast(pl.Int64, strict=False)

@@ -1,4 +1,4 @@
-"""Compressed files as streams: a block at a time, whatever the rest of the file is like."""
+"""Compressed files as streams, a block at a time, even if the rest of the file is broken."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _BLOCK: Final = 1 << 20
 
 
 class Inflating:
-    """The bytes of a gzip file. What is broken is noted, and ends it; what came before counts."""
+    """The bytes of a gzip file, up to the first broken block, which is noted."""
 
     def __init__(self, file: BinaryIO, name: str, notes: list[str]) -> None:
-        """Take an open file, its name for notes, and where these go."""
+        """Take an open file, its name in notes, and the list that notes are added to."""
         self._file, self._name, self._notes = file, name, notes
         self._inflater = zlib.decompressobj(_GZIP)
         self._packed = b""
         self._ended = False
 
     def read(self, count: int, /) -> bytes:
-        """Return at most so many bytes; none at the end."""
-        found: list[bytes] = []
+        """Return at most `count` bytes; none at the end."""
+        blocks: list[bytes] = []
         while count > 0 and not self._ended and (block := self._block(count)):
-            found.append(block)
+            blocks.append(block)
             count -= len(block)
-        return b"".join(found)
+        return b"".join(blocks)
 
     def _block(self, count: int) -> bytes:
         while not self._ended:
@@ -56,15 +56,15 @@ class Inflating:
                 return block
         return b""
 
-    def _end(self, why: str) -> None:
+    def _end(self, reason: str) -> None:
         self._ended = True
-        if why:
-            self._notes.append(f"{self._name}: {why} before byte {self._file.tell()}")
+        if reason:
+            self._notes.append(f"{self._name}: {reason} before byte {self._file.tell()}")
 
 
 @contextmanager
 def opened(path: Path, notes: list[str]) -> Iterator[Source]:
-    """Open a file, compressed or not, by its first bytes. Raises CaptureError if it cannot."""
+    """Open a file; its first bytes say whether it is compressed. Raises CaptureError on failure."""
     try:
         with path.open("rb") as file:
             compressed = file.read(len(_MAGIC)) == _MAGIC

@@ -1,12 +1,12 @@
-"""A JSON list of objects, decoded chunk by chunk into typed structs: a file, or a part of one.
+"""Decode a JSON list of objects chunk by chunk into typed structs: a whole file, or a part of one.
 
-A chunk ends where an object of the list ends. That such a place was found need not be checked with
-a parser of our own: if everything up to it, closed with a bracket, is a JSON list, then it was one,
-since a parser that reads the whole file is in that same state there.
+A chunk ends where an object of the list ends. No parser of our own has to confirm that place: if
+the text up to it, closed with a bracket, is a JSON list, then an object ended there, since a parser
+of the whole file is in the same state at that place.
 
-What is not quite JSON (a number that is NaN, half of a surrogate pair, a byte that is no UTF-8), an
-event of an unexpected type, and the end of a file that was cut off are looked at one object at a
-time, which is slow and rare.
+Text that is not quite JSON (a NaN, half of a surrogate pair, a byte that is not UTF-8), an event of
+an unexpected type, and the end of a truncated file are decoded one object at a time, which is slow
+and rare.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.readers.base import CaptureError
 
 CHUNK_BYTES: Final = 4 << 20
 BESIDE_BYTES: Final = 16 << 20
-"""As much may stand before the list in its object, and behind it."""
+"""The most that may stand before the list in its object, and after it."""
 _CLOSINGS: Final = 8
 _CHUNKS_WITHOUT_END: Final = 16
 _INDENT: Final = 64
@@ -37,14 +37,14 @@ T = TypeVar("T")
 
 
 class Source(Protocol):
-    """Bytes, one block after the other."""
+    """A stream of bytes."""
 
     def read(self, count: int, /) -> bytes:
-        """Return at most so many bytes; none at the end."""
+        """Return at most `count` bytes; none at the end."""
 
 
 class EventFile(Generic[T]):
-    """The events of a file, read once from its start to its end."""
+    """The events of a file, read once from start to end."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class EventFile(Generic[T]):
         *,
         key: str | None = None,
     ) -> None:
-        """Take an open file, its name for notes, and the struct of an event.
+        """Take an open file, its name in notes, and the struct of an event.
 
-        With a key, the file is an object, and its list is under that key.
+        With a key, the file is an object that has the list under that key.
         """
         self._key = key and json.dumps(key).encode()
         self._before, self._after = b"", b""
@@ -69,7 +69,7 @@ class EventFile(Generic[T]):
         self._bad = 0
         self._ended = False
         self.notes: list[str] = []
-        """What could not be read, with the place of it; complete after the last chunk."""
+        """What could not be read, and where; complete after the last chunk."""
 
     def chunks(self) -> Iterator[list[T]]:
         """Yield the events, some thousands at a time. Raises CaptureError if this is no list."""
@@ -82,20 +82,22 @@ class EventFile(Generic[T]):
         if self._key:
             self._after += self._file.read(BESIDE_BYTES)
         if self._bad > _SHOWN:
-            self.notes.append(f"{self._name}: {self._bad} events are left out, the first named")
+            self.notes.append(
+                f"{self._name}: {self._bad} events were skipped; the first {_SHOWN} are listed"
+            )
 
     def beside(self) -> dict[str, Any]:
-        """Return what the object says beside its list; to be asked after the last chunk."""
+        """Return the other members of the list's object; call it after the last chunk."""
         cut_off = any("cut off" in note for note in self.notes)
         for text in (b"%b]%b" % (self._before, self._after), b"%b]}" % self._before):
             try:
-                found = json.loads(text.decode(errors="replace"))
+                members = json.loads(text.decode(errors="replace"))
             except (ValueError, RecursionError):
-                found = None
-            if isinstance(found, dict):
-                return found
+                members = None
+            if isinstance(members, dict):
+                return members
             if not cut_off:
-                self.notes.append(f"{self._name}: what stands behind its events is broken")
+                self.notes.append(f"{self._name}: the text after its events is broken")
         return {}
 
     def _open(self) -> None:
@@ -114,7 +116,7 @@ class EventFile(Generic[T]):
         self._drop(len(self._pending) - len(text) + 1)
 
     def _enter(self, key: bytes) -> None:
-        """Skip what stands in the object before its list."""
+        """Skip the members of the object before its list."""
         while (begin := _opening(self._pending, key)) is None:
             block = self._file.read(max(self._size, CHUNK_BYTES))
             if not block or len(self._pending) > BESIDE_BYTES:
@@ -128,13 +130,13 @@ class EventFile(Generic[T]):
         self._pending = self._pending[count:]
 
     def _complete(self) -> list[T]:
-        """Decode what is there of whole objects."""
-        place = _border(self._pending)
-        if place is None:
+        """Decode the whole objects read so far."""
+        border = _border(self._pending)
+        if border is None:
             if len(self._pending) > _CHUNKS_WITHOUT_END * max(self._size, CHUNK_BYTES):
                 return self._rest()
             return []
-        end, following = place
+        end, following = border
         try:
             whole = b"".join((b"[", memoryview(self._pending)[:end], b"]"))
             events = self._decoder.decode(whole)
@@ -144,7 +146,7 @@ class EventFile(Generic[T]):
         return events
 
     def _rest(self) -> list[T]:
-        """Decode what is left at the end of the file."""
+        """Decode the rest of the file."""
         for end in _closings(self._pending) if self._key else (len(self._pending),):
             try:
                 events = self._decoder.decode(b"[" + self._pending[:end])
@@ -193,7 +195,7 @@ class EventFile(Generic[T]):
         except _UNREADABLE:
             pass
         try:
-            # Python's own parser takes NaN and half a pair; null and "?" stand for them.
+            # Python's parser accepts NaN and half a surrogate pair: they become null and "?".
             value = json.loads(text.decode(errors="replace"), parse_constant=lambda _: None)
             plain = json.dumps(value, ensure_ascii=False).encode(errors="replace")
             return [self._one.decode(plain)]
@@ -201,14 +203,14 @@ class EventFile(Generic[T]):
             self._left_out(place, str(error))
         return []
 
-    def _left_out(self, place: int, why: str) -> None:
+    def _left_out(self, place: int, reason: str) -> None:
         self._bad += 1
         if self._bad <= _SHOWN:
-            self.notes.append(f"{self._name}: at byte {self._at + place}: {why}")
+            self.notes.append(f"{self._name}: at byte {self._at + place}: {reason}")
 
 
 def _opening(data: bytes, key: bytes) -> int | None:
-    """Return where the list under a key of the outermost object begins, behind its bracket."""
+    """Return where the list under a key of the outermost object begins, after its bracket."""
     depth = 0
     for token in _TOKEN.finditer(data):
         what = token[0]
@@ -218,13 +220,13 @@ def _opening(data: bytes, key: bytes) -> int | None:
             depth += 1
         elif what in b"]}":
             depth -= 1
-        elif depth == 1 and what == key and (found := _LIST.match(data, token.end())):
-            return found.end()
+        elif depth == 1 and what == key and (bracket := _LIST.match(data, token.end())):
+            return bracket.end()
     return None
 
 
 def _closings(data: bytes) -> Iterator[int]:
-    """Yield the last places where the list may have ended, behind its bracket."""
+    """Yield the last places where the list may have ended, after its bracket."""
     end = len(data)
     for _ in range(_CLOSINGS):
         end = data.rfind(b"]", 0, end)
@@ -234,7 +236,7 @@ def _closings(data: bytes) -> Iterator[int]:
 
 
 def _border(data: bytes) -> tuple[int, int] | None:
-    """Return the end of the last object that another one follows, and where that begins."""
+    """Return the end of the last object that is followed by another, and the start of that one."""
     following = len(data)
     while (following := data.rfind(b"{", 0, following)) > 0:
         before = data[max(0, following - _INDENT) : following]

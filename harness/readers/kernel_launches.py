@@ -1,4 +1,4 @@
-"""Kernels find their operator, their step and their stage, whichever export they come from."""
+"""Find the operator, step and stage of each kernel, in every export."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from harness.tables.selection import is_hccl
 
 
 class Placed(NamedTuple):
-    """What kernels know of the host, and the operators that know of them."""
+    """The columns that place kernels on the host, and the table of their operators."""
 
     columns: dict[str, pl.Series]
-    """step, stage, rank and operator, as in the table `kernels`."""
+    """step, stage, rank and operator of the table `kernels`."""
     operators: pl.DataFrame
 
 
 class LinkedTables(NamedTuple):
-    """The two tables that know of each other."""
+    """The tables kernels and operators, linked to each other."""
 
     kernels: pl.DataFrame
     operators: pl.DataFrame
@@ -30,15 +30,15 @@ class LinkedTables(NamedTuple):
 def arrivals(kernels: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
     """Return, for each kernel, the row of `arrived` that is its start; nulls where there is none.
 
-    By stream and start, and by device where there are several; where the stream is not known, by
-    start among those of its kind. The start of communication is up to 1 ns off in the timeline.
+    Matches by stream and start, and by device if there are several; by start and kind if the stream
+    is unknown. The timeline's starts of communication are up to 1 ns off.
 
     Args:
         kernels: start_ns, stream, device, name and core.
-        arrived: start_ns, stream, device and communicates, and what is asked for.
+        arrived: start_ns, stream, device and communicates, and the columns to return.
     """
     arrived = arrived.with_row_index("arrival")
-    asked = kernels.select(
+    matches = kernels.select(
         "start_ns",
         "stream",
         "device",
@@ -54,12 +54,12 @@ def arrivals(kernels: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
     if arrived["device"].n_unique() > 1:
         attempts.insert(0, (["start_ns", "stream", "device"], 0))
     for keys, offset in attempts:
-        if not asked["arrival"].has_nulls():
+        if not matches["arrival"].has_nulls():
             break
-        found = arrived.unique(keys, keep="first").select(
+        candidates = arrived.unique(keys, keep="first").select(
             *keys[1:], "arrival", start_ns=pl.col("start_ns") + offset
         )
-        asked = asked.join(found, on=keys, how="left", maintain_order="left").select(
+        matches = matches.join(candidates, on=keys, how="left", maintain_order="left").select(
             "start_ns",
             "stream",
             "device",
@@ -68,15 +68,15 @@ def arrivals(kernels: pl.DataFrame, arrived: pl.DataFrame) -> pl.DataFrame:
         )
     return (
         arrived[:0].select(pl.exclude("arrival"))
-        if asked.is_empty()
-        else arrived.select(pl.exclude("arrival").gather(asked["arrival"]))
+        if matches.is_empty()
+        else arrived.select(pl.exclude("arrival").gather(matches["arrival"]))
     )
 
 
-def linked(  # noqa: PLR0913 - a table, and what places its rows
+def linked(  # noqa: PLR0913 - one table, and the values that place its rows
     kernels: pl.DataFrame,
-    host: CallTree,
-    marks: StepMarkers,
+    call_tree: CallTree,
+    step_markers: StepMarkers,
     context: ReadContext,
     rank: int,
     *,
@@ -85,23 +85,23 @@ def linked(  # noqa: PLR0913 - a table, and what places its rows
     """Build the tables kernels and operators.
 
     Args:
-        kernels: Columns of the table, those of the source's own, and those of `placed`.
-        host: As in `placed`, with all that follows.
-        marks: The same.
-        context: The same.
-        rank: The same.
-        dispatched: The same.
+        kernels: The columns of the table, the source's own, and those that `placed` needs.
+        call_tree: As in `placed`.
+        step_markers: As in `placed`.
+        context: As in `placed`.
+        rank: As in `placed`.
+        dispatched: As in `placed`.
     """
-    found = placed(kernels, host, marks, context, rank, dispatched=dispatched)
-    given = kernels.drop("inner", "host_ns", "step_id")
-    columns: dict[str, object] = {name: given[name] for name in given.columns}
-    return LinkedTables(tables.frame("kernels", columns | found.columns), found.operators)
+    placement = placed(kernels, call_tree, step_markers, context, rank, dispatched=dispatched)
+    own_columns = kernels.drop("inner", "host_ns", "step_id")
+    columns: dict[str, object] = {name: own_columns[name] for name in own_columns.columns}
+    return LinkedTables(tables.frame("kernels", columns | placement.columns), placement.operators)
 
 
-def placed(  # noqa: PLR0913 - a table, and what places its rows
+def placed(  # noqa: PLR0913 - one table, and the values that place its rows
     kernels: pl.DataFrame,
-    host: CallTree,
-    marks: StepMarkers,
+    call_tree: CallTree,
+    step_markers: StepMarkers,
     context: ReadContext,
     rank: int,
     *,
@@ -111,20 +111,22 @@ def placed(  # noqa: PLR0913 - a table, and what places its rows
 
     Args:
         kernels: `inner`, the row of the innermost operator at the launch; `host_ns`, when the host
-            called the driver; `step_id`, the number of torch_npu's own step; null where not known.
+            called the driver; `step_id`, the number of torch_npu's own step; null where unknown.
             And `duration_ns`.
-        host: The operators.
-        marks: The steps and stages.
+        call_tree: The operators.
+        step_markers: The steps and stages.
         context: Where ids start.
-        rank: Goes into every row.
-        dispatched: Climb to an operator of torch's dispatcher; else the innermost one counts.
+        rank: The rank of every row.
+        dispatched: Take the operator of torch's dispatcher; else the innermost operator.
     """
-    launchers = host.launchers(kernels["inner"]) if dispatched else kernels["inner"]
-    launched = pl.select(pl.coalesce(host.starts(kernels["inner"]), kernels["host_ns"])).to_series()
-    places = marks.places(launched)
+    launchers = call_tree.launchers(kernels["inner"]) if dispatched else kernels["inner"]
+    launched = pl.select(
+        pl.coalesce(call_tree.starts(kernels["inner"]), kernels["host_ns"])
+    ).to_series()
+    places = step_markers.places(launched)
     step = pl.select(
         pl.when(launched.is_null())
-        .then(marks.of_torch(kernels["step_id"]))
+        .then(step_markers.of_torch(kernels["step_id"]))
         .otherwise(places["step"])
     ).to_series()
     columns = {
@@ -133,5 +135,7 @@ def placed(  # noqa: PLR0913 - a table, and what places its rows
         "rank": pl.repeat(rank, kernels.height, dtype=pl.Int32, eager=True),
         "operator": launchers + context.first_operator,
     }
-    spent = pl.DataFrame({"row": launchers, "duration_ns": kernels["duration_ns"]}).drop_nulls()
-    return Placed(columns, host.operators(context, rank, spent))
+    device_times = pl.DataFrame(
+        {"row": launchers, "duration_ns": kernels["duration_ns"]}
+    ).drop_nulls()
+    return Placed(columns, call_tree.operators(context, rank, device_times))

@@ -1,4 +1,4 @@
-"""Tables of a sqlite file as frames: chosen columns, absent ones null, nothing written."""
+"""Read tables of a sqlite file as frames: chosen columns, absent ones null."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROWS: Final = 200_000
 _HEAD: Final = 100
 _MAGIC: Final = b"SQLite format 3\0"
 _BROKEN: Final = (sqlite3.Error, UnicodeDecodeError)
-"""What sqlite3 raises: the latter where a name, or its own message on one, is no UTF-8."""
+"""What sqlite3 raises; UnicodeDecodeError if a name, or its message about one, is not UTF-8."""
 
 
 class Tables:
@@ -29,36 +29,36 @@ class Tables:
         self._connection, self._name = connection, name
         self._strings: pl.DataFrame | None = None
         self.notes: list[str] = []
-        """Tables that could be read in part only."""
+        """The tables that could only be read in part."""
 
     def has(self, table: str) -> bool:
         """Tell whether there is a table of this name."""
         return bool(self.columns(table))
 
     def columns(self, table: str) -> list[str]:
-        """Return the names of the columns, none for no such table.
+        """Return the names of the columns; none if there is no such table.
 
         Raises CaptureError if the file is no database.
         """
         try:
-            found = self._connection.execute(f"PRAGMA table_info({table})").fetchall()
+            rows = self._connection.execute(f"PRAGMA table_info({table})").fetchall()
         except _BROKEN as error:
             raise CaptureError(f"{self._name}: {error}") from error
-        return [str(row[1]) for row in found]
+        return [str(row[1]) for row in rows]
 
     def read(self, table: str, columns: Mapping[str, pl.DataType], where: str = "") -> pl.DataFrame:
-        """Return the columns asked for; what the table lacks is null, as are wrong values."""
-        there = self.columns(table)
-        known = {name: dtype for name, dtype in columns.items() if name in there}
-        absent = {name: dtype for name, dtype in columns.items() if name not in there}
-        parts = [pl.DataFrame(schema=known)]
-        if known:
-            chosen = ", ".join(f'"{name}"' for name in known)
+        """Return the given columns; absent columns and values of a wrong type are null."""
+        existing = self.columns(table)
+        present = {name: dtype for name, dtype in columns.items() if name in existing}
+        absent = {name: dtype for name, dtype in columns.items() if name not in existing}
+        parts = [pl.DataFrame(schema=present)]
+        if present:
+            chosen = ", ".join(f'"{name}"' for name in present)
             condition = f" WHERE {where}" if where else ""
             try:
-                # All of it names and conditions of ours.
+                # Only names and conditions of our own.
                 query = f"SELECT {chosen} FROM {table}{condition}"  # noqa: S608
-                parts += (_frame(rows, known) for rows in self._batches(query))
+                parts += (_frame(rows, present) for rows in self._batches(query))
             except _BROKEN as error:
                 read = sum(part.height for part in parts)
                 self.notes.append(f"{self._name}: {table}: {error}, after {read} rows")
@@ -73,16 +73,15 @@ class Tables:
         if self._strings is None:
             types: dict[str, pl.DataType] = {"id": pl.Int64(), "value": pl.String()}
             self._strings = self.read("STRING_IDS", types).unique("id")
-        asked = pl.DataFrame({"id": ids.cast(pl.Int64)})
-        found = asked.join(self._strings, on="id", how="left", maintain_order="left")
-        return found["value"]
+        rows = pl.DataFrame({"id": ids.cast(pl.Int64)})
+        return rows.join(self._strings, on="id", how="left", maintain_order="left")["value"]
 
     def values(self, query: str) -> list[str]:
-        """Return the first column of what a query finds, as text; none if a table is absent."""
+        """Return the first column of a query's rows, as text; none if a table is absent."""
         try:
             return [str(value) for value, *_ in self._connection.execute(query)]
         except _BROKEN:
-            # A table that this version of CANN does not write, or a file cut off.
+            # This version of CANN does not write the table, or the file is truncated.
             return []
 
     def _batches(self, query: str) -> Iterator[list[tuple[object, ...]]]:
@@ -93,7 +92,7 @@ class Tables:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Tables]:
-    """Open a file for reading only; it may lie on a disk that nobody may write to.
+    """Open a file read-only, even on a read-only disk.
 
     Raises CaptureError if this is no database.
     """
@@ -106,10 +105,10 @@ def opened(path: Path) -> Iterator[Tables]:
 
 
 def cut_off(path: Path) -> str | None:
-    """Say how a file is shorter than its head tells: "" if it is not, None if that is not known.
+    """Say how a file is shorter than its header states: "" if it is not, None if that is unknown.
 
-    By the format of sqlite's files (sqlite.org/fileformat2.html): the size of a page at byte 16,
-    the count of pages at 28, which holds if the counters at 24 and 92 are the same.
+    By the format of sqlite's files (sqlite.org/fileformat2.html): the page size is at byte 16, the
+    page count at 28, valid if the counters at 24 and 92 are equal.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
@@ -131,6 +130,6 @@ def _column(name: str, values: tuple[object, ...], dtype: pl.DataType) -> pl.Ser
     try:
         return pl.Series(name, values, dtype=dtype)
     except (PolarsError, TypeError, OverflowError):
-        # sqlite keeps what it is given: torch_npu writes some times as text.
+        # sqlite stores values of any type: torch_npu writes some times as text.
         texts = [None if value is None else str(value) for value in values]
         return pl.Series(name, texts, dtype=pl.String).cast(dtype, strict=False)

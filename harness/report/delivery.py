@@ -1,115 +1,110 @@
-"""Arrival: the sections of a summary that say what arrived of what was asked for and recorded."""
+"""Sections that say whether a capture can be trusted: delivery, consistency, event counts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 from harness.capture.run_record import Delivery, RunRecord
-from harness.report.section import Section
-from harness.tables.event_counts import LinkedKernels
-
-_MARKS = {
-    "delivered": "✓",
-    "partial": "◐",
-    "missing": "✗",
-    "substituted": "✗",
-    "not_checkable": "–",
-    "not_requested": "–",
-}
+from harness.report.results import RunResults
+from harness.report.section import Column, Section
+from harness.tables.event_counts import EventCounts, LinkedKernels
 
 
-def sections(record: RunRecord) -> Iterator[Section]:
-    """Yield what there is to say of delivery, consistency and coverage."""
-    yield from _delivery(record)
-    yield from _consistency(record)
-    yield from _coverage(record)
-
-
-def of_a_setting(item: Delivery) -> bool:
-    """Tell whether an item of the delivery is about a setting, not about the capture itself."""
-    return item.setting.startswith("profiler.")
-
-
-def _delivery(record: RunRecord) -> Iterator[Section]:
-    delivery = record.delivery
-    if not delivery:
-        return
-    # A run that ended early needs no other reason for what it did not deliver.
-    whys: dict[str, list[str]] = {}
-    for item in delivery if record.status == "ok" else ():
-        if item.reason:
-            whys.setdefault(item.reason, []).append(item.setting)
-    notes = [f"{', '.join(settings)}: {why}" for why, settings in whys.items()]
-    notes += [f"{item.setting}: accepted by delivery.accept" for item in delivery if item.accepted]
-    if record.consistency and not any(each.fails for each in record.consistency):
-        notes.append(_counted(record))
-    yield Section(
-        title="Delivery: what was asked, what arrived",
-        columns=("", "setting", "asked", "arrived"),
+def delivery(results: RunResults) -> Section | None:
+    """Show what arrived of what was requested."""
+    record = results.record
+    if not record.delivery:
+        return None
+    notes = _reasons(record)
+    notes += [
+        f"{item.setting}: accepted by delivery.accept" for item in record.delivery if item.accepted
+    ]
+    if record.consistency and not any(check.fails for check in record.consistency):
+        notes.append(_consistency_counts(record))
+    return Section(
+        title="Delivery: what was requested, what arrived",
+        columns=(Column("", "status"), Column("setting"), Column("requested"), Column("arrived")),
         rows=tuple(
-            (
-                _MARKS[item.status],
-                item.setting,
-                item.requested,
-                item.arrived if item.status == "delivered" else _undelivered(item),
-            )
-            for item in delivery
+            (item.status, item.setting, item.requested, _arrived(item)) for item in record.delivery
         ),
         notes=tuple(notes),
     )
 
 
-def _consistency(record: RunRecord) -> Iterator[Section]:
-    """Show what is broken; the others are in run.json."""
-    checks = record.consistency
-    broken = [each for each in checks if each.fails]
+def consistency(results: RunResults) -> Section | None:
+    """Show which checks are broken; run.json has the others."""
+    broken = [check for check in results.record.consistency if check.fails]
     if not broken:
-        return
-    yield Section(
-        title="Consistency: what contradicts itself in the capture",
-        columns=("", "check", "expected", "found"),
-        rows=tuple(
-            (_MARKS["missing"], each.name, each.expected or "–", each.actual or "–")
-            for each in broken
-        ),
-        notes=(*(f"{each.name}: {each.reason}" for each in broken), _counted(record)),
+        return None
+    reasons = (f"{check.name}: {check.reason}" for check in broken)
+    return Section(
+        title="Consistency: contradictions within the capture",
+        columns=(Column("", "status"), Column("check"), Column("expected"), Column("found")),
+        rows=tuple((check.status, check.name, check.expected, check.actual) for check in broken),
+        notes=(*reasons, _consistency_counts(results.record)),
     )
 
 
-def _counted(record: RunRecord) -> str:
-    statuses = [each.status for each in record.consistency]
-    holding, broken = statuses.count("holds"), statuses.count("broken")
-    return f"{holding} consistency checks hold, {len(statuses) - holding - broken} not applicable"
+def event_counts(results: RunResults) -> Section | None:
+    """Show how many of the profiler's events are in the tables, and how many kernels are linked."""
+    record = results.record
+    notes = []
+    if record.event_counts:
+        notes.append(_events(record.event_counts))
+    if record.linked:
+        notes.append(_links(record.linked))
+    if not notes:
+        return None
+    return Section(title="Events: what became of what was recorded", notes=tuple(notes))
 
 
-def _undelivered(item: Delivery) -> str:
+def is_of_setting(item: Delivery) -> bool:
+    """Tell whether an item of the delivery is about a setting, not about the capture itself."""
+    return item.setting.startswith("profiler.")
+
+
+def _reasons(record: RunRecord) -> list[str]:
+    """Return why settings were not delivered, those with the same reason together."""
+    if record.status != "ok":
+        # The run ended early, which is reason enough.
+        return []
+    settings: dict[str, list[str]] = {}
+    for item in record.delivery:
+        if item.reason:
+            settings.setdefault(item.reason, []).append(item.setting)
+    return [f"{', '.join(names)}: {reason}" for reason, names in settings.items()]
+
+
+def _arrived(item: Delivery) -> str:
+    if item.status == "delivered":
+        return item.arrived
     status = item.status.replace("_", " ")
     return f"{status}: {item.arrived}" if item.arrived else status
 
 
-def _coverage(record: RunRecord) -> Iterator[Section]:
-    """Show what became of everything that was recorded."""
-    kinds = record.event_counts
-    notes = []
-    if kinds:
-        seen = sum(each.seen for each in kinds.values())
-        rows = sum(each.rows for each in kinds.values())
-        marks = sum(each.marks for each in kinds.values())
-        left = {kind: each.seen - each.rows - each.marks for kind, each in kinds.items()}
-        others = ", ".join(f"{count:,} {kind}" for kind, count in left.items() if count)
-        notes.append(
-            f"{seen:,} profiler events: {rows:,} table rows, {marks:,} step and stage marks"
-            + (f"; in the trace only: {others}" if others else "")
-        )
-    if record.linked:
-        notes.append(_links(record.linked))
-    if notes:
-        yield Section(title="Coverage: what became of what was recorded", notes=tuple(notes))
+def _consistency_counts(record: RunRecord) -> str:
+    statuses = [check.status for check in record.consistency]
+    holding, broken = statuses.count("holds"), statuses.count("broken")
+    return f"{holding} consistency checks hold, {len(statuses) - holding - broken} not applicable"
 
 
-def _links(found: LinkedKernels) -> str:
-    part = found.linked_ns / found.time_ns if found.time_ns else found.linked / found.kernels
+def _events(kinds: Mapping[str, EventCounts]) -> str:
+    recorded = sum(counts.seen for counts in kinds.values())
+    rows = sum(counts.rows for counts in kinds.values())
+    marks = sum(counts.marks for counts in kinds.values())
+    unread = {kind: counts.seen - counts.rows - counts.marks for kind, counts in kinds.items()}
+    others = ", ".join(f"{count:,} {kind}" for kind, count in unread.items() if count)
+    return f"{recorded:,} profiler events: {rows:,} table rows, {marks:,} step and stage marks" + (
+        f"; in the trace only: {others}" if others else ""
+    )
+
+
+def _links(kernels: LinkedKernels) -> str:
+    if kernels.time_ns:
+        share = kernels.linked_ns / kernels.time_ns
+    else:
+        share = kernels.linked / kernels.kernels
     return (
-        f"{found.linked:,} of {found.kernels:,} kernels are linked to the operator that launched"
-        f" them, {part:.1%} of their time"
+        f"{kernels.linked:,} of {kernels.kernels:,} kernels are linked to the operator that"
+        f" launched them, {share:.1%} of their time"
     )

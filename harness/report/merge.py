@@ -1,8 +1,8 @@
-"""What a person sees of a merged sweep: the kinds of kernels with the most time, their bounds."""
+"""The sections of merged runs: the join, the kinds of kernels with the most time, their bounds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -10,20 +10,17 @@ from msgspec.structs import replace
 
 from harness.bottlenecks.classes import CLASSES
 from harness.capture.merge_record import MergeRecord
-from harness.report.section import Section
-from harness.report.units import duration
+from harness.report.section import Column, Section, Value, mark_emulated
 
 TOP: Final = 15
 """Kinds of kernels in the table; tables/bottlenecks.parquet has them all."""
 
 _PERTURBED: Final = 10
-_MAX_TYPE = 26
-_MAX_SHAPES = 34
-_FEW_SHAPES = 22
+_KIND: Final = (Column("type", "name"), Column("input shapes", "shapes"))
 
 
 def sections(table: pl.DataFrame, runs: Sequence[str], *, emulated: bool = False) -> list[Section]:
-    """Return what there is to see of a table of `bottlenecks`, for 120 columns.
+    """Return what a table of bottlenecks shows.
 
     Args:
         table: As `harness.bottlenecks.table` makes it.
@@ -32,239 +29,244 @@ def sections(table: pl.DataFrame, runs: Sequence[str], *, emulated: bool = False
     """
     if table.is_empty():
         return [Section(title="Bottlenecks", notes=("no kernel was joined",))]
-    parts = [*_kinds(table, runs), *_classes(table), *_perturbed(table, runs), *_roofline(table)]
+    shown = [section for of in SECTIONS.values() if (section := of(table, runs)) is not None]
     if emulated:
         invented = "EMULATED device: every time and counter is invented, and so are these bounds"
-        parts = [replace(each, title=f"{each.title} (emulated: invented)") for each in parts]
-        parts[0] = replace(parts[0], notes=(*parts[0].notes, invented))
-    return parts
+        shown = list(map(mark_emulated, shown))
+        shown[0] = replace(shown[0], notes=(*shown[0].notes, invented))
+    return shown
 
 
 def join_sections(record: MergeRecord, unmatched: pl.DataFrame, folder: str) -> list[Section]:
-    """Return what there is to see of a join: the runs, and the rows that not every run has.
+    """Return what a join shows: the runs, and the rows that not every run has.
 
     Args:
         record: Of the merge.
         unmatched: As `harness.merge.join` makes it.
-        folder: Where the tables are, as a person would type it.
+        folder: Where the tables are, as a user would type it.
     """
-    parts = [_runs(record, folder), *_unmatched(record, unmatched)]
-    if record.emulated:
-        parts = [replace(each, title=f"{each.title} (emulated: invented)") for each in parts]
-    return parts
+    shown = [_runs(record, folder)]
+    if not unmatched.is_empty():
+        shown.append(_unmatched(record, unmatched))
+    return list(map(mark_emulated, shown)) if record.emulated else shown
 
 
 def _runs(record: MergeRecord, folder: str) -> Section:
-    some = record.rows - record.in_all
-    time = ">device time" if record.table == "kernels" else ">own time"
-    count = f"{record.in_all:,} of {record.rows:,} {record.table}"
-    notes = [f"{count} are in all {len(record.runs)} runs, match={record.match}"]
-    if record.ambiguous:
-        notes.append(
-            f"{record.ambiguous:,} {record.table} are marked ambiguous: as few edits would pair"
-            " them otherwise"
-        )
-    if outside := sum(run.outside for run in record.runs):
-        notes.append(f"{outside:,} {record.table} of no step are left out")
-    for run in record.runs:
-        if run.streams:
-            numbers = ", ".join(f"{own} is {other}" for own, other in run.streams.items())
-            notes.append(f"{run.label}: streams have other numbers: {numbers}")
-    notes += [f"left out: {each.folder}: {each.reason}" for each in record.left_out]
-    notes += record.notes
-    notes.append(f"{folder}/tables/: {record.table}_merged, bottlenecks, unmatched (.parquet)")
     title = f"Merged: {len(record.runs)} runs"
     if record.left_out:
         title += f", {len(record.left_out)} left out"
+    if record.in_all < record.rows:
+        title += f", {record.rows - record.in_all:,} unmatched {record.table}"
     return Section(
-        title=title + (", not all of it" if some else ""),
-        columns=("run", f">{record.table}", ">only in some", ">lacks", time, ">exit"),
+        title=title,
+        columns=(
+            Column("run"),
+            Column(record.table, "count"),
+            Column("only in some", "count"),
+            Column("lacks", "count"),
+            Column("device time" if record.table == "kernels" else "self time", "ns"),
+            Column("exit", "identifier"),
+        ),
         rows=tuple(
             (
                 run.label,
-                f"{run.rows - run.outside:,}",
-                f"{run.unmatched:,}",
-                f"{run.missing:,}",
-                duration(run.duration_ns),
-                "–" if run.exit_code is None else str(run.exit_code),
+                run.rows - run.outside,
+                run.unmatched,
+                run.missing,
+                run.duration_ns,
+                run.exit_code,
             )
             for run in record.runs
         ),
-        notes=tuple(notes),
+        notes=tuple(_run_notes(record, folder)),
     )
 
 
-def _unmatched(record: MergeRecord, table: pl.DataFrame) -> Iterator[Section]:
-    """Show the rows that not every run has, by the shorter list of runs."""
-    if table.is_empty():
-        return
-    rows = []
-    for row in table.head(TOP).iter_rows(named=True):
-        lacking, having = row["missing_in"], row["found_in"]
-        fewer = len(lacking) <= len(having)
-        where = row.get("stream", row.get("thread"))
-        rows.append(
-            (
-                _cut((row.get("type") if row["input_shapes"] else "") or row["name"], _MAX_TYPE),
-                _shapes(row["input_shapes"], _FEW_SHAPES),
-                str(row["step"]),
-                "–" if where is None else str(where),
-                str(row["position"]),
-                ("not in " if fewer else "only in ") + ", ".join(lacking if fewer else having),
-            )
+def _run_notes(record: MergeRecord, folder: str) -> Iterator[str]:
+    rows = record.table
+    yield (
+        f"{record.in_all:,} of {record.rows:,} {rows} are in all {len(record.runs)} runs,"
+        f" match={record.match}"
+    )
+    if record.ambiguous:
+        yield (
+            f"{record.ambiguous:,} {rows} are ambiguous: another alignment with as few edits pairs"
+            " them differently"
         )
-    more = table.height - TOP
-    yield Section(
+    if outside := sum(run.outside for run in record.runs):
+        yield f"{outside:,} {rows} outside of all steps are left out"
+    for run in record.runs:
+        if run.streams:
+            numbers = ", ".join(f"{number} is {merged}" for number, merged in run.streams.items())
+            yield f"{run.label}: streams have other numbers: {numbers}"
+    for left_out in record.left_out:
+        yield f"left out: {left_out.folder}: {left_out.reason}"
+    yield from record.notes
+    yield f"{folder}/tables/: {rows}_merged, bottlenecks, unmatched (.parquet)"
+
+
+def _unmatched(record: MergeRecord, table: pl.DataFrame) -> Section:
+    """Show the rows that not every run has, by the shorter list of runs."""
+    lane = "stream" if record.table == "kernels" else "thread"
+    return Section(
         title=f"{record.table.capitalize()} that not every run has",
         columns=(
-            *(
-                "type",
-                "input shapes",
-                ">step",
-                ">stream" if record.table == "kernels" else ">thread",
-            ),
-            *(">position", "run"),
+            *_KIND,
+            Column("step", "identifier"),
+            Column(lane, "identifier"),
+            Column("position", "identifier"),
+            Column("run"),
         ),
-        rows=tuple(rows),
-        notes=(f"{more:,} more in tables/unmatched.parquet",) if more > 0 else (),
-    )
-
-
-def _kinds(table: pl.DataFrame, runs: Sequence[str]) -> Iterator[Section]:
-    count, matched = int(table["count"].sum()), int(table["matched"].sum())
-    notes = []
-    if table.height > TOP:
-        notes.append(f"{table.height - TOP:,} more in tables/bottlenecks.parquet")
-    if len(runs) > 1:
-        notes.append(f"{matched:,} of {count:,} kernels are in all {len(runs)} runs")
-    if not table["averaged"].all():
-        notes.append("mean –: kernels without shapes are added up, and not averaged")
-    yield Section(
-        title="Bottlenecks: kinds of kernels by device time",
-        columns=("type", "input shapes", ">count", ">mean", ">share", "busiest pipe", "bound by"),
         rows=tuple(
             (
-                _kind(row),
-                _shapes(row["input_shapes"]),
-                f"{row['count']:,}",
-                "–" if row["mean_ns"] is None else duration(row["mean_ns"]),
-                "–" if row["share"] is None else f"{row['share']:.1%}",
-                _pipe(row),
-                row["bound"],
+                (row.get("type") if row["input_shapes"] else None) or row["name"],
+                row["input_shapes"],
+                row["step"],
+                row[lane],
+                row["position"],
+                _where(row["missing_in"], row["found_in"]),
             )
             for row in table.head(TOP).iter_rows(named=True)
         ),
+        notes=_more(table, TOP, "unmatched"),
+    )
+
+
+def _where(lacking: Sequence[str], having: Sequence[str]) -> str:
+    if len(lacking) <= len(having):
+        return f"not in {', '.join(lacking)}"
+    return f"only in {', '.join(having)}"
+
+
+def _kinds(table: pl.DataFrame, runs: Sequence[str]) -> Section:
+    """Show the kinds of kernels with the most time, and what bounds each."""
+    count, matched = int(table["count"].sum()), int(table["matched"].sum())
+    notes = [*_more(table, TOP, "bottlenecks")]
+    if len(runs) > 1:
+        notes.append(f"{matched:,} of {count:,} kernels are in all {len(runs)} runs")
+    if not table["averaged"].all():
+        notes.append("mean –: kernels without shapes are summed, not averaged")
+    figures = {
+        "count": Column("count", "count"),
+        "mean_ns": Column("mean", "ns"),
+        "share": Column("share", "share"),
+        "dominant_pipe": Column("busiest pipe"),
+        "dominant_ratio": Column("busy", "share"),
+        "bound": Column("bound by"),
+    }
+    return Section(
+        title="Bottlenecks: kinds of kernels by device time",
+        columns=(*_KIND, *figures.values()),
+        rows=_rows(table.head(TOP), figures),
         notes=tuple(notes),
     )
 
 
-def _classes(table: pl.DataFrame) -> Iterator[Section]:
+def _classes(table: pl.DataFrame, _runs: Sequence[str]) -> Section:
     """Show the classes that occur, the one with the most time first, and what to do."""
-    found = (
+    classes = (
         table.group_by("bound")
         .agg(pl.len().alias("kinds"), pl.col("share").sum(), pl.col("needs").drop_nulls().unique())
         .sort("share", "bound", descending=[True, False])
     )
-    yield Section(
+    return Section(
         title="What bounds them, and what to do",
-        columns=("bound by", ">kinds", ">share", "advice"),
+        columns=(
+            Column("bound by"),
+            Column("kinds", "count"),
+            Column("share", "share"),
+            Column("advice"),
+        ),
         rows=tuple(
-            (row["bound"], f"{row['kinds']:,}", f"{row['share']:.1%}", _advice(row))
-            for row in found.iter_rows(named=True)
+            (bound, kinds, share, _advice(bound, needs))
+            for bound, kinds, share, needs in classes.rows()
         ),
         notes=("limits: analysis.bound; rules and columns: docs/bottlenecks.md",),
     )
 
 
-def _advice(row: Mapping[str, Any]) -> str:
-    needs = sorted(row["needs"])
-    more = f" Not measured, and might tell more: {', '.join(needs)}." if needs else ""
-    return CLASSES[row["bound"]].advice + more
+def _advice(bound: str, needs: Sequence[str]) -> str:
+    groups = ", ".join(sorted(needs))
+    more = f" Not measured, and could tell more: {groups}." if groups else ""
+    return CLASSES[bound].advice + more
 
 
-def _perturbed(table: pl.DataFrame, runs: Sequence[str]) -> Iterator[Section]:
+def _perturbed(table: pl.DataFrame, runs: Sequence[str]) -> Section | None:
     """Show the kinds of kernels whose durations differ between runs by more than noise."""
-    found = table.filter(pl.col("perturbed").fill_null(value=False))
-    if found.is_empty():
-        return
-    rows = []
-    for row in found.head(_PERTURBED).iter_rows(named=True):
-        means = {
-            run: row[f"duration_ns@{run}"] / row[f"count@{run}"]
-            for run in runs
-            if row[f"count@{run}"]
-        }
-        least, most = (chosen(means, key=lambda run: means[run]) for chosen in (min, max))
-        rows.append(
-            (
-                _kind(row),
-                _shapes(row["input_shapes"], _FEW_SHAPES),
-                f"{row['spread']:.0%}",
-                f"{duration(means[least])} {least}",
-                f"{duration(means[most])} {most}",
-            )
-        )
-    more = found.height - _PERTURBED
-    notes = (
-        "a figure of one run says less of another there; limits: analysis.perturbed",
-        *((f"{more:,} more in tables/bottlenecks.parquet",) if more > 0 else ()),
-    )
-    yield Section(
-        title="Perturbed: durations that differ between runs by more than noise",
-        columns=("type", "input shapes", ">spread", "shortest on average", "longest on average"),
-        rows=tuple(rows),
-        notes=notes,
-    )
-
-
-def _roofline(table: pl.DataFrame) -> Iterator[Section]:
-    found = table.filter(pl.col("roof_share").is_not_null())
-    if found.is_empty():
-        return
-    yield Section(
-        title="Roofline: how much of what the chip could do",
+    perturbed = table.filter(pl.col("perturbed").fill_null(value=False))
+    if perturbed.is_empty():
+        return None
+    return Section(
+        title="Perturbed: mean durations that differ between runs by more than noise",
         columns=(
-            "type",
-            "input shapes",
-            ">op/byte",
-            ">Tops",
-            ">attainable",
-            "roof",
-            ">of the roof",
+            *_KIND,
+            Column("spread", "share"),
+            Column("shortest", "ns"),
+            Column("in"),
+            Column("longest", "ns"),
+            Column("in"),
         ),
         rows=tuple(
-            (
-                _kind(row),
-                _shapes(row["input_shapes"], _FEW_SHAPES),
-                "–" if row["intensity"] is None else f"{row['intensity']:.3g}",
-                "–" if row["achieved_tops"] is None else f"{row['achieved_tops']:.3g}",
-                f"{row['attainable_tops']:.3g}",
-                row["roof"],
-                f"{row['roof_share']:.0%}",
-            )
-            for row in found.head(TOP).iter_rows(named=True)
+            (*_kind(row), row["spread"], *_extremes(row, runs))
+            for row in perturbed.head(_PERTURBED).iter_rows(named=True)
         ),
+        notes=(
+            "a figure of one run says less about the other there; limits: analysis.perturbed",
+            *_more(perturbed, _PERTURBED, "bottlenecks"),
+        ),
+    )
+
+
+def _extremes(row: Mapping[str, Any], runs: Sequence[str]) -> tuple[float, str, float, str]:
+    """Return the shortest and the longest mean duration of a kind, each with its run."""
+    means = {
+        run: row[f"duration_ns@{run}"] / row[f"count@{run}"] for run in runs if row[f"count@{run}"]
+    }
+    least, most = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+    return means[least], least, means[most], most
+
+
+def _roofline(table: pl.DataFrame, _runs: Sequence[str]) -> Section | None:
+    """Show how near kernels come to what the chip's peaks allow."""
+    bounded = table.filter(pl.col("roof_share").is_not_null())
+    if bounded.is_empty():
+        return None
+    figures = {
+        "intensity": Column("op/byte", "number"),
+        "achieved_tops": Column("Tops", "number"),
+        "attainable_tops": Column("attainable", "number"),
+        "roof": Column("roof"),
+        "roof_share": Column("of the roof", "share"),
+    }
+    return Section(
+        title="Roofline: how much of what the chip could do",
+        columns=(*_KIND, *figures.values()),
+        rows=_rows(bounded.head(TOP), figures),
         notes=("Tops: 1e12 operations a second, achieved and attainable; peaks: analysis.peaks",),
     )
 
 
-def _kind(row: Mapping[str, Any]) -> str:
+SECTIONS: Final[Mapping[str, Callable[[pl.DataFrame, Sequence[str]], Section | None]]] = {
+    "kinds": _kinds,
+    "classes": _classes,
+    "perturbed": _perturbed,
+    "roofline": _roofline,
+}
+"""Every section of a table of bottlenecks, in order; a new one is a function and a line here."""
+
+
+def _rows(table: pl.DataFrame, names: Mapping[str, Column]) -> tuple[tuple[Value, ...], ...]:
+    """Return a row for each kind of kernels: what tells it apart, and the columns named."""
+    return tuple(
+        (*_kind(row), *(row[name] for name in names)) for row in table.iter_rows(named=True)
+    )
+
+
+def _kind(row: Mapping[str, Any]) -> tuple[Value, Value]:
     # Of kernels without shapes, the type may be no more than "kernel".
-    return _cut(row["name"] or row["type"] or "–", _MAX_TYPE)
+    return row["name"] or row["type"], row["input_shapes"]
 
 
-def _shapes(value: Sequence[Sequence[int]] | None, most: int = _MAX_SHAPES) -> str:
-    if value is None:
-        return "–"
-    text = " ".join(f"[{','.join(map(str, shape))}]" for shape in value if shape)
-    return _cut(text, most)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _pipe(row: Mapping[str, Any]) -> str:
-    if row["dominant_pipe"] is None:
-        return "–"
-    return f"{row['dominant_pipe']} {row['dominant_ratio']:.0%}"
+def _more(table: pl.DataFrame, shown: int, name: str) -> tuple[str, ...]:
+    more = table.height - shown
+    return (f"{more:,} more in tables/{name}.parquet",) if more > 0 else ()

@@ -3,37 +3,74 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from typing import Final
 
 from harness.capture.run_record import RunRecord, as_typed
+from harness.report.section import Command
+
+_HARNESS: Final = ("python", "-m", "harness")
 
 
-def next_command(record: RunRecord, folder: str) -> tuple[str, str]:
-    """Return what is most likely to be wanted now, and the command for it."""
+def next_command(record: RunRecord, folder: str) -> Command:
+    """Return the command that is most likely to be wanted now."""
     if record.source:
-        words = ["python", "-m", "harness", f"device={record.device}", "profiler=level1"]
-        words += ["workload=callable", "workload.target=MODULE:FACTORY"]
-        return "profile a step of your own, and have its delivery checked", shlex.join(words)
-    rehearsed = record.requested["rehearsal.emulate"]
-    typed = as_typed(record.overrides, rehearsed=rehearsed)
-    given = [text for text in typed if not text.startswith(("profiler=", "profiler/"))]
-    base = ["python", "-m", "harness", *(["rehearse"] if rehearsed else [])]
-    asked = record.requested
+        return _profile_yours(record)
+    return _mend(record, folder) or _look_closer(record)
+
+
+def _profile_yours(record: RunRecord) -> Command:
+    """Propose to profile what an imported capture is of, so that its delivery can be checked."""
+    settings = ("workload=callable", "workload.target=MODULE:FACTORY")
+    return _command(
+        "profile your own step, and check its delivery",
+        (f"device={record.device}", "profiler=level1", *settings),
+    )
+
+
+def _mend(record: RunRecord, folder: str) -> Command | None:
+    """Propose what helps a run that is not finished, failed or lacks something; None if none is."""
     if record.verdict == "pending" or record.analysis:
-        why, words = "analyse what was captured", ["python", "-m", "harness", "read", folder]
-    elif record.status == "failed" and not record.event_counts and not rehearsed:
-        why, words = "in one process, for a debugger", [*base, *given, "execution=inline"]
-    elif record.status == "failed":
-        why, words = "again, asking for less", [*base, *given, "profiler=level0"]
-    elif any(item.fails for item in record.delivery):
-        on_npu = ["device=npu"] if rehearsed else []
-        typed = [text for text in typed if not text.startswith("rehearsal")]
-        why, words = "what is asked and what it needs", [*base[:3], "check", *on_npu, *typed]
-    elif any(item.fails for item in record.consistency):
-        why, words = "read the capture again", ["python", "-m", "harness", "read", folder]
-    elif not asked["profiler.with_stack"]:
-        why, words = "which line of code calls them", [*base, *given, "profiler=stacks"]
-    elif not asked["profiler.profile_memory"]:
-        why, words = "who allocates what", [*base, *given, "profiler=memory"]
-    else:
-        why, words = "durations, disturbed the least", [*base, *given, "profiler=level0"]
-    return why, shlex.join(words)
+        return _command("analyse the captures", ("read", folder))
+    if record.status == "failed":
+        rehearsed = record.requested["rehearsal.emulate"]
+        if record.event_counts or rehearsed:
+            return _again("run it again with fewer settings", record, "profiler=level0")
+        return _again("run it in one process, for a debugger", record, "execution=inline")
+    if any(item.fails for item in record.delivery):
+        return _check(record)
+    if any(check.fails for check in record.consistency):
+        return _command("read the capture again", ("read", folder))
+    return None
+
+
+def _look_closer(record: RunRecord) -> Command:
+    """Propose another profile of the same run."""
+    if not record.requested["profiler.with_stack"]:
+        return _again("see which line of code calls the operators", record, "profiler=stacks")
+    if not record.requested["profiler.profile_memory"]:
+        return _again("see what allocates memory", record, "profiler=memory")
+    return _again("measure durations with the least overhead", record, "profiler=level0")
+
+
+def _check(record: RunRecord) -> Command:
+    """Propose to look at what is requested, and at what it needs."""
+    rehearsed = record.requested["rehearsal.emulate"]
+    device = ["device=npu"] if rehearsed else []
+    settings = [text for text in _typed(record) if not text.startswith("rehearsal")]
+    return _command("see what is requested and what it needs", ("check", *device, *settings))
+
+
+def _again(purpose: str, record: RunRecord, setting: str) -> Command:
+    """Propose the run again, with another profile or with a setting more."""
+    settings = [text for text in _typed(record) if not text.startswith(("profiler=", "profiler/"))]
+    subcommand = ["rehearse"] if record.requested["rehearsal.emulate"] else []
+    return _command(purpose, (*subcommand, *settings, setting))
+
+
+def _typed(record: RunRecord) -> list[str]:
+    return as_typed(record.overrides, rehearsed=record.requested["rehearsal.emulate"])
+
+
+def _command(purpose: str, words: Sequence[str]) -> Command:
+    return Command(purpose=f"next, {purpose}", line=shlex.join((*_HARNESS, *words)))

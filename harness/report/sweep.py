@@ -6,61 +6,68 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.capture.run_record import RunRecord
+from harness.capture.sweep_record import SweepJob
 from harness.errors import ExitCode
 from harness.paths import SweepFolder
 from harness.report.markdown import markdown
-from harness.report.section import Section
-from harness.report.units import duration
+from harness.report.section import Column, Section
 from harness.sweep.table import Jobs, short_names, sweep_table
 
+_FIGURES = {
+    "unprofiled_step_ns": Column("unprofiled step", "ns"),
+    "profiled_step_ns": Column("profiled step", "ns"),
+    "overhead": Column("overhead", "ratio"),
+    "device_ns": Column("device/step", "ns"),
+}
 
-def sections(
-    swept: Sequence[str], found: Jobs, kept: Sequence[bool], folder: Path
-) -> list[Section]:
-    """Return the table of a sweep's jobs, for people, with the reasons of those that failed."""
-    rows = []
-    notes = []
-    short = short_names(swept)
-    figures = sweep_table(swept, found, folder).rows(named=True)
-    for (job, record), figure, there in zip(found, figures, kept, strict=True):
-        times = [figure[name] for name in ("unprofiled_step_ns", "profiled_step_ns", "device_ns")]
-        unprofiled, profiled, device = ("–" if time is None else duration(time) for time in times)
-        slower = figure["overhead"]
-        rows.append(
-            (
-                *(job.values.get(key, "") for key in swept),
-                "–" if job.exit_code is None else str(job.exit_code),
-                unprofiled,
-                profiled,
-                "–" if slower is None else f"{slower:.2f} ×",
-                device,
-                f"{_result(record)}, kept" if there else _result(record),
-            )
-        )
-        if job.reason:
-            values = zip(short, (job.values.get(key, "") for key in swept), strict=True)
-            notes.append(f"{' '.join(map('='.join, values))}: {job.reason}")
-    records = [record for _, record in found if record is not None]
-    done = sum(record.verdict == "delivered" and not record.exit_code for record in records)
-    emulated = " (emulated: invented)" if any(each.emulated for each in records) else ""
-    notes.append(f"{folder}/: {_files(folder)}, and a folder for each job")
-    if left := sum(job.exit_code != ExitCode.OK for job, _ in found):
-        jobs = f"{left} job{'s' if left > 1 else ''}"
-        notes.append(f"the same command again keeps what was delivered, and runs {jobs}")
-    columns = (">exit", ">unprofiled step", ">profiled step", ">overhead", ">device/step", "result")
+
+def sections(swept: Sequence[str], jobs: Jobs, kept: Sequence[bool], folder: Path) -> list[Section]:
+    """Return the table of a sweep's jobs, with the reasons of those that failed.
+
+    Args:
+        swept: The settings that the sweep varies.
+        jobs: In the order in which they run.
+        kept: For each job, whether its result is an earlier sweep's.
+        folder: The sweep's.
+    """
+    figures = sweep_table(swept, jobs, folder).select(*_FIGURES).rows()
+    records = [record for _, record in jobs if record is not None]
+    delivered = sum(record.verdict == "delivered" and not record.exit_code for record in records)
+    emulated = " (emulated: invented)" if any(record.emulated for record in records) else ""
+    settings = (Column(name) for name in short_names(swept))
     return [
         Section(
-            title=f"Sweep{emulated}: {done} of {len(found)} jobs delivered",
-            columns=(*short, *columns),
-            rows=tuple(rows),
-            notes=tuple(notes),
+            title=f"Sweep{emulated}: {delivered} of {len(jobs)} jobs delivered",
+            columns=(*settings, Column("exit", "identifier"), *_FIGURES.values(), Column("result")),
+            rows=tuple(
+                (
+                    *(job.values.get(setting) for setting in swept),
+                    job.exit_code,
+                    *values,
+                    _result(record) + (", kept" if is_kept else ""),
+                )
+                for (job, record), values, is_kept in zip(jobs, figures, kept, strict=True)
+            ),
+            notes=_notes(swept, [job for job, _ in jobs], folder),
         )
     ]
 
 
-def _files(folder: Path) -> str:
+def _notes(swept: Sequence[str], jobs: Sequence[SweepJob], folder: Path) -> tuple[str, ...]:
+    """Return why jobs failed, where the files are, and how to run what is left."""
+    notes = []
+    names = dict(zip(swept, short_names(swept), strict=True))
+    for job in jobs:
+        if job.reason:
+            values = (f"{name}={job.values.get(key, '')}" for key, name in names.items())
+            notes.append(f"{' '.join(values)}: {job.reason}")
     sweep = SweepFolder(folder)
-    return f"{sweep.record.name}, {sweep.summary.name}, {sweep.tables.name}/"
+    files = f"{sweep.record.name}, {sweep.summary.name}, {sweep.tables.name}/"
+    notes.append(f"{folder}/: {files}, and a folder for each job")
+    if unfinished := sum(job.exit_code != ExitCode.OK for job in jobs):
+        count = f"{unfinished} job{'s' if unfinished > 1 else ''}"
+        notes.append(f"the same command again runs {count}, and keeps what was delivered")
+    return tuple(notes)
 
 
 def _result(record: RunRecord | None) -> str:

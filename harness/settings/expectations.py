@@ -2,8 +2,7 @@
 
 The plan lists the expectations that apply, the verification checks each. A setting whose effect
 leaves no trace in a capture is reported as not checkable, with the reason: `UNCHECKABLE` lists
-these. `NOT_OF_THE_PROFILER` lists settings that record nothing. A test holds that every setting of
-every device has its place.
+these. A test holds that every setting marked `Recorded` has its place here, and no other setting.
 """
 
 from __future__ import annotations
@@ -47,37 +46,44 @@ class ExpectedSettings(Struct, frozen=True, kw_only=True):
     """Settings whose partial delivery is fine."""
 
 
-class Target(Struct, frozen=True):
-    """The device and activities of a request, which decide whether a setting has an effect."""
+def accepts(names: Iterable[str], setting: str) -> bool:
+    """Tell whether ``delivery.accept`` names a setting, in full or by its last name."""
+    return not {setting, setting.rpartition(".")[2]}.isdisjoint(names)
 
-    device: str
+
+class Recording(Struct, frozen=True, kw_only=True):
+    """The facts that decide whether a setting has an effect on a recording."""
+
     activities: tuple[str, ...]
+    """host, device; none where an imported capture does not report them."""
+    reports_overflow: bool
+    """Whether the profiler reports that the device's buffers have overflowed."""
 
 
-def is_set(target: Target, value: object) -> bool:  # noqa: ARG001 - the signature
+def is_set(recording: Recording, value: object) -> bool:  # noqa: ARG001 - the signature
     """Tell whether a setting is on, or has a value."""
     return bool(value)
 
 
-def on_npu(target: Target, value: object) -> bool:
-    """Tell whether an NPU's setting is on and the device is recorded."""
-    named = value != "AiCoreNone" if isinstance(value, str) else bool(value)
-    return named and target.device == "npu" and "device" in target.activities
+def with_device(recording: Recording, value: object) -> bool:
+    """Tell whether a setting is on that takes effect only while the device is recorded."""
+    is_on = bool(value) and value not in ("AiCoreNone", "Level_none")
+    return is_on and "device" in recording.activities
 
 
-def of_npu(target: Target, value: object) -> bool:
-    """Tell whether an NPU's setting is on that has an effect without the device, too."""
-    return bool(value) and target.device == "npu"
+def has_threshold(recording: Recording, value: object) -> bool:  # noqa: ARG001 - the signature
+    """Tell whether there is a threshold; 0 is one."""
+    return value is not None
 
 
-def collections(target: Target, value: object) -> bool:
-    """Tell whether garbage collections are recorded; a threshold of 0 records all."""
-    return value is not None and target.device == "npu"
-
-
-def not_simplified(target: Target, value: object) -> bool:
+def switched_off(recording: Recording, value: object) -> bool:
     """Tell whether raw files are to be kept."""
-    return value is False and on_npu(target, value=True)
+    return value is False and with_device(recording, value=True)
+
+
+def overflow_is_reported(recording: Recording, value: object) -> bool:  # noqa: ARG001 - the signature
+    """Tell whether the device is recorded, as far as is known, and its overflows reported."""
+    return recording.reports_overflow and recording.activities != ("host",)
 
 
 class ExpectationRule(Struct, frozen=True, kw_only=True):
@@ -86,19 +92,14 @@ class ExpectationRule(Struct, frozen=True, kw_only=True):
     setting: str
     description: str
     """What must be found, as it is printed."""
-    applies: Callable[[Target, object], bool] = is_set
-
-
-def of_cuda(target: Target, value: object) -> bool:  # noqa: ARG001 - the signature
-    """Tell whether CUPTI records; an imported trace does not say what it left out."""
-    return target.device == "cuda" and ("device" in target.activities or not target.activities)
+    applies: Callable[[Recording, object], bool] = is_set
 
 
 IMPLIED = frozenset({"profiler.experimental.verbose"})
 """Settings that others stand for: stacks show whether torch was verbose."""
 
 BUFFERS = "CUPTI buffers"
-"""No setting, but what every profile on CUDA relies on."""
+"""No setting, but what every profile of a device that can lose kernels this way relies on."""
 
 UNCHECKABLE: Mapping[str, str] = {
     f"profiler.experimental.{name}": why
@@ -116,23 +117,6 @@ UNCHECKABLE: Mapping[str, str] = {
 }
 """Settings of which nothing in a capture can tell whether they took effect, and why."""
 
-NOT_OF_THE_PROFILER: Mapping[str, str] = {
-    "name": "names folders",
-    "seed": "is the workload's",
-    "device": "is where it runs: another machine is exit code 4",
-    "workload": "is what runs: its failure is exit code 1",
-    "execution": "is how it runs",
-    "rehearsal": "is whether it is real: the summary says so",
-    "sweep": "is about earlier results",
-    "merge": "is about what several runs measured",
-    "analysis": "is how a merged table is judged",
-    "delivery": "is how strictly the others are judged",
-    "profiler.baseline": "is about steps without the profiler",
-    "profiler.analyse": "is when the verdict comes, which says so while it is pending",
-    "profiler.analyse_timeout_s": "is a limit: what runs past it is missing, and named",
-}
-"""Settings, or groups of them, that ask for nothing to be recorded, and what they are about."""
-
 EXPECTATIONS = (
     ExpectationRule(
         setting="profiler.activities",
@@ -141,7 +125,7 @@ EXPECTATIONS = (
     ExpectationRule(
         setting=BUFFERS,
         description="torch does not report that CUPTI stopped early",
-        applies=of_cuda,
+        applies=overflow_is_reported,
     ),
     ExpectationRule(
         setting="profiler.schedule",
@@ -194,83 +178,81 @@ EXPECTATIONS = (
     ExpectationRule(
         setting="profiler.experimental.profiler_level",
         description="what only this level delivers: kernels, their cores, calls of the runtime",
-        applies=lambda target, value: on_npu(target, value) and value != "Level_none",
+        applies=with_device,
     ),
     ExpectationRule(
         setting="profiler.experimental.aic_metrics",
         description="kernels have the columns of this counter group, with values",
-        applies=on_npu,
+        applies=with_device,
     ),
     ExpectationRule(
         setting="profiler.experimental.l2_cache",
         description="l2_cache.csv has a hit rate in every row",
-        applies=on_npu,
+        applies=with_device,
     ),
     ExpectationRule(
         setting="profiler.experimental.msprof_tx",
         description="marks and ranges are in the timeline or the database",
-        applies=on_npu,
+        applies=with_device,
     ),
     ExpectationRule(
         setting="profiler.experimental.mstx",
         description="marks and ranges are in the timeline or the database",
-        applies=on_npu,
+        applies=with_device,
     ),
     ExpectationRule(
         setting="profiler.experimental.mstx_domain_include",
         description="marks of each of these domains, and of no other",
-        applies=on_npu,
+        applies=with_device,
     ),
     ExpectationRule(
         setting="profiler.experimental.mstx_domain_exclude",
         description="no mark of these domains",
-        applies=on_npu,
+        applies=with_device,
     ),
     ExpectationRule(
         setting="profiler.experimental.data_simplification",
         description="msprof's own output is kept",
-        applies=not_simplified,
+        applies=switched_off,
     ),
     ExpectationRule(
         setting="profiler.experimental.record_op_args",
         description="arguments are dumped beside the capture",
-        applies=of_npu,
     ),
     ExpectationRule(
         setting="profiler.experimental.op_attr",
         description="kernels in the database have attributes",
-        applies=on_npu,
+        applies=with_device,
     ),
     ExpectationRule(
         setting="profiler.experimental.gc_detect_threshold",
         description="garbage collections, if there were any that long",
-        applies=collections,
+        applies=has_threshold,
     ),
     ExpectationRule(
         setting="profiler.experimental.export_type",
         description="the files of each format are there",
-        applies=of_npu,
     ),
     ExpectationRule(
         setting="profiler.experimental.host_sys",
         description="each kind has a track in the timeline or a table in the database",
-        applies=on_npu,
+        applies=with_device,
     ),
     ExpectationRule(
         setting="profiler.experimental.sys_io",
         description="samples of network ports: nic.csv, roce.csv",
-        applies=on_npu,
+        applies=with_device,
     ),
     ExpectationRule(
         setting="profiler.experimental.sys_interconnection",
         description="samples of links: hccs.csv, pcie.csv",
-        applies=on_npu,
+        applies=with_device,
     ),
 )
 
 
 def expected_of(
-    target: Target,
+    recording: Recording,
     effective: Mapping[str, Any],
     *,
     recorded: int | None,
@@ -279,7 +261,7 @@ def expected_of(
     """Yield the expectations that apply: those whose setting is on.
 
     Args:
-        target: The device and activities of the request.
+        recording: What is recorded, and what its profiler reports.
         effective: The settings by their dotted names.
         recorded: How many steps the schedule records; null where it is not known.
         changed: The device's own settings that differ from their defaults, by their dotted names.
@@ -290,7 +272,7 @@ def expected_of(
             value = None if recorded is None else f"{recorded} recorded steps"
         elif rule.setting == BUFFERS:
             value = "no loss"
-        if rule.applies(target, value):
+        if rule.applies(recording, value):
             yield Expectation(
                 setting=rule.setting,
                 requested=value if isinstance(value, str) else show(value),

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
+from harness.settings.changes import Executed, Judged, Placed, Recorded
 from harness.settings.faults import Era, Faults
 from harness.settings.npu import NpuExperimental
 from harness.settings.torch import CpuExperimental, CudaExperimental
@@ -86,15 +87,15 @@ class Profiler(Settings, frozen=True, kw_only=True):
     memory_timeline: bool = False
     """Write torch's memory timeline to raw/; needs record_shapes, profile_memory and with_stack.
     cpu and cuda. Read by: run, verify."""
-    analyse: Literal["now", "later"] = "now"
+    analyse: Placed[Literal["now", "later"]] = "now"
     """When torch_npu's raw data become tables: after the run, or by ``harness read RUN``, which
     completes the verdict; npu. Read by: run."""
-    analyse_timeout_s: Annotated[float, Meta(gt=0)] | None = 3600
+    analyse_timeout_s: Placed[Annotated[float, Meta(gt=0)] | None] = 3600
     """Wall-clock limit of that analysis, in seconds; null: none. What it ran past stays raw, and
     ``harness read RUN`` tries again; npu. Read by: run."""
     schedule: Schedule
     """Which steps are recorded. Read by: plan, the profiler."""
-    baseline: Baseline
+    baseline: Executed[Baseline]
     """Unprofiled steps timed beside the profiled ones. Read by: run."""
     experimental: AnyExperimental
     """The profiler's own settings on this device. Read by: plan, the profiler."""
@@ -150,9 +151,9 @@ class Execution(Settings, frozen=True, kw_only=True):
 
     kind: Literal["isolated", "inline"]
     """isolated: in a child process; inline: in this one, for debuggers. Read by: run."""
-    timeout_s: Annotated[float, Meta(gt=0)] | None = None
+    timeout_s: Placed[Annotated[float, Meta(gt=0)] | None] = None
     """Wall-clock limit of the child process, in seconds; null: none. Read by: run."""
-    grace_s: Annotated[float, Meta(ge=0)] = 20
+    grace_s: Placed[Annotated[float, Meta(ge=0)]] = 20
     """How long a child that was asked to stop may take to write down what it recorded, in
     seconds, before it is killed. Read by: run."""
 
@@ -280,7 +281,7 @@ class Peaks(Settings, frozen=True, kw_only=True):
 
 
 class Analysis(Settings, frozen=True, kw_only=True):
-    """How the table of bottlenecks judges; changes no measurement, and no sweep's identity."""
+    """How the table of bottlenecks is made from what was measured."""
 
     bound: Bound
     """From where on something bounds a kernel. Read by: merge."""
@@ -291,29 +292,31 @@ class Analysis(Settings, frozen=True, kw_only=True):
 
 
 class Request(Settings, frozen=True, kw_only=True):
-    """All that a run is asked to be."""
+    """Every setting of a run."""
 
-    name: Annotated[str, Meta(pattern=r"^[\w.-]{1,40}$")] = "harness"
+    # The mark on a group is that of every setting in it that has none of its own.
+
+    name: Placed[Annotated[str, Meta(pattern=r"^[\w.-]{1,40}$")]] = "harness"
     """Names the folder of a sweep; letters, digits, '_', '.', '-'. Read by: cli."""
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    seed: Executed[Annotated[int, Meta(ge=0, le=2**63 - 1)]] = 0
     """Seeds parameters and inputs. Read by: run."""
-    device: Device
+    device: Executed[Device]
     """Where the workload runs. Read by: every stage."""
-    profiler: Profiler
+    profiler: Recorded[Profiler]
     """What is asked of the profiler. Read by: every stage."""
-    delivery: Delivery
+    delivery: Judged[Delivery]
     """How strictly the delivery is judged. Read by: verify."""
-    workload: AnyWorkload
+    workload: Executed[AnyWorkload]
     """What runs. Read by: validate, plan, run."""
-    execution: Execution
+    execution: Executed[Execution]
     """How it runs. Read by: run."""
-    rehearsal: Rehearsal
+    rehearsal: Executed[Rehearsal]
     """Whether it runs over an emulator. Read by: run."""
-    sweep: Sweep
+    sweep: Placed[Sweep]
     """How a sweep finds its earlier results. Read by: pipeline."""
-    merge: Merge
+    merge: Judged[Merge]
     """How a sweep over groups of counters is joined. Read by: merge."""
-    analysis: Analysis
+    analysis: Judged[Analysis]
     """How the table of bottlenecks judges. Read by: merge."""
 
 

@@ -6,7 +6,6 @@ msgspec stops at the first error and OmegaConf's typed nodes convert in silence 
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, Final, TypeGuard
 from msgspec import NODEFAULT, inspect
 
 from harness.errors import Problem
+from harness.settings.nearest import nearest
 
 
 class _Unset:
@@ -30,13 +30,6 @@ UNSET: Final = _Unset()
 _NO_TEXT: Final = re.compile(
     r"(?i)true|false|null|[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?|nan|[-+]?inf"
 )
-
-
-def nearest(word: str, known: Sequence[str]) -> str | None:
-    """Return the name in `known` closest to `word`, if one is close."""
-    lowered = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.7)
-    return lowered[close[0]] if close else None
 
 
 def show(value: object) -> str:
@@ -126,7 +119,7 @@ def _struct(data: object, type_: inspect.StructType, path: str) -> Iterator[Prob
             )
 
 
-def _fits(data: object, type_: inspect.Type) -> bool:
+def _fits(data: object, type_: inspect.Type) -> bool:  # noqa: C901, PLR0912 - a case a type
     match type_:
         case inspect.AnyType():
             return True
@@ -181,7 +174,7 @@ def _within(number: float, type_: inspect.IntType | inspect.FloatType) -> bool:
     )
 
 
-def describe(type_: inspect.Type) -> str:
+def describe(type_: inspect.Type) -> str:  # noqa: C901, PLR0912 - a case a type
     """Return what values a type allows, as a phrase: "an integer of at least 1"."""
     match type_:
         case inspect.AnyType():

@@ -50,12 +50,6 @@ def typed(job: Job) -> str:
     return " ".join(as_typed(job.overrides, rehearsed=job.request.rehearsal.emulate))
 
 
-def varied_text(composition: Composition, job: Job) -> str:
-    """Return the part of a job's settings that the sweep varies."""
-    kept = [text for text in job.overrides if setting_of(text) in composition.swept]
-    return " ".join(kept) or "(nothing varies)"
-
-
 def kept(folder: Path, composition: Composition, report: Callable[[str], None]) -> list[bool]:
     """Tell of each job whether a delivered run of the same request is there already, and counts.
 

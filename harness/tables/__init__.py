@@ -1,5 +1,20 @@
-"""The columns of every table, and helpers for their rows: what all tables of all captures share."""
+"""The columns of every table, and helpers for their rows: what all tables of all captures share.
 
-from harness.tables.schemas import SCHEMAS, empty, frame, join_cycles, keep, put, write
+polars is imported when one of them is first used: the paths without a table start faster.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.tables.schemas import SCHEMAS, empty, frame, join_cycles, keep, put, write
 
 __all__ = ["SCHEMAS", "empty", "frame", "join_cycles", "keep", "put", "write"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from harness.tables import schemas
+
+    globals()[name] = getattr(schemas, name)
+    return globals()[name]

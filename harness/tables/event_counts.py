@@ -8,7 +8,7 @@ from msgspec import Struct
 class EventCounts(Struct, frozen=True, kw_only=True):
     """What became of the profiler's events of one kind.
 
-    `seen` exceeds the sum of the others by what the tables have no place for: Python frames,
+    `seen` exceeds the sum of the others by the events that no table has a place for: Python frames,
     the driver's calls, synchronisation, the profiler's own overhead.
     """
 
@@ -19,10 +19,10 @@ class EventCounts(Struct, frozen=True, kw_only=True):
     marks: int
     """Those that became the columns `step` and `stage`, and torch's own marks of steps."""
     hidden: int
-    """Those that torch, too, leaves out."""
+    """Those that torch, too, hides."""
 
     def __add__(self, other: EventCounts) -> EventCounts:
-        """Return the account of both."""
+        """Return the sum of both."""
         return EventCounts(
             seen=self.seen + other.seen,
             rows=self.rows + other.rows,

@@ -41,25 +41,25 @@ def union(table: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
 
 
 class StepLookup:
-    """Ranges that carry a value, such as steps; where they overlap, the last begun counts."""
+    """Ranges that carry a value, such as steps; where they overlap, the last one begun counts."""
 
     def __init__(self, ranges: Iterable[tuple[int, int, int | str]], dtype: pl.DataType) -> None:
-        """Take (start, end, value) in any order; an end is outside of its range."""
+        """Take (start, end, value) in any order; the end is exclusive."""
         cuts: list[int] = []
         values: list[int | str | None] = [None]  # values[i + 1] holds from cuts[i] on
-        within: list[tuple[int, int | str]] = []  # end and value, the last begun last
+        open_ranges: list[tuple[int, int | str]] = []  # end and value, the last begun last
 
         def close(until: float) -> None:
-            while within and within[-1][0] <= until:
-                cut = within[-1][0]
-                while within and within[-1][0] <= cut:
-                    within.pop()
+            while open_ranges and open_ranges[-1][0] <= until:
+                cut = open_ranges[-1][0]
+                while open_ranges and open_ranges[-1][0] <= cut:
+                    open_ranges.pop()
                 cuts.append(cut)
-                values.append(within[-1][1] if within else None)
+                values.append(open_ranges[-1][1] if open_ranges else None)
 
-        for start, end, value in sorted(ranges, key=lambda each: (each[0], -each[1])):
+        for start, end, value in sorted(ranges, key=lambda bounds: (bounds[0], -bounds[1])):
             close(start)
-            within.append((end, value))
+            open_ranges.append((end, value))
             cuts.append(start)
             values.append(value)
         close(math.inf)

@@ -1,4 +1,4 @@
-"""The tables of a run: their columns, and how they reach the disk. Imports polars only."""
+"""The tables of a run: their columns, and how they are written. Imports polars only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from polars.exceptions import SchemaError
 
 _SHAPES: Final[pl.DataType] = pl.List(pl.List(pl.Int64))
 _TEXTS: Final[pl.DataType] = pl.List(pl.String)
-_BATCH: Final = 25_000  # rows of a lazy table that are made and written at a time
+_BATCH: Final = 25_000  # rows of a lazy table that are computed and written at a time
 
 
 def _schema(**columns: pl.DataType | type[pl.DataType]) -> pl.Schema:
@@ -21,7 +21,7 @@ def _schema(**columns: pl.DataType | type[pl.DataType]) -> pl.Schema:
 
 
 # Times in `_ns` are integer nanoseconds; points in time count from the unix epoch. Sizes are
-# bytes. What a source does not tell is null. Columns beyond these are kept as they come.
+# bytes. What a source does not record is null. Further columns are kept as they are.
 SCHEMAS: Final[Mapping[str, pl.Schema]] = {
     "operators": _schema(
         id=pl.Int64,  # the row's number, unique over all cycles of a run
@@ -110,27 +110,27 @@ def empty(name: str) -> pl.DataFrame:
 def frame(name: str, columns: Mapping[str, object]) -> pl.DataFrame:
     """Build the table `name` from columns (lists or series) of one length.
 
-    Known columns are cast to their type; those that are not given are null. Others are kept,
-    behind them. Raises KeyError for an unknown table, polars' errors for values of a wrong type.
+    The table's columns are cast to their type; missing ones are null. Other columns follow them.
+    Raises KeyError for an unknown table, polars' errors for values of a wrong type.
     """
     schema = SCHEMAS[name]
-    known = {column: schema[column] for column in columns if column in schema}
-    given = pl.DataFrame(dict(columns), schema_overrides=known)
-    return pl.concat([empty(name), given], how="diagonal")
+    dtypes = {column: schema[column] for column in columns if column in schema}
+    table = pl.DataFrame(dict(columns), schema_overrides=dtypes)
+    return pl.concat([empty(name), table], how="diagonal")
 
 
 def write(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
     """Write `table` to `path`, whose stem is the table's name, as parquet, all or nothing.
 
-    A lazy one is made batch by batch, and never whole in memory.
-    A reader never sees a half-written file, even if this process is killed. Folders are made.
+    A lazy table is computed batch by batch, and never whole in memory. A reader never sees a
+    half-written file, even if this process is killed. Folders are made.
     Raises KeyError for an unknown table, SchemaError for a missing column or a wrong type.
     """
     schema = table.lazy().collect_schema()
     for column, dtype in SCHEMAS[path.stem].items():
         if schema.get(column) != dtype:
-            found = schema.get(column, "no such column")
-            raise SchemaError(f"{path.stem}.{column} must be {dtype}, found {found}")
+            actual = schema.get(column, "no such column")
+            raise SchemaError(f"{path.stem}.{column} must be {dtype}, found {actual}")
     _replace(table, path)
 
 
@@ -153,26 +153,26 @@ def put(table: pl.DataFrame, path: Path) -> None:
     _replace(table, path)
 
 
-def keep(found: Mapping[str, pl.DataFrame], folder: Path) -> None:
-    """Write tables of any columns as ``folder/<name>.parquet``, in place of all that was there."""
+def keep(tables: Mapping[str, pl.DataFrame], folder: Path) -> None:
+    """Replace the folder's content by tables of any columns, as ``folder/<name>.parquet``."""
     shutil.rmtree(folder, ignore_errors=True)
-    for name, table in found.items():
+    for name, table in tables.items():
         _replace(table, folder / f"{name}.parquet")
 
 
 def join_cycles(cycles_dir: Path, out_dir: Path) -> None:
     """Join ``cycles_dir/<number>/<table>.parquet`` into ``out_dir/<table>.parquet``.
 
-    Rows come in the order of the cycles' numbers. Every table of `SCHEMAS` is written, an absent
+    Rows are in the order of the cycles' numbers. Every table of `SCHEMAS` is written, an absent
     one without rows. A column that only some cycles have is null in the others. A stack that
-    several cycles saw is written once.
+    occurs in several cycles is written once.
     """
     folders = (path for path in cycles_dir.glob("*/") if path.name.isdecimal())
     cycles = sorted(folders, key=lambda path: int(path.name))
     for name in SCHEMAS:
         files = [path for cycle in cycles if (path := cycle / f"{name}.parquet").exists()]
         frames = [empty(name).lazy(), *map(pl.scan_parquet, files)]
-        # Relaxed: a column of the profiler's own may be whole numbers here and null there.
+        # Relaxed: a further column may have whole numbers in one cycle and only nulls in another.
         table = pl.concat(frames, how="diagonal_relaxed")
         if name == "stacks":
             table = table.unique("stack_id", keep="first", maintain_order=True)

@@ -1,4 +1,4 @@
-"""Which rows count: those within steps, those that show shapes, those that communicate."""
+"""Select rows: those within steps, those with shapes, those that communicate."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Final
 import polars as pl
 
 HCCL_CORES: Final = ("HCCL", "COMMUNICATION")
-"""The cores that CANN has named for communication between devices."""
+"""CANN's names of the core of communication between devices."""
 _NAMED: Final = r"^hcom_"
 
 
 def within_steps(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of steps; all of them if the capture knows of no step."""
+    """Return the rows within steps; all rows if the capture has no steps."""
     outside = table["step"].null_count()
     return table if outside in {0, table.height} else table.drop_nulls("step")
 
 
 def is_hccl(kernels: pl.DataFrame) -> pl.Series:
-    """Tell which kernels are HCCL's; CANN has had two words for their core."""
+    """Tell which kernels are HCCL's; CANN has had two names for their core."""
     names, cores = kernels["name"].unique(), kernels["core"].unique()
-    named = names.filter(names.cast(pl.String).str.contains(_NAMED))
-    core = cores.filter(cores.cast(pl.String).is_in(HCCL_CORES))
-    found = kernels["core"].is_in(core.implode()) | kernels["name"].is_in(named.implode())
-    return found.fill_null(value=False)
+    hccl_names = names.filter(names.cast(pl.String).str.contains(_NAMED))
+    hccl_cores = cores.filter(cores.cast(pl.String).is_in(HCCL_CORES))
+    hccl = kernels["core"].is_in(hccl_cores.implode()) | kernels["name"].is_in(hccl_names.implode())
+    return hccl.fill_null(value=False)
 
 
 def is_communication(kernels: pl.DataFrame) -> pl.Series:
@@ -33,10 +33,10 @@ def is_communication(kernels: pl.DataFrame) -> pl.Series:
 
 
 def has_shapes() -> pl.Expr:
-    """Tell which rows show a shape: those with several arguments, or with dimensions.
+    """Tell which rows have shapes: those with several arguments, or with dimensions.
 
-    A single argument without dimensions shows none: torch_npu writes the same empty cell for it as
-    for an operator whose arguments were not recorded.
+    A single argument without dimensions does not count: torch_npu writes the same empty cell for it
+    as for an operator whose arguments were not recorded.
     """
     shapes = pl.col("input_shapes")
     bare = (shapes.list.len() == 1) & (shapes.list.first().list.len() == 0)

@@ -1,4 +1,4 @@
-"""What makes two stacks the same one, in every run and on every device. Imports no torch."""
+"""Ids of stacks: equal stacks have equal ids in every run. Imports no torch."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _LEFT_OUT: Final = (
 
 
 def kept(frame: str) -> bool:
-    """Tell whether torch shows a frame: the same choice as its `_filter_stack_entry`."""
+    """Tell whether torch shows a frame, by the rule of its `_filter_stack_entry`."""
     return not any(file in frame and function in frame for file, function in _LEFT_OUT)
 
 
 def stack_id(frames: Sequence[str]) -> int:
-    """Make an id from the frames, so that a stack has one id in all parts, ranks and runs."""
+    """Make an id from the frames, so that a stack has one id in all cycles, ranks and runs."""
     digest = hashlib.blake2b("\n".join(frames).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
@@ -34,11 +34,11 @@ def stack_id(frames: Sequence[str]) -> int:
 def identified(stacks: Iterable[Sequence[str]]) -> tuple[list[int | None], pl.DataFrame]:
     """Return the id of each stack, null for one without frames, and the table `stacks`."""
     ids: list[int | None] = []
-    found: dict[int, list[str]] = {}
+    frames_by_id: dict[int, list[str]] = {}
     for stack in stacks:
         frames = [frame for frame in stack if kept(frame)]
         ids.append(stack_id(frames) if frames else None)
         if frames:
-            found[stack_id(frames)] = frames
-    columns = {"stack_id": list(found), "frames": list(found.values())}
+            frames_by_id[stack_id(frames)] = frames
+    columns = {"stack_id": list(frames_by_id), "frames": list(frames_by_id.values())}
     return ids, tables.frame("stacks", columns)

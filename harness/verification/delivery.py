@@ -11,7 +11,7 @@ from harness.capture.capture import Capture
 from harness.capture.run_record import Delivery
 from harness.readers.ascend import folder as ascend
 from harness.readers.base import CaptureError
-from harness.settings.expectations import UNCHECKABLE, Expectation
+from harness.settings.expectations import UNCHECKABLE, Expectation, accepts
 from harness.settings.schema import show
 from harness.verification.checks import check_of
 from harness.verification.checks.base import CheckResult
@@ -84,7 +84,6 @@ def _unordered(value: Any) -> Any:
 
 
 def _delivery(expectation: Expectation, result: CheckResult, accept: tuple[str, ...]) -> Delivery:
-    last = expectation.setting.rpartition(".")[2]
     return Delivery(
         setting=expectation.setting,
         requested=expectation.requested,
@@ -92,5 +91,5 @@ def _delivery(expectation: Expectation, result: CheckResult, accept: tuple[str, 
         status=result.status,
         expectation=expectation.description,
         reason=result.reason,
-        accepted=result.status == "partial" and bool({expectation.setting, last} & {*accept}),
+        accepted=result.status == "partial" and accepts(accept, expectation.setting),
     )

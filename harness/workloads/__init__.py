@@ -1,4 +1,4 @@
-"""The workloads. A new one is a file here, a file in conf/workload, and a line in the table."""
+"""The workloads. A new workload is a file here, a file in conf/workload, a line in the table."""
 
 from __future__ import annotations
 

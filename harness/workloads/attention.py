@@ -28,7 +28,7 @@ class Attention(Workload, tag="attention", frozen=True, kw_only=True, forbid_unk
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Forward, and backward where asked for."""
+        """Forward, and backward if `backward` is set."""
         return ("forward", "backward") if self.backward else ("forward",)
 
     def build(self, setup: Setup) -> Step:

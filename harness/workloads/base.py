@@ -1,4 +1,4 @@
-"""What a workload is: its settings, and how to build its step. Imports no torch."""
+"""The interface of a workload: its settings, and how to build its step. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 DType = Literal["float32", "bfloat16", "float16", "float64"]
 Count = Annotated[int, Meta(ge=1)]
 Step = Callable[[], object]
-"""One step of a workload; what it returns is dropped."""
+"""One step of a workload; its return value is dropped."""
 
 
 class Setup(Struct, frozen=True, kw_only=True):
-    """What the harness hands to a workload that is being built, inside the child process."""
+    """What the harness passes to a workload's `build`, inside the child process."""
 
     device: torch.device
     """Where parameters and inputs belong."""
     dtype: torch.dtype
     """The element type of parameters and inputs."""
     seed: int
-    """Already given to ``torch.manual_seed``; for generators of the workload's own."""
+    """For the workload's own generators; ``torch.manual_seed`` was already called with it."""
     stage: Callable[[str], AbstractContextManager[None]]
     """``with stage("forward"): …`` names a part of the step, in the trace and in the tables."""
 
@@ -50,13 +50,13 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
         raise NotImplementedError
 
     def problems(self) -> Iterator[Problem]:
-        """Yield what is wrong between settings that are each right by themselves."""
+        """Yield the problems of settings that are valid alone, but not together."""
         yield from ()
 
     def build(self, setup: Setup) -> Step:
         """Allocate the model and its inputs on ``setup.device``; return the step.
 
-        Called once per run, in the child process. The step must leave no work queued on the
-        device that a synchronisation at its end would not wait for.
+        Called once per run, in the child process. A synchronisation after the step must wait for
+        all work that the step queued on the device.
         """
         raise NotImplementedError

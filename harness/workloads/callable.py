@@ -1,16 +1,17 @@
-"""The user's own step: whatever a factory function returns."""
+"""The user's own step, as returned by a factory function."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Final
 
-from msgspec import Meta, field
+from msgspec import field
 
 from harness.errors import Problem
 from harness.workloads.base import Setup, Step, Workload
@@ -18,14 +19,26 @@ from harness.workloads.base import Setup, Step, Workload
 PASSED = ("device", "dtype", "seed", "stage")
 """The arguments that the harness passes to a factory."""
 
+FACTORY: Final = "a function that takes device, dtype and seed, and returns the step to run"
+EXAMPLE: Final = """workload.target=my_module:factory, with a my_module.py like this:
+        import torch
+
+        def factory(device, dtype, seed):
+            layer = torch.nn.Linear(64, 64, device=device, dtype=dtype)
+            data = torch.randn(16, 64, device=device, dtype=dtype)
+            return lambda: layer(data).sum().backward()"""
+"""What to write for a target that is no factory."""
+
+_TARGET: Final = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
+
 
 class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Run the step that ``factory(device=…, dtype=…, seed=…, **kwargs)`` returns.
 
-    A factory that also takes ``stage`` is given it, and may write ``with stage("forward"): …``.
+    A factory that also takes ``stage`` receives it, and may write ``with stage("forward"): …``.
     """
 
-    target: Annotated[str, Meta(pattern=r"^\w+(\.\w+)*:\w+(\.\w+)*$")]
+    target: str
     """The factory, ``package.module:name``; the working directory is searched first. Read by:
     the workload."""
     kwargs: dict[str, Any] = field(default_factory=dict)
@@ -33,11 +46,18 @@ class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unkno
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """None that are known before the factory has run."""
+        """None: the stages are unknown before the factory has run."""
         return ()
 
     def problems(self) -> Iterator[Problem]:
-        """Yield keyword arguments that the harness passes itself."""
+        """Yield a target that names no factory, and arguments that the harness passes itself."""
+        if not _TARGET.fullmatch(self.target):
+            yield Problem(
+                setting="workload.target",
+                given=self.target,
+                reason=f"it must name a factory, as package.module:name: {FACTORY}",
+                fix=EXAMPLE,
+            )
         for name in PASSED:
             if name in self.kwargs:
                 yield Problem(
@@ -58,17 +78,18 @@ class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unkno
         factory = self._factory()
         if not callable(factory):
             raise TypeError(
-                f"workload.target={self.target} is a {type(factory).__name__}, not a function; "
-                "write workload.target=package.module:factory"
+                f"workload.target={self.target} is a {type(factory).__name__}, not a factory; "
+                f"a factory is {FACTORY}"
             )
         passed = {"device": setup.device, "dtype": setup.dtype, "seed": setup.seed}
         if _takes_stage(factory):
             passed["stage"] = setup.stage
+        self._accepts(factory, passed)
         step: object = factory(**passed, **self.kwargs)
         if not callable(step):
             raise TypeError(
-                f"workload.target={self.target} returned a {type(step).__name__}; let it return "
-                "a function without arguments that runs one step"
+                f"workload.target={self.target} returned a {type(step).__name__}, not a step; "
+                "a step is a function without arguments, such as lambda: model(data)"
             )
         if not self.compile:
             return step
@@ -77,8 +98,19 @@ class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unkno
 
         return torch.compile(step)
 
+    def _accepts(self, factory: Any, passed: dict[str, Any]) -> None:
+        """Raise `TypeError` if the factory does not take what the harness passes."""
+        try:
+            inspect.signature(factory).bind(**passed, **self.kwargs)
+        except TypeError as exc:
+            arguments = ", ".join([*passed, *self.kwargs])
+            raise TypeError(
+                f"workload.target={self.target} does not take the arguments {arguments} ({exc}); "
+                f"a factory is {FACTORY}; workload.kwargs adds arguments"
+            ) from exc
+
     def _factory(self) -> object:
-        """Import the module and look the name up in it."""
+        """Import the module and look up the name in it."""
         name, _, attribute = self.target.partition(":")
         here = str(Path.cwd())
         # `python -m` puts the working directory there; a console script does not.
@@ -87,7 +119,7 @@ class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unkno
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as exc:
-            # A module that the user's module misses is another error, and stays as it is.
+            # A failed import inside the user's module is another error, and is not changed.
             if exc.name is None or not f"{name}.".startswith(f"{exc.name}."):
                 raise
             raise ModuleNotFoundError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
@@ -37,7 +38,7 @@ class Conv(Workload, tag="conv", frozen=True, kw_only=True, forbid_unknown_field
         return TRAINING_STAGES
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a single image that shrinks to one pixel, of which no variance can be taken."""
+        """Yield a single image that shrinks to one pixel, which has no variance."""
         halvings = len(self.channels) - 1
         if self.batch == 1 and self.image_size <= 2**halvings:
             yield Problem(
@@ -64,25 +65,33 @@ class Conv(Workload, tag="conv", frozen=True, kw_only=True, forbid_unknown_field
         )
 
 
+def _convolution(
+    setup: Setup, entering: int, leaving: int, size: int, stride: int
+) -> nn.Sequential:
+    """Return a convolution that keeps the image's size, but for its stride, and its norm."""
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv2d(
+            entering,
+            leaving,
+            size,
+            stride=stride,
+            padding=size // 2,
+            bias=False,
+            device=setup.device,
+            dtype=setup.dtype,
+        ),
+        nn.BatchNorm2d(leaving, device=setup.device, dtype=setup.dtype),
+    )
+
+
 def residual_network(settings: Conv, setup: Setup) -> nn.Module:
     """Return a model from images to logits."""
     import torch
     from torch import nn
 
-    def convolution(entering: int, leaving: int, size: int, stride: int) -> nn.Sequential:
-        return nn.Sequential(
-            nn.Conv2d(
-                entering,
-                leaving,
-                size,
-                stride=stride,
-                padding=size // 2,
-                bias=False,
-                device=setup.device,
-                dtype=setup.dtype,
-            ),
-            nn.BatchNorm2d(leaving, device=setup.device, dtype=setup.dtype),
-        )
+    convolution = partial(_convolution, setup)
 
     class Block(nn.Module):
         def __init__(self, entering: int, leaving: int, stride: int) -> None:

@@ -43,14 +43,14 @@ class Matmul(Workload, tag="matmul", frozen=True, kw_only=True, forbid_unknown_f
         return tuple(f"matmul_{'x'.join(map(str, shape))}_{dtype}" for shape, dtype in self.pairs)
 
     def problems(self) -> Iterator[Problem]:
-        """Yield shapes and element types that stand there twice: their stages would mix."""
+        """Yield shapes and element types that are listed twice: their stages would mix."""
         for setting, values in (("shapes", self.shapes), ("dtypes", self.dtypes or ())):
             counts = Counter(values)
-            if twice := [value for value in counts if counts[value] > 1]:
+            if repeated := [value for value in counts if counts[value] > 1]:
                 yield Problem(
                     setting=f"workload.{setting}",
                     given=_typed(values),
-                    reason=f"{_typed(twice)} may stand here only once; "
+                    reason=f"{_typed(repeated)} may be listed only once; "
                     "workload.iterations repeats every product",
                     fix=f"workload.{setting}={_typed(counts)}",
                 )
@@ -83,5 +83,5 @@ class Matmul(Workload, tag="matmul", frozen=True, kw_only=True, forbid_unknown_f
 
 
 def _typed(values: Iterable[object]) -> str:
-    """Write shapes or names as they are typed on a command line."""
+    """Write shapes or names as on a command line."""
     return "[" + ",".join(_typed(v) if isinstance(v, tuple) else str(v) for v in values) + "]"

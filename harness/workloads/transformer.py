@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from harness.errors import Problem
 from harness.workloads.base import Count, Setup, Step, Workload
@@ -64,7 +64,7 @@ class Transformer(
         run = torch.compile(model) if self.compile else model
         if self.mode == "generate":
             return self._generate(run, setup)
-        # The usual 1e-8 is zero in float16, and the division by it fills the model with NaN.
+        # In float16 the usual 1e-8 is zero, and dividing by it fills the model with NaN.
         eps = max(1e-8, torch.finfo(setup.dtype).tiny)
         return self._train(run, torch.optim.AdamW(model.parameters(), lr=1e-3, eps=eps), setup)
 
@@ -116,18 +116,33 @@ def empty_cache(settings: Transformer, setup: Setup) -> list[torch.Tensor]:
     ]
 
 
-def language_model(settings: Transformer, setup: Setup) -> nn.Module:
-    """Return a model from ids, a cache and the first id's position to logits.
+class _Layers(NamedTuple):
+    """Makers of the layers that the model is built of."""
 
-    Without a cache there are logits for every id; with one, only for the last.
-    """
+    linear: Callable[[int, int], nn.Module]
+    norm: Callable[[], nn.Module]
+    embedding: Callable[[int], nn.Embedding]
+
+
+def _layers(settings: Transformer, setup: Setup) -> _Layers:
+    from torch import nn
+
+    width = settings.width
+    return _Layers(
+        linear=partial(nn.Linear, device=setup.device, dtype=setup.dtype),
+        norm=partial(nn.LayerNorm, width, device=setup.device, dtype=setup.dtype),
+        embedding=partial(
+            nn.Embedding, embedding_dim=width, device=setup.device, dtype=setup.dtype
+        ),
+    )
+
+
+def _block(settings: Transformer, layers: _Layers) -> nn.Module:
+    """Return a block of attention and feed-forward."""
     from torch import nn
     from torch.nn import functional
 
-    width = settings.width
-    linear = partial(nn.Linear, device=setup.device, dtype=setup.dtype)
-    norm = partial(nn.LayerNorm, width, device=setup.device, dtype=setup.dtype)
-    embedding = partial(nn.Embedding, embedding_dim=width, device=setup.device, dtype=setup.dtype)
+    width, (linear, norm, _) = settings.width, layers
 
     class Block(nn.Module):
         def __init__(self) -> None:
@@ -159,13 +174,27 @@ def language_model(settings: Transformer, setup: Setup) -> nn.Module:
             result: torch.Tensor = hidden + self.feed_forward(hidden)
             return result
 
+    return Block()
+
+
+def language_model(settings: Transformer, setup: Setup) -> nn.Module:
+    """Return a model from ids, a cache and the first id's position to logits.
+
+    Without a cache there are logits for every id; with one, only for the last.
+    """
+    from torch import nn
+
+    layers = _layers(settings, setup)
+
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.token = embedding(settings.vocabulary)
-            self.position = embedding(settings.sequence + settings.new_tokens)
-            self.blocks = nn.ModuleList(Block() for _ in range(settings.layers))
-            self.head = nn.Sequential(norm(), linear(width, settings.vocabulary))
+            self.token = layers.embedding(settings.vocabulary)
+            self.position = layers.embedding(settings.sequence + settings.new_tokens)
+            self.blocks = nn.ModuleList(_block(settings, layers) for _ in range(settings.layers))
+            self.head = nn.Sequential(
+                layers.norm(), layers.linear(settings.width, settings.vocabulary)
+            )
 
         def forward(
             self, ids: torch.Tensor, cache: Sequence[torch.Tensor] = (), start: int = 0

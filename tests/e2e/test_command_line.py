@@ -2,56 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+import yaml
 
 from harness import __version__
-from tests.conftest import TINY_MLP, Harness, environment
-
-WITHOUT_TORCH = [
-    ["--help"],
-    ["--cfg", "job"],
-    ["--cfg", "job", "device=npu", "profiler=level1"],
-    ["--info", "defaults"],
-    ["check"],
-    ["check", "device=npu", "profiler=sglang"],
-    ["-m", "check", "profiler=level0,level1"],
-    ["profiler=nonsense"],
-    ["device=npu"],
-]
-
-
-@pytest.mark.parametrize("words", WITHOUT_TORCH, ids=" ".join)
-def test_torch_is_not_imported_by(words: list[str], tmp_path: Path) -> None:
-    code = (
-        "import sys; from harness.cli.main import main\n"
-        "try: main()\n"
-        "finally: print('TORCH' if 'torch' in sys.modules else 'NO-TORCH')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.splitlines()[-1] == "NO-TORCH", done.stderr
-    assert not (tmp_path / "outputs").exists()
+from harness.cli.commands import SUBCOMMANDS
+from tests.conftest import TINY_MLP, Harness, read_record
 
 
 def test_help_shows_commands_choices_and_exit_codes(harness: Harness) -> None:
     run = harness("--help")
-    assert run.code == 0
+    assert (run.code, run.err) == (0, "")
     assert "_base" not in run.out
     for text in (
         "python -m harness -m",
-        "python -m harness check",
-        "default level0 level1 level2 markers memory sglang stacks",
-        "npu/markers",
+        "  check     show the effective settings",
+        "profiler, cpu   default level0 level1 level2 memory stacks",
+        "profiler, npu   default level0 level1 level2 markers memory sglang stacks",
         "attention callable conv matmul mlp transformer",
         "Exit codes:",
         "130  interrupted",
@@ -99,14 +66,42 @@ def test_all_problems_are_shown_at_once(harness: Harness) -> None:
     assert not (run.folder / "outputs").exists()
 
 
-@pytest.mark.parametrize("where", [0, 1, 2])
-def test_unknown_verb_lists_the_verbs_wherever_it_stands(harness: Harness, where: int) -> None:
-    words = ["workload=mlp", "seed=1"]
-    words.insert(where, "chekc")
-    run = harness(*words)
-    assert run.code == 2
-    assert "chekc" in run.err
-    assert "check" in run.err
+@pytest.mark.parametrize("subcommand", SUBCOMMANDS)
+def test_each_subcommand_has_its_own_help_and_does_nothing_beside_it(
+    harness: Harness, subcommand: str
+) -> None:
+    pages = [
+        harness(*words)
+        for words in (
+            (subcommand, "--help"),
+            ("-h", subcommand, "seed=1"),
+            ("help", *([] if subcommand == "help" else [subcommand])),
+        )
+    ]
+    assert [(page.code, page.err) for page in pages] == [(0, "")] * 3
+    assert pages[0].out == pages[1].out
+    assert f"python -m harness {subcommand} " in pages[0].out
+    assert (pages[2].out == pages[0].out) == (subcommand != "help")
+    assert list(pages[0].folder.iterdir()) == []
+
+
+def test_help_names_the_subcommand_that_was_meant(harness: Harness) -> None:
+    run = harness("help", "raed")
+    assert (run.code, run.out) == (2, "")
+    assert "fix: python -m harness help read" in run.err
+
+
+def test_the_composed_config_is_printed_as_hydra_prints_it(harness: Harness) -> None:
+    words = ("device=npu", "profiler=level1", "seed=3", "workload=mlp", "+device.environment.A=b")
+    plain, whole = harness("--cfg", "job", *words), harness("--cfg", "all", *words)
+    assert (plain.code, whole.code) == (0, 0)
+    composed, everything = yaml.safe_load(plain.out), yaml.safe_load(whole.out)
+    del everything["hydra"]
+    assert composed == everything
+    assert list(composed) == list(everything)
+    part = harness("--cfg", "job", "-p", "workload", *words)
+    assert part.out.splitlines()[0] == "# @package workload"
+    assert yaml.safe_load(part.out) == composed["workload"]
 
 
 def test_flags_may_stand_after_settings(harness: Harness) -> None:
@@ -141,3 +136,62 @@ def test_folder_of_results_can_be_chosen_once(harness: Harness) -> None:
         assert again.code == 2
         assert "there is a run in this folder already" in again.err
     assert (run.folder / "elsewhere" / "one" / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("flag", ["--out", "-o"])
+def test_out_names_the_folder_of_a_run_whatever_its_name(harness: Harness, flag: str) -> None:
+    name = "it's mine, a=b"
+    run = harness(*TINY_MLP, flag, name)
+    assert run.code == 0, run.err
+    assert read_record(run.folder / name).exit_code == 0
+    assert not (run.folder / "outputs").exists()
+    again = harness(*TINY_MLP, flag, name)
+    assert again.code == 2
+    assert f"--out={name}: there is a run in this folder already" in again.err
+
+
+def test_out_names_the_folder_of_a_sweep_too(harness: Harness) -> None:
+    words = ("-m", *TINY_MLP, "seed=1,2", "--out", "my sweep")
+    run = harness(*words)
+    assert run.code == 0, run.err
+    for name in ("seed=1", "seed=2"):
+        assert read_record(run.folder / "my sweep" / name).exit_code == 0
+    assert "2 of 2 jobs delivered" in run.out
+    assert "kept from before" in harness(*words).err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("hydra.run.dir=b",),
+        ("++hydra.run.dir=b",),
+        ("-m", "seed=1,2", "hydra.sweep.dir=b"),
+        ("check", "hydra.run.dir=b"),
+    ],
+    ids=" ".join,
+)
+def test_out_beside_hydras_own_setting_is_refused(harness: Harness, words: tuple[str, ...]) -> None:
+    run = harness("--out", "a", *words)
+    assert run.code == 2
+    assert "--out=a: " in run.err
+    assert "=b says where results go, too" in run.err
+    assert list(run.folder.iterdir()) == []
+
+
+def test_out_is_a_name_without_references(harness: Harness) -> None:
+    run = harness("--out", "a${seed}")
+    assert run.code == 2
+    assert "without references" in run.err
+
+
+def test_several_values_without_m_are_answered_with_m(harness: Harness) -> None:
+    run = harness("workload=mlp,conv")
+    assert run.code == 2
+    assert "fix: add -m" in run.err
+
+
+@pytest.mark.parametrize("words", [(), ("workload.target=train.py",)], ids=["missing", "a file"])
+def test_a_bad_target_is_answered_with_a_factory(harness: Harness, words: tuple[str, ...]) -> None:
+    run = harness("workload=callable", *words)
+    assert run.code == 2
+    assert "def factory(device, dtype, seed):" in run.err

@@ -24,7 +24,7 @@ def test_this_machine_can_run_on_its_cpu(harness: Harness) -> None:
     run = harness("doctor", "device=cpu")
     assert run.code == 0, run.out
     assert "This machine, for cpu" in run.out
-    assert "cpu: nothing is in the way" in run.out
+    assert "cpu: no obstacle" in run.out
     assert "\x1b" not in run.out + run.err
     assert list(run.folder.iterdir()) == []
 
@@ -48,8 +48,8 @@ def test_without_an_npu_it_says_what_is_missing(harness: Harness) -> None:
         "libascendcl.so: cannot open shared object file",
         "no /dev/davinci0",
         "neither ASCEND_HOME_PATH nor ASCEND_TOOLKIT_HOME is set",
-        "npu: in the way: ",
-        "python -m harness rehearse runs an NPU's profile without one",
+        "npu: obstacles: ",
+        "python -m harness rehearse runs an NPU profile without an NPU",
     ):
         assert text in " ".join(run.out.split()), text
     assert list(run.folder.iterdir()) == []
@@ -84,10 +84,13 @@ def test_torch_that_kills_its_process_is_a_line(
 @pytest.mark.parametrize(
     ("words", "texts"),
     [
-        (["doctor", "device=tpu"], ["device=tpu: there is no such device", "device=npu"]),
-        (["doctor", "workload.batch=4"], ["workload.batch=4: doctor looks at the machine"]),
-        (["check", "--json"], ["--json: only doctor answers in JSON"]),
-        (["--json", "workload=mlp"], ["--json: only doctor answers in JSON"]),
+        (["doctor", "device=gpu"], ["device=gpu: there is no such device", "fix: device=cuda"]),
+        (["doctor", "workload.batch=4"], ["workload.batch=4: doctor checks the machine"]),
+        (["check", "--json"], ["--json: check does not take this flag; it belongs to doctor"]),
+        (
+            ["--json", "workload=mlp"],
+            ["--json: a run does not take this flag"],
+        ),
     ],
 )
 def test_what_it_does_not_know_is_refused(

@@ -158,7 +158,7 @@ def test_step_that_runs_nothing_of_torch_is_exit_3(harness: Harness, user_module
     run = harness("workload=callable", f"workload.target={user_module}:does_nothing")
     assert run.code == 3
     assert (run.record.status, run.record.verdict) == ("ok", "not_delivered")
-    assert "NOT everything asked for was delivered" in run.out
+    assert "NOT everything requested was delivered" in run.out
 
 
 def test_profiler_inside_the_workload_is_told_of(harness: Harness, user_module: str) -> None:

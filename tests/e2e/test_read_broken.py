@@ -60,9 +60,9 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(
     [
         ("a.json", TEXT[:-30], "a.json: cut off at byte"),
         ("a.json.gz", gzip.compress(TEXT)[:-9], "a.json.gz: the compressed file is cut off"),
-        ("a.json", TEXT + b"more", "a.json: what stands behind its events is broken"),
-        ("a.json", TEXT.replace(b"30.5", HUGE), "a.json: 1 events without a number where one"),
-        ("a.json", TEXT.replace(b"30.5", b'"soon"'), "a.json: 1 events without a number where one"),
+        ("a.json", TEXT + b"more", "a.json: the text after its events is broken"),
+        ("a.json", TEXT.replace(b"30.5", HUGE), "a.json: 1 events skipped: a required number"),
+        ("a.json", TEXT.replace(b"30.5", b'"soon"'), "a.json: 1 events skipped: a required number"),
         ("a.json", TEXT.replace(b'"aten::mm"', DEEP), "a.json: cut off at byte"),
         ("a.json", TEXT.replace(b'"aten::mm"', b"[]"), "a.json: at byte "),
     ],
@@ -75,7 +75,7 @@ def test_a_trace_of_which_a_part_can_be_read_is_exit_3(
     run = harness("read", name, "--out", "out")
     assert run.code == 3, run.out + run.err
     assert f"read: {says}" in words(run)
-    assert "a part is LOST or contradicts itself" in words(run)
+    assert "a part of the capture is LOST or contradicts another" in words(run)
     (item,) = [each for each in read_record(tmp_path / "out").delivery if each.setting == "read"]
     assert item.status == "partial"
     assert (tmp_path / "out" / "tables" / "operators.parquet").exists()
@@ -88,7 +88,7 @@ def test_a_trace_of_which_a_part_can_be_read_is_exit_3(
         ({"trace_view.json": DEEP}, "trace_view.json: cut off at byte"),
         (
             {"kernel_details.csv": [HEADER, KERNELS[0][:9]]},
-            "kernel_details.csv: line 2: 9 cells of 25",
+            "kernel_details.csv: line 2: skipped: 9 of 25",
         ),
         ({"kernel_details.csv": b"Colour\nred\n"}, "kernel_details.csv: not read: no column Name"),
         ({"operator_memory.csv": b"Name"}, "operator_memory.csv: cut off in line 1"),
@@ -127,7 +127,7 @@ def test_numbers_beyond_any_time_are_no_times(harness: Harness, tmp_path: Path, 
     run = harness("read", ".", "--out", "out")
     assert run.code == 3, run.out + run.err
     assert "communication.json: " in words(run)
-    assert "trace_view.json: 1 events without a number where one belongs" in words(run)
+    assert "trace_view.json: 1 events skipped: a required number is missing" in words(run)
 
 
 def test_a_broken_record_leaves_the_capture_readable(harness: Harness, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_broken_record_leaves_the_capture_readable(harness: Harness, tmp_path:
     run = harness("read", ".", "--out", "out")
     assert run.code == 3, run.out + run.err
     assert f"read: {path.name}: " in words(run)
-    assert "nothing is known of what was asked for" in words(run)
+    assert "the capture does not record which settings were requested" in words(run)
 
 
 def test_of_several_traces_those_that_can_be_read_are(harness: Harness, tmp_path: Path) -> None:

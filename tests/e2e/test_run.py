@@ -18,7 +18,7 @@ def test_without_arguments_the_default_workload_is_profiled(harness: Harness) ->
     assert (record.status, record.verdict, record.exit_code) == ("ok", "delivered", 0)
     assert record.requested["workload.name"] == "transformer"
     assert not record.emulated
-    assert "everything asked for was delivered" in run.out
+    assert "everything requested was delivered" in run.out
     assert "aten::mm" in run.out
     assert "[512,128] [128,512]" in run.out
     summary = (run.latest / "summary.md").read_text(encoding="utf-8")

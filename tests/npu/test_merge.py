@@ -64,7 +64,7 @@ def test_aligned_lists_exactly_the_kernels_that_one_run_lost(lossy: Lossy) -> No
         (2, lossy.whole.height - LOST),
     ]
     assert "not in Memory" in run.out
-    assert "Merged: 2 runs, not all of it (emulated: invented)" in run.out
+    assert f"Merged: 2 runs, {LOST} unmatched kernels (emulated: invented)" in run.out
 
 
 def test_strict_refuses_and_leaves_what_there_is(lossy: Lossy) -> None:

@@ -65,7 +65,9 @@ class Trial:
 
     def harness(self, requests: list[Request]) -> list[dict[str, Any]]:
         """Return what torch_npu holds when the harness has built its profiler."""
-        lowered = [to_builtins(plan(request, Path("run")).profiler) for request in requests]
+        lowered = [
+            to_builtins(plan(request, Path("run")).recording.profiler) for request in requests
+        ]
         return self._rules([{"kind": "harness", "settings": each} for each in lowered])
 
     def _rules(self, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -125,7 +127,8 @@ def test_the_harness_refuses_it(rule: Rule) -> None:
 def test_the_harness_demands_what_would_be_lost(rule: Rule) -> None:
     request = composed("device=npu", *rule.typed)
     assert problems(request) == []
-    demands = {each.setting: each.description for each in plan(request, Path("run")).expectations}
+    expectations = plan(request, Path("run")).recording.expectations
+    demands = {expectation.setting: expectation.description for expectation in expectations}
     assert rule.setting in demands
     assert rule.setting not in UNCHECKABLE
 

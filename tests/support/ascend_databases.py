@@ -47,7 +47,7 @@ def api(
 def capture_tables() -> Tables:
     strings = Strings()
     word = strings.__getitem__
-    tensors = [word(each) for each in ("ND;ND", "FLOAT;FLOAT", "32,64;", "ND", "FLOAT", "32,128")]
+    tensors = [word(cell) for cell in ("ND;ND", "FLOAT;FLOAT", "32,64;", "ND", "FLOAT", "32,128")]
     missing = [word("N/A")] * 6
     tables: Tables = {
         "PYTORCH_API": (

@@ -33,8 +33,8 @@ def host(kind: str, name: str, at: int, duration: int, thread: int = MAIN, **arg
 
 
 def op(name: str, at: int, duration: int, thread: int = MAIN, **args: Any) -> Any:
-    known = {"Sequence number": -1, "Fwd thread id": 0}
-    return host("cpu_op", name, at, duration, thread, **known, **args)
+    absent = {"Sequence number": -1, "Fwd thread id": 0}
+    return host("cpu_op", name, at, duration, thread, **absent, **args)
 
 
 def flow(kind: str, link: int | str, begin: tuple[int, int, int], end: tuple[int, int, int]) -> Any:
@@ -165,7 +165,9 @@ def folder(root: Path, files: dict[str, Any], info: dict[str, Any] | None = None
 
 def both(root: Path, **more: Any) -> Path:
     files = {"trace_view.json": EVENTS, "kernel_details.csv": [HEADER, *KERNELS]}
-    return folder(root, files | {name.replace("__", "."): each for name, each in more.items()})
+    return folder(
+        root, files | {name.replace("__", "."): content for name, content in more.items()}
+    )
 
 
 def read(capture: Path, **context: Any) -> ReadResult:

@@ -20,7 +20,7 @@ Columns = Mapping[str, list[object]]
 def _asked(settings: tuple[str, ...], folder: Path) -> ExpectedSettings:
     (job,) = compose_jobs(settings).jobs
     assert job.request is not None, job.problems
-    return plan(job.request, folder).expected
+    return plan(job.request, folder).recording.expected
 
 
 def capture(

@@ -68,7 +68,7 @@ def taken(root: Path, **changes: Change) -> Capture:
         change = changes.get(name.partition(".")[0], str)
         (output / name).write_text(change(text), newline="")
     reading: ReadResult = READERS[0].read(folder, ReadContext())
-    found = {
+    changed = {
         name: tables.frame(name, {column.name: column for column in frame})
         for name, frame in reading.frames.items()
     }
@@ -78,14 +78,14 @@ def taken(root: Path, **changes: Change) -> Capture:
         expected=bare.expected,
         outcome=bare.outcome,
         analysis=Outcome(status="ok"),
-        tables={**bare.tables, **found},
+        tables={**bare.tables, **changed},
         raw=(),
         event_counts=reading.event_counts,
     )
 
 
-def judged(taken: Capture) -> dict[str, Consistency]:
-    return {each.name: each for each in consistency(taken)}
+def judged(capture: Capture) -> dict[str, Consistency]:
+    return {check.name: check for check in consistency(capture)}
 
 
 RECORDS = """\

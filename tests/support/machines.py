@@ -13,7 +13,7 @@ from harness.doctor.diagnose import examine
 from harness.doctor.diagnoses.cuda import CUDA_CODE
 from harness.doctor.diagnoses.host import TORCH_CODE
 from harness.doctor.diagnoses.npu import ACL_CODE, NPU_CODE
-from harness.doctor.machine import Ran, Room
+from harness.doctor.machine import CommandResult, DiskSpace
 
 CANN = "/usr/local/Ascend/ascend-toolkit/latest"
 MSPROF = f"{CANN}/tools/profiler/bin/msprof"
@@ -30,16 +30,20 @@ CANN_FILES = (CANN, f"{CANN}/opp", f"{CANN}/runtime", f"{CANN}/compiler", MSPROF
 CANN_VARIABLES = {"ASCEND_HOME_PATH": CANN, "ASCEND_OPP_PATH": f"{CANN}/opp"}
 
 
-def answers(**values: object) -> Ran:
-    return Ran(code=0, out=f"a library's chatter\n{msgspec.json.encode(values).decode()}\nbye\n")
+def answers(**values: object) -> CommandResult:
+    return CommandResult(
+        code=0, out=f"a library's chatter\n{msgspec.json.encode(values).decode()}\nbye\n"
+    )
 
 
-def dies(signal: int) -> Ran:
-    return Ran(code=-signal)
+def dies(signal: int) -> CommandResult:
+    return CommandResult(code=-signal)
 
 
-def fails(words: str, code: int = 1) -> Ran:
-    return Ran(code=code, err=f"Traceback (most recent call last):\n\x1b[31m{words}\x1b[0m\n\n")
+def fails(words: str, code: int = 1) -> CommandResult:
+    return CommandResult(
+        code=code, err=f"Traceback (most recent call last):\n\x1b[31m{words}\x1b[0m\n\n"
+    )
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,9 @@ class Fake:
             "msprof": MSPROF,
         }
     )
-    commands: Mapping[str, Ran] = field(default_factory=dict)
+    commands: Mapping[str, CommandResult] = field(default_factory=dict)
     """By the last word of a command."""
-    space: Room = field(default_factory=lambda: Room(free=5 * 2**30, writable=True))
+    space: DiskSpace = field(default_factory=lambda: DiskSpace(free=5 * 2**30, writable=True))
     refused: str = ""
 
     def read(self, path: str) -> str | None:
@@ -85,20 +89,20 @@ class Fake:
     def version(self, distribution: str) -> str | None:
         return self.versions.get(distribution)
 
-    def run(self, command: tuple[str, ...], limit_s: float) -> Ran:
+    def run(self, command: tuple[str, ...], limit_s: float) -> CommandResult:
         assert limit_s > 0
         if "-c" in command:
             assert command[:3] == (self.executable, "-P", "-c")
         usual = {
             TORCH_CODE: answers(cuda="12.8", kineto=True),
-            CUDA_CODE: answers(cuda="12.8", gpus=["NVIDIA H100"], told="", cupti=True),
+            CUDA_CODE: answers(cuda="12.8", gpus=["NVIDIA H100"], warnings="", cupti=True),
             ACL_CODE: answers(),
             NPU_CODE: answers(npus=2),
-            "--help": Ran(code=0, out="usage: msprof --export --type"),
+            "--help": CommandResult(code=0, out="usage: msprof --export --type"),
         }
         return {**usual, **self.commands}[command[-1]]
 
-    def room(self, folder: str) -> Room:
+    def room(self, folder: str) -> DiskSpace:
         assert folder == "outputs"
         return self.space
 
@@ -106,9 +110,13 @@ class Fake:
         return self.refused
 
 
-def found(name: str, **changes: Any) -> tuple[bool | None, str, str]:
-    (finding,) = (each for each in examine(None, replace(Fake(), **changes)) if each.name == name)
-    return finding.good, finding.says, finding.do
+def finding(name: str, **changes: Any) -> tuple[bool | None, str, str]:
+    (match,) = (
+        candidate
+        for candidate in examine(None, replace(Fake(), **changes))
+        if candidate.name == name
+    )
+    return match.good, match.says, match.do
 
 
 Good = tuple[str, dict[str, Any], str]

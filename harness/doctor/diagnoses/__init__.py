@@ -1,1 +1,1 @@
-"""What ``harness doctor`` looks for, by what needs it; the list is `CHECKS` of diagnose.py."""
+"""The checks of ``harness doctor``, by device; the list is `CHECKS` of diagnose.py."""

@@ -1,4 +1,4 @@
-"""What runs on NVIDIA GPUs need."""
+"""Checks for runs on NVIDIA GPUs."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ CAP_SYS_ADMIN = 1 << 21
 CUDA_CODE = """
 import json, warnings, torch
 from torch.profiler import ProfilerActivity, supported_activities
-with warnings.catch_warnings(record=True) as told:
+with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
 print(json.dumps({
     "cuda": torch.version.cuda,
     "gpus": [torch.cuda.get_device_name(index) for index in range(count)],
-    "told": " ".join(str(each.message) for each in told),
+    "warnings": " ".join(str(warning.message) for warning in caught),
     "cupti": ProfilerActivity.CUDA in supported_activities(),
 }))
 """
 
 
 class Cuda(Struct):
-    """What `CUDA_CODE` answers."""
+    """The answer of `CUDA_CODE`."""
 
     cuda: str | None
     gpus: list[str]
-    told: str
-    """The warnings of the search for GPUs."""
+    warnings: str
+    """The warnings that torch gave while it looked for GPUs."""
     cupti: bool
 
 
 def driver(probe: Probe) -> Answer:
-    """Look for the kernel's driver, or ask nvidia-smi where the kernel does not show it."""
+    """Look for the driver in the kernel; ask nvidia-smi if it is not shown there."""
     text = probe.read("/proc/driver/nvidia/version")
     if text:
         return good(" ".join(field(text, "NVRM version").split()) or "of unknown version")
@@ -56,18 +56,18 @@ def driver(probe: Probe) -> Answer:
             "no /proc/driver/nvidia/version, and no nvidia-smi on PATH",
             "install NVIDIA's driver; in a container: start it with --gpus all",
         )
-    asked = (program, "--query-gpu=driver_version", "--format=csv,noheader")
-    ran = probe.run(asked, TOOL_LIMIT_S)
-    if ran.code != 0:
+    command = (program, "--query-gpu=driver_version", "--format=csv,noheader")
+    result = probe.run(command, TOOL_LIMIT_S)
+    if result.code != 0:
         return bad(
-            f"nvidia-smi fails: {last_line(ran.out) or why(ran)}",
-            "install NVIDIA's driver anew; restart if it was just updated",
+            f"nvidia-smi fails: {last_line(result.out) or why(result)}",
+            "reinstall NVIDIA's driver; restart if it was just updated",
         )
-    return good(f"{last_line(ran.out)}, says nvidia-smi")
+    return good(f"{last_line(result.out)}, says nvidia-smi")
 
 
 def gpus(probe: Probe) -> Answer:
-    """Judge what torch can use."""
+    """Check which GPUs torch can use."""
     answer = child(probe, CUDA_CODE, Cuda)
     if isinstance(answer, str):
         return bad(f"torch cannot say: {answer}", "see torch and nvidia driver")
@@ -76,19 +76,19 @@ def gpus(probe: Probe) -> Answer:
             "torch was built without CUDA", "install a CUDA build of torch 2.13 from pytorch.org"
         )
     if not answer.gpus:
-        told = " ".join(answer.told.split())
+        warnings = " ".join(answer.warnings.split())
         return bad(
-            "torch finds none" + (f": {told}" if told else ""),
+            "torch finds none" + (f": {warnings}" if warnings else ""),
             "see nvidia driver; CUDA_VISIBLE_DEVICES names a GPU or is unset",
         )
     return good(f"{len(answer.gpus)}: {', '.join(answer.gpus)}")
 
 
 def cupti(probe: Probe) -> Answer:
-    """Judge whether torch can record kernels."""
+    """Check whether torch can record kernels."""
     answer = child(probe, CUDA_CODE, Cuda)
     if isinstance(answer, str):
-        return bad("not known: torch cannot say", "see gpus")
+        return bad("unknown: torch cannot say", "see gpus")
     if not answer.cupti:
         return bad(
             "torch's profiler has no CUDA activity here, and drops it with a warning",
@@ -98,17 +98,17 @@ def cupti(probe: Probe) -> Answer:
 
 
 def counters(probe: Probe) -> Answer:
-    """Judge who may read hardware counters, which only ``profiler_metrics`` needs."""
+    """Check who may read hardware counters, which only ``profiler_metrics`` needs."""
     params = probe.read("/proc/driver/nvidia/params")
     restricted = field(params, "RmProfilingAdminOnly") or field(
         params, "NVreg_RestrictProfilingToAdminUsers"
     )
     if restricted == "0":
-        return good("everybody may read them")
+        return good("all users may read them")
     if not restricted:
-        return note("not known who may read them; only profiler_metrics needs them")
-    held = field(probe.read("/proc/self/status"), "CapEff") or "0"
-    if int(held, 16) & CAP_SYS_ADMIN:
+        return note("unknown who may read them; only profiler_metrics needs them")
+    capabilities = field(probe.read("/proc/self/status"), "CapEff") or "0"
+    if int(capabilities, 16) & CAP_SYS_ADMIN:
         return good("administrators may read them, and this process is one")
     return note(
         "only administrators may read them: profiler_metrics would count nothing",
@@ -117,19 +117,20 @@ def counters(probe: Probe) -> Answer:
 
 
 def environment(probe: Probe) -> Answer:
-    """Look for other tools on CUPTI, which serves one at a time."""
+    """Look for other tools that use CUPTI, which serves one tool at a time."""
     return variables(
         probe,
         {
             "CUDA_INJECTION64_PATH": "loads another tool into CUDA, which may take CUPTI",
-            "NSYS_PROFILING_SESSION_ID": "shows Nsight Systems, which takes CUPTI",
-            "NV_COMPUTE_PROFILER_PERFWORKS_DIR": "shows Nsight Compute, which takes CUPTI",
+            "NSYS_PROFILING_SESSION_ID": "means that Nsight Systems is active, which takes CUPTI",
+            "NV_COMPUTE_PROFILER_PERFWORKS_DIR": "means that Nsight Compute is active, which takes"
+            " CUPTI",
         },
     )
 
 
 def uncounted(probe: Probe) -> str:
-    """Say why GPU counters cannot be read here; "" if they can, or nobody knows."""
+    """Say why GPU counters cannot be read here; "" if they can, or if that is unknown."""
     answer = counters(probe)
     if answer.good or not answer.do:
         return ""

@@ -1,4 +1,4 @@
-"""What runs on Ascend NPUs need."""
+"""Checks for runs on Ascend NPUs."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ print(json.dumps({"npus": torch_npu.npu.device_count()}))
 
 
 class Acl(Struct):
-    """What `ACL_CODE` answers."""
+    """The answer of `ACL_CODE`."""
 
 
 class Npu(Struct):
-    """What `NPU_CODE` answers."""
+    """The answer of `NPU_CODE`."""
 
     npus: int
 
@@ -62,9 +62,9 @@ def _numbered(probe: Probe) -> tuple[str, ...]:
 
 
 def devices(probe: Probe) -> Answer:
-    """Look for device files, and for those that every NPU needs beside its own."""
-    found = _numbered(probe)
-    if not found:
+    """Look for the NPUs' device files, and for those that all NPUs share."""
+    device_files = _numbered(probe)
+    if not device_files:
         return bad(
             "no /dev/davinci0 or other",
             f"in a container: --device /dev/davinci0 {_device_options(_SHARED)}",
@@ -72,11 +72,11 @@ def devices(probe: Probe) -> Answer:
     missing = [path for path in _SHARED if not probe.paths(path)]
     if missing:
         return bad(
-            f"{', '.join(found)} without {', '.join(missing)}",
+            f"{', '.join(device_files)} without {', '.join(missing)}",
             f"in a container: {_device_options(missing)}",
         )
     tool = "" if probe.which("npu-smi") else "; npu-smi is not on PATH, and not needed"
-    return good(", ".join(found) + tool)
+    return good(", ".join(device_files) + tool)
 
 
 def _device_options(paths: tuple[str, ...] | list[str]) -> str:
@@ -84,8 +84,8 @@ def _device_options(paths: tuple[str, ...] | list[str]) -> str:
 
 
 def cann(probe: Probe) -> Answer:
-    """Judge CANN's environment as torch_npu does when it is imported, and find its version."""
-    name = next((each for each in _HOMES if probe.environment.get(each)), None)
+    """Check CANN's environment as torch_npu does at import, and find its version."""
+    name = next((variable for variable in _HOMES if probe.environment.get(variable)), None)
     if name is None:
         says = f"neither {' nor '.join(_HOMES)} is set"
         if isinstance(child(probe, ACL_CODE, Acl), str):
@@ -112,7 +112,7 @@ def _source(probe: Probe) -> str:
 
 def _version(probe: Probe, home: str) -> str:
     versions = field(probe.read(f"{home}/version.cfg"), "toolkit_running_version")
-    if versions:  # [7.6.0.1.220:8.0.0]: the package's own, and CANN's
+    if versions:  # [7.6.0.1.220:8.0.0]: the package's version and CANN's
         return versions.strip("[]").rpartition(":")[2]
     name = "ascend_toolkit_install.info"
     places = (*probe.paths(f"{glob.escape(home)}/*/{name}"), f"{home}/{name}")
@@ -120,7 +120,7 @@ def _version(probe: Probe, home: str) -> str:
 
 
 def libraries(probe: Probe) -> Answer:
-    """Judge whether the loader finds CANN."""
+    """Check whether the loader finds CANN."""
     answer = child(probe, ACL_CODE, Acl)
     if isinstance(answer, str):
         return bad(answer, f"{_source(probe)}: LD_LIBRARY_PATH must lead to CANN")
@@ -128,21 +128,21 @@ def libraries(probe: Probe) -> Answer:
 
 
 def pair(probe: Probe) -> Answer:
-    """Judge torch_npu's version, which must be that of torch."""
-    own, version = probe.version("torch-npu"), probe.version("torch")
-    if version is None:
-        return bad(f"{own or 'not installed'}, and torch is not installed", "see torch")
-    wanted = release(version)[:3]
-    install = f"pip install torch-npu=={'.'.join(map(str, wanted))}"
-    if own is None:
+    """Check torch_npu's version, which must be that of torch."""
+    torch_npu, torch = probe.version("torch-npu"), probe.version("torch")
+    if torch is None:
+        return bad(f"{torch_npu or 'not installed'}, and torch is not installed", "see torch")
+    release_wanted = release(torch)[:3]
+    install = f"pip install torch-npu=={'.'.join(map(str, release_wanted))}"
+    if torch_npu is None:
         return bad("not installed", install)
-    if release(own)[:3] != wanted:
-        return bad(f"{own} does not go with torch {version}", install)
-    return good(f"{own}, which goes with torch {version}")
+    if release(torch_npu)[:3] != release_wanted:
+        return bad(f"{torch_npu} does not match torch {torch}", install)
+    return good(f"{torch_npu}, which matches torch {torch}")
 
 
 def starts(probe: Probe) -> Answer:
-    """Judge whether torch_npu can be imported, and finds an NPU."""
+    """Check whether torch_npu can be imported and finds an NPU."""
     answer = child(probe, NPU_CODE, Npu)
     if isinstance(answer, str):
         return bad(answer, "see torch_npu, cann, cann libraries, npu driver")
@@ -155,49 +155,49 @@ def starts(probe: Probe) -> Answer:
 
 
 def msprof(probe: Probe) -> Answer:
-    """Judge the program that turns CANN's raw data into tables; torch_npu calls it."""
+    """Check the program that torch_npu calls to turn CANN's raw data into tables."""
     program = probe.which("msprof")
     if program is None:
         return bad(
             "not on PATH: torch_npu writes no tables without it, and exits with 0", _source(probe)
         )
-    # torch_npu looks for the other half below whatever stands before the first "tools".
+    # torch_npu looks for the script below the part of the path before its first "tools".
     script = f"{program.split('tools')[0]}tools/profiler/profiler_tool/analysis/msprof/msprof.py"
     if not probe.paths(glob.escape(script)):
-        return bad(f"{program}, but there is no {script}", "install CANN's toolkit anew")
-    ran = probe.run((program, "--help"), TOOL_LIMIT_S)
-    if ran.code != 0:
-        return bad(f"{program} --help: {why(ran)}", "install CANN's toolkit anew")
-    return good(program + ("" if "--type" in ran.out else "; it exports no databases (Db)"))
+        return bad(f"{program}, but there is no {script}", "reinstall CANN's toolkit")
+    result = probe.run((program, "--help"), TOOL_LIMIT_S)
+    if result.code != 0:
+        return bad(f"{program} --help: {why(result)}", "reinstall CANN's toolkit")
+    return good(program + ("" if "--type" in result.out else "; it exports no databases (Db)"))
 
 
 def environment(probe: Probe) -> Answer:
-    """Look for the variables that switch torch_npu's profiler off, or take its captures."""
+    """Look for variables that turn torch_npu's profiler off, or redirect its captures."""
     return variables(probe, OTHER_PROFILERS, takes_over)
 
 
 def warnings(probe: Probe) -> Answer:
-    """Look for the variables that silence torch_npu's warnings."""
-    given = probe.environment
+    """Look for variables that silence torch_npu's warnings."""
+    variables = probe.environment
     silent = [
         name
         for name, silences in (
-            ("RANK", given.get("RANK", "0") != "0"),
-            ("TORCH_NPU_WARNING_DISABLE", given.get("TORCH_NPU_WARNING_DISABLE") == "1"),
+            ("RANK", variables.get("RANK", "0") != "0"),
+            ("TORCH_NPU_WARNING_DISABLE", variables.get("TORCH_NPU_WARNING_DISABLE") == "1"),
         )
         if silences
     ]
     if not silent:
-        return good("torch_npu prints its own")
-    says = ", ".join(f"{name}={given[name]}" for name in silent)
+        return good("torch_npu prints its warnings")
+    says = ", ".join(f"{name}={variables[name]}" for name in silent)
     return note(f"torch_npu prints none with {says}", f"unset {' '.join(silent)}")
 
 
 def lacks(probe: Probe, *, analyse: bool) -> str:
-    """Say what an NPU run is sure to lack here, and what to do; "" for nothing.
+    """Say what an NPU run lacks on this machine, and what to do; "" for nothing.
 
-    Asks only what is quickly told; whether torch_npu starts shows when it does. `analyse` is
-    whether msprof will be needed.
+    Runs only the quick checks: not whether torch_npu starts. `analyse` is whether msprof will be
+    needed.
     """
     checks = {
         "torch_npu": pair,
@@ -207,16 +207,16 @@ def lacks(probe: Probe, *, analyse: bool) -> str:
     }
     checks |= {"msprof": msprof} if analyse else {}
     answers = {name: check(probe) for name, check in checks.items()}
-    found = [
+    lines = [
         f"\n  {name}: {answer.says}\n    to do: {answer.do}"
         for name, answer in answers.items()
         if answer.good is False
     ]
-    if not found:
+    if not lines:
         return ""
     return (
         "device=npu cannot run on this machine:"
-        + "".join(found)
-        + "\n  python -m harness doctor device=npu shows all that a run needs;"
+        + "".join(lines)
+        + "\n  python -m harness doctor device=npu checks everything that a run needs;"
         "\n  python -m harness rehearse runs the same without an NPU"
     )

@@ -1,1 +1,1 @@
-"""The readers of what torch_npu leaves: text, database, timeline."""
+"""The readers of torch_npu's captures: text export, database, timeline."""

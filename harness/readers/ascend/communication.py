@@ -1,4 +1,4 @@
-"""communication.json, or analysis.db, and kernels that move data become communication."""
+"""Build the table communication from kernels and from communication.json or analysis.db."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.readers.sqlite import Tables
 from harness.tables.selection import is_hccl
 
 GROUP: Final = "groupName"
-"""The column of kernels that tells the group of communication, where their source does."""
+"""The column of kernels that names the communication group, if their source has it."""
 _TIME: Final = "Communication Time Info"
 _BANDWIDTH: Final = "Communication Bandwidth Info"
 _START: Final = "Start Timestamp(us)"
@@ -27,7 +27,7 @@ _TRANSIT: Final = "Transit Time(ms)"
 _WAIT: Final = "Wait Time(ms)"
 _MS: Final = 1_000_000
 _US: Final = 1_000
-_MB: Final = 1_000_000  # its own sizes of packets are whole bytes only so
+_MB: Final = 1_000_000  # only with this unit are its own packet sizes whole bytes
 _SUMS: Final = frozenset({"SDMA", "RDMA"})
 _NAME: Final = re.compile(r"hcom_([A-Za-z]+)_")
 _STEP: Final = re.compile(r"step(\d{1,18})")
@@ -49,7 +49,7 @@ _PATHS: Final[Mapping[str, pl.DataType]] = {
 
 
 class Call(NamedTuple):
-    """One operation, as communication.json tells it."""
+    """One operation of communication.json."""
 
     name: str
     group: str | None
@@ -60,7 +60,7 @@ class Call(NamedTuple):
     wait_ns: int
     bytes: int
     others: dict[str, float]
-    """What else is told of its time, by torch_npu's names."""
+    """Its other times, by torch_npu's names."""
 
 
 def calls(path: Path) -> list[Call]:
@@ -70,22 +70,24 @@ def calls(path: Path) -> list[Call]:
     except (OSError, ValueError, OverflowError, RecursionError) as error:
         raise CaptureError(f"{path.name}: {error}") from error
     except (AttributeError, KeyError, TypeError) as error:
-        raise CaptureError(f"{path.name}: not as torch_npu writes it: {error!r}") from error
+        raise CaptureError(
+            f"{path.name}: not the format that torch_npu writes: {error!r}"
+        ) from error
 
 
 def of_database(database: Tables) -> list[Call]:
-    """Read the operations from the tables of analysis.db: milliseconds and MB as in the file.
+    """Read the operations from the tables of analysis.db, in the units of communication.json.
 
-    A row without name or time is none; the sums over operations are left out, as there.
+    Rows without name or time are skipped, and so are the sums over operations, as in the file.
     """
-    found = database.read("CommAnalyzerTime", {**_KEYS, "step": pl.String(), **_TIMES})
-    info = found.drop_nulls(["hccl_op_name", "start_timestamp", "elapse_time"]).filter(
+    rows = database.read("CommAnalyzerTime", {**_KEYS, "step": pl.String(), **_TIMES})
+    info = rows.drop_nulls(["hccl_op_name", "start_timestamp", "elapse_time"]).filter(
         ~pl.col("hccl_op_name").str.starts_with("Total")
     )
     paths = (
         database.read("CommAnalyzerBandwidth", {**_KEYS, **_PATHS})
         .drop_nulls(["hccl_op_name", "transport_type"])
-        # A row for each size of packets: each repeats the sum of the path.
+        # There is a row for each packet size; each repeats the sum of the path.
         .unique(["hccl_op_name", "group_name", "transport_type"], maintain_order=True)
     )
     moved: dict[tuple[Any, Any], dict[str, float]] = defaultdict(dict)
@@ -98,7 +100,9 @@ def of_database(database: Tables) -> list[Call]:
         except (ValueError, OverflowError):
             wrong += 1
     if wrong:
-        database.notes.append(f"analysis.db: CommAnalyzerTime: {wrong} rows are out of range")
+        database.notes.append(
+            f"analysis.db: CommAnalyzerTime: {wrong} rows with values out of range"
+        )
     return calls
 
 
@@ -118,32 +122,34 @@ def _call_of(row: Mapping[str, Any], moved: Mapping[str, float]) -> Call:
 
 
 def table(
-    kernels: pl.DataFrame, found: Iterable[Call], marks: StepMarkers, rank: int
+    kernels: pl.DataFrame, calls: Iterable[Call], step_markers: StepMarkers, rank: int
 ) -> pl.DataFrame:
-    """Join what the kernels tell exactly, start and duration, with what only the file tells."""
-    own = kernels.filter(is_hccl(kernels)).select(
+    """Join the exact starts and durations of kernels with the times that only the file has."""
+    kernel_rows = kernels.filter(is_hccl(kernels)).select(
         "step",
         pl.col("name").cast(pl.String),
         "start_ns",
         "duration_ns",
         *([pl.col(GROUP).alias("group")] if GROUP in kernels.columns else []),
     )
-    rows = [call._asdict() | call.others for call in found]
+    rows = [call._asdict() | call.others for call in calls]
     info = pl.DataFrame(rows, infer_schema_length=None).drop("others", strict=False)
     if not rows:
         info = pl.DataFrame(schema={"name": pl.String})
     else:
-        info = info.with_columns(step=marks.of_torch(info["torch_step"].cast(pl.Int64))).drop(
-            "torch_step"
-        )
-    joined = own.join(info, on="name", how="full", coalesce=True, maintain_order="left_right")
-    doubled = [
+        info = info.with_columns(
+            step=step_markers.of_torch(info["torch_step"].cast(pl.Int64))
+        ).drop("torch_step")
+    joined = kernel_rows.join(
+        info, on="name", how="full", coalesce=True, maintain_order="left_right"
+    )
+    shared = [
         name
         for name in ("step", "start_ns", "duration_ns", "group")
         if f"{name}_right" in joined.columns
     ]
-    joined = joined.with_columns(pl.coalesce(name, f"{name}_right") for name in doubled).drop(
-        [f"{name}_right" for name in doubled]
+    joined = joined.with_columns(pl.coalesce(name, f"{name}_right") for name in shared).drop(
+        [f"{name}_right" for name in shared]
     )
     columns: dict[str, object] = {name: joined[name] for name in joined.columns}
     columns |= {
@@ -167,14 +173,14 @@ def _step(word: str) -> int | None:
 
 
 def _whole(value: float, unit: int) -> int:
-    found = value * unit
-    if not abs(found) < _LATEST:
+    product = value * unit
+    if not abs(product) < _LATEST:
         raise ValueError(f"{value} is out of range")
-    return round(found)
+    return round(product)
 
 
 def _moved(paths: Mapping[str, float]) -> int:
-    """Add up megabytes; SDMA is the sum of the paths that it takes: HCCS, PCIE, SIO."""
+    """Add up megabytes; SDMA is the sum of its paths: HCCS, PCIE, SIO."""
     counted = _SUMS & paths.keys() or paths.keys()
     return _whole(sum(paths[path] for path in counted), _MB)
 
@@ -182,7 +188,7 @@ def _moved(paths: Mapping[str, float]) -> int:
 def _call(key: str, info: Mapping[str, Any], step: int | None) -> Call:
     name, _, group = key.partition("@")
     times = info[_TIME]
-    known = {_START, _ELAPSED, _TRANSIT, _WAIT}
+    own_fields = {_START, _ELAPSED, _TRANSIT, _WAIT}
     paths: Mapping[str, Any] = info.get(_BANDWIDTH, {})
     return Call(
         name=name,
@@ -192,6 +198,6 @@ def _call(key: str, info: Mapping[str, Any], step: int | None) -> Call:
         duration_ns=_whole(times[_ELAPSED], _MS),
         transit_ns=_whole(times[_TRANSIT], _MS),
         wait_ns=_whole(times[_WAIT], _MS),
-        bytes=_moved({name: each["Transit Size(MB)"] for name, each in paths.items()}),
-        others={each: float(times[each]) for each in times if each not in known},
+        bytes=_moved({name: path["Transit Size(MB)"] for name, path in paths.items()}),
+        others={field: float(times[field]) for field in times if field not in own_fields},
     )

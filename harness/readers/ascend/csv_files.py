@@ -1,4 +1,4 @@
-"""The csv files of ``ASCEND_PROFILER_OUTPUT``: read fast, or, where one is broken, line by line."""
+"""Read the csv files of ``ASCEND_PROFILER_OUTPUT``: fast, or line by line if one is broken."""
 
 from __future__ import annotations
 
@@ -21,45 +21,47 @@ _WHOLE: Final = re.compile(r"(cycles|_fops|_hit|_miss|_miss_allocate|_victim)$")
 _SHOWN: Final = 3
 _BLOCK: Final = 16 << 20
 _BARE: Final = "\0bare"
-"""The column, for as long as a file is read, that tells whether the last cell of a row is empty."""
+"""A temporary column: whether the last cell of a row is empty."""
 
 
 class Csv(NamedTuple):
-    """A file's rows, and what a person should know of them."""
+    """A file's rows, and notes about them."""
 
     table: pl.DataFrame
     notes: list[str]
     """What could not be read."""
     remarks: Sequence[str] = ()
-    """What else there is to know."""
+    """What else users should know."""
 
 
 def text(path: Path) -> Csv:
-    """Read all cells as text without blanks around. Raises CaptureError if there is no header."""
-    found = _read(path, {name: pl.String() for name in _header(path)}, nothing=None)
-    return Csv(found.table.with_columns(pl.col(pl.String).str.strip_chars(_BLANKS)), found.notes)
+    """Read all cells as stripped text. Raises CaptureError if there is no header."""
+    content = _read(path, {name: pl.String() for name in _header(path)}, nothing=None)
+    return Csv(
+        content.table.with_columns(pl.col(pl.String).str.strip_chars(_BLANKS)), content.notes
+    )
 
 
-def typed(path: Path, known: Mapping[str, pl.DataType], times: Collection[str] = ()) -> Csv:
+def typed(path: Path, known_types: Mapping[str, pl.DataType], times: Collection[str] = ()) -> Csv:
     """Read cells by the type of their column; ``N/A`` and empty cells are null.
 
-    Columns of `times` are microseconds in the file, and whole nanoseconds in the table. Others
-    beyond `known` whose names say that they are counters are numbers; others are what all
-    their cells are: numbers, else text. Raises CaptureError if there is no header.
+    Columns of `times` are microseconds in the file, and whole nanoseconds in the table. A column
+    that is not in `known_types` is numeric if its name is that of a counter; else it is numeric if
+    all its cells are, and text otherwise. Raises CaptureError if there is no header.
     """
     header = _header(path)
-    known = {**known, **dict.fromkeys(times, pl.String())}
-    types = {name: known.get(name) or counter_type(name) or pl.String() for name in header}
+    known_types = {**known_types, **dict.fromkeys(times, pl.String())}
+    types = {name: known_types.get(name) or counter_type(name) or pl.String() for name in header}
     exact = [exact_nanoseconds(name) for name in header if name in times]
-    found = _read(path, types, nothing=NOT_RECORDED, exact=exact)
-    unknown = [name for name in header if name not in known and counter_type(name) is None]
-    table = found.table.with_columns(_numbers(found.table[name]) for name in unknown)
+    content = _read(path, types, nothing=NOT_RECORDED, exact=exact)
+    unknown = [name for name in header if name not in known_types and counter_type(name) is None]
+    table = content.table.with_columns(_numbers(content.table[name]) for name in unknown)
     remarks = [f"{path.name}: unknown column {name!r}, kept as it is" for name in unknown]
-    return Csv(table, found.notes, remarks)
+    return Csv(table, content.notes, remarks)
 
 
 def counter_type(name: str) -> pl.DataType | None:
-    """Return the type of a counter's column, null if the name does not look like one."""
+    """Return the type of a counter's column, null if the name is not like a counter's."""
     if _WHOLE.search(name):
         return pl.Int64()
     return pl.Float64() if _FLOAT.search(name) else None
@@ -74,7 +76,7 @@ def _header(path: Path) -> list[str]:
     if not header:
         raise CaptureError(f"{path.name}: line 1: no header")
     if len(set(header)) != len(header):
-        raise CaptureError(f"{path.name}: line 1: a column comes twice: {','.join(header)}")
+        raise CaptureError(f"{path.name}: line 1: a column occurs twice: {','.join(header)}")
     return header
 
 
@@ -93,20 +95,20 @@ def _read(
         or not _ends_with_a_line(path)
         or (table[_BARE].any() and _is_ragged(path, len(types)))
     ):
-        found = _by_line(path, types, nothing)
-        return Csv(found.table.with_columns(exact), found.notes)
+        content = _by_line(path, types, nothing)
+        return Csv(content.table.with_columns(exact), content.notes)
     return Csv(table.drop(_BARE), [])
 
 
 def _whole_rows(
     path: Path, types: dict[str, pl.DataType], nothing: str | None, exact: Sequence[pl.Expr]
 ) -> pl.DataFrame | None:
-    """Read block by block: neither the file nor the texts of times are ever whole in memory.
+    """Read block by block, so that neither the file nor the texts of times are whole in memory.
 
-    None if the header is more than the first line. Raises polars' errors, and csv's.
+    Return None if the header is longer than the first line. Raises the errors of polars and csv.
     """
     *others, last = types
-    # polars fills rows that are too short: their last cell is null before N/A is.
+    # polars fills rows that are too short; a null in the last cell shows them before N/A is null.
     schema = pl.Schema({**types, last: pl.String()})
     empty = None if nothing is None else dict.fromkeys(others, nothing)
     cells = pl.col(last).str.strip_chars(_BLANKS)
@@ -122,7 +124,7 @@ def _whole_rows(
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    """Yield as many whole rows as fit; what follows the last end of a line comes last."""
+    """Yield as many whole rows as fit in a block; an incomplete last row comes last."""
     pending = b""
     while block := file.read(_BLOCK):
         pending += block
@@ -136,7 +138,7 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
 def _last_end(data: bytes) -> int:
     """Return where the last whole row ends, 0 if none does.
 
-    Lines end within quotes, too; where a row ends, as many quotes were closed as opened.
+    Cells in quotes may have line breaks; where a row ends, all quotes are closed.
     """
     end = data.rfind(b"\n") + 1
     quotes = data.count(b'"', 0, end)
@@ -148,7 +150,7 @@ def _last_end(data: bytes) -> int:
 
 
 def _is_ragged(path: Path, cells: int) -> bool:
-    """Tell whether a row has too few cells or too many; slow, and asked where one may have."""
+    """Tell whether a row has too few or too many cells; slow, so only called if one may have."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
         try:
             return any(row and len(row) != cells for row in csv.reader(lines, strict=True))
@@ -164,12 +166,12 @@ def _ends_with_a_line(path: Path) -> bool:
 
 
 def _by_line(path: Path, types: dict[str, pl.DataType], nothing: str | None) -> Csv:
-    """Keep the rows that have all their cells, and the cells that are of their type."""
+    """Keep the rows that have all their cells, and the cells that have their column's type."""
     rows: list[Sequence[str | None]] = []
     places: list[int] = []
     notes: list[str] = []
     try:
-        # Split at ends of lines only; those within quotes belong to a cell.
+        # csv, not splitlines: a line break within quotes belongs to a cell.
         content = path.read_bytes().decode("utf-8-sig", errors="replace")
     except OSError as error:
         raise CaptureError(f"{path.name}: {error}") from error
@@ -181,10 +183,10 @@ def _by_line(path: Path, types: dict[str, pl.DataType], nothing: str | None) -> 
                 rows.append([None if cell.strip() in {"", nothing} else cell for cell in row])
                 places.append(lines.line_num)
             elif row:
-                found = f"{len(row)} cells of {len(types)}: left out"
-                notes.append(f"{path.name}: line {lines.line_num}: {found}")
+                reason = f"skipped: {len(row)} of {len(types)} cells"
+                notes.append(f"{path.name}: line {lines.line_num}: {reason}")
     except csv.Error as error:
-        notes.append(f"{path.name}: line {lines.line_num}: {error}; what follows is left out")
+        notes.append(f"{path.name}: line {lines.line_num}: {error}; the rest is skipped")
     if content and not content.endswith("\n"):
         notes.append(f"{path.name}: cut off in line {content.count(chr(10)) + 1}")
     shown, hidden = notes[:_SHOWN], notes[_SHOWN:]
@@ -196,8 +198,8 @@ def _by_line(path: Path, types: dict[str, pl.DataType], nothing: str | None) -> 
         wrong = cells.is_not_null() & values.is_null()
         if wrong.any():
             first = int(wrong.arg_max() or 0)
-            what = f"{name}: {cells[first]!r} is no number"
-            notes.append(f"{path.name}: line {places[first]}: {what} ({wrong.sum()} such cells)")
+            reason = f"{name}: {cells[first]!r} is not a number"
+            notes.append(f"{path.name}: line {places[first]}: {reason} ({wrong.sum()} such cells)")
         table = table.with_columns(values)
     return Csv(table, notes)
 

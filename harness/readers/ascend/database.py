@@ -56,8 +56,8 @@ _CELLS: Final[Mapping[str, str]] = {
     "hf32Eligible": "HF32 Eligible",
     "attrInfo": "attrInfo",
 }
-"""What a text of COMPUTE_TASK_INFO is in the table `kernels`; other columns are called as in the
-text export."""
+"""The column of the table `kernels` for each text of COMPUTE_TASK_INFO; the others have the names
+of the text export."""
 _BLOCKS: Final = {
     "blockDim": "Block Dim",
     "mixBlockDim": "Mix Block Dim",
@@ -92,7 +92,7 @@ class AscendDb:
         return ascend.database(path) is not None
 
     def read(self, path: Path, context: ReadContext) -> ReadResult:
-        """Read a capture. Raises `CaptureError` if nothing of it can be read."""
+        """Read a capture. Raises `CaptureError` if nothing in it can be read."""
         file = ascend.database(path)
         if file is None:
             raise CaptureError(f"{path}: no database")
@@ -102,11 +102,11 @@ class AscendDb:
         with opened(file) as database:
             capture = _Capture(database, context, rank, calls)
             frames = capture.frames()
-        steps = _step_times(path, capture.marks, rank, notes)
+        steps = _step_times(path, capture.step_markers, rank, notes)
         if steps is not None:
             frames["steps"] = steps
         if not frames:
-            raise CaptureError(f"{file}: none of the tables that torch_npu writes")
+            raise CaptureError(f"{file}: it has none of the tables that torch_npu writes")
         return ReadResult(
             frames=frames,
             event_counts=capture.event_counts,
@@ -116,58 +116,61 @@ class AscendDb:
 
 
 class _Capture:
-    """A database while it is read."""
+    """A database that is being read."""
 
     def __init__(
         self, database: Tables, context: ReadContext, rank: int, calls: list[communication.Call]
     ) -> None:
-        self._database, self._context, self._rank, self._moves = database, context, rank, calls
+        self._database, self._context, self._rank = database, context, rank
+        self._communication_calls = calls
         self.event_counts: dict[str, EventCounts] = {}
-        self._api, self._seen = self._calls()
+        self._api, self._call_count = self._calls()
         self._names = database.texts(self._api["name"])
-        self.marks = StepMarkers(self._ranges(), context)
+        self.step_markers = StepMarkers(self._ranges(), context)
 
     def frames(self) -> dict[str, pl.DataFrame]:
         has = self._database.has
         frames: dict[str, pl.DataFrame] = {}
-        operators, found_stacks = self._operators()
-        frames_of_python, seen_of_python = self._of_python()
-        host = CallTree(operators, frames_of_python, self.marks)
-        kernels, seen_of_kernels = self._kernels(host)
-        both = linked(kernels, host, self.marks, self._context, self._rank)
+        operators, all_stacks = self._operators()
+        python_frames, python_count = self._of_python()
+        call_tree = CallTree(operators, python_frames, self.step_markers)
+        kernels, kernel_count = self._kernels(call_tree)
+        linked_tables = linked(kernels, call_tree, self.step_markers, self._context, self._rank)
         if has("PYTORCH_API"):
-            used = pl.col("stack_id").is_in(both.operators["stack_id"].drop_nulls().implode())
-            frames |= {"operators": both.operators, "stacks": found_stacks.filter(used)}
+            used = pl.col("stack_id").is_in(
+                linked_tables.operators["stack_id"].drop_nulls().implode()
+            )
+            frames |= {"operators": linked_tables.operators, "stacks": all_stacks.filter(used)}
             marked = self._api.height - operators.height
-            self._count("cpu_op", self._seen, operators.height, marked)
-            self._count("python_function", seen_of_python, 0)
+            self._count("cpu_op", self._call_count, operators.height, marked)
+            self._count("python_function", python_count, 0)
         if has("COMPUTE_TASK_INFO") or has("COMMUNICATION_OP"):
-            frames["kernels"] = both.kernels
-            self._count("kernel", seen_of_kernels, both.kernels.height)
+            frames["kernels"] = linked_tables.kernels
+            self._count("kernel", kernel_count, linked_tables.kernels.height)
         if has("COMMUNICATION_OP"):
-            frames["communication"] = self._communication(both.kernels)
+            frames["communication"] = self._communication(linked_tables.kernels)
         if has("OP_MEMORY"):
-            frames["memory"] = self._memory(host)
+            frames["memory"] = self._memory(call_tree)
         return frames
 
-    def _count(self, kind: str, seen: int, rows: int, marks: int = 0) -> None:
-        self.event_counts[kind] = EventCounts(seen=seen, rows=rows, marks=marks, hidden=0)
+    def _count(self, kind: str, count: int, rows: int, marks: int = 0) -> None:
+        self.event_counts[kind] = EventCounts(seen=count, rows=rows, marks=marks, hidden=0)
 
     def _read(self, table: str, columns: tuple[str, ...], where: str = "") -> pl.DataFrame:
-        """Read columns of whole numbers; a time that cannot be one is null."""
-        found = self._database.read(table, dict.fromkeys(columns, _INT), where)
+        """Read columns of whole numbers; a time out of range is null."""
+        rows = self._database.read(table, dict.fromkeys(columns, _INT), where)
         times = [name for name in _TIMES if name in columns]
-        return found.with_columns(
+        return rows.with_columns(
             pl.when(pl.col(name).is_between(-_LATEST, _LATEST)).then(name) for name in times
         )
 
     def _host(self, columns: tuple[str, ...], where: str) -> tuple[pl.DataFrame, int]:
-        """Return what the host did, and how many rows there are with those that have no time."""
-        found = self._read("PYTORCH_API", columns, where)
-        known = found.filter(pl.col("startNs") <= pl.col("endNs"))
-        if lost := found.height - known.height:
+        """Return the host's calls that have times, and the number of all rows."""
+        rows = self._read("PYTORCH_API", columns, where)
+        timed = rows.filter(pl.col("startNs") <= pl.col("endNs"))
+        if lost := rows.height - timed.height:
             self._database.notes.append(f"PYTORCH_API: {lost} calls without start and end")
-        return known, found.height
+        return timed, rows.height
 
     def _calls(self) -> tuple[pl.DataFrame, int]:
         names = ("startNs", "endNs", "globalTid", "connectionId", "name", "sequenceNumber")
@@ -175,14 +178,14 @@ class _Capture:
         return self._host((*names, *others), f"type IN ({_OPERATOR}, {_MARK})")
 
     def _of_python(self) -> tuple[pl.DataFrame, int]:
-        found, seen = self._host(("startNs", "endNs", "globalTid"), f"type = {_FRAME}")
-        return _timed(found), seen
+        calls, count = self._host(("startNs", "endNs", "globalTid"), f"type = {_FRAME}")
+        return _timed(calls), count
 
     def _ranges(self) -> list[Marker]:
-        found = self._api.select("startNs", "endNs", name=self._names).filter(
+        named = self._api.select("startNs", "endNs", name=self._names).filter(
             pl.col("name").str.contains("#", literal=True)
         )
-        ranges = [Marker(*row) for row in found.rows() if is_mark(row[2])]
+        ranges = [Marker(*row) for row in named.rows() if is_mark(row[2])]
         if not any(mark.name.startswith(TORCH_MARK) for mark in ranges):
             steps = self._read("STEP_TIME", ("startNs", "endNs", "id")).drop_nulls()
             ranges += [Marker(start, end, f"{TORCH_MARK}{n}") for start, end, n in steps.rows()]
@@ -192,7 +195,7 @@ class _Capture:
         api, texts = self._api, self._database.texts
         ids, table = self._stacks()
         dtypes = texts(api["inputDtypes"])
-        # The single argument of an operator is a scalar: its shape is an empty text, kept as null.
+        # A single argument without shape is a scalar: its empty text is stored as null.
         single = dtypes.is_not_null() & ~dtypes.str.contains(";", literal=True)
         cells = texts(api["inputShapes"])
         cells = cells.set(single & cells.is_null(), "")
@@ -211,9 +214,9 @@ class _Capture:
         return operators.filter([not is_mark(name or "") for name in self._names]), table
 
     def _stacks(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        found = self._read("PYTORCH_CALLCHAINS", ("id", "stack", "stackDepth"))
+        frames = self._read("PYTORCH_CALLCHAINS", ("id", "stack", "stackDepth"))
         chains = (
-            found.with_columns(frame=self._database.texts(found["stack"]))
+            frames.with_columns(frame=self._database.texts(frames["stack"]))
             .sort("id", "stackDepth")
             .group_by("id", maintain_order=True)
             .agg(pl.col("frame").drop_nulls())
@@ -222,64 +225,68 @@ class _Capture:
         columns = {"id": chains["id"], "stack_id": pl.Series(ids, dtype=pl.Int64)}
         return pl.DataFrame(columns), table
 
-    def _kernels(self, host: CallTree) -> tuple[pl.DataFrame, int]:
-        """Return the kernels, and how many rows there are with those that have no time."""
+    def _kernels(self, call_tree: CallTree) -> tuple[pl.DataFrame, int]:
+        """Return the kernels that have times, and the number of all rows."""
         parts = [self._computed()]
         if self._database.has("COMMUNICATION_OP"):
             parts.append(self._communicated())
-        every = pl.concat(parts, how="diagonal_relaxed")
-        found = every.filter(pl.col("duration_ns") >= 0).sort(
+        all_rows = pl.concat(parts, how="diagonal_relaxed")
+        kernels = all_rows.filter(pl.col("duration_ns") >= 0).sort(
             "device", "start_ns", maintain_order=True
         )
-        if lost := every.height - found.height:
+        if lost := all_rows.height - kernels.height:
             self._database.notes.append(f"TASK: {lost} kernels without start and end")
         end = (pl.col("start_ns") + pl.col("duration_ns")).shift().over("device")
-        launched = self._launched(found["correlation"])
+        launched = self._launched(kernels["correlation"])
         wait = pl.max_horizontal(pl.lit(0), pl.col("start_ns") - end).fill_null(0)
-        placed = found.with_columns(
+        placed = kernels.with_columns(
             wait_ns=wait,
             host_ns=launched["host_ns"],
-            inner=host.innermost(launched["thread"], launched["start_ns"]),
-            step_id=self.marks.torch_numbers(found["start_ns"]),
+            inner=call_tree.innermost(launched["thread"], launched["start_ns"]),
+            step_id=self.step_markers.torch_numbers(kernels["start_ns"]),
         )
-        return placed, every.height
+        return placed, all_rows.height
 
     def _launched(self, connections: pl.Series) -> pl.DataFrame:
-        """Return, for each, the operator of that connection and when CANN was called."""
-        own = _timed(self._api).with_columns(id=self._api["connectionId"]).drop_nulls("id")
+        """Return the operator of each connection, and when CANN was called."""
+        operator_calls = (
+            _timed(self._api).with_columns(id=self._api["connectionId"]).drop_nulls("id")
+        )
         pairs = self._read("CONNECTION_IDS", ("id", "connectionId"))
-        operators = pairs.join(own, on="id").sort("start_ns").unique("connectionId", keep="last")
+        operators = (
+            pairs.join(operator_calls, on="id").sort("start_ns").unique("connectionId", keep="last")
+        )
         calls = (
             self._read("CANN_API", ("startNs", "connectionId", "type"))
             .sort(pl.col("type") != _NODE, "startNs")
             .unique("connectionId", keep="first", maintain_order=True)
             .select("connectionId", host_ns="startNs")
         )
-        asked = pl.DataFrame({"connectionId": connections})
-        return asked.join(operators, on="connectionId", how="left", maintain_order="left").join(
+        kernels = pl.DataFrame({"connectionId": connections})
+        return kernels.join(operators, on="connectionId", how="left", maintain_order="left").join(
             calls, on="connectionId", how="left", maintain_order="left"
         )
 
     def _computed(self) -> pl.DataFrame:
         database = self._database
-        blocks = [each for each in database.columns("COMPUTE_TASK_INFO") if each in _BLOCKS]
+        blocks = [column for column in database.columns("COMPUTE_TASK_INFO") if column in _BLOCKS]
         info = self._read("COMPUTE_TASK_INFO", ("globalTaskId", *_CELLS, *blocks))
         names = ("startNs", "endNs", "deviceId", "connectionId", "globalTaskId", "contextId")
         task = self._read("TASK", (*names, "streamId", "taskId", "modelId"))
-        found = info.join(task, on="globalTaskId", how="left", maintain_order="left")
+        task_rows = info.join(task, on="globalTaskId", how="left", maintain_order="left")
         columns = {
-            "start_ns": found["startNs"],
-            "duration_ns": found["endNs"] - found["startNs"],
-            "device": found["deviceId"].cast(pl.Int32, strict=False),
-            "stream": found["streamId"],
-            "correlation": _unless(found["connectionId"], NO_CONNECTION),
-            "Model ID": found["modelId"],
-            "Task ID": found["taskId"],
-            "Context ID": _unless(found["contextId"], _NO_CONTEXT),
-            **{_BLOCKS[name]: found[name] for name in blocks},
-            **{column: self._cell(found[name], column) for name, column in _CELLS.items()},
+            "start_ns": task_rows["startNs"],
+            "duration_ns": task_rows["endNs"] - task_rows["startNs"],
+            "device": task_rows["deviceId"].cast(pl.Int32, strict=False),
+            "stream": task_rows["streamId"],
+            "correlation": _unless(task_rows["connectionId"], NO_CONNECTION),
+            "Model ID": task_rows["modelId"],
+            "Task ID": task_rows["taskId"],
+            "Context ID": _unless(task_rows["contextId"], _NO_CONTEXT),
+            **{_BLOCKS[name]: task_rows[name] for name in blocks},
+            **{column: self._cell(task_rows[name], column) for name, column in _CELLS.items()},
         }
-        counters = self._counters(found["globalTaskId"])
+        counters = self._counters(task_rows["globalTaskId"])
         return pl.DataFrame(columns).hstack(counters)
 
     def _cell(self, ids: pl.Series, column: str) -> pl.Series:
@@ -297,64 +304,65 @@ class _Capture:
         if long.is_empty():
             return pl.DataFrame()
         info = self._database.texts(long["name"])
-        # Two names in the database may be one here, bare and with its unit.
+        # The database may have a name twice, with and without its unit.
         names = info.replace({name: counter_name(name) for name in info.drop_nulls().unique()})
         wide = (
             long.with_columns(name=names)
             .filter(names.is_not_null())
             .pivot("name", index="globalTaskId", values="value", aggregate_function="first")
         )
-        asked = pl.DataFrame({"globalTaskId": tasks})
-        found = asked.join(wide, on="globalTaskId", how="left", maintain_order="left")
-        found = found.drop("globalTaskId")
-        return found.with_columns(
-            found[name].cast(counter_type(name) or pl.Float64(), strict=False)
-            for name in found.columns
+        kernels = pl.DataFrame({"globalTaskId": tasks})
+        counters = kernels.join(wide, on="globalTaskId", how="left", maintain_order="left")
+        counters = counters.drop("globalTaskId")
+        return counters.with_columns(
+            counters[name].cast(counter_type(name) or pl.Float64(), strict=False)
+            for name in counters.columns
         )
 
     def _communicated(self) -> pl.DataFrame:
         names = ("opName", "startNs", "endNs", "connectionId", "groupName", "opType", "deviceId")
-        found = self._read("COMMUNICATION_OP", names)
+        operations = self._read("COMMUNICATION_OP", names)
         texts = self._database.texts
         return pl.DataFrame(
             {
-                "name": texts(found["opName"]),
-                "type": texts(found["opType"]),
-                "core": pl.repeat("COMMUNICATION", found.height, eager=True),
-                "start_ns": found["startNs"],
-                "duration_ns": found["endNs"] - found["startNs"],
-                "device": found["deviceId"].cast(pl.Int32, strict=False),
-                "correlation": _unless(found["connectionId"], NO_CONNECTION),
-                "groupName": texts(found["groupName"]),
+                "name": texts(operations["opName"]),
+                "type": texts(operations["opType"]),
+                "core": pl.repeat("COMMUNICATION", operations.height, eager=True),
+                "start_ns": operations["startNs"],
+                "duration_ns": operations["endNs"] - operations["startNs"],
+                "device": operations["deviceId"].cast(pl.Int32, strict=False),
+                "correlation": _unless(operations["connectionId"], NO_CONNECTION),
+                "groupName": texts(operations["groupName"]),
             },
             schema_overrides={"core": pl.String},
         )
 
     def _communication(self, kernels: pl.DataFrame) -> pl.DataFrame:
-        return communication.table(kernels, self._moves, self.marks, self._rank)
+        calls = self._communication_calls
+        return communication.table(kernels, calls, self.step_markers, self._rank)
 
-    def _memory(self, host: CallTree) -> pl.DataFrame:
+    def _memory(self, call_tree: CallTree) -> pl.DataFrame:
         types = dict.fromkeys(memory.OPERATOR_COLUMNS, _INT)
         types["deviceId"] = types.pop("device")
-        found = self._database.read("OP_MEMORY", types)
-        cells = found.with_columns(
-            name=self._database.texts(found["name"]),
+        rows = self._database.read("OP_MEMORY", types)
+        cells = rows.with_columns(
+            name=self._database.texts(rows["name"]),
             device=pl.format("npu:{}", "deviceId"),
         )
-        table = memory.of_operators(cells, host, self._context, self._rank)
-        self._count("operator_memory", found.height, memory.timed(cells))
+        table = memory.of_operators(cells, call_tree, self._context, self._rank)
+        self._count("operator_memory", rows.height, memory.timed(cells))
         return table
 
 
 def counter_name(bare: str) -> str:
-    """Return what the text export calls a counter: there, names have units."""
+    """Return the name of a counter in the text export, where names have units."""
     if bare in _RENAMED:
         return _RENAMED[bare]
     return next((bare + unit for end, unit in _UNITS if end.search(bare)), bare)
 
 
-def _timed(found: pl.DataFrame) -> pl.DataFrame:
-    return found.select(
+def _timed(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select(
         thread=pl.col("globalTid") & _THREAD_BITS,
         start_ns="startNs",
         duration_ns=pl.col("endNs") - pl.col("startNs"),
@@ -366,41 +374,41 @@ def _unless(values: pl.Series, none: int) -> pl.Series:
 
 
 def _calls_between_devices(folder: Path, notes: list[str]) -> list[communication.Call]:
-    """Read what communication.json tells in the text export."""
+    """Read the operations that communication.json has in the text export."""
     path = ascend.output(folder, "analysis.db")
     if path is None:
         return []
     try:
         with opened(path) as database:
-            found = communication.of_database(database)
+            calls = communication.of_database(database)
             notes += database.notes
     except CaptureError:
-        # Step times are in the same file, and its note is theirs.
+        # `_step_times` reads the same file, and notes the error.
         return []
-    return found
+    return calls
 
 
 def _step_times(
-    folder: Path, marks: StepMarkers, rank: int, notes: list[str]
+    folder: Path, step_markers: StepMarkers, rank: int, notes: list[str]
 ) -> pl.DataFrame | None:
-    """Read the database of torch_npu's own analysis: microseconds, whatever its guide says."""
+    """Read step times from torch_npu's analysis.db: in microseconds, unlike its guide says."""
     path = ascend.output(folder, "analysis.db")
     if path is None:
         return None
     types = {"deviceId": _INT, "step": _INT} | dict.fromkeys(_STEP_TIMES, pl.Float64())
     try:
         with opened(path) as database:
-            found = database.read("StepTraceTime", types)
+            rows = database.read("StepTraceTime", types)
     except CaptureError as error:
         notes.append(str(error))
         return None
-    if found.is_empty():
+    if rows.is_empty():
         return None
     return pl.DataFrame(
         {
-            "step": marks.of_torch(found["step"]),
-            "rank": pl.repeat(rank, found.height, dtype=pl.Int32, eager=True),
-            **{column: whole(found[name], _US) for name, column in _STEP_TIMES.items()},
-            "Device_id": found["deviceId"],
+            "step": step_markers.of_torch(rows["step"]),
+            "rank": pl.repeat(rank, rows.height, dtype=pl.Int32, eager=True),
+            **{column: whole(rows[name], _US) for name, column in _STEP_TIMES.items()},
+            "Device_id": rows["deviceId"],
         }
     )

@@ -1,7 +1,7 @@
-"""What torch_npu's analysis writes into ASCEND_PROFILER_OUTPUT, file by file.
+"""The files that torch_npu's analysis writes into ASCEND_PROFILER_OUTPUT.
 
-Conditions and contents are those of torch_npu's profiler guide and of msprof's reference of
-profile data files; a file is only written when it has rows.
+Contents and conditions come from torch_npu's profiler guide and msprof's reference of profile data
+files; a file is only written if it has rows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 FILES: Final = {
-    "analyse.done": "empty: the analysis ended, well or not",
+    "analyse.done": "empty: the analysis ended, successfully or not",
     "analysis.db": "communication and step times, as a database",
     "api_statistic.csv": "time of the host's calls into CANN, by layer and name (Level1, Level2)",
     "ascend_pytorch_profiler.db": "everything, as a sqlite database (export_type Db)",
@@ -32,4 +32,4 @@ FILES: Final = {
     "task_time.csv": "one row a task of the device",
     "trace_view.json": "the timeline, for Perfetto or MindStudio Insight",
 }
-"""By name, what is in it and which setting it needs."""
+"""The content of each file, and the setting that it needs."""

@@ -1,4 +1,4 @@
-"""What is in a folder ``*_ascend_pt``, whichever way torch_npu exported it."""
+"""Find the files of a folder ``*_ascend_pt``, and read the metadata of every export."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "ACL_AICORE_MEMORY_ACCESS": "MemoryAccess",
     "ACL_AICORE_NONE": "AiCoreNone",
 }
-"""How torch_npu names the groups of counters in its own record, and how users name them."""
+"""The counter groups, by their names in torch_npu's own record: as users name them."""
 _ACTIVITIES: Final = {"CPU": "host", "NPU": "device"}
 
 
@@ -41,24 +41,24 @@ def captures(path: Path) -> list[Path]:
     if _is_capture(path):
         return [path]
     return sorted(
-        filter(_is_capture, path.rglob(f"*{SUFFIX}")), key=lambda each: (_time(each), each)
+        filter(_is_capture, path.rglob(f"*{SUFFIX}")), key=lambda folder: (_time(folder), folder)
     )
 
 
 def output(folder: Path, name: str) -> Path | None:
     """Return a file of the analysed capture, null if there is none.
 
-    torch_npu writes a file only if it has rows: none and nothing look the same.
+    torch_npu writes a file only if it has rows: an absent file may mean that nothing happened.
     """
     path = folder / OUTPUT / name
     return path if path.is_file() else None
 
 
 def table(folder: Path, name: str) -> pl.DataFrame | None:
-    """Return any csv of the analysed capture, named with or without its ending.
+    """Return any csv file of the analysed capture, named with or without its suffix.
 
-    All of it is text without blanks around. Null if there is no such file. Raises CaptureError if
-    it cannot be read.
+    All cells are stripped text. Null if there is no such file. Raises CaptureError if it cannot be
+    read.
     """
     path = output(folder, f"{name.removesuffix('.csv')}.csv")
     return None if path is None else csv_files.text(path).table
@@ -70,19 +70,19 @@ def database(folder: Path) -> Path | None:
 
 
 def emulated(folder: Path) -> bool:
-    """Tell whether the capture was taken on the emulator, and every figure in it is invented."""
+    """Tell whether the emulator made the capture, so that every figure in it is invented."""
     if any(folder.glob("PROF_*_EMULATED")) or any(folder.glob("PROF_*/emulated")):
         return True
     if (path := output(folder, "trace_view.json")) and trace.emulated(path):
         return True
-    found = database(folder)
-    return found is not None and mstx.emulated(found)
+    database_path = database(folder)
+    return database_path is not None and mstx.emulated(database_path)
 
 
 def marks(folder: Path) -> pl.DataFrame:
     """Return the program's own marks and ranges: name, domain, start_ns and duration_ns.
 
-    From the timeline, else from the database. Raises CaptureError if that cannot be read.
+    Read from the timeline, else from the database. Raises CaptureError if it cannot be read.
     """
     if path := output(folder, "trace_view.json"):
         return trace.marks(path)
@@ -92,10 +92,10 @@ def marks(folder: Path) -> pl.DataFrame:
 
 
 def profiler_info(folder: Path) -> dict[str, Any] | None:
-    """Return the settings that took effect, as torch_npu wrote them down, in our names and words.
+    """Return the effective settings that torch_npu recorded, in the harness's names and spellings.
 
-    Beside the settings: `torch_npu_version`, `cann_version` and `rank`, where it knows them. Null
-    if there is no such file. Raises CaptureError if it cannot be read.
+    Also `torch_npu_version`, `cann_version` and `rank`, if recorded. Null if there is no such file.
+    Raises CaptureError if it cannot be read.
     """
     record = _record(folder)
     if record is None:
@@ -109,7 +109,7 @@ def profiler_info(folder: Path) -> dict[str, Any] | None:
 
 
 def info(folder: Path) -> CaptureInfo:
-    """Return what the capture says of its origin; nothing if its record cannot be read."""
+    """Return what the capture's metadata reports; nothing if its record cannot be read."""
     try:
         record = profiler_info(folder) or {}
     except CaptureError:
@@ -127,13 +127,13 @@ def info(folder: Path) -> CaptureInfo:
 
 
 def rank(folder: Path, context: ReadContext, notes: list[str]) -> int:
-    """Return the rank that the capture tells, else that of `context`; notes what is unreadable."""
+    """Return the rank that the capture records, else that of `context`; note what is unreadable."""
     try:
-        found = (profiler_info(folder) or {}).get("rank")
+        number = (profiler_info(folder) or {}).get("rank")
     except CaptureError as error:
         notes.append(str(error))
-        found = None
-    return found if isinstance(found, int) else context.rank
+        number = None
+    return number if isinstance(number, int) else context.rank
 
 
 def _is_capture(path: Path) -> bool:
@@ -141,9 +141,9 @@ def _is_capture(path: Path) -> bool:
 
 
 def _time(folder: Path) -> int:
-    """Return when a capture was taken: its name says so, if nobody renamed it."""
-    if (found := _STAMP.search(folder.name)) and (seconds := _seconds(found[1])) is not None:
-        return seconds * _NS + int(found[2]) * 1_000_000
+    """Return when a capture was taken: from its name, unless it was renamed."""
+    if (stamp := _STAMP.search(folder.name)) and (seconds := _seconds(stamp[1])) is not None:
+        return seconds * _NS + int(stamp[2]) * 1_000_000
     try:
         record = _record(folder) or {}
     except CaptureError:
@@ -164,7 +164,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
     if path is None:
         return None
     try:
-        # JSON can spell half of a surrogate pair, which no file of ours could hold.
+        # JSON can contain half of a surrogate pair, which our own files cannot.
         spelled = json.dumps(json.loads(path.read_bytes()), ensure_ascii=False)
         record = json.loads(spelled.encode(errors="replace"))
     except (OSError, ValueError, RecursionError) as error:
@@ -184,7 +184,7 @@ def _common(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             for key, count in _mapping(value).items():
                 yield f"profiler.schedule.{key.removeprefix('_')}", count
         elif name == "activities" and isinstance(value, list):
-            words = (str(each).rpartition(".")[2] for each in value)
+            words = (str(activity).rpartition(".")[2] for activity in value)
             yield "profiler.activities", [_ACTIVITIES.get(word, word) for word in words]
         else:
             yield f"profiler.{name}", value
@@ -198,9 +198,9 @@ def _experimental(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             spelled = GROUPS.get(str(value), value)
         elif name == "export_type":
             # torch_npu keeps these as sets, whose order differs from process to process.
-            spelled = sorted((str(each).capitalize() for each in _listed(value)), reverse=True)
+            spelled = sorted((str(word).capitalize() for word in _listed(value)), reverse=True)
         elif name == "host_sys":
-            spelled = sorted(str(each).upper() for each in _listed(value))
+            spelled = sorted(str(word).upper() for word in _listed(value))
         yield f"profiler.experimental.{name}", spelled
 
 

@@ -1,4 +1,4 @@
-"""What torch_npu tells of memory becomes allocations and releases."""
+"""Build the table memory, allocations and releases, from torch_npu's records."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ OPERATOR_COLUMNS: Final[Mapping[str, tuple[str, int]]] = {
         for what in _TOTALS
     },
 }
-"""The columns of the database's OP_MEMORY: there in bytes and nanoseconds; how operator_memory.csv
-calls each, and how many of ours one of its units is (0: a text or a time)."""
+"""The columns of the database's OP_MEMORY, in bytes and nanoseconds: the name in
+operator_memory.csv, and how many bytes its unit is (0: a text or a time)."""
 RECORD_COLUMNS: Final[Mapping[str, tuple[str, int]]] = {
     "component": ("Component", 0),
     "device": ("Device Type", 0),
@@ -47,59 +47,60 @@ _TEXTS: Final = frozenset({"name", "device", "component"})
 
 
 def csv_types(columns: Mapping[str, tuple[str, int]]) -> dict[str, pl.DataType]:
-    """Return how the columns of a csv file are read."""
+    """Return the types of the columns of a csv file."""
     kinds = {0: _TEXT, 1: pl.Int64()}
     return {column: kinds.get(unit, pl.Float64()) for column, unit in columns.values()}
 
 
-def from_csv(found: pl.DataFrame, columns: Mapping[str, tuple[str, int]]) -> pl.DataFrame:
-    """Bring a csv file into the form of the database; what it lacks is null."""
+def from_csv(rows: pl.DataFrame, columns: Mapping[str, tuple[str, int]]) -> pl.DataFrame:
+    """Bring a csv file into the form of the database; absent columns are null."""
     series = {}
     for name, (column, unit) in columns.items():
-        if column not in found.columns:
+        if column not in rows.columns:
             dtype = _TEXT if name in _TEXTS else pl.Int64()
-            series[name] = pl.repeat(None, found.height, dtype=dtype, eager=True)
+            series[name] = pl.repeat(None, rows.height, dtype=dtype, eager=True)
         elif unit > 1:
-            series[name] = whole(found[column], unit)
+            series[name] = whole(rows[column], unit)
         elif unit == 1 or name in _TEXTS:
-            series[name] = found[column]
+            series[name] = rows[column]
         else:
-            series[name] = nanoseconds(found[column])
+            series[name] = nanoseconds(rows[column])
     return pl.DataFrame(series).with_columns(pl.col("device").str.to_lowercase())
 
 
 def of_operators(
-    found: pl.DataFrame, host: CallTree, context: ReadContext, rank: int
+    allocations: pl.DataFrame, call_tree: CallTree, context: ReadContext, rank: int
 ) -> pl.DataFrame:
-    """Make two rows of each: the allocation, and the release where it was seen.
+    """Make two rows of each: the allocation, and the release if it was recorded.
 
-    The operator is the one of that name that was open at the allocation.
+    Its operator is the one of that name that was open at the allocation.
     """
-    taken = _end(found, "allocation", "alloc").with_columns(
+    allocated = _end(allocations, "allocation", "alloc").with_columns(
         pl.col("bytes").abs(),
-        active_release_ns=found["activeReleaseTime"],
-        duration_ns=found["duration"],
-        active_duration_ns=found["activeDuration"],
-        operator=host.named(found["name"], found["allocationTime"]) + context.first_operator,
+        active_release_ns=allocations["activeReleaseTime"],
+        duration_ns=allocations["duration"],
+        active_duration_ns=allocations["activeDuration"],
+        operator=call_tree.named(allocations["name"], allocations["allocationTime"])
+        + context.first_operator,
     )
-    released = _end(found, "release", "free").with_columns(-pl.col("bytes").abs())
-    rows = pl.concat([taken, released], how="diagonal").filter(pl.col("time_ns").is_not_null())
+    released = _end(allocations, "release", "free").with_columns(-pl.col("bytes").abs())
+    rows = pl.concat([allocated, released], how="diagonal").filter(pl.col("time_ns").is_not_null())
     return _table(rows, rank)
 
 
-def timed(found: pl.DataFrame) -> int:
-    """Return how many of these have a time, and so become rows."""
-    known = pl.col("allocationTime").is_not_null() | pl.col("releaseTime").is_not_null()
-    return found.filter(known).height
+def timed(allocations: pl.DataFrame) -> int:
+    """Return how many allocations have a time, and so become rows."""
+    has_time = pl.col("allocationTime").is_not_null() | pl.col("releaseTime").is_not_null()
+    return allocations.filter(has_time).height
 
 
-def of_records(found: pl.DataFrame, rank: int) -> pl.DataFrame:
-    """Make a row of each record; what was allocated or released is not told.
+def of_records(records: pl.DataFrame, rank: int) -> pl.DataFrame:
+    """Make a row of each record; the file does not say what was allocated or released.
 
-    Without the sums over components, which repeat the records that they sum.
+    Skips the sums over components, which repeat the records that they sum.
     """
-    found = found.filter(~pl.col("component").str.contains("+", literal=True))
-    rows = found.select(
+    records = records.filter(~pl.col("component").str.contains("+", literal=True))
+    rows = records.select(
         "device",
         time_ns="timestamp",
         total_allocated="totalAllocated",
@@ -111,8 +112,8 @@ def of_records(found: pl.DataFrame, rank: int) -> pl.DataFrame:
     return _table(rows, rank)
 
 
-def _end(found: pl.DataFrame, word: str, kind: str) -> pl.DataFrame:
-    return found.select(
+def _end(allocations: pl.DataFrame, word: str, kind: str) -> pl.DataFrame:
+    return allocations.select(
         "device",
         "name",
         kind=pl.lit(kind),

@@ -1,4 +1,4 @@
-"""What a database says of the program's own marks, and of where it comes from."""
+"""Read the program's own marks, and whether it is emulated, from a database."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ def marks(path: Path) -> pl.DataFrame:
     """Return the marks and ranges of mstx: name, domain, start_ns and duration_ns."""
     types = dict.fromkeys(("startNs", "endNs", "message", "domainId"), pl.Int64())
     with opened(path) as database:
-        found = database.read("MSTX_EVENTS", types)
+        events = database.read("MSTX_EVENTS", types)
         marks = pl.DataFrame(
             {
-                "name": database.texts(found["message"]),
-                "domain": database.texts(found["domainId"]),
-                "start_ns": found["startNs"],
-                "duration_ns": found["endNs"] - found["startNs"],
+                "name": database.texts(events["message"]),
+                "domain": database.texts(events["domainId"]),
+                "start_ns": events["startNs"],
+                "duration_ns": events["endNs"] - events["startNs"],
             }
         )
     return marks.sort("start_ns", maintain_order=True)
 
 
 def emulated(path: Path) -> bool:
-    """Tell whether the emulator made the data of a database: it says so there."""
+    """Tell whether the emulator made a database: its metadata says so."""
     types = dict.fromkeys(("name", "value"), pl.String())
     try:
         with opened(path) as database:
-            found = database.read("META_DATA", types, "name = 'emulated'")
+            rows = database.read("META_DATA", types, "name = 'emulated'")
     except CaptureError:
         return False
-    return "true" in found["value"]
+    return "true" in rows["value"]

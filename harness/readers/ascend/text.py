@@ -38,8 +38,8 @@ KERNEL_COLUMNS: Final[Mapping[str, tuple[str, pl.DataType]]] = {
     "Output Data Types": ("output_dtypes", _REPEATED),
     "Output Formats": ("output_formats", _REPEATED),
 }
-"""What a column of kernel_details.csv is in the table `kernels`, and how it is read: texts that
-come again once each, times as nanoseconds."""
+"""The column of the table `kernels` for each column of kernel_details.csv, and its type: repeated
+texts are categories, times are nanoseconds."""
 _TIMES: Final = tuple(name for name, (column, _) in KERNEL_COLUMNS.items() if column[-3:] == "_ns")
 STEP_COLUMNS: Final = ("Step Id", "Step ID")
 OTHER_COLUMNS: Final[Mapping[str, pl.DataType]] = {
@@ -54,16 +54,16 @@ KERNEL_TYPES: Final = {name: dtype for name, (_, dtype) in KERNEL_COLUMNS.items(
     OTHER_COLUMNS
 )
 NEEDED: Final = ("Name", "Start Time(us)", "Duration(us)")
-"""What makes a file one of kernels."""
-_ASKED: Final = ("name", "core", "start_ns", "duration_ns", "stream", "device", "step_id")
-_TOLD: Final = ("correlation", "host_ns", "inner")
+"""The columns that a file of kernels must have."""
+_KERNEL_INPUTS: Final = ("name", "core", "start_ns", "duration_ns", "stream", "device", "step_id")
+_LAUNCH_COLUMNS: Final = ("correlation", "host_ns", "inner")
 STEP_NAMES: Final = {
     "Computing": "compute_ns",
     "Communication": "communication_ns",
     "Overlapped": "overlapped_ns",
     "Free": "idle_ns",
 }
-"""What a column of step_trace_time.csv is in the table `steps`."""
+"""The column of the table `steps` for each column of step_trace_time.csv."""
 STEP_TIMES: Final[Mapping[str, pl.DataType]] = {
     **dict.fromkeys(("Step", "Device_id"), _WHOLE),
     **dict.fromkeys(STEP_NAMES, pl.Float64()),
@@ -79,31 +79,33 @@ class AscendText:
     name = "torch_npu text export"
 
     def recognises(self, path: Path) -> bool:
-        """Tell whether the folder holds one of the files that the text export always has."""
+        """Tell whether the folder has one of the files that the text export always writes."""
         return any(ascend.output(path, name) for name in ("trace_view.json", "kernel_details.csv"))
 
     def read(self, path: Path, context: ReadContext) -> ReadResult:
-        """Read a capture. Raises `CaptureError` if nothing of it can be read."""
+        """Read a capture. Raises `CaptureError` if nothing in it can be read."""
         return _Capture(path, context).read()
 
 
 class _Capture:
-    """A folder while it is read: what goes wrong in one file is noted, and the others are read."""
+    """A folder that is being read: an error in one file is noted, and the others are read."""
 
     def __init__(self, folder: Path, context: ReadContext) -> None:
         self._folder, self._context = folder, context
         self._notes: list[str] = []
         self._remarks: list[str] = []
-        self._coverage: dict[str, EventCounts] = {}
+        self._event_counts: dict[str, EventCounts] = {}
         self._rank = ascend.rank(folder, context, self._notes)
 
     def read(self) -> ReadResult:
         trace = self._trace()
-        marks = StepMarkers(trace.marks, self._context)
-        host = CallTree(trace.operators, trace.frames, marks)
+        step_markers = StepMarkers(trace.markers, self._context)
+        call_tree = CallTree(trace.operators, trace.frames, step_markers)
         kernels = self._kernels()
-        launched = _launched(_kernels(pl.DataFrame()) if kernels is None else kernels, trace, host)
-        both = placed(launched, host, marks, self._context, self._rank)
+        launched = _launched(
+            _kernels(pl.DataFrame()) if kernels is None else kernels, trace, call_tree
+        )
+        both = placed(launched, call_tree, step_markers, self._context, self._rank)
         frames: dict[str, pl.DataFrame | pl.LazyFrame] = {}
         if trace.event_counts:
             frames |= {"operators": both.operators, "stacks": trace.stacks}
@@ -111,26 +113,26 @@ class _Capture:
             info = {name: launched[name] for name in ("device", "correlation")}
             columns = {cells.name: cells for cells in kernels} | info | both.columns
             frames["kernels"] = _late(columns)
-        found = {
-            "steps": self._steps(marks),
-            "memory": self._memory(host),
+        optional = {
+            "steps": self._steps(step_markers),
+            "memory": self._memory(call_tree),
             "communication": self._communication(
-                launched.with_columns(step=both.columns["step"]), marks
+                launched.with_columns(step=both.columns["step"]), step_markers
             ),
         }
-        frames |= {name: frame for name, frame in found.items() if frame is not None}
+        frames |= {name: frame for name, frame in optional.items() if frame is not None}
         if not frames:
             raise CaptureError(f"{self._folder}: nothing can be read: {'; '.join(self._notes)}")
         return ReadResult(
             frames=LazyTables(frames),
-            event_counts=self._coverage,
+            event_counts=self._event_counts,
             notes=tuple(self._notes),
             remarks=tuple(self._remarks),
             info=ascend.info(self._folder),
         )
 
-    def _count(self, kind: str, seen: int, rows: int) -> None:
-        self._coverage[kind] = EventCounts(seen=seen, rows=rows, marks=0, hidden=0)
+    def _count(self, kind: str, count: int, rows: int) -> None:
+        self._event_counts[kind] = EventCounts(seen=count, rows=rows, marks=0, hidden=0)
 
     def _trace(self) -> ascend_trace.TraceView:
         path = ascend.output(self._folder, "trace_view.json")
@@ -142,90 +144,94 @@ class _Capture:
                 trace = ascend_trace.read(path)
             except CaptureError as error:
                 self._notes.append(str(error))
-        self._coverage |= trace.event_counts
+        self._event_counts |= trace.event_counts
         self._notes += trace.notes
         return trace
 
     def _table(
-        self, name: str, known: Mapping[str, pl.DataType], times: Sequence[str] = ()
+        self, name: str, known_types: Mapping[str, pl.DataType], times: Sequence[str] = ()
     ) -> pl.DataFrame | None:
         path = ascend.output(self._folder, name)
         if path is None:
             return None
         try:
-            found = csv_files.typed(path, known, times)
+            content = csv_files.typed(path, known_types, times)
         except CaptureError as error:
             self._notes.append(str(error))
             return None
-        self._notes += found.notes
-        self._remarks += found.remarks
-        return found.table
+        self._notes += content.notes
+        self._remarks += content.remarks
+        return content.table
 
     def _kernels(self) -> pl.DataFrame | None:
         name = "kernel_details.csv"
-        found = self._table(name, KERNEL_TYPES, _TIMES)
-        if found is None:
+        rows = self._table(name, KERNEL_TYPES, _TIMES)
+        if rows is None:
             return None
-        if missing := [each for each in NEEDED if each not in found.columns]:
+        if missing := [column for column in NEEDED if column not in rows.columns]:
             self._notes.append(f"{name}: not read: no column {', '.join(missing)}")
             return None
-        kernels = _kernels(found)
-        self._count("kernel", found.height, kernels.height)
-        if kernels.height < found.height:
-            lost = found.height - kernels.height
-            self._notes.append(f"{name}: {lost} rows without start or duration are left out")
+        kernels = _kernels(rows)
+        self._count("kernel", rows.height, kernels.height)
+        if kernels.height < rows.height:
+            lost = rows.height - kernels.height
+            self._notes.append(f"{name}: {lost} rows without start or duration were skipped")
         counted = self._counted()
         if kernels.height < counted:
-            info = f"{counted} kernels by op_statistic.csv"
-            self._notes.append(f"{name}: {kernels.height} kernels of {info}: the file was cut off")
+            self._notes.append(
+                f"{name}: cut off: it has {kernels.height} kernels; "
+                f"op_statistic.csv counts {counted}"
+            )
         return kernels
 
     def _counted(self) -> int:
-        """Return how many kernels CANN itself counted, communication left out; 0: not known."""
+        """Return how many kernels, without communication, CANN itself counted; 0 if unknown."""
         try:
-            found = ascend.table(self._folder, "op_statistic")
+            statistics = ascend.table(self._folder, "op_statistic")
         except CaptureError as error:
             self._notes.append(str(error))
             return 0
-        if found is None or "Count" not in found.columns:
+        if statistics is None or "Count" not in statistics.columns:
             return 0
-        return int(found["Count"].cast(_WHOLE, strict=False).sum())
+        return int(statistics["Count"].cast(_WHOLE, strict=False).sum())
 
-    def _steps(self, marks: StepMarkers) -> pl.DataFrame | None:
-        found = self._table("step_trace_time.csv", STEP_TIMES)
-        if found is None or "Step" not in found.columns:
+    def _steps(self, step_markers: StepMarkers) -> pl.DataFrame | None:
+        rows = self._table("step_trace_time.csv", STEP_TIMES)
+        if rows is None or "Step" not in rows.columns:
             return None
         times = {
-            column: whole(found[name], 1000)
+            column: whole(rows[name], 1000)
             for name, column in STEP_NAMES.items()
-            if name in found.columns
+            if name in rows.columns
         }
-        others = found.drop("Step", *STEP_NAMES, strict=False)
+        others = rows.drop("Step", *STEP_NAMES, strict=False)
         return pl.DataFrame(
             {
-                "step": marks.of_torch(found["Step"]),
-                "rank": pl.repeat(self._rank, found.height, dtype=pl.Int32, eager=True),
+                "step": step_markers.of_torch(rows["Step"]),
+                "rank": pl.repeat(self._rank, rows.height, dtype=pl.Int32, eager=True),
                 **times,
             }
         ).hstack(others)
 
-    def _memory(self, host: CallTree) -> pl.DataFrame | None:
+    def _memory(self, call_tree: CallTree) -> pl.DataFrame | None:
         columns = memory.OPERATOR_COLUMNS
-        found = self._table("operator_memory.csv", memory.csv_types(columns))
-        if found is not None:
-            cells = memory.from_csv(found, columns)
-            table = memory.of_operators(cells, host, self._context, self._rank)
-            self._count("operator_memory", found.height, memory.timed(cells))
+        rows = self._table("operator_memory.csv", memory.csv_types(columns))
+        if rows is not None:
+            cells = memory.from_csv(rows, columns)
+            table = memory.of_operators(cells, call_tree, self._context, self._rank)
+            self._count("operator_memory", rows.height, memory.timed(cells))
             return table
         columns = memory.RECORD_COLUMNS
-        found = self._table("memory_record.csv", memory.csv_types(columns))
-        if found is None:
+        rows = self._table("memory_record.csv", memory.csv_types(columns))
+        if rows is None:
             return None
-        table = memory.of_records(memory.from_csv(found, columns), self._rank)
-        self._count("memory_record", found.height, table.height)
+        table = memory.of_records(memory.from_csv(rows, columns), self._rank)
+        self._count("memory_record", rows.height, table.height)
         return table
 
-    def _communication(self, kernels: pl.DataFrame, marks: StepMarkers) -> pl.DataFrame | None:
+    def _communication(
+        self, kernels: pl.DataFrame, step_markers: StepMarkers
+    ) -> pl.DataFrame | None:
         path = ascend.output(self._folder, "communication.json")
         calls: list[communication.Call] = []
         if path is not None:
@@ -233,38 +239,38 @@ class _Capture:
                 calls = communication.calls(path)
             except CaptureError as error:
                 self._notes.append(str(error))
-        table = communication.table(kernels, calls, marks, self._rank)
+        table = communication.table(kernels, calls, step_markers, self._rank)
         return table if table.height or calls else None
 
 
-def _kernels(found: pl.DataFrame) -> pl.DataFrame:
-    """Call the columns as in the table, and leave out rows without their times."""
+def _kernels(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rename the columns as in the table, and drop rows without start or duration."""
     columns = {
-        column: found.get_column(name, default=_null(found, dtype)).alias(column)
+        column: rows.get_column(name, default=_null(rows, dtype)).alias(column)
         for name, (column, dtype) in KERNEL_COLUMNS.items()
     }
-    step = next((name for name in STEP_COLUMNS if name in found.columns), "")
-    columns["step_id"] = found.get_column(step, default=_null(found, _WHOLE))
-    others = found.drop(*KERNEL_COLUMNS, *STEP_COLUMNS, strict=False)
+    step = next((name for name in STEP_COLUMNS if name in rows.columns), "")
+    columns["step_id"] = rows.get_column(step, default=_null(rows, _WHOLE))
+    others = rows.drop(*KERNEL_COLUMNS, *STEP_COLUMNS, strict=False)
     kernels = pl.DataFrame(columns).hstack(others)
     timed = pl.col("start_ns").is_not_null() & pl.col("duration_ns").is_not_null()
-    # A filter copies all columns.
-    whole_ = kernels.select(timed.all()).item()
-    return kernels if whole_ else kernels.filter(timed)
+    # A filter would copy all columns.
+    all_timed = kernels.select(timed.all()).item()
+    return kernels if all_timed else kernels.filter(timed)
 
 
-def _null(found: pl.DataFrame, dtype: pl.DataType) -> pl.Series:
-    return pl.repeat(None, found.height, dtype=dtype, eager=True)
+def _null(table: pl.DataFrame, dtype: pl.DataType) -> pl.Series:
+    return pl.repeat(None, table.height, dtype=dtype, eager=True)
 
 
-def _late(found: Mapping[str, pl.Series]) -> pl.LazyFrame:
-    """Bring columns into the form of the table: before, a row takes a third of the memory."""
+def _late(columns: Mapping[str, pl.Series]) -> pl.LazyFrame:
+    """Build the table lazily: as categories, a row takes a third of the memory."""
     schema = tables.SCHEMAS["kernels"]
-    known = {name: cells.dtype for name, cells in found.items() if name != "step_id"}
+    dtypes = {name: cells.dtype for name, cells in columns.items() if name != "step_id"}
     kept: dict[str, pl.Series] = {}
     made: dict[str, pl.Expr] = {}
-    for name, dtype in {**known, **schema}.items():
-        cells = found.get(name)
+    for name, dtype in {**dtypes, **schema}.items():
+        cells = columns.get(name)
         if cells is None or cells.null_count() == len(cells):
             made[name] = pl.lit(None, _TEXT if dtype == _REPEATED else dtype)
             continue
@@ -275,16 +281,18 @@ def _late(found: Mapping[str, pl.Series]) -> pl.LazyFrame:
             made[name] = parsed_late(kept[name], words, WORDS)
         elif cells.dtype == _REPEATED:
             made[name] = pl.col(name).cast(_TEXT)
-    return pl.LazyFrame(kept).with_columns(**made).select(*dict.fromkeys((*schema, *known)))
+    return pl.LazyFrame(kept).with_columns(**made).select(*dict.fromkeys((*schema, *dtypes)))
 
 
-def _launched(kernels: pl.DataFrame, trace: ascend_trace.TraceView, host: CallTree) -> pl.DataFrame:
-    """Return what is asked of each kernel, its driver's number, and where it was launched."""
-    # Not by `select`, which would copy the columns into one piece each.
-    kernels = pl.DataFrame([kernels[name] for name in _ASKED])
+def _launched(
+    kernels: pl.DataFrame, trace: ascend_trace.TraceView, call_tree: CallTree
+) -> pl.DataFrame:
+    """Return what `placed` needs of each kernel, its driver's number, and where it was launched."""
+    # Not `select`, which would copy each column into one chunk.
+    kernels = pl.DataFrame([kernels[name] for name in _KERNEL_INPUTS])
     if all(arrived.is_empty() for arrived in trace.arrived.values()):
         unknown = _null(kernels, _WHOLE)
-        return kernels.hstack([unknown.alias(name) for name in _TOLD])
+        return kernels.hstack([unknown.alias(name) for name in _LAUNCH_COLUMNS])
     task = arrivals(kernels, trace.arrived[ascend_trace.TASK])
     operator, call = (
         _sent(arrivals(kernels, trace.arrived[kind]), trace.sent[kind])
@@ -295,12 +303,12 @@ def _launched(kernels: pl.DataFrame, trace: ascend_trace.TraceView, host: CallTr
         pl.select(device).to_series().alias("device"),
         task["link"].alias("correlation"),
         call["host_ns"].alias("host_ns"),
-        host.innermost(operator["thread"], operator["host_ns"]).alias("inner"),
+        call_tree.innermost(operator["thread"], operator["host_ns"]).alias("inner"),
     )
 
 
 def _sent(arrived: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
-    """Find the other end: the last of that link that was sent before."""
+    """Find the start of each flow: the last of the same link that was sent before."""
     return (
         arrived.with_row_index("n")
         .sort("start_ns", maintain_order=True)

@@ -36,17 +36,17 @@ OPERATOR: Final = "async_npu"
 CALL: Final = "HostToDevice"
 """The kind of the flow from CANN's call to its kernel."""
 TASK: Final = "task"
-"""The kind of what ran on the device."""
+"""The kind of events on the device."""
 CALLS: Final = "CANN"
-"""The kind of the host's calls into CANN: events that tell their thread."""
+"""The kind of the host's calls into CANN: events that record their thread."""
 SEQUENCE: Final = "Sequence number"
 FORWARD: Final = "Fwd thread id"
 MODULES: Final = "Module Hierarchy"
 NO_SEQUENCE: Final = -1
 NO_CONNECTION: Final = 4294967295
-"""CANN's word for none."""
+"""CANN's number for no connection."""
 _HARDWARE: Final = frozenset({"Ascend Hardware", None})
-_DEVICE_BITS: Final = 31  # the last of the numbers that CANN makes up for processes
+_DEVICE_BITS: Final = 31  # the low bits of a process number that CANN made up
 _LABEL: Final = re.compile(r"(?:NPU)? *([0-9]{1,9}) *")
 _US: Final = 1000
 
@@ -94,26 +94,26 @@ class _Event(Struct, gc=False):
 
 
 class TraceView(NamedTuple):
-    """What a timeline tells, row by row as it came."""
+    """The events of a timeline, in the order of the file."""
 
     operators: pl.DataFrame
-    """Columns of the table `operators`, and those of torch_npu's own."""
+    """Columns of the table `operators`, and torch_npu's own."""
     frames: pl.DataFrame
-    """thread, start_ns and duration_ns of Python's functions."""
+    """thread, start_ns and duration_ns of Python functions."""
     stacks: pl.DataFrame
-    marks: list[Marker]
+    markers: list[Marker]
     sent: dict[str, pl.DataFrame]
-    """link, thread and host_ns of what launched, by kind: `OPERATOR` or `CALL`. A link is a number
-    of ours; CANN uses one again when its own numbers wrap around."""
+    """link, thread and host_ns of launches, by kind: `OPERATOR` or `CALL`. The harness numbers the
+    links; CANN reuses its own numbers when they wrap around."""
     arrived: dict[str, pl.DataFrame]
-    """What was launched, by kind: link, start_ns, process, stream, device, communicates. The link
-    of a `TASK` is the driver's number."""
+    """link, start_ns, process, stream, device and communicates of what was launched, by kind. The
+    link of a `TASK` is the driver's number."""
     event_counts: dict[str, EventCounts]
     notes: list[str]
 
 
 def read(path: Path) -> TraceView:
-    """Read a timeline. Raises CaptureError if nothing of it can be read."""
+    """Read a timeline. Raises CaptureError if nothing in it can be read."""
     trace = _Trace()
     notes: list[str] = []
     for events in _chunks(path, notes):
@@ -122,30 +122,30 @@ def read(path: Path) -> TraceView:
 
 
 def nothing() -> TraceView:
-    """Return what an absent timeline tells."""
+    """Return the view of an absent timeline."""
     return _Trace().timeline([], "")
 
 
 def marks(path: Path) -> pl.DataFrame:
     """Return the marks and ranges of mstx: they have a domain."""
-    found = [
+    mstx_events = [
         event
         for events in _chunks(path, [])
         for event in events
         if event.args is not None and event.args.domain is not None
     ]
     columns = {
-        "name": [event.name for event in found],
-        "domain": [str(event.args.domain) for event in found if event.args is not None],
-        "start_ns": _times([event.ts for event in found]),
-        "duration_ns": _times([event.dur for event in found]).fill_null(0),
+        "name": [event.name for event in mstx_events],
+        "domain": [str(event.args.domain) for event in mstx_events if event.args is not None],
+        "start_ns": _times([event.ts for event in mstx_events]),
+        "duration_ns": _times([event.dur for event in mstx_events]).fill_null(0),
     }
     marks = pl.DataFrame(columns, schema_overrides=NO_MARKS.schema)
     return marks.drop_nulls("start_ns").sort("start_ns", maintain_order=True)
 
 
 def emulated(path: Path) -> bool:
-    """Tell whether the emulator made a timeline: it says so in an event of its own."""
+    """Tell whether the emulator made a timeline: an event of its own says so."""
     try:
         return any(
             event.args is not None and event.args.emulated is True
@@ -167,7 +167,7 @@ def _chunks(path: Path, notes: list[str]) -> Iterator[list[_Event]]:
 
 
 def _times(us: list[str | float | None]) -> pl.Series:
-    """Return whole nanoseconds, null for what is no number."""
+    """Return whole nanoseconds, null for text that is no number."""
     try:
         return nanoseconds(pl.Series(us, dtype=pl.String))
     except TypeError:
@@ -175,7 +175,7 @@ def _times(us: list[str | float | None]) -> pl.Series:
     try:
         return whole(pl.Series(us, dtype=pl.Float64), _US)
     except TypeError:
-        texts = pl.Series([None if each is None else str(each) for each in us], dtype=pl.String)
+        texts = pl.Series([None if value is None else str(value) for value in us], dtype=pl.String)
         return nanoseconds(texts)
 
 
@@ -183,12 +183,12 @@ def _numbers(values: Sequence[int | str]) -> pl.Series:
     try:
         return pl.Series(values, dtype=pl.Int64)
     except (TypeError, OverflowError):
-        texts = pl.Series([str(each) for each in values], dtype=pl.String)
+        texts = pl.Series([str(value) for value in values], dtype=pl.String)
         return texts.cast(pl.Int64, strict=False)
 
 
 class _Trace:
-    """The events so far, as numbers: a frame for each chunk and kind."""
+    """The events read so far, as numbers: a frame for each chunk and kind."""
 
     def __init__(self) -> None:
         self._names, self._shapes, self._dtypes, self._stacks, self._modules, self._links = (
@@ -200,7 +200,7 @@ class _Trace:
         self._arrived: dict[str, list[pl.DataFrame]] = {OPERATOR: [], CALL: [], TASK: []}
         self._processes: dict[object, str] = {}
         self._labels: dict[object, str] = {}
-        self._seen = Counter[str]()
+        self._counts = Counter[str]()
         self._bad = self._calls = 0
 
     def add(self, events: list[_Event]) -> None:
@@ -216,30 +216,30 @@ class _Trace:
             "M": self._add_processes,
         }
         for kind, group in groups.items():
-            self._seen[kind] += len(group)
+            self._counts[kind] += len(group)
             if (reader := readers.get(kind)) is not None:
                 reader(group)
 
     def _whole(self, columns: Mapping[str, pl.Series]) -> pl.DataFrame:
-        """Leave out, and count, the events that have no number where one belongs."""
-        found = pl.DataFrame(columns)
+        """Drop and count the events without a required number."""
+        frame = pl.DataFrame(columns)
         if any(column.has_nulls() for column in columns.values()):
-            known = found.drop_nulls()
-            self._bad += found.height - known.height
-            return known
-        return found
+            complete = frame.drop_nulls()
+            self._bad += frame.height - complete.height
+            return complete
+        return frame
 
     def _add_operators(self, events: list[_Event]) -> None:
         args = [event.args or _NO_ARGS for event in events]
         columns = _ranges(events) | {
             "name": self._names.of([event.name for event in events]),
-            "shapes": self._shapes.of([each.shapes for each in args]),
-            "dtypes": self._dtypes.of([each.dtypes for each in args]),
-            "stack": self._stacks.of([each.stack for each in args]),
-            "modules": self._modules.of([each.modules for each in args]),
-            "flops": _numbers([each.flops for each in args]),
-            SEQUENCE: _numbers([each.sequence for each in args]),
-            FORWARD: _numbers([each.forward for each in args]),
+            "shapes": self._shapes.of([arg.shapes for arg in args]),
+            "dtypes": self._dtypes.of([arg.dtypes for arg in args]),
+            "stack": self._stacks.of([arg.stack for arg in args]),
+            "modules": self._modules.of([arg.modules for arg in args]),
+            "flops": _numbers([arg.flops for arg in args]),
+            SEQUENCE: _numbers([arg.sequence for arg in args]),
+            FORWARD: _numbers([arg.forward for arg in args]),
         }
         self._operators.append(self._whole(columns))
 
@@ -277,82 +277,83 @@ class _Trace:
             elif event.name == "process_labels":
                 self._labels[event.pid] = str(args.labels)
 
-    def timeline(self, notes: list[str], name: str) -> TraceView:
+    def timeline(self, notes: list[str], file_name: str) -> TraceView:
         if self._bad:
-            notes.append(f"{name}: {self._bad} events without a number where one belongs")
-        found, names = _joined(self._operators, _OPERATORS), self._names.texts()
-        marking = pl.Series([is_mark(each) for each in names], dtype=pl.Boolean)
-        marked = marking.gather(found["name"])
-        chosen = found.filter(marked)
-        marks = chosen.select(
+            notes.append(f"{file_name}: {self._bad} events skipped: a required number is missing")
+        events, names = _joined(self._operators, _OPERATORS), self._names.texts()
+        marking = pl.Series([is_mark(name) for name in names], dtype=pl.Boolean)
+        marked = marking.gather(events["name"])
+        chosen = events.filter(marked)
+        markers = chosen.select(
             "start_ns",
             end_ns=pl.col("start_ns") + pl.col("duration_ns"),
             name=names.gather(chosen["name"]),
         )
-        operators, stacks_ = self._of_operators(found.filter(~marked))
+        operators, stacks_ = self._of_operators(events.filter(~marked))
         return TraceView(
             operators=operators,
             frames=_joined(self._frames, _RANGE),
             stacks=stacks_,
-            marks=[Marker(*row) for row in marks.rows()],
-            sent={kind: _joined(each, _SENT) for kind, each in self._sent.items()},
+            markers=[Marker(*row) for row in markers.rows()],
+            sent={kind: _joined(frames, _SENT) for kind, frames in self._sent.items()},
             arrived={
-                kind: self._devices(_joined(each, _ARRIVED)) for kind, each in self._arrived.items()
+                kind: self._devices(_joined(frames, _ARRIVED))
+                for kind, frames in self._arrived.items()
             },
-            event_counts=self._coverage(operators.height, marks.height),
+            event_counts=self._count(operators.height, markers.height),
             notes=notes,
         )
 
-    def _of_operators(self, found: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def _of_operators(self, events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         ids, table = stacks.identified(map(call_stack, self._stacks))
         shapes_, dtypes = self._shapes.texts(), self._dtypes.texts()
         modules = self._modules.texts()
-        operators = found.select(
+        operators = events.select(
             "thread",
             "start_ns",
             "duration_ns",
-            name=self._names.texts().gather(found["name"]),
-            input_shapes=parsed(shapes_, argument_shapes, SHAPES).gather(found["shapes"]),
-            input_dtypes=parsed(dtypes, argument_words, WORDS).gather(found["dtypes"]),
-            flops=_unless(found["flops"], 0),
-            stack_id=pl.Series(ids, dtype=pl.Int64).gather(found["stack"]),
-            **{SEQUENCE: _unless(found[SEQUENCE], NO_SEQUENCE)},
-            **{FORWARD: _unless(found[FORWARD], 0)},
+            name=self._names.texts().gather(events["name"]),
+            input_shapes=parsed(shapes_, argument_shapes, SHAPES).gather(events["shapes"]),
+            input_dtypes=parsed(dtypes, argument_words, WORDS).gather(events["dtypes"]),
+            flops=_unless(events["flops"], 0),
+            stack_id=pl.Series(ids, dtype=pl.Int64).gather(events["stack"]),
+            **{SEQUENCE: _unless(events[SEQUENCE], NO_SEQUENCE)},
+            **{FORWARD: _unless(events[FORWARD], 0)},
         )
         if modules.drop_nulls().len():
-            column = modules.gather(found["modules"]).alias(MODULES)
+            column = modules.gather(events["modules"]).alias(MODULES)
             operators = operators.with_columns(column)
         used = pl.col("stack_id").is_in(operators["stack_id"].drop_nulls().unique().implode())
         return operators, table.filter(used)
 
-    def _devices(self, found: pl.DataFrame) -> pl.DataFrame:
-        processes = found["process"].unique()
-        known = pl.DataFrame(
+    def _devices(self, arrivals: pl.DataFrame) -> pl.DataFrame:
+        processes = arrivals["process"].unique()
+        devices = pl.DataFrame(
             {
                 "process": processes,
                 "device": pl.Series(map(self._device, processes), dtype=pl.Int32),
                 "communicates": pl.Series(
-                    [self._processes.get(each) not in _HARDWARE for each in processes],
+                    [self._processes.get(process) not in _HARDWARE for process in processes],
                     dtype=pl.Boolean,
                 ),
             }
         )
-        return found.join(known, on="process", how="left", maintain_order="left")
+        return arrivals.join(devices, on="process", how="left", maintain_order="left")
 
     def _device(self, process: int) -> int:
-        """Return the device of a process: its label says so, or the number that CANN made up."""
+        """Return the device of a process: from its label, or the number that CANN made up."""
         label = _LABEL.fullmatch(self._labels.get(process, ""))
         return int(label[1]) if label else process & _DEVICE_BITS
 
-    def _coverage(self, rows: int, marks: int) -> dict[str, EventCounts]:
+    def _count(self, rows: int, marks: int) -> dict[str, EventCounts]:
         event_counts = {
-            _UNCATEGORISED.get(kind, kind): EventCounts(seen=seen, rows=0, marks=0, hidden=0)
-            for kind, seen in self._seen.items()
+            _UNCATEGORISED.get(kind, kind): EventCounts(seen=count, rows=0, marks=0, hidden=0)
+            for kind, count in self._counts.items()
         }
-        if seen := self._seen["cpu_op"]:
-            event_counts["cpu_op"] = EventCounts(seen=seen, rows=rows, marks=marks, hidden=0)
+        if count := self._counts["cpu_op"]:
+            event_counts["cpu_op"] = EventCounts(seen=count, rows=rows, marks=marks, hidden=0)
         if self._calls:
-            others = self._seen["X"] - self._calls
+            others = self._counts["X"] - self._calls
             event_counts[_DEVICE] = EventCounts(seen=others, rows=0, marks=0, hidden=0)
             event_counts[CALLS] = EventCounts(seen=self._calls, rows=0, marks=0, hidden=0)
         return event_counts
@@ -360,7 +361,7 @@ class _Trace:
 
 _DEVICE: Final = "device"
 _UNCATEGORISED: Final = {"X": _DEVICE, "M": "labels", "C": "counter samples"}
-"""What events without a category are, by their phase."""
+"""The kinds of events without a category, by their phase."""
 
 
 def _ranges(events: list[_Event]) -> dict[str, pl.Series]:

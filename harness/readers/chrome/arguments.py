@@ -1,4 +1,4 @@
-"""The arguments of events, decoded many at once: known ones, and all those of kernels."""
+"""Decode the arguments of many events at once: known ones, and all arguments of kernels."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from harness.readers.chrome.columns import NULL, coded, column, gathered, joined
 
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _UNSPEAKABLE: Final = re.compile(r'[\\"\x00-\x1f\ud800-\udfff]')
-"""What msgspec allows in no name of a field."""
+"""The characters that msgspec allows in no field name."""
 _MAX_COLUMNS: Final = 256
 _FIELD: Final = "f%d"
 
 T = TypeVar("T")
 
 
-class Known(Generic[T]):
-    """Decodes the arguments of many events into a struct; of one that is broken, nothing."""
+class KnownArguments(Generic[T]):
+    """Decodes the arguments of many events into structs; broken arguments become an empty one."""
 
     def __init__(self, kind: Any, nothing: Callable[[], T]) -> None:
-        """Take the struct, and what makes an empty one."""
+        """Take the struct, and a function that makes an empty one."""
         self._many = msgspec.json.Decoder(list[kind | None])
         self._one = msgspec.json.Decoder(kind | None)
         self._nothing = nothing
@@ -36,35 +36,35 @@ class Known(Generic[T]):
     def of(self, raws: Sequence[Raw]) -> list[T]:
         """Decode them, one by one if together they cannot be."""
         try:
-            found = self._many.decode(b"[%b]" % b",".join(raws))
+            decoded = self._many.decode(b"[%b]" % b",".join(raws))
         except UNREADABLE:
-            found = [self._single(raw) for raw in raws]
+            decoded = [self._single(raw) for raw in raws]
         nothing = self._nothing()
-        return [nothing if each is None else each for each in found]
+        return [nothing if arguments is None else arguments for arguments in decoded]
 
     def _single(self, raw: Raw) -> T | None:
         try:
-            found: T | None = self._one.decode(raw)
+            arguments: T | None = self._one.decode(raw)
         except UNREADABLE:
             self.bad += 1
             return None
-        return found
+        return arguments
 
 
-class Every:
-    """All arguments of some kind of events, as columns, whatever they are called.
+class AllArguments:
+    """All arguments of some kind of events, as columns, whatever their names.
 
-    Structs are decoded in half the time that dictionaries take; but what is not among their fields
+    Structs decode in half the time of dictionaries, but a name that is not yet one of their fields
     has to be learned from dictionaries first.
     """
 
     def __init__(self) -> None:
         """Start without names."""
-        self._dicts = Known[dict[str, Any]](dict[str, Any], dict)
+        self._dicts = KnownArguments[dict[str, Any]](dict[str, Any], dict)
         self._lists: dict[str, Codes | None] = {}
         self._structs = _structs({})
         self._pending: dict[str, list[Any]] = {}
-        self._waiting = 0
+        self._pending_rows = 0
         self._parts: dict[str, list[pl.Series]] = {}
         self._rows = 0
         self._crowded: set[str] = set()
@@ -76,13 +76,13 @@ class Every:
 
     @property
     def left_out(self) -> int:
-        """How many names have no column: there are too many, or none could be called so."""
+        """How many names have no column: there are too many, or they cannot be field names."""
         return len(self._crowded)
 
     def of(self, raws: Sequence[Raw]) -> dict[str, list[Any]]:
-        """Decode those of some events: the values of each name, None where it is not told.
+        """Decode the arguments of some events: the values of each name, None where it is absent.
 
-        What was once a list is, under that name, the number of its text.
+        Once a name had a list as its value, its values are the numbers of their texts.
         """
         values = self._values(raws)
         if values is not None:
@@ -92,26 +92,26 @@ class Every:
         values = self._values(raws)
         if values is not None:
             return values
-        values = {name: [each.get(name) for each in dicts] for name in self._lists}
+        values = {name: [arguments.get(name) for arguments in dicts] for name in self._lists}
         for name, codes in self._lists.items():
             if codes is not None:
-                values[name] = [codes[_text(each)] for each in values[name]]
+                values[name] = [codes[_text(value)] for value in values[name]]
         return values
 
     def _values(self, raws: Sequence[Raw]) -> dict[str, list[Any]] | None:
         try:
-            found = self._structs.decode(b"[%b]" % b",".join(raws))
+            structs = self._structs.decode(b"[%b]" % b",".join(raws))
         except UNREADABLE:
             return None
-        columns = zip(*map(msgspec.structs.astuple, found), strict=True)
+        columns = zip(*map(msgspec.structs.astuple, structs), strict=True)
         return {
-            name: list(each) if codes is None else coded(codes, each)
-            for (name, codes), each in zip(self._lists.items(), columns, strict=True)
+            name: list(values) if codes is None else coded(codes, values)
+            for (name, codes), values in zip(self._lists.items(), columns, strict=True)
         }
 
     def _learn(self, dicts: Sequence[Mapping[str, Any]]) -> None:
-        for each in dicts:
-            for name, value in each.items():
+        for arguments in dicts:
+            for name, value in arguments.items():
                 if name not in self._lists:
                     if len(self._lists) >= _MAX_COLUMNS or _UNSPEAKABLE.search(name):
                         self._crowded.add(name)
@@ -124,12 +124,12 @@ class Every:
         self._structs = _structs(self._lists)
 
     def keep(self, values: Mapping[str, list[Any]], rows: int) -> None:
-        """Take the values of some rows, to be columns later."""
-        for name, each in values.items():
+        """Keep the values of some rows until `take` makes columns of them."""
+        for name, column_values in values.items():
             if name not in self._pending:
-                self._pending[name] = self._absent(name, self._waiting)
-            self._pending[name] += each
-        self._waiting += rows
+                self._pending[name] = self._absent(name, self._pending_rows)
+            self._pending[name] += column_values
+        self._pending_rows += rows
         for name in self._pending.keys() - values.keys():
             self._pending[name] += self._absent(name, rows)
 
@@ -137,17 +137,17 @@ class Every:
         codes = self._lists[name]
         return [None if codes is None else codes["null"]] * rows
 
-    def take(self, known: pl.Series) -> None:
-        """Make columns of those rows since the last time that `known` is true for."""
-        rows = int(known.sum())
+    def take(self, complete: pl.Series) -> None:
+        """Make columns of the rows kept since the last call for which `complete` is true."""
+        rows = int(complete.sum())
         for name, pending in self._pending.items():
             codes = self._lists[name]
-            found = column(pending) if codes is None else gathered(pending, codes)
-            part = found if rows == len(found) else found.filter(known)
+            values = column(pending) if codes is None else gathered(pending, codes)
+            part = values if rows == len(values) else values.filter(complete)
             self._parts.setdefault(name, [_nothing(self._rows)]).append(part)
             pending.clear()
         self._rows += rows
-        self._waiting = 0
+        self._pending_rows = 0
 
     def columns(self) -> pl.DataFrame:
         """Return all rows."""
@@ -163,7 +163,7 @@ def _text(value: object) -> str:
 
 
 def _structs(lists: Mapping[str, Codes | None]) -> msgspec.json.Decoder[list[Any]]:
-    """Return a decoder of structs that refuses any other name."""
+    """Return a decoder of structs that refuses any unknown name."""
     kind = msgspec.defstruct(
         "Arguments",
         [

@@ -1,4 +1,4 @@
-"""Values of many events, as msgspec leaves them, become columns: numbers, times and texts."""
+"""Turn values that msgspec decoded into columns: numbers, times and texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from msgspec import Raw
 from harness.readers.cells import Codes
 
 NULL: Final = Raw(b"null")
-"""Stands for what is not told, where JSON is kept as it is written."""
+"""Stands for an absent value, where JSON is kept as text."""
 _LATEST: Final = 1 << 61  # nanoseconds: two of them can be added
 _DECIMAL: Final = pl.Decimal(38, 3)  # of a microsecond: whole nanoseconds
 _LISTS: Final[pl.DataType] = pl.List(pl.Int64)
@@ -22,26 +22,26 @@ _BETWEEN: Final = "\0"  # in no JSON
 
 
 def numbers(values: Sequence[Any]) -> pl.Series:
-    """Return whole numbers, null for what is none, or too large for one."""
+    """Return whole numbers; null for any other value, and for one that is too large."""
     if _WHOLE.issuperset(map(type, values)):
         try:
             return pl.Series(values, dtype=pl.Int64)
         except (TypeError, OverflowError):
             pass
-    texts = pl.Series([str(each).strip() for each in values], dtype=pl.String)
+    texts = pl.Series([str(value).strip() for value in values], dtype=pl.String)
     return texts.cast(pl.Int64, strict=False)
 
 
 def written(raws: Sequence[Raw]) -> list[str]:
-    """Return JSON as it is written."""
+    """Return the texts of JSON values."""
     joined = _BETWEEN.encode().join(raws)
     return joined.decode(errors="replace").split(_BETWEEN) if raws else []
 
 
 def exact(cells: pl.Expr) -> pl.Expr:
-    """Turn microseconds as they are written into whole nanoseconds, null for what is no time.
+    """Turn the text of microseconds into whole nanoseconds; null if it is no time.
 
-    Never by way of a float, which has too few digits.
+    Never through a float, which has too few digits.
     """
     ns = (cells.cast(_DECIMAL, strict=False) * 1000).cast(pl.Int64, strict=False)
     return pl.when(ns.is_between(-_LATEST, _LATEST)).then(ns)
@@ -55,7 +55,7 @@ def coded(codes: Codes, raws: Sequence[Raw]) -> list[int]:
 
 
 def column(values: Sequence[Any]) -> pl.Series:
-    """Return the values of an argument: numbers, lists of numbers, else texts; Null for none."""
+    """Return the values of an argument as numbers, lists of numbers, or texts; as Null if none."""
     kinds = set(map(type, values)) - {NoneType}
     try:
         if not kinds:
@@ -64,17 +64,17 @@ def column(values: Sequence[Any]) -> pl.Series:
             return pl.Series(values, dtype=pl.Int64)
         if kinds <= {int, float}:
             return pl.Series(values, dtype=pl.Float64)
-        if kinds == {list} and all(type(n) is int for each in values for n in each or ()):
+        if kinds == {list} and all(type(item) is int for items in values for item in items or ()):
             return pl.Series(values, dtype=_LISTS)
     except (TypeError, OverflowError):
         pass
-    texts = [each if isinstance(each, str | None) else _text(each) for each in values]
+    texts = [value if isinstance(value, str | None) else _text(value) for value in values]
     return pl.Series(texts, dtype=pl.String)
 
 
 def gathered(rows: Sequence[int], codes: Codes) -> pl.Series:
-    """Return the values of numbered JSON texts, of which few are different."""
-    values = column([msgspec.json.decode(each) for each in codes])
+    """Return the values of numbered JSON texts, of which few are distinct."""
+    values = column([msgspec.json.decode(text) for text in codes])
     return values.gather(pl.Series(rows, dtype=pl.Int32))
 
 
@@ -83,7 +83,7 @@ def _text(value: object) -> str:
 
 
 def joined(parts: Sequence[pl.Series]) -> pl.Series:
-    """Bring the parts of a column together; parts of several types as numbers or else as texts."""
+    """Concatenate the parts of a column; parts of several types become floats, else texts."""
     kinds = {part.dtype for part in parts} - {pl.Null()}
     dtype: pl.DataType = next(iter(kinds), pl.Int64())
     if len(kinds) > 1:
@@ -93,6 +93,6 @@ def joined(parts: Sequence[pl.Series]) -> pl.Series:
 
 def _cast(part: pl.Series, dtype: pl.DataType) -> pl.Series:
     if isinstance(part.dtype, pl.List) and dtype == pl.String:
-        texts = [None if each is None else _text(each.to_list()) for each in part]
+        texts = [None if value is None else _text(value.to_list()) for value in part]
         return pl.Series(texts, dtype=pl.String)
     return part.cast(dtype)

@@ -1,4 +1,4 @@
-"""torch's chrome trace, event by event: what ran on the host, what it launched, what ran there."""
+"""Collect the events of torch's chrome trace: operators, launches, kernels and memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec import Raw, Struct, field
 
 from harness.readers.call_tree import is_mark
 from harness.readers.cells import Codes
-from harness.readers.chrome.arguments import Every, Known
+from harness.readers.chrome.arguments import AllArguments, KnownArguments
 from harness.readers.chrome.columns import NULL, coded, exact, numbers, written
 from harness.tables.event_counts import EventCounts
 
@@ -32,7 +32,7 @@ _HIDDEN: Final = frozenset(
         *("aten::is_leaf", "aten::output_nr", "aten::_version"),
     }
 )
-"""What torch, too, leaves out (`torch.autograd.profiler_util._filter_name`)."""
+"""Names that torch, too, hides (`torch.autograd.profiler_util._filter_name`)."""
 _RANGE: Final = pl.Schema(dict.fromkeys(("thread", "start_ns", "duration_ns"), pl.Int64()))
 _CODED: Final = ("name", "shapes", "dtypes", "concrete", "strides", "stack", "module")
 _NUMBERS: Final = ("external", "flops", SEQUENCE, FORWARD)
@@ -79,11 +79,11 @@ _NEEDED: Final = {
 
 _TIMES: Final = frozenset({"start_ns", "duration_ns"})
 _ROWS: Final = 1 << 14
-"""As many events of a table become a frame at once."""
+"""How many events of a table become a frame at once."""
 
 
 class Event(Struct, gc=False):
-    """An event as it stands in the file; numbers and arguments are looked at by their kind."""
+    """An event as in the file; numbers and arguments are decoded later, by its kind."""
 
     name: str = ""
     ph: str = ""
@@ -122,21 +122,21 @@ class _Allocation(Struct, gc=False):
     total_reserved: Any = field(default=None, name="Total Reserved")
 
 
-class Kept(NamedTuple):
-    """What kinds of events became, and how many."""
+class EventTables(NamedTuple):
+    """The events of a file by table, and how many there were of each kind."""
 
     frames: dict[str, pl.DataFrame]
     """By the names of `SCHEMAS`; times count from the file's own zero."""
     codes: dict[str, Codes]
-    """The values behind the numbers of name, shapes and others."""
+    """The values that the numbers of name, shapes and others stand for."""
     arguments: pl.DataFrame
-    """Of kernels, row by row: every argument that has no column of its own."""
+    """Every argument of kernels that has no column of its own, row by row."""
     event_counts: dict[str, EventCounts]
     notes: list[str]
 
 
 class Events:
-    """The events so far, as numbers: a frame for many events of each table."""
+    """The events read so far, as numbers: a frame for many events of each table."""
 
     def __init__(self) -> None:
         """Start with none."""
@@ -145,12 +145,14 @@ class Events:
             table: {name: [] for name in schema} for table, schema in SCHEMAS.items()
         }
         self._frames = {table: schema.to_frame() for table, schema in SCHEMAS.items()}
-        self._seen, self._rows, self._marks, self._hidden = (Counter[str]() for _ in range(4))
+        self._event_counts, self._rows, self._marks, self._hidden = (
+            Counter[str]() for _ in range(4)
+        )
         self._bad = 0
-        self._operator = Known(_Operator, _Operator)
-        self._launch = Known(_Launch, _Launch)
-        self._allocation = Known(_Allocation, _Allocation)
-        self._kernel = Every()
+        self._operator = KnownArguments(_Operator, _Operator)
+        self._launch = KnownArguments(_Launch, _Launch)
+        self._allocation = KnownArguments(_Allocation, _Allocation)
+        self._kernel = AllArguments()
 
     def add(self, events: Sequence[Event]) -> None:
         """Take the events of a chunk."""
@@ -160,13 +162,13 @@ class Events:
         for kind, group in groups.items():
             phase = group[0].ph
             if any([event.ph != phase for event in group]):  # noqa: C419 - a list is faster
-                for each in {event.ph for event in group}:
-                    self._add(kind, each, [event for event in group if event.ph == each])
+                for phase in {event.ph for event in group}:
+                    self._add(kind, phase, [event for event in group if event.ph == phase])
             else:
                 self._add(kind, phase, group)
 
     def _add(self, kind: str, phase: str, events: list[Event]) -> None:
-        self._seen[kind or _UNCATEGORISED.get(phase, phase)] += len(events)
+        self._event_counts[kind or _UNCATEGORISED.get(phase, phase)] += len(events)
         if phase == "X":
             if kind in OPERATORS:
                 self._add_operators(kind, events)
@@ -177,7 +179,7 @@ class Events:
             elif kind.endswith(_LAUNCHES):
                 self._add_launches(events)
         elif kind in FLOWS and phase == "s":
-            self._keep("flows", _places(events) | {"correlation": [each.id for each in events]})
+            self._keep("flows", _places(events) | {"correlation": [event.id for event in events]})
         elif kind == "cpu_instant_event":
             self._add_memory(kind, [event for event in events if event.name == ALLOCATION])
 
@@ -185,7 +187,7 @@ class Events:
         return list(map(self._codes["name"].__getitem__, [event.name for event in events]))
 
     def _keep(self, table: str, columns: Mapping[str, list[Any]], kind: str = "") -> None:
-        """Keep values until there are enough of them: polars takes its time for each column."""
+        """Keep values until there are enough for a frame: polars has a cost for each column."""
         count = len(columns["start_ns"])
         pending = self._pending[table]
         for name, values in columns.items():
@@ -197,13 +199,13 @@ class Events:
             self._take(table)
 
     def _take(self, table: str) -> None:
-        """Make a frame of what is kept; leave out, and count, what has no number where one belongs.
+        """Make a frame of the kept values; skip and count events without a required number.
 
-        Times are as they are written.
+        Times are texts, as in the file.
         """
         pending = self._pending[table]
         schema = SCHEMAS[table]
-        written = pl.DataFrame(
+        texts = pl.DataFrame(
             {
                 name: pl.Series(values, dtype=pl.String)
                 if name in _TIMES
@@ -215,22 +217,22 @@ class Events:
         )
         for values in pending.values():
             values.clear()
-        found = written.with_columns(_exact(table))
+        frame = texts.with_columns(_exact(table))
         needed = _NEEDED[table]
-        if any(found[name].has_nulls() for name in needed):
+        if any(frame[name].has_nulls() for name in needed):
             clean = pl.col(pl.String).str.strip_chars('" \t\r\n')
-            found = written.with_columns(clean).with_columns(_exact(table))
-        known = found.select(pl.all_horizontal(pl.col(needed).is_not_null())).to_series()
-        if not known.all():
-            lost = found.filter(~known)
+            frame = texts.with_columns(clean).with_columns(_exact(table))
+        complete = frame.select(pl.all_horizontal(pl.col(needed).is_not_null())).to_series()
+        if not complete.all():
+            lost = frame.filter(~complete)
             self._bad += lost.height
-            found = found.filter(known)
+            frame = frame.filter(complete)
             if "kind" in schema:
                 kinds = list(self._codes["kind"])
-                self._rows.subtract(kinds[each] for each in lost["kind"])
-        self._frames[table].extend(found)
+                self._rows.subtract(kinds[code] for code in lost["kind"])
+        self._frames[table].extend(frame)
         if table == "kernels":
-            self._kernel.take(known)
+            self._kernel.take(complete)
 
     def _add_operators(self, kind: str, events: list[Event]) -> None:
         shown, names = events, [event.name for event in events]
@@ -241,16 +243,16 @@ class Events:
         codes = self._codes
         columns = _ranges(shown) | {
             "name": list(map(codes["name"].__getitem__, names)),
-            "shapes": coded(codes["shapes"], [each.shapes for each in args]),
-            "dtypes": coded(codes["dtypes"], [each.dtypes for each in args]),
-            "concrete": coded(codes["concrete"], [each.concrete for each in args]),
-            "strides": coded(codes["strides"], [each.strides for each in args]),
-            "stack": coded(codes["stack"], [each.stack for each in args]),
-            "module": coded(codes["module"], [each.module for each in args]),
-            "external": [each.external for each in args],
-            "flops": [each.flops for each in args],
-            SEQUENCE: [each.sequence for each in args],
-            FORWARD: [each.forward for each in args],
+            "shapes": coded(codes["shapes"], [arg.shapes for arg in args]),
+            "dtypes": coded(codes["dtypes"], [arg.dtypes for arg in args]),
+            "concrete": coded(codes["concrete"], [arg.concrete for arg in args]),
+            "strides": coded(codes["strides"], [arg.strides for arg in args]),
+            "stack": coded(codes["stack"], [arg.stack for arg in args]),
+            "module": coded(codes["module"], [arg.module for arg in args]),
+            "external": [arg.external for arg in args],
+            "flops": [arg.flops for arg in args],
+            SEQUENCE: [arg.sequence for arg in args],
+            FORWARD: [arg.forward for arg in args],
         }
         self._keep("operators", columns, kind)
         if kind != "cpu_op":
@@ -262,15 +264,15 @@ class Events:
     def _add_launches(self, events: list[Event]) -> None:
         args = self._launch.of([event.args for event in events])
         columns = {
-            "correlation": [each.correlation for each in args],
-            "external": [each.external for each in args],
+            "correlation": [arg.correlation for arg in args],
+            "external": [arg.external for arg in args],
         }
         self._keep("launches", _ranges(events) | columns)
 
     def _add_memory(self, kind: str, events: list[Event]) -> None:
         args = self._allocation.of([event.args for event in events])
         columns = {
-            name: [getattr(each, name) for each in args] for name in _Allocation.__struct_fields__
+            name: [getattr(arg, name) for arg in args] for name in _Allocation.__struct_fields__
         }
         self._keep("memory", _places(events) | columns, kind)
 
@@ -278,7 +280,7 @@ class Events:
         args = self._kernel.of([event.args for event in events])
         nothing: list[Any] = [None] * len(events)
 
-        def own(name: str, instead: list[Any]) -> list[Any]:
+        def pop_argument(name: str, instead: list[Any]) -> list[Any]:
             info = args.pop(name, nothing)
             if None not in info:
                 return info
@@ -286,38 +288,42 @@ class Events:
 
         columns = {
             "name": self._names(events),
-            "device": own("device", [event.pid for event in events]),
-            "stream": own("stream", [event.tid for event in events]),
+            "device": pop_argument("device", [event.pid for event in events]),
+            "stream": pop_argument("stream", [event.tid for event in events]),
             "start_ns": written([event.ts for event in events]),
             "duration_ns": written([event.dur for event in events]),
-            "correlation": own("correlation", [event.id for event in events]),
-            "external": own("External id", nothing),
+            "correlation": pop_argument("correlation", [event.id for event in events]),
+            "external": pop_argument("External id", nothing),
         }
         self._kernel.keep(args, len(events))
         self._keep("kernels", columns, kind)
 
-    def kept(self, name: str) -> Kept:
-        """Return all that was kept; `name` is the file's, for the notes."""
+    def tables(self, name: str) -> EventTables:
+        """Return everything that was kept; `name` is the file's name in notes."""
         for table in SCHEMAS:
             self._take(table)
         frames = {table: self._frames.pop(table) for table in SCHEMAS}
         notes = []
         broken = sum(
-            each.bad for each in (self._operator, self._launch, self._allocation, self._kernel)
+            decoder.bad
+            for decoder in (self._operator, self._launch, self._allocation, self._kernel)
         )
         if self._bad:
-            notes.append(f"{name}: {self._bad} events without a number where one belongs")
+            notes.append(f"{name}: {self._bad} events skipped: a required number is missing")
         if broken:
-            notes.append(f"{name}: {broken} events whose arguments are no object")
+            notes.append(f"{name}: {broken} events whose arguments are not a JSON object")
         if self._kernel.left_out:
-            notes.append(f"{name}: {self._kernel.left_out} arguments of kernels are left out")
+            notes.append(f"{name}: {self._kernel.left_out} arguments of kernels were skipped")
         event_counts = {
             kind: EventCounts(
-                seen=seen, rows=self._rows[kind], marks=self._marks[kind], hidden=self._hidden[kind]
+                seen=count,
+                rows=self._rows[kind],
+                marks=self._marks[kind],
+                hidden=self._hidden[kind],
             )
-            for kind, seen in self._seen.items()
+            for kind, count in self._event_counts.items()
         }
-        return Kept(frames, self._codes, self._kernel.columns(), event_counts, notes)
+        return EventTables(frames, self._codes, self._kernel.columns(), event_counts, notes)
 
 
 def _exact(table: str) -> list[pl.Expr]:

@@ -1,4 +1,4 @@
-"""Kernels of collective operations on GPUs (NCCL, RCCL) become communication."""
+"""Build the table communication from the kernels of collectives on GPUs (NCCL, RCCL)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _SIZES: Final = {
     **dict.fromkeys(("Double", "Long", "ComplexFloat"), 8),
     "ComplexDouble": 16,
 }
-"""Bytes of an element, by torch's names."""
+"""Bytes of an element, by torch's name of its type."""
 
 
 def communication(kernels: pl.DataFrame) -> pl.DataFrame | None:
-    """Return the collective operations among kernels, null if there are none.
+    """Return the collectives among kernels, null if there are none.
 
-    torch says of newer traces what a kernel carries; of others, only its name tells.
+    Newer traces record the collective of a kernel; in older ones only the kernel's name shows it.
     """
-    asked = (_KIND, _GROUP, _SENT, _TYPE)
-    info = {name: kernels.get_column(name, default=_nothing(kernels)) for name in asked}
+    arguments = (_KIND, _GROUP, _SENT, _TYPE)
+    info = {name: kernels.get_column(name, default=_nothing(kernels)) for name in arguments}
     kind = info[_KIND].cast(pl.String)
     named = kernels["name"].str.extract(_NAMED)
     chosen = kind.is_not_null() | named.is_not_null()

@@ -1,7 +1,7 @@
 """The reader of torch's chrome traces, compressed or not: CPU, CUDA and ROCm.
 
-Rows, nesting, self time and stacks mean what they mean in `harness.devices.torch_events`, which
-reads the same events before they are written.
+Rows, nesting, self time and stacks have the same meaning as in `harness.devices.torch_events`,
+which reads the same events before torch writes them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.readers import nesting
 from harness.readers.base import CaptureError, CaptureInfo, ReadContext, ReadResult
 from harness.readers.call_tree import NO_ROW, CallTree, Marker, StepMarkers, first, is_mark
 from harness.readers.cells import SHAPES, WORDS, Codes, call_stack
-from harness.readers.chrome.events import FORWARD, SEQUENCE, Event, Events, Kept
+from harness.readers.chrome.events import FORWARD, SEQUENCE, Event, Events, EventTables
 from harness.readers.chrome.nccl import communication
 from harness.readers.gzip_stream import opened
 from harness.readers.json_stream import EventFile
@@ -27,9 +27,9 @@ from harness.tables import stacks
 
 EVENTS: Final = "traceEvents"
 CHUNK_BYTES: Final = 1 << 19
-"""What is decoded of so much fits a processor's cache."""
+"""The events decoded from one chunk fit a processor's cache."""
 SETTINGS: Final = ("record_shapes", "with_stack", "profile_memory", "with_modules", "with_flops")
-"""What torch writes of its settings into the head of a trace."""
+"""The settings that torch writes into the head of a trace."""
 _ENDINGS: Final = (".json", ".json.gz")
 _HEAD: Final = 1 << 16
 _LATEST: Final = 1 << 61
@@ -54,7 +54,7 @@ class Chrome:
     name = "chrome trace of torch.profiler"
 
     def recognises(self, path: Path) -> bool:
-        """Tell whether a file is named like one and begins like one."""
+        """Tell whether a file's name and first bytes are those of a chrome trace."""
         if not path.name.endswith(_ENDINGS) or not path.is_file():
             return False
         try:
@@ -67,12 +67,12 @@ class Chrome:
         )
 
     def read(self, path: Path, context: ReadContext) -> ReadResult:
-        """Read a capture. Raises `CaptureError` if nothing of it can be read."""
+        """Read a capture. Raises `CaptureError` if nothing in it can be read."""
         return read(path, context)
 
 
 def broken(path: Path) -> str:
-    """Say why a file named like a trace may have been one; "" if it is whole and is none."""
+    """Say why a file that is named like a trace may be a broken one; "" if it is another file."""
     notes: list[str] = []
     try:
         with opened(path, notes) as file:
@@ -93,7 +93,7 @@ def broken(path: Path) -> str:
 
 
 def read(path: Path, context: ReadContext, chunk_bytes: int = CHUNK_BYTES) -> ReadResult:
-    """Read a trace. Raises `CaptureError` if nothing of it can be read."""
+    """Read a trace. Raises `CaptureError` if nothing in it can be read."""
     notes: list[str] = []
     events = Events()
     with opened(path, notes) as file:
@@ -102,77 +102,88 @@ def read(path: Path, context: ReadContext, chunk_bytes: int = CHUNK_BYTES) -> Re
             events.add(chunk)
         head = source.beside()
         notes += source.notes
-    kept = events.kept(path.name)
-    notes += kept.notes
-    return _Trace(kept, head, context).reading(notes)
+    event_tables = events.tables(path.name)
+    notes += event_tables.notes
+    return _Trace(event_tables, head, context).reading(notes)
 
 
 class _Trace:
-    """Everything that a trace says, on the way to tables."""
+    """The events of a trace while they become tables."""
 
-    def __init__(self, kept: Kept, head: Mapping[str, Any], context: ReadContext) -> None:
-        self._kept, self._head, self._context = kept, head, context
+    def __init__(
+        self, event_tables: EventTables, head: Mapping[str, Any], context: ReadContext
+    ) -> None:
+        self._event_tables, self._head, self._context = event_tables, head, context
         base = head.get("baseTimeNanoseconds", 0)
         offset = base if isinstance(base, int) and abs(base) < _LATEST else 0
         self._frames = {
-            name: kept.frames.pop(name).with_columns(pl.col("start_ns") + offset)
-            for name in list(kept.frames)
+            name: event_tables.frames.pop(name).with_columns(pl.col("start_ns") + offset)
+            for name in list(event_tables.frames)
         }
-        self._names = kept.codes["name"].texts()
-        self._told = _told(head, kernels=not self._frames["kernels"].is_empty())
-        rank = self._told.rank
+        self._names = event_tables.codes["name"].texts()
+        self._info = _capture_info(head, kernels=not self._frames["kernels"].is_empty())
+        rank = self._info.rank
         self._rank = context.rank if rank is None else rank
 
     def reading(self, notes: list[str]) -> ReadResult:
-        found = self._frames.pop("operators")
-        marking = pl.Series([is_mark(each) for each in self._names], dtype=pl.Boolean)
-        marked = marking.gather(found["name"])
-        marks = self._marks(found.filter(marked))
-        rows = nesting.order(found["start_ns"], found["duration_ns"])
-        found = _apart(found, rows.filter(~marked.gather(rows)))
-        shown, table = self._operators(found)
-        del found, marked, rows  # together as large as the tables
+        events = self._frames.pop("operators")
+        marking = pl.Series([is_mark(name) for name in self._names], dtype=pl.Boolean)
+        marked = marking.gather(events["name"])
+        step_markers = self._step_markers(events.filter(marked))
+        rows = nesting.order(events["start_ns"], events["duration_ns"])
+        events = _apart(events, rows.filter(~marked.gather(rows)))
+        operators, stack_table = self._operators(events)
+        del events, marked, rows  # together as large as the tables
         ranges = ("thread", "start_ns", "duration_ns")
-        nested = pl.concat([self._frames[each].select(ranges) for each in ("frames", "launches")])
-        host = CallTree(shown, nested, marks)
-        del shown, nested
-        kernels = self._kernels(host)
-        both = linked(kernels, host, marks, self._context, self._rank, dispatched=False)
+        nested = pl.concat([self._frames[name].select(ranges) for name in ("frames", "launches")])
+        call_tree = CallTree(operators, nested, step_markers)
+        del operators, nested
+        kernels = self._kernels(call_tree)
+        linked_tables = linked(
+            kernels, call_tree, step_markers, self._context, self._rank, dispatched=False
+        )
         del kernels
-        frames = {"memory": self._memory(host), "stacks": table, "steps": _steps(marks, self._rank)}
-        del host
-        frames |= self._with_arguments(*both)
-        moved = communication(frames["kernels"])
-        if moved is not None:
-            frames["communication"] = moved
+        frames = {
+            "memory": self._memory(call_tree),
+            "stacks": stack_table,
+            "steps": _steps(step_markers, self._rank),
+        }
+        del call_tree
+        frames |= self._with_arguments(*linked_tables)
+        collectives = communication(frames["kernels"])
+        if collectives is not None:
+            frames["communication"] = collectives
         return ReadResult(
-            frames=frames, event_counts=self._kept.event_counts, notes=tuple(notes), info=self._told
+            frames=frames,
+            event_counts=self._event_tables.event_counts,
+            notes=tuple(notes),
+            info=self._info,
         )
 
-    def _marks(self, found: pl.DataFrame) -> StepMarkers:
-        rows = found.select(
+    def _step_markers(self, events: pl.DataFrame) -> StepMarkers:
+        rows = events.select(
             "start_ns",
             end_ns=pl.col("start_ns") + pl.col("duration_ns"),
-            name=self._names.gather(found["name"]),
+            name=self._names.gather(events["name"]),
         )
         return StepMarkers([Marker(*row) for row in rows.rows()], self._context)
 
-    def _operators(self, found: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        codes = self._kept.codes
-        calls = [call_stack(each) for each in _values(codes["stack"], _text)]
-        of_row: pl.Series = found["stack"]
-        if not any(calls) and not self._frames["frames"].is_empty():
-            calls, of_row = self._python_stacks(found)
-        ids, table = stacks.identified(calls)
-        kept = found.select(
+    def _operators(self, events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        codes = self._event_tables.codes
+        call_stacks = [call_stack(text) for text in _values(codes["stack"], _text)]
+        of_row: pl.Series = events["stack"]
+        if not any(call_stacks) and not self._frames["frames"].is_empty():
+            call_stacks, of_row = self._python_stacks(events)
+        ids, table = stacks.identified(call_stacks)
+        kept = events.select(
             *("thread", "start_ns", "duration_ns", "external", "shapes", "dtypes"),
             stack_id=pl.Series(ids, dtype=pl.Int64).gather(of_row),
-            name=self._names.gather(found["name"]),
-            flops=found["flops"].set(found["flops"] == 0, None),
+            name=self._names.gather(events["name"]),
+            flops=events["flops"].set(events["flops"] == 0, None),
             **{
-                SEQUENCE: found[SEQUENCE],
-                FORWARD: found[FORWARD].set(found[FORWARD] == 0, None),
-                **{name: found[code] for name, (code, _) in _OWN_TEXTS.items()},
+                SEQUENCE: events[SEQUENCE],
+                FORWARD: events[FORWARD].set(events[FORWARD] == 0, None),
+                **{name: events[code] for name, (code, _) in _OWN_TEXTS.items()},
             },
         )
         used = kept["stack_id"].drop_nulls().unique()
@@ -181,74 +192,74 @@ class _Trace:
     def _with_arguments(
         self, kernels: pl.DataFrame, operators: pl.DataFrame
     ) -> dict[str, pl.DataFrame]:
-        """Put what operators were called with in place of its numbers; kernels have it, too."""
-        codes = self._kept.codes
+        """Replace the numbers of the operators' arguments by their values; add them to kernels."""
+        codes = self._event_tables.codes
         shapes = pl.Series(_values(codes["shapes"], _shapes), dtype=SHAPES)
         dtypes = pl.Series(_values(codes["dtypes"], _words), dtype=WORDS)
         operator = kernels["operator"] - self._context.first_operator
         called = operators.select(pl.col("shapes", "dtypes").gather(operator))
-        own = [
+        text_columns = [
             _gathered(operators[name], codes[code], parse)
             for name, (code, parse) in _OWN_TEXTS.items()
         ]
         operators = operators.with_columns(
-            *own,
+            *text_columns,
             input_shapes=shapes.gather(operators["shapes"]),
             input_dtypes=dtypes.gather(operators["dtypes"]),
         )
         optional = [operators[name] for name in (SEQUENCE, FORWARD, *_OWN_TEXTS)]
-        untold = [each.name for each in optional if each.null_count() == len(each)]
+        absent = [column.name for column in optional if column.null_count() == len(column)]
         return {
-            "operators": operators.drop("external", "shapes", "dtypes", *untold),
+            "operators": operators.drop("external", "shapes", "dtypes", *absent),
             "kernels": kernels.with_columns(
                 input_shapes=shapes.gather(called["shapes"]),
                 input_dtypes=dtypes.gather(called["dtypes"]),
-            ).hstack(self._kept.arguments.rename(_free)),
+            ).hstack(self._event_tables.arguments.rename(_free)),
         }
 
-    def _python_stacks(self, found: pl.DataFrame) -> tuple[list[list[str]], pl.Series]:
-        """Return the stacks of Python's functions that hold each operator's start."""
+    def _python_stacks(self, events: pl.DataFrame) -> tuple[list[list[str]], pl.Series]:
+        """Return the stacks of the Python functions that were open at each operator's start."""
         frames = self._frames["frames"]
         nothing = frames[:0].select("thread", "start_ns", "duration_ns")
         python = CallTree(frames, nothing, StepMarkers([], ReadContext()))
-        inner = python.innermost(found["thread"], found["start_ns"])
+        inner = python.innermost(events["thread"], events["start_ns"])
         rows = inner.drop_nulls().unique().sort().to_list()
         paths, places = python.paths(rows)
         names = self._names.to_list()
-        stacks_ = [[names[each] for each in path] for path in paths]
+        stacks_ = [[names[code] for code in path] for path in paths]
         of_row = inner.fill_null(NO_ROW).replace_strict([NO_ROW, *rows], [0, *places])
         return stacks_, of_row
 
-    def _kernels(self, host: CallTree) -> pl.DataFrame:
+    def _kernels(self, call_tree: CallTree) -> pl.DataFrame:
         """Add the operator that launched each kernel, and when.
 
-        By the driver's call of the same correlation; where the trace has none, by the start of
-        the arrow between them; where it has none either, by the operator's own number.
+        Found by the driver's call of the same correlation; if the trace has none, by the start of
+        the flow event between them; else by the operator's own number.
         """
         kernels = self._frames.pop("kernels")
-        calls, arrows = self._frames.pop("launches"), self._frames.pop("flows")
-        sent = first(calls["correlation"], kernels["correlation"])
+        calls, flows = self._frames.pop("launches"), self._frames.pop("flows")
+        call_rows = first(calls["correlation"], kernels["correlation"])
         placed = kernels.with_columns(
-            thread=calls["thread"].gather(sent),
-            host_ns=calls["start_ns"].gather(sent),
-            call=calls["external"].gather(sent),
+            thread=calls["thread"].gather(call_rows),
+            host_ns=calls["start_ns"].gather(call_rows),
+            call=calls["external"].gather(call_rows),
         )
-        if sent.has_nulls() and not arrows.is_empty():
-            arrow = first(arrows["correlation"], kernels["correlation"])
+        if call_rows.has_nulls() and not flows.is_empty():
+            flow_rows = first(flows["correlation"], kernels["correlation"])
             placed = placed.with_columns(
-                thread=pl.coalesce("thread", arrows["thread"].gather(arrow)),
-                host_ns=pl.coalesce("host_ns", arrows["start_ns"].gather(arrow)),
+                thread=pl.coalesce("thread", flows["thread"].gather(flow_rows)),
+                host_ns=pl.coalesce("host_ns", flows["start_ns"].gather(flow_rows)),
             )
-        del calls, arrows
-        # Old traces repeat the driver's number as that of the operator.
-        given = pl.coalesce("call", "external")
-        number = pl.when(given != pl.col("correlation")).then(given)
-        inner = host.numbered(placed.select(number).to_series())
+        del calls, flows
+        # Old traces repeat the driver's number as the operator's.
+        operator_number = pl.coalesce("call", "external")
+        number = pl.when(operator_number != pl.col("correlation")).then(operator_number)
+        inner = call_tree.numbered(placed.select(number).to_series())
         if inner.has_nulls():
-            others = inner.is_null().arg_true()
-            times = placed.select(pl.col("thread", "host_ns").gather(others))
-            inner = inner.scatter(others, host.innermost(*times))
-        names = self._kept.codes["kind"].texts()
+            unlinked = inner.is_null().arg_true()
+            times = placed.select(pl.col("thread", "host_ns").gather(unlinked))
+            inner = inner.scatter(unlinked, call_tree.innermost(*times))
+        kinds = self._event_tables.codes["kind"].texts()
         return placed.select(
             "device",
             "stream",
@@ -257,40 +268,40 @@ class _Trace:
             "correlation",
             "host_ns",
             name=self._names.gather(placed["name"]),
-            type=names.gather(placed["kind"]),
+            type=kinds.gather(placed["kind"]),
             inner=inner,
             step_id=pl.lit(None, pl.Int64),
         )
 
-    def _memory(self, host: CallTree) -> pl.DataFrame:
-        found = self._frames["memory"].sort("start_ns", maintain_order=True)
-        kinds = found["device_type"].replace_strict(
+    def _memory(self, call_tree: CallTree) -> pl.DataFrame:
+        events = self._frames["memory"].sort("start_ns", maintain_order=True)
+        kinds = events["device_type"].replace_strict(
             _DEVICES, default="device", return_dtype=pl.String
         )
         index = pl.when(pl.col("device_id") >= 0).then(
             pl.concat_str(pl.lit(":"), pl.col("device_id").cast(pl.String))
         )
-        rows = host.innermost(found["thread"], found["start_ns"])
+        rows = call_tree.innermost(events["thread"], events["start_ns"])
         columns: dict[str, object] = {
-            "rank": pl.repeat(self._rank, found.height, dtype=pl.Int32, eager=True),
-            "time_ns": found["start_ns"],
-            "device": found.select(pl.concat_str(kinds, index.fill_null(""))).to_series(),
-            "kind": found.select(
+            "rank": pl.repeat(self._rank, events.height, dtype=pl.Int32, eager=True),
+            "time_ns": events["start_ns"],
+            "device": events.select(pl.concat_str(kinds, index.fill_null(""))).to_series(),
+            "kind": events.select(
                 pl.when(pl.col("bytes") < 0).then(pl.lit("free")).otherwise(pl.lit("alloc"))
             ).to_series(),
-            **{name: found[name] for name in ("bytes", "total_allocated", "total_reserved")},
+            **{name: events[name] for name in ("bytes", "total_allocated", "total_reserved")},
             "operator": rows + self._context.first_operator,
         }
         return tables.frame("memory", columns)
 
 
-def _apart(found: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
-    """Return some rows of a frame; it loses column by column, so that it is not there twice."""
-    return pl.DataFrame([found.drop_in_place(name).gather(rows) for name in found.columns])
+def _apart(frame: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
+    """Move some rows out of a frame, column by column, so that it is never in memory twice."""
+    return pl.DataFrame([frame.drop_in_place(name).gather(rows) for name in frame.columns])
 
 
-def _steps(marks: StepMarkers, rank: int) -> pl.DataFrame:
-    rows = marks.ranges()
+def _steps(step_markers: StepMarkers, rank: int) -> pl.DataFrame:
+    rows = step_markers.ranges()
     columns: dict[str, object] = {
         "step": [step for _, _, step in rows],
         "rank": [rank] * len(rows),
@@ -305,13 +316,13 @@ def _free(name: str) -> str:
     return f"args.{name}" if name in tables.SCHEMAS["kernels"] else name
 
 
-def _told(head: Mapping[str, Any], *, kernels: bool) -> CaptureInfo:
-    """Return what a trace says of its origin; torch calls ROCm's devices cuda, too."""
+def _capture_info(head: Mapping[str, Any], *, kernels: bool) -> CaptureInfo:
+    """Return what a trace reports about its origin; torch calls ROCm devices cuda, too."""
     devices = head.get("deviceProperties")
     names = [
-        str(each["name"])
-        for each in (devices if isinstance(devices, list) else [])
-        if isinstance(each, dict) and "name" in each
+        str(device["name"])
+        for device in (devices if isinstance(devices, list) else [])
+        if isinstance(device, dict) and "name" in device
     ]
     spread = head.get("distributedInfo")
     rank = spread.get("rank") if isinstance(spread, dict) else None
@@ -331,15 +342,15 @@ def _told(head: Mapping[str, Any], *, kernels: bool) -> CaptureInfo:
 
 
 def _values(codes: Codes, parse: Callable[[Any], Any]) -> list[Any]:
-    """Parse the distinct texts of an argument; null for what is none of its kind."""
-    found = []
+    """Parse the distinct texts of an argument; null for a value of a wrong type."""
+    values = []
     for text in codes:
         try:
             value = json.loads(text)
-            found.append(None if value is None else parse(value))
+            values.append(None if value is None else parse(value))
         except (ValueError, TypeError, RecursionError):
-            found.append(None)
-    return found
+            values.append(None)
+    return values
 
 
 def _gathered(numbers: pl.Series, codes: Codes, parse: Callable[[Any], Any]) -> pl.Series:
@@ -348,13 +359,13 @@ def _gathered(numbers: pl.Series, codes: Codes, parse: Callable[[Any], Any]) -> 
 
 
 def _shapes(value: list[Any]) -> list[list[int]] | None:
-    """A list of tensors has no shape of its own, as in torch's own tables."""
-    found = [[_size(size) for size in shape] if _flat(shape) else [] for shape in _list(value)]
-    return found or None
+    """Return the shapes of arguments; a list of tensors has none, as in torch's own tables."""
+    shapes = [[_size(size) for size in shape] if _flat(shape) else [] for shape in _list(value)]
+    return shapes or None
 
 
 def _flat(shape: Any) -> bool:
-    return not any(isinstance(each, list) for each in _list(shape))
+    return not any(isinstance(size, list) for size in _list(shape))
 
 
 def _size(value: Any) -> int:
@@ -370,7 +381,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _words(value: list[Any]) -> list[str | None] | None:
-    return [str(each) or None for each in _list(value)] or None
+    return [str(word) or None for word in _list(value)] or None
 
 
 def _json(value: Any) -> str:
@@ -386,4 +397,4 @@ _OWN_TEXTS: Final[Mapping[str, tuple[str, Callable[[Any], str | None]]]] = {
     "Input Strides": ("strides", _json),
     "module": ("module", _text),
 }
-"""Columns of operators that no other source has: where their numbers are, and what these mean."""
+"""Columns of operators that only this source has: the codes that number them, and their parser."""

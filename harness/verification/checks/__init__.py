@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.devices import TARGETS
+from harness.devices.npu import TORCH_NPU
+from harness.devices.torch_profiler import TORCH
 from harness.settings.expectations import BUFFERS
 from harness.verification.checks import npu, portable, torch_profiler
 from harness.verification.checks.base import DeliveryCheck
@@ -18,18 +21,18 @@ PORTABLE: Mapping[str, DeliveryCheck] = {
     "profiler.with_flops": portable.with_flops,
     "profiler.memory_timeline": portable.memory_timeline,
     "profiler.experimental.performance_events": portable.performance_events,
-    "profiler.experimental.profile_all_threads": torch_profiler.profile_all_threads,
-    "profiler.experimental.record_python_gc_info": torch_profiler.record_python_gc_info,
 }
-"""One check for each demand; where a device has another one, that counts."""
+"""The checks that look at tables, which all profilers fill alike."""
 
-BY_DEVICE: Mapping[str, Mapping[str, DeliveryCheck]] = {
-    "cuda": {
+BY_PROFILER: Mapping[str, Mapping[str, DeliveryCheck]] = {
+    TORCH.name: {
         BUFFERS: torch_profiler.buffers,
+        "profiler.experimental.profile_all_threads": torch_profiler.profile_all_threads,
+        "profiler.experimental.record_python_gc_info": torch_profiler.record_python_gc_info,
         "profiler.experimental.enable_cuda_sync_events": torch_profiler.enable_cuda_sync_events,
         "profiler.experimental.profiler_metrics": torch_profiler.profiler_metrics,
     },
-    "npu": {
+    TORCH_NPU.name: {
         "profiler.activities": npu.activities,
         "profiler.with_modules": npu.with_modules,
         "profiler.with_flops": npu.with_flops,
@@ -50,9 +53,10 @@ BY_DEVICE: Mapping[str, Mapping[str, DeliveryCheck]] = {
         "profiler.experimental.sys_interconnection": npu.sys_interconnection,
     },
 }
-"""Those of one device alone, or that look elsewhere there."""
+"""The checks of a profiler's own settings, and those that look elsewhere with that profiler."""
 
 
 def check_of(setting: str, device: str) -> DeliveryCheck | None:
     """Return the check of a setting on a device; None if there is none."""
-    return {**PORTABLE, **BY_DEVICE.get(device, {})}.get(setting)
+    own_checks = BY_PROFILER.get(TARGETS[device].profiled_by.name, {})
+    return own_checks.get(setting) or PORTABLE.get(setting)

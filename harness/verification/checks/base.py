@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from harness.capture.capture import Capture
 from harness.capture.run_record import DeliveryStatus
+from harness.devices import TARGETS
+from harness.devices.base import ProfilerFacts, Target
 
 
 class CheckResult(Struct, frozen=True):
@@ -49,14 +51,25 @@ def words_in(blocks: Iterable[bytes], word: bytes) -> int:
     return count
 
 
+def target_of(capture: Capture) -> Target:
+    """Return the device that was recorded."""
+    return TARGETS[capture.expected.device]
+
+
+def profiler_of(capture: Capture) -> ProfilerFacts:
+    """Return the facts about the profiler that recorded."""
+    return target_of(capture).profiled_by
+
+
 def unread(capture: Capture) -> str:
-    """Say why an NPU's capture came out empty; "" if it did not, or is none of an NPU."""
-    if capture.expected.device != "npu":
+    """Say why a capture that is analysed after the run came out empty; "" if it did not."""
+    profiler = profiler_of(capture)
+    if not profiler.analysed_after_run:
         return ""
     if not capture.cycle_folders:
         return (
-            "torch_npu left no capture: its profiler did not start, or swallowed an error; see"
-            " harness.log"
+            f"{profiler.name} left no capture: its profiler did not start, or swallowed an error;"
+            " see harness.log"
         )
     if capture.analysis is not None and capture.analysis.reason:
         return (

@@ -8,8 +8,17 @@ import polars as pl
 
 from harness.capture.capture import Capture
 from harness.capture.run_record import DeliveryStatus
+from harness.devices.torch_profiler import OTHER_PROFILER
 from harness.tables.selection import HCCL_CORES, has_shapes
-from harness.verification.checks.base import CheckResult, by_share, filled, share, unread
+from harness.verification.checks.base import (
+    CheckResult,
+    by_share,
+    filled,
+    profiler_of,
+    share,
+    target_of,
+    unread,
+)
 
 FLOPS_FORMULAS = frozenset(
     {
@@ -24,10 +33,6 @@ FLOPS_FORMULAS = frozenset(
 )
 """Operators that torch 2.13 estimates flops for (torch/csrc/profiler/util.cpp, computeFlops)."""
 
-NESTED = (
-    "another profiler that runs inside the workload takes all events; stop it, or profile"
-    " without the harness"
-)
 PERF = (
     "torch drops every event where the system offers no perf events (virtual machines,"
     " kernel.perf_event_paranoid); ask without profiler.experimental.performance_events"
@@ -57,15 +62,9 @@ def activities(capture: Capture) -> CheckResult:
 def _nothing_of(activity: str, capture: Capture) -> str:
     if activity == "host":
         perf = bool(capture.expected.experimental.get("performance_events"))
-        known = PERF if perf else f"{NESTED}; or the step runs nothing of torch's"
-        return f"no operator was recorded: {known}"
-    known = {
-        "npu": "msprof failed or wrote no kernels (see harness.log, and logs/ of the capture), or"
-        " the step launches none",
-        "cuda": "the step launches none, another tool holds CUPTI, or its buffers overflowed (see"
-        " harness.log)",
-    }.get(capture.expected.device, "the step launches none")
-    return f"no kernel was recorded: {known}"
+        why = PERF if perf else f"{OTHER_PROFILER}; or the step runs no operator of torch"
+        return f"no operator was recorded: {why}"
+    return f"no kernel was recorded: {target_of(capture).why_no_kernels}"
 
 
 def schedule(capture: Capture) -> CheckResult:
@@ -85,24 +84,18 @@ def schedule(capture: Capture) -> CheckResult:
         return CheckResult("delivered", arrived)
     if missing:
         why = f"steps without a single event: {', '.join(map(str, missing))}: "
-        why += unread(capture) or f"the run ended before them, or {_LOST_STEPS[_kind(capture)]}"
+        why += (
+            unread(capture)
+            or f"the run ended before them, or {profiler_of(capture).why_steps_lost}"
+        )
         status: DeliveryStatus = "missing" if len(missing) == len(asked) or short else "partial"
         return CheckResult(status, arrived, why)
     counts = ", ".join(f"step {step} has {few} kernels of {all_}" for step, few, all_ in short)
     return CheckResult(
-        "missing", f"{arrived}, {counts}", f"kernels are missing: {_LOST_STEPS[_kind(capture)]}"
+        "missing",
+        f"{arrived}, {counts}",
+        f"kernels are missing: {profiler_of(capture).why_steps_lost}",
     )
-
-
-def _kind(capture: Capture) -> str:
-    return "npu" if capture.expected.device == "npu" else "torch"
-
-
-_LOST_STEPS = {
-    "torch": NESTED,
-    "npu": "CANN's buffer on the device ran over and lost the beginning of the window: record"
-    " fewer steps (profiler.schedule.active), at a lower profiler_level",
-}
 
 
 def _short_steps(capture: Capture, steps: set[int]) -> list[tuple[int, int, int]]:
@@ -136,7 +129,8 @@ def record_shapes(capture: Capture) -> CheckResult:
             f"{showing:,} of {every.height:,} operators have shapes; {found.arrived}",
             found.reason,
         )
-    if _kind(capture) != "npu" or "device" not in capture.expected.activities:
+    on_device = "device" in capture.expected.activities
+    if not (on_device and profiler_of(capture).records_kernel_shapes):
         return found
     of_kernels = _kernel_shapes(capture)
     if found.status == "not_checkable":
@@ -235,12 +229,7 @@ def with_stack(capture: Capture) -> CheckResult:
     return CheckResult(
         "missing",
         share(0, operators.height, "aten:: operators"),
-        unread(capture)
-        or (
-            "torch_npu recorded no stack: see harness.log"
-            if _kind(capture) == "npu"
-            else "stacks are handed out only with profiler.experimental.verbose=true"
-        ),
+        unread(capture) or profiler_of(capture).why_no_stacks,
     )
 
 

@@ -70,11 +70,6 @@ def counted(what: str, expected: int, found: int, why: str) -> CrossCheckResult:
     )
 
 
-def on_npu(capture: Capture) -> bool:
-    """Tell whether a capture is one of an NPU."""
-    return capture.expected.device == "npu"
-
-
 def files(capture: Capture, name: str) -> list[tuple[Path, Path]]:
     """Return the file of this name of each capture, with the capture's folder."""
     found = [(ascend.output(folder, name), folder) for folder in capture.cycle_folders]

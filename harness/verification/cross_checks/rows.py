@@ -13,13 +13,13 @@ from harness.readers.ascend import folder as ascend
 from harness.readers.ascend.trace import CALLS
 from harness.readers.base import CaptureError
 from harness.readers.call_tree import is_mark
+from harness.verification.checks.base import profiler_of
 from harness.verification.cross_checks.base import (
     CrossCheckResult,
     NotApplicableError,
     cells,
     counted,
     files,
-    on_npu,
     sums,
 )
 
@@ -42,7 +42,8 @@ def tables(capture: Capture) -> CrossCheckResult:
     # A line of an NPU's memory is an allocation and its release: two rows.
     twice = {"operator_memory", "memory_record"}
     kinds = {kind: each for kind, each in capture.event_counts.items() if kind not in twice}
-    names = ["operators", "kernels", *([] if on_npu(capture) else ["memory"])]
+    memory = ["memory"] if profiler_of(capture).single_stream else []
+    names = ["operators", "kernels", *memory]
     rows = sum(capture.tables[name].height for name in names)
     expected = sum(each.rows for each in kinds.values())
     return counted("rows", expected, rows, f"rows were lost on their way into {', '.join(names)}")

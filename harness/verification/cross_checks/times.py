@@ -11,12 +11,12 @@ from harness.capture.capture import Capture
 from harness.readers.ascend import communication, csv_files
 from harness.tables.intervals import union, with_ends
 from harness.tables.selection import is_hccl
+from harness.verification.checks.base import profiler_of
 from harness.verification.cross_checks.base import (
     EXACT,
     CrossCheckResult,
     NotApplicableError,
     files,
-    on_npu,
     sums,
 )
 
@@ -178,7 +178,7 @@ def self_times(capture: Capture) -> CrossCheckResult:
 
 def _others_nest(capture: Capture) -> bool:
     """Tell whether operators may hold what has no rows."""
-    if on_npu(capture):
+    if not profiler_of(capture).single_stream:
         frames = capture.event_counts.get("python_function")
         return frames is not None and frames.seen > 0
     accounts = capture.event_counts.values()

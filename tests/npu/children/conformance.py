@@ -24,10 +24,13 @@ def capture(settings: list[str], folder: Path, device: Npu, matrix: torch.Tensor
     planned = plan(job.request, folder)
     (folder / "raw").mkdir(parents=True)
     writer = CycleWriter(
-        folder=folder, torch_device=matrix.device, cycles=planned.cycles, on_write=lambda: None
+        folder=folder,
+        torch_device=matrix.device,
+        cycles=planned.recording.cycles,
+        on_write=lambda: None,
     )
-    with device.profiler(planned.profiler, writer) as profiler:
-        for _ in range(planned.steps):
+    with device.profiler(planned.recording.profiler, writer) as profiler:
+        for _ in range(planned.loop.steps):
             matrix @ matrix
             device.synchronise(matrix.device)
             profiler.step()

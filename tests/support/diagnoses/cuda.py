@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.doctor.diagnoses.cuda import CUDA_CODE
-from harness.doctor.machine import Ran
+from harness.doctor.machine import CommandResult
 from tests.support.machines import (
     Good,
     Other,
@@ -17,7 +17,7 @@ GOOD: list[Good] = [
         {
             "files": {},
             "programs": {"nvidia-smi": "/usr/lib/wsl/lib/nvidia-smi"},
-            "commands": {"--format=csv,noheader": Ran(code=0, out="570.86\n")},
+            "commands": {"--format=csv,noheader": CommandResult(code=0, out="570.86\n")},
         },
         "570.86, says nvidia-smi",
     ),
@@ -44,14 +44,16 @@ BAD: list[Other] = [
         {
             "files": {},
             "programs": {"nvidia-smi": "/usr/bin/nvidia-smi"},
-            "commands": {"--format=csv,noheader": Ran(code=9, out="NVIDIA-SMI has failed\n")},
+            "commands": {
+                "--format=csv,noheader": CommandResult(code=9, out="NVIDIA-SMI has failed\n")
+            },
         },
         "nvidia-smi fails: NVIDIA-SMI has failed",
-        "install NVIDIA's driver anew; restart if it was just updated",
+        "reinstall NVIDIA's driver; restart if it was just updated",
     ),
     (
         "gpus",
-        {"commands": {CUDA_CODE: answers(cuda=None, gpus=[], told="", cupti=False)}},
+        {"commands": {CUDA_CODE: answers(cuda=None, gpus=[], warnings="", cupti=False)}},
         "torch was built without CUDA",
         "install a CUDA build of torch 2.13 from pytorch.org",
     ),
@@ -59,7 +61,7 @@ BAD: list[Other] = [
         "gpus",
         {
             "commands": {
-                CUDA_CODE: answers(cuda="12.8", gpus=[], told="driver\ntoo old", cupti=True)
+                CUDA_CODE: answers(cuda="12.8", gpus=[], warnings="driver\ntoo old", cupti=True)
             }
         },
         "torch finds none: driver too old",
@@ -67,7 +69,7 @@ BAD: list[Other] = [
     ),
     (
         "gpus",
-        {"commands": {CUDA_CODE: answers(cuda="12.8", gpus=[], told="", cupti=True)}},
+        {"commands": {CUDA_CODE: answers(cuda="12.8", gpus=[], warnings="", cupti=True)}},
         "torch finds none",
         "see nvidia driver; CUDA_VISIBLE_DEVICES names a GPU or is unset",
     ),
@@ -79,24 +81,27 @@ BAD: list[Other] = [
     ),
     (
         "cupti",
-        {"commands": {CUDA_CODE: answers(cuda="12.8", gpus=["A100"], told="", cupti=False)}},
+        {"commands": {CUDA_CODE: answers(cuda="12.8", gpus=["A100"], warnings="", cupti=False)}},
         "torch's profiler has no CUDA activity here, and drops it with a warning",
         "see gpus; or install a build of torch with CUPTI",
     ),
-    ("cupti", {"commands": {CUDA_CODE: dies(7)}}, "not known: torch cannot say", "see gpus"),
+    ("cupti", {"commands": {CUDA_CODE: dies(7)}}, "unknown: torch cannot say", "see gpus"),
     (
         "cuda environment",
         {"environment": {"CUDA_INJECTION64_PATH": "/x.so", "NSYS_PROFILING_SESSION_ID": "7"}},
         (
             "CUDA_INJECTION64_PATH=/x.so loads another tool into CUDA, which may take CUPTI;"
-            " NSYS_PROFILING_SESSION_ID=7 shows Nsight Systems, which takes CUPTI"
+            " NSYS_PROFILING_SESSION_ID=7 means that Nsight Systems is active, which takes CUPTI"
         ),
         "unset CUDA_INJECTION64_PATH NSYS_PROFILING_SESSION_ID",
     ),
     (
         "cuda environment",
         {"environment": {"NV_COMPUTE_PROFILER_PERFWORKS_DIR": "/n"}},
-        "NV_COMPUTE_PROFILER_PERFWORKS_DIR=/n shows Nsight Compute, which takes CUPTI",
+        (
+            "NV_COMPUTE_PROFILER_PERFWORKS_DIR=/n means that Nsight Compute is active, which takes"
+            " CUPTI"
+        ),
         "unset NV_COMPUTE_PROFILER_PERFWORKS_DIR",
     ),
 ]
@@ -104,7 +109,7 @@ NOTES: list[Other] = [
     (
         "gpu counters",
         {"files": {}},
-        "not known who may read them; only profiler_metrics needs them",
+        "unknown who may read them; only profiler_metrics needs them",
         "",
     ),
     (

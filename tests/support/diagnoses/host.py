@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.doctor.diagnoses.host import TORCH_CODE
-from harness.doctor.machine import Ran, Room
+from harness.doctor.machine import CommandResult, DiskSpace
 from tests.support.machines import (
     Good,
     Other,
@@ -41,38 +41,38 @@ BAD: list[Other] = [
     (
         "torch",
         {"versions": {"torch": "2.12.1"}},
-        "2.12.1; the harness knows >=2.13,<2.14",
+        "2.12.1; the harness supports >=2.13,<2.14",
         "pip install 'torch>=2.13,<2.14'",
     ),
     (
         "torch",
         {"commands": {TORCH_CODE: fails("ImportError: libgomp.so.1: no such file")}},
         "2.13.0+cu128 cannot be imported: ImportError: libgomp.so.1: no such file",
-        "install it anew",
+        "reinstall it",
     ),
     (
         "torch",
         {"commands": {TORCH_CODE: dies(11)}},
         "2.13.0+cu128 cannot be imported: it died of signal 11 (Segmentation fault)",
-        "install it anew",
+        "reinstall it",
     ),
     (
         "torch",
-        {"commands": {TORCH_CODE: Ran(code=None, err="no answer within 120 s")}},
+        {"commands": {TORCH_CODE: CommandResult(code=None, err="no answer within 120 s")}},
         "2.13.0+cu128 cannot be imported: no answer within 120 s",
-        "install it anew",
+        "reinstall it",
     ),
     (
         "torch",
-        {"commands": {TORCH_CODE: Ran(code=0, out="[]\n{}\n")}},
+        {"commands": {TORCH_CODE: CommandResult(code=0, out="[]\n{}\n")}},
         "2.13.0+cu128 cannot be imported: its answer cannot be read",
-        "install it anew",
+        "reinstall it",
     ),
     (
         "torch",
-        {"commands": {TORCH_CODE: Ran(code=7)}},
+        {"commands": {TORCH_CODE: CommandResult(code=7)}},
         "2.13.0+cu128 cannot be imported: it ended with exit code 7",
-        "install it anew",
+        "reinstall it",
     ),
     (
         "kineto",
@@ -83,18 +83,18 @@ BAD: list[Other] = [
     (
         "kineto",
         {"commands": {TORCH_CODE: dies(6)}},
-        "not known: torch cannot be imported",
+        "unknown: torch cannot be imported",
         "see torch",
     ),
     (
         "disk",
-        {"space": Room(free=2**29, writable=True)},
-        "0.5 GiB free for outputs/; a long trace takes more than 1 GiB",
+        {"space": DiskSpace(free=2**29, writable=True)},
+        "0.5 GiB free for outputs/; a long trace needs more than 1 GiB",
         "make room or run elsewhere",
     ),
     (
         "disk",
-        {"space": Room(free=2**40, writable=False)},
+        {"space": DiskSpace(free=2**40, writable=False)},
         "outputs/ cannot be written here",
         "run in another folder",
     ),
@@ -109,7 +109,7 @@ NOTES: list[Other] = [
     (
         "environment",
         {"environment": {"KINETO_USE_DAEMON": "1"}},
-        f"KINETO_USE_DAEMON=1 lets a daemon start traces of its own; {LOADS_NPU}",
+        f"KINETO_USE_DAEMON=1 lets a daemon start its own traces; {LOADS_NPU}",
         "unset KINETO_USE_DAEMON; export TORCH_DEVICE_BACKEND_AUTOLOAD=0 for other programs",
     ),
     (
@@ -133,7 +133,7 @@ NOTES: list[Other] = [
     (
         "perf events",
         {"refused": "EPERM", "files": {}},
-        f"{NO_COUNTERS} EPERM; kernel.perf_event_paranoid is not known",
+        f"{NO_COUNTERS} EPERM; kernel.perf_event_paranoid is unknown",
         "sysctl kernel.perf_event_paranoid=2; in a container: --cap-add PERFMON",
     ),
 ]

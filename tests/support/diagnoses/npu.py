@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.doctor.diagnoses.npu import ACL_CODE, NPU_CODE
-from harness.doctor.machine import Ran
+from harness.doctor.machine import CommandResult
 from tests.support.machines import (
     CANN,
     CANN_FILES,
@@ -46,10 +46,10 @@ GOOD: list[Good] = [
     ),
     (
         "msprof",
-        {"commands": {"--help": Ran(code=0, out="usage")}},
+        {"commands": {"--help": CommandResult(code=0, out="usage")}},
         f"{MSPROF}; it exports no databases (Db)",
     ),
-    ("npu warnings", {"environment": {"RANK": "0"}}, "torch_npu prints its own"),
+    ("npu warnings", {"environment": {"RANK": "0"}}, "torch_npu prints its warnings"),
 ]
 BAD: list[Other] = [
     (
@@ -109,7 +109,7 @@ BAD: list[Other] = [
     (
         "torch_npu",
         {"versions": {"torch": "2.13.1+cpu", "torch-npu": "2.13.0"}},
-        "2.13.0 does not go with torch 2.13.1+cpu",
+        "2.13.0 does not match torch 2.13.1+cpu",
         "pip install torch-npu==2.13.1",
     ),
     (
@@ -140,13 +140,13 @@ BAD: list[Other] = [
         "msprof",
         {"there": ()},
         f"{MSPROF}, but there is no {MSPROF_SCRIPT}",
-        "install CANN's toolkit anew",
+        "reinstall CANN's toolkit",
     ),
     (
         "msprof",
-        {"commands": {"--help": Ran(code=None, err="no answer within 20 s")}},
+        {"commands": {"--help": CommandResult(code=None, err="no answer within 20 s")}},
         f"{MSPROF} --help: no answer within 20 s",
-        "install CANN's toolkit anew",
+        "reinstall CANN's toolkit",
     ),
     (
         "npu environment",

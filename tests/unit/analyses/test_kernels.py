@@ -163,7 +163,7 @@ def test_shapes_are_counted_by_type_of_kernel_and_name_of_operator() -> None:
 )
 def test_shares_sum_to_one_and_fall(rows: list[tuple[str | None, str | None, object, int]]) -> None:
     types, cores, dtypes, durations = map(list, zip(*rows, strict=True))
-    taken = capture(
+    recorded = capture(
         kernels={
             "step": [1] * len(rows),
             "name": types,
@@ -180,7 +180,7 @@ def test_shares_sum_to_one_and_fall(rows: list[tuple[str | None, str | None, obj
         kernels.precision_mix,
         operators.operator_kernels,
     ):
-        table = analysis(taken)
+        table = analysis(recorded)
         if table.height:
             assert table["share"].sum() == pytest.approx(1, abs=1e-12)
             assert all(one >= other for one, other in pairwise(table["share"]))

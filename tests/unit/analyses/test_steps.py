@@ -7,26 +7,9 @@ from hypothesis import strategies as st
 
 from harness.analyses import steps
 from harness.analyses.steps import LONGEST
-from harness.analyses.views import views
 from harness.capture.capture import Capture
-from harness.capture.run_record import RunRecord
-from harness.report.run import sections
 from tests.support.captures import Columns, capture
 
-RECORD = RunRecord(
-    status="ok",
-    verdict="delivered",
-    exit_code=0,
-    versions={},
-    host="here",
-    requested={
-        "device.name": "cuda",
-        "workload.name": "mlp",
-        "rehearsal.emulate": False,
-        "profiler.with_stack": True,
-        "profiler.profile_memory": True,
-    },
-)
 KERNELS: Columns = {
     "step": [1, 1, 1, 1, 2],
     "rank": [0] * 5,
@@ -63,27 +46,6 @@ def test_step_is_broken_down_by_what_its_device_did() -> None:
         (0, 0, 1, 600, 450, 180, 170, 10, 100),
         (0, 0, 2, None, 10, 10, 0, 0, 0),
     ]
-
-
-def test_breakdown_is_shown_without_the_columns_that_have_nothing() -> None:
-    shown = {part.title: part for part in sections(RECORD, views(capture(kernels=KERNELS)), "run")}[
-        "Steps on the device"
-    ]
-    assert shown.columns == (
-        *("step", ">wall", ">span"),
-        *(">compute", ">communication", ">overlapped", ">idle"),
-    )
-    assert shown.rows[0] == (
-        *("1", "–", "450 ns"),
-        *("180 ns (40%)", "170 ns (38%)", "10 ns (2%)", "100 ns (22%)"),
-    )
-    alone: Columns = {name: values[:2] for name, values in KERNELS.items()}
-    shown = {part.title: part for part in sections(RECORD, views(capture(kernels=alone)), "run")}[
-        "Steps on the device"
-    ]
-    assert shown.columns == ("step", ">wall", ">span", ">compute", ">idle")
-    assert shown.rows == (("1", "–", "130 ns", "130 ns (100%)", "0 ns (0%)"),)
-    assert shown.notes == ("span = compute + idle",)
 
 
 def test_devices_and_nccl_are_told_apart() -> None:
@@ -189,7 +151,7 @@ def _capture(rows: list[tuple[int, int, int, bool]]) -> Capture:
             "step": step,
             "rank": [0] * len(rows),
             "device": [0] * len(rows),
-            "name": ["hcom_send__1_0_1" if each else "mm" for each in moving],
+            "name": ["hcom_send__1_0_1" if moves else "mm" for moves in moving],
             "start_ns": start,
             "duration_ns": duration,
         }
@@ -207,15 +169,15 @@ def _capture(rows: list[tuple[int, int, int, bool]]) -> Capture:
 def test_times_are_those_of_counting_every_nanosecond(
     rows: list[tuple[int, int, int, bool]],
 ) -> None:
-    taken = _capture(rows)
-    table = steps.step_breakdown(taken)
-    gaps = steps.device_gaps(taken)
+    recorded = _capture(rows)
+    table = steps.step_breakdown(recorded)
+    gaps = steps.device_gaps(recorded)
     for row in table.iter_rows(named=True):
-        own = [each for each in rows if each[0] == row["step"]]
+        kernels = [kernel for kernel in rows if kernel[0] == row["step"]]
         computing, moving = (
             {
                 time
-                for _, start, duration, moves in own
+                for _, start, duration, moves in kernels
                 if moves is kind
                 for time in range(start, start + duration)
             }

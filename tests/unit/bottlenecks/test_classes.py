@@ -110,17 +110,17 @@ def test_a_kernel_without_pipes_is(
 
 def test_every_class_is_reached_and_explained() -> None:
     assert {bound for _, bound, _ in CASES} | {bound for _, bound, *_ in OTHERS} == set(CLASSES)
-    for name, each in CLASSES.items():
-        assert each.advice.endswith("."), name
-        assert ". " not in each.advice, name
+    for name, class_ in CLASSES.items():
+        assert class_.advice.endswith("."), name
+        assert ". " not in class_.advice, name
 
 
 def test_advice_names_columns_of_the_table() -> None:
-    known = set(bottlenecks(joined((P,), {"name": ["a"]}), (P,), analysis()).columns)
-    known |= {name.removeprefix("aic_").removeprefix("aiv_") for name in known}
-    for name, each in CLASSES.items():
-        words = re.findall(r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b(?:\(GB/s\))?", each.advice)
-        assert set(words) <= known, name
+    columns = set(bottlenecks(joined((P,), {"name": ["a"]}), (P,), analysis()).columns)
+    columns |= {name.removeprefix("aic_").removeprefix("aiv_") for name in columns}
+    for name, class_ in CLASSES.items():
+        words = re.findall(r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b(?:\(GB/s\))?", class_.advice)
+        assert set(words) <= columns, name
         assert words or name in {"unknown", "ai_cpu"}, name
 
 
@@ -184,7 +184,7 @@ BYTES = 204_800
 
 
 def roof(*peaks: str, **columns: list[object]) -> tuple[Any, Any, Any]:
-    row = only(WORK | columns, A, M, overrides=tuple(f"analysis.peaks.{each}" for each in peaks))
+    row = only(WORK | columns, A, M, overrides=tuple(f"analysis.peaks.{peak}" for peak in peaks))
     return row["roof"], row["attainable_tops"], row["roof_share"]
 
 
@@ -240,7 +240,7 @@ def test_work_of_a_precision_that_is_not_told_has_no_roof() -> None:
 def test_without_the_bytes_there_is_no_roof() -> None:
     columns = {name: values for name, values in WORK.items() if "read_main" not in name}
     peaks = (*CUBE, *VECTOR, "main_memory_gbps=1")
-    row = only(columns, A, M, overrides=tuple(f"analysis.peaks.{each}" for each in peaks))
+    row = only(columns, A, M, overrides=tuple(f"analysis.peaks.{peak}" for peak in peaks))
     assert (row["roof"], row["intensity"]) == (None, None)
     assert row["achieved_tops"] == pytest.approx(8.2)
 
@@ -252,7 +252,7 @@ def text() -> str:
 def test_documents_say_the_rules_and_the_advice() -> None:
     classes = text().partition("## Classes")[2]
     written = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", classes, re.MULTILINE)
-    assert written == [(name, each.rule, each.advice) for name, each in CLASSES.items()]
+    assert written == [(name, class_.rule, class_.advice) for name, class_ in CLASSES.items()]
 
 
 def test_documents_explain_every_column() -> None:
@@ -265,5 +265,7 @@ def test_documents_explain_every_column() -> None:
     ]
     for column in table.columns:
         starred = "*_" + column.removeprefix("aic_").removeprefix("aiv_")
-        known = column in explained or any(re.fullmatch(each, starred) for each in patterns)
-        assert known, column
+        is_explained = column in explained or any(
+            re.fullmatch(pattern, starred) for pattern in patterns
+        )
+        assert is_explained, column

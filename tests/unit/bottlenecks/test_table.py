@@ -20,7 +20,7 @@ HALF = ["FLOAT16", "FLOAT16"]
 
 def test_kernels_are_summed_by_type_core_shapes_and_dtypes() -> None:
     whole = ["FLOAT", "FLOAT"]
-    found = rows(
+    kinds = rows(
         {
             "type": ["MatMulV2", "MatMulV2", "MatMulV2", "Mul", "MatMulV2"],
             "core": ["AI_CORE", "AI_CORE", "AI_CORE", "AI_VECTOR_CORE", "MIX_AIC"],
@@ -31,13 +31,13 @@ def test_kernels_are_summed_by_type_core_shapes_and_dtypes() -> None:
         P,
         A,
     )
-    assert [(row["type"], row["core"], row["input_dtypes"]) for row in found] == [
+    assert [(row["type"], row["core"], row["input_dtypes"]) for row in kinds] == [
         ("MatMulV2", "AI_CORE", HALF),
         ("Mul", "AI_VECTOR_CORE", HALF),
         ("MatMulV2", "AI_CORE", whole),
         ("MatMulV2", "MIX_AIC", HALF),
     ]
-    first = found[0]
+    first = kinds[0]
     assert first["name"] is None
     assert (first["count"], first["matched"], first["averaged"]) == (2, 2, True)
     # 110 + 320 of 110 + 320 + 150 + 200 + 50.
@@ -120,7 +120,7 @@ def test_one_run_is_compared_with_nothing() -> None:
 
 
 def test_kernels_without_shapes_are_told_apart_by_name_and_not_averaged() -> None:
-    found = rows(
+    kinds = rows(
         {
             "name": ["zero", "zero", "other", "hcom_allReduce__271_0_1", "hcom_allReduce__271_1_1"],
             "type": ["MemSet", "MemSet", "MemSet", "hcom_allReduce_", "hcom_allReduce_"],
@@ -140,12 +140,12 @@ def test_kernels_without_shapes_are_told_apart_by_name_and_not_averaged() -> Non
         P,
         A,
     )
-    assert [(row["name"], row["count"]) for row in found] == [
+    assert [(row["name"], row["count"]) for row in kinds] == [
         ("zero", 2),
         ("other", 1),
         ("hcom_allReduce_", 2),
     ]
-    first = found[0]
+    first = kinds[0]
     assert (first["averaged"], first["duration_ns"], first["main_memory_read_bytes"]) == (
         False,
         805_000,
@@ -159,7 +159,7 @@ def test_kernels_without_shapes_are_told_apart_by_name_and_not_averaged() -> Non
 
 
 def test_kernels_of_a_gpu_are_told_apart_by_name_too() -> None:
-    found = rows(
+    kinds = rows(
         {
             "name": ["gemm", "relu"],
             "type": ["kernel", "kernel"],
@@ -168,13 +168,13 @@ def test_kernels_of_a_gpu_are_told_apart_by_name_too() -> None:
         },
         "0",
     )
-    assert [(row["name"], row["mean_ns"], row["bound"]) for row in found] == [
+    assert [(row["name"], row["mean_ns"], row["bound"]) for row in kinds] == [
         ("gemm", 20, "unknown"),
         ("relu", 10, "unknown"),
     ]
-    empty = pl.DataFrame(found).select(pl.all().is_null().all()).row(0, named=True)
-    known = {name for name, nothing in empty.items() if not nothing}
-    assert known == {
+    empty = pl.DataFrame(kinds).select(pl.all().is_null().all()).row(0, named=True)
+    measured = {name for name, nothing in empty.items() if not nothing}
+    assert measured == {
         *(*KEY, "averaged", "count", "matched", "duration_ns", "share", "mean_ns"),
         *("bound", "evidence", "count@0", "duration_ns@0", "mean_ns@0", "min_ns@0", "max_ns@0"),
     } - {"core"}
@@ -182,10 +182,10 @@ def test_kernels_of_a_gpu_are_told_apart_by_name_too() -> None:
 
 def test_no_kernels_are_no_rows() -> None:
     table = joined((P, A), {"name": ["a"]})[:0]
-    found = bottlenecks(table, (P, A), analysis())
-    assert found.is_empty()
+    kinds = bottlenecks(table, (P, A), analysis())
+    assert kinds.is_empty()
     full = bottlenecks(joined((P, A), {"name": ["a"]}), (P, A), analysis())
-    assert found.schema == full.schema
+    assert kinds.schema == full.schema
 
 
 Kernel = tuple[str, int, int | None, int | None, float | None, int | None]
@@ -224,17 +224,17 @@ def test_nothing_is_lost_or_made_up_whatever_the_order(
     kernels: list[Kernel], order: random.Random
 ) -> None:
     table = made(kernels)
-    found = bottlenecks(table, (P, A), analysis())
-    assert found["count"].sum() == len(kernels)
-    assert found["matched"].sum() == (table["runs"] == 2).sum()
+    kinds = bottlenecks(table, (P, A), analysis())
+    assert kinds["count"].sum() == len(kernels)
+    assert kinds["matched"].sum() == (table["runs"] == 2).sum()
     for run in (P, A):
-        assert found[f"duration_ns@{run}"].sum() == table[f"duration_ns@{run}"].sum()
-        assert found[f"count@{run}"].sum() == table[f"duration_ns@{run}"].count()
-    assert found["share"].sum() == pytest.approx(1)
-    assert (found["duration_ns"].diff().drop_nulls() <= 0).all()
-    assert (found["cube_fops"].sum() or 0) == (table["aic_cube_fops"].sum() or 0)
+        assert kinds[f"duration_ns@{run}"].sum() == table[f"duration_ns@{run}"].sum()
+        assert kinds[f"count@{run}"].sum() == table[f"duration_ns@{run}"].count()
+    assert kinds["share"].sum() == pytest.approx(1)
+    assert (kinds["duration_ns"].diff().drop_nulls() <= 0).all()
+    assert (kinds["cube_fops"].sum() or 0) == (table["aic_cube_fops"].sum() or 0)
     # Null only where nothing was measured, and never 0 in its place.
-    for row in found.rows(named=True):
+    for row in kinds.rows(named=True):
         same = (
             table.filter(
                 pl.col("type") == row["type"],
@@ -255,9 +255,9 @@ def test_nothing_is_lost_or_made_up_whatever_the_order(
     shuffled = list(range(len(kernels)))
     order.shuffle(shuffled)
     again = bottlenecks(table[shuffled], (P, A), analysis())
-    backwards = bottlenecks(table, (A, P), analysis()).select(found.columns)
+    backwards = bottlenecks(table, (A, P), analysis()).select(kinds.columns)
     for other in (again, backwards):
-        for mine, theirs in zip(found.rows(), other.rows(), strict=True):
+        for mine, theirs in zip(kinds.rows(), other.rows(), strict=True):
             assert all(map(alike, mine, theirs))
 
 
@@ -268,9 +268,9 @@ def alike(one: Any, other: Any) -> bool:
 
 
 def test_shapes_of_the_output_tell_kinds_apart() -> None:
-    found = rows({"output_shapes": [[[2, 4]], [[4, 2]]], f"duration_ns@{P}": [2, 1]}, P)
-    assert [row["output_shapes"] for row in found] == [[[2, 4]], [[4, 2]]]
-    assert [row["input_shapes"] for row in found] == [SHAPES, SHAPES]
+    kinds = rows({"output_shapes": [[[2, 4]], [[4, 2]]], f"duration_ns@{P}": [2, 1]}, P)
+    assert [row["output_shapes"] for row in kinds] == [[[2, 4]], [[4, 2]]]
+    assert [row["input_shapes"] for row in kinds] == [SHAPES, SHAPES]
 
 
 def test_a_duration_that_a_run_does_not_tell_is_no_difference() -> None:

@@ -105,7 +105,7 @@ def test_no_setting_of_a_capture_without_metadata_is_checked(tmp_path: Path) -> 
     assert (record.exit_code, record.verdict) == (0, "delivered")
     assert statuses(record) == {"read": "not_checkable"}
     text = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
-    assert "nothing is known of what was asked for" in text
+    assert "the capture does not record which settings were requested" in text
 
 
 def test_ranks_of_one_profile_are_one_run(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_table_that_ends_early_is_noticed_by_the_count_of_another(tmp_path: Pa
         record = imported(folder(root, FILES | files), root / "out")
         assert record.exit_code == exit_code
     assert record.delivery[0].reason == (
-        "kernel_details.csv: 2 kernels of 3 kernels by op_statistic.csv: the file was cut off"
+        "kernel_details.csv: cut off: it has 2 kernels; op_statistic.csv counts 3"
     )
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import example, given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from harness.compose.composition import Composition, compose_jobs
-from harness.compose.overrides import opened
+from harness.compose.overrides import opened, quoted
 from harness.errors import Problem
 
 WORDS = {
-    "group": "this is a group of settings; one of its files is chosen with a slash",
+    "group": "this is a group of settings; choose one of its files with a slash",
     "removed": "settings cannot be removed; the run needs each of them",
-    "several": "several values make a sweep",
+    "several": "several values make a sweep, and a sweep needs -m",
     "missing": "this setting has no default and must be given",
     "unknown": "there is no such setting",
 }
@@ -105,8 +109,22 @@ HOLES = [
         "there is no such profiler; did you mean level1? There are default, level0",
         "profiler=level1",
     ),
-    ("device=null", "device", "null", "there is no such device; there are cpu, cuda", "device=cpu"),
-    ("workload=_base", "workload", "_base", "there is no such workload", "workload=attention"),
+    (
+        "device=null",
+        "device",
+        "null",
+        "there is no such device; there are cpu, cuda",
+        "device=NAME",
+    ),
+    ("device=gpu", "device", "gpu", "there is no such device; did you mean cuda?", "device=cuda"),
+    (
+        "workload=mpl",
+        "workload",
+        "mpl",
+        "there is no such workload; did you mean mlp?",
+        "workload=mlp",
+    ),
+    ("workload=_base", "workload", "_base", "there is no such workload", "workload=NAME"),
     (
         "porfiler/x=y",
         "porfiler/x",
@@ -119,9 +137,9 @@ HOLES = [
         "profiler",
         "level0,level1",
         WORDS["several"],
-        "put -m first, or write one value, or a list: profiler=[level0,level1]",
+        "add -m to run each value, or write one value",
     ),
-    ("seed=interval(1,2)", "seed", "interval(1,2)", WORDS["several"], "put -m first"),
+    ("seed=interval(1,2)", "seed", "interval(1,2)", WORDS["several"], "add -m"),
     (
         "profiler.with_stack",
         "profiler.with_stack",
@@ -130,7 +148,13 @@ HOLES = [
         "write key=value",
     ),
     ("=1", "=1", "", "Hydra cannot read this override: there is no name", "write key=value"),
-    ("workload=callable", "workload.target", "???", WORDS["missing"], "workload.target=…"),
+    (
+        "workload=callable",
+        "workload.target",
+        "???",
+        WORDS["missing"],
+        "workload.target=my_module:factory, with",
+    ),
     ("seed=???", "seed", "???", WORDS["missing"], "seed=…"),
     (
         "+workload=mlp",
@@ -155,7 +179,27 @@ HOLES = [
         "hydra.searchpath=[file://FOLDER]",
     ),
     ("hydra.nokey=1", "configuration", "", "Hydra cannot compose it: Could not override", "look"),
-    ("hydra/launcher=nosuch", "hydra/launcher", "nosuch", "there is no such", "use one of basic"),
+    (
+        "hydra/launcher=nosuch",
+        "hydra/launcher",
+        "nosuch",
+        "there is no such launcher; installed are basic",
+        "hydra/launcher=basic",
+    ),
+    (
+        "hydra/launcher=basi",
+        "hydra/launcher",
+        "basi",
+        "there is no such launcher; did you mean basic? Installed are basic",
+        "hydra/launcher=basic",
+    ),
+    (
+        "hydra/launcher=rq",
+        "hydra/launcher",
+        "rq",
+        "this launcher is not installed; installed are basic",
+        "pip install hydra-rq-launcher, or hydra/launcher=basic",
+    ),
     (
         "+experiment.seed=1",
         "experiment",
@@ -225,7 +269,10 @@ SWEEPS = [
         "interval(1,2)",
         "seed=1,2,3 or seed=range(1,4)",
     ),
-    (("profiler=level0,nosuch",), "profiler", "nosuch", "profiler=default"),
+    (("seed=1,2,1",), "seed", "1,2,1", "seed=1,2"),
+    (("hydra/launcher=basic,joblib",), "hydra/launcher", "basic,joblib", "hydra/launcher= with"),
+    (("hydra.sweep.dir=a,b", "seed=1,2"), "hydra.sweep.dir", "a,b", "hydra.sweep.dir= with"),
+    (("profiler=level0,nosuch",), "profiler", "nosuch", "profiler=NAME"),
     (("workload.dtype=float32,float99",), "workload.dtype", "float99", "workload.dtype=float"),
     (("device=cpu,npu", "profiler=default,markers"), "profiler", "markers", "profiler=default"),
 ]
@@ -255,3 +302,19 @@ def test_names_below_an_open_group_are_added_for_hydra() -> None:
         "~device.environment.C",
         "seed=1",
     )
+
+
+@given(st.text(st.sampled_from("ab/ \\'\"${}:,=[]%"), min_size=1, max_size=12))
+@example("${name}")
+@example("\\\\${name}")
+@example("a\\'b\\")
+def test_a_quoted_text_is_read_back_as_it_is(text: str) -> None:
+    override = OverridesParser.create().parse_override(f"key={quoted(text)}")
+    assert OmegaConf.create({"key": override.value()}).key == text
+
+
+def test_a_quoted_folder_is_where_the_results_go() -> None:
+    folder = "out/${name}, it's [1]=2"
+    composition = compose_jobs([f"hydra.run.dir={quoted(folder)}"])
+    assert composition.problems == ()
+    assert composition.folder == folder

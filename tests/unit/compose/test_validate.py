@@ -130,7 +130,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         ("device=cuda", f"{EXPERIMENTAL}.profiler_metrics=['a=b']"),
         f"{EXPERIMENTAL}.profiler_metrics",
         "[a=b]",
-        "no name of a metric",
+        "not the name of a metric",
     ),
     (
         (
@@ -164,7 +164,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         ("profiler=level0", "profiler.with_flops=true"),
         "profiler.with_flops",
         "true",
-        "record shapes behind your back",
+        "would also record shapes",
     ),
     (
         ("profiler=stacks", "profiler.memory_timeline=true"),
@@ -387,11 +387,11 @@ def test_all_rules_speak_at_once() -> None:
     )
     assert [problem.setting for problem in problems(request)] == [
         "profiler.with_stack",
-        "profiler.with_flops",
         "profiler.activities",
-        "profiler.with_flops",
         "workload.steps",
         "workload.heads",
+        "profiler.with_flops",
+        "profiler.with_flops",
         "device.index",
     ]
 

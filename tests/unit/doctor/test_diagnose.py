@@ -16,7 +16,7 @@ from harness.doctor.diagnose import ALL, CHECKS, Diagnosis, diagnose, doctor, ex
 from harness.doctor.diagnoses.cuda import CUDA_CODE
 from harness.doctor.diagnoses.host import PYTHON, TORCH
 from harness.doctor.diagnoses.npu import NPU_CODE
-from harness.doctor.machine import Room
+from harness.doctor.machine import DiskSpace
 from harness.errors import RefusedError
 from tests.conftest import ROOT
 from tests.support.machines import CANN, MSPROF, Fake, dies
@@ -32,24 +32,24 @@ GOOD = {
     "nvidia driver": "NVIDIA Kernel Module 570.86",
     "gpus": "1: NVIDIA H100",
     "cupti": "torch's profiler has CUDA activity",
-    "gpu counters": "everybody may read them",
+    "gpu counters": "all users may read them",
     "cuda environment": "none of CUDA_INJECTION64_PATH, NSYS_PROFILING_SESSION_ID,"
     " NV_COMPUTE_PROFILER_PERFWORKS_DIR is set",
     "npu driver": "24.1.rc3",
     "npu devices": "/dev/davinci0, /dev/davinci1",
     "cann": f"8.0.0, in {CANN}",
     "cann libraries": "libascendcl.so is found",
-    "torch_npu": "2.13.0.post1, which goes with torch 2.13.0+cu128",
+    "torch_npu": "2.13.0.post1, which matches torch 2.13.0+cu128",
     "torch_npu starts": "it finds 2 NPU(s)",
     "msprof": MSPROF,
     "npu environment": "none of PROFILER_SAMPLECONFIG, PROFILING_MODE, PROF_CONFIG_PATH,"
     " MSMONITOR_USE_DAEMON, KINETO_USE_DAEMON is set",
-    "npu warnings": "torch_npu prints its own",
+    "npu warnings": "torch_npu prints its warnings",
 }
 
 
 def test_machine_with_everything_is_good_in_every_line() -> None:
-    assert {each.name: each.says for each in examine(None, Fake())} == GOOD
+    assert {finding.name: finding.says for finding in examine(None, Fake())} == GOOD
     for finding in examine(None, Fake()):
         assert (finding.good, finding.do) == (True, "")
 
@@ -67,7 +67,7 @@ BARE = Fake(environment={}, there=(), programs={}, files={})
 
 def test_only_what_matters_to_the_device_is_asked() -> None:
     broken = replace(Fake(), commands={CUDA_CODE: dies(9), NPU_CODE: dies(9)})
-    assert [each.name for each in examine("cpu", broken)] == [
+    assert [finding.name for finding in examine("cpu", broken)] == [
         check.name for check in CHECKS if "cpu" in check.devices
     ]
     assert diagnose("cpu", broken).exit_code == 0
@@ -82,7 +82,7 @@ def test_without_a_device_all_is_shown_and_the_cpu_decides() -> None:
     assert diagnosis.lacks["cpu"] == ()
     assert diagnosis.lacks["cuda"] == ("nvidia driver",)
     assert "msprof" in diagnosis.lacks["npu"]
-    full = replace(BARE, space=Room(free=0, writable=True))
+    full = replace(BARE, space=DiskSpace(free=0, writable=True))
     assert diagnose(None, full).exit_code == 4
     assert all("disk" in names for names in diagnose(None, full).lacks.values())
 
@@ -106,15 +106,15 @@ def test_page_shows_marks_and_what_to_do() -> None:
     assert lines[at + 1].strip().startswith("to do: install NVIDIA's driver; in a container:")
     assert any(line.startswith("✓   torch ") and " all " in line for line in lines)
     assert any(line.startswith("–   compiler ") for line in lines)
-    assert lines[-1] == "  cuda: in the way: nvidia driver"
+    assert lines[-1] == "  cuda: obstacles: nvidia driver"
 
 
 def test_page_without_a_device_says_who_decides() -> None:
     code, text = printed()
     assert code == 0
     assert "\nThis machine, for any device\n" in text
-    assert "\n  cpu: nothing is in the way" in text
-    assert text.rstrip().endswith("exit code 0, decided by cpu; device=… asks for one")
+    assert "\n  cpu: no obstacle" in text
+    assert text.rstrip().endswith("exit code 0, for the cpu; device=NAME checks another one")
 
 
 def test_json_holds_the_same() -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from harness.devices.torch_profiler import PERF_EVENTS
-from harness.doctor.machine import Machine, Ran
+from harness.doctor.machine import CommandResult, Machine
 
 
 def test_commands_are_run_and_their_answers_kept(
@@ -30,7 +30,7 @@ def test_commands_are_run_and_their_answers_kept(
 def test_command_without_answer_is_ended_with_its_children() -> None:
     began = time.monotonic()
     ran = Machine().run(("sh", "-c", "sleep 100 & sleep 100"), 0.2)
-    assert ran == Ran(code=None, err="no answer within 0.2 s")
+    assert ran == CommandResult(code=None, err="no answer within 0.2 s")
     assert time.monotonic() - began < 20
 
 
@@ -39,7 +39,7 @@ def test_command_that_cannot_be_started_says_why(tmp_path: Path) -> None:
     program.write_text("#!/nowhere/python\n")
     program.chmod(0o755)
     ran = Machine().run((str(program), "--help"), 20)
-    assert ran == Ran(code=None, err="it cannot be started: No such file or directory")
+    assert ran == CommandResult(code=None, err="it cannot be started: No such file or directory")
 
 
 def test_files_programs_and_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The last words of a child process."""
+"""How a child process died, in words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.execution.process import _death, _Lines
         (-11, "SIGSEGV (signal 11)"),
         (-9, "out of memory"),
         (-6, "SIGABRT"),
-        (3, "exited with code 3 before it could report; its last words: oh"),
+        (3, "exited with code 3 before it could report; its last output: oh"),
     ],
 )
 def test_death_is_named(code: int, words: str) -> None:
@@ -25,10 +25,10 @@ def test_a_signal_without_a_name_is_a_death_too() -> None:
 
 
 def test_lines_are_cut_across_chunks() -> None:
-    taken: list[bytes] = []
-    lines = _Lines(taken.append)
+    cut: list[bytes] = []
+    lines = _Lines(cut.append)
     for chunk in (b"one\ntw", b"o\n\nthr", b"ee"):
         lines.feed(chunk)
-    assert taken == [b"one", b"two", b""]
+    assert cut == [b"one", b"two", b""]
     lines.flush()
-    assert taken[-1] == b"three"
+    assert cut[-1] == b"three"

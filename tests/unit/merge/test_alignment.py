@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.merge import alignment
-from harness.merge.alignment import TooDifferentError, embed, whole
+from harness.merge.alignment import TooDifferentError, common_supersequence, embed
 
 Pairs = set[tuple[int, int]]
 
@@ -34,13 +34,13 @@ def edited(draw: st.DrawFn, length: int = 40) -> tuple[tuple[int, ...], tuple[in
 
 def lengths(first: tuple[int, ...], second: tuple[int, ...]) -> list[list[int]]:
     """The longest common subsequence's length of each two prefixes."""
-    found = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
     for i, one in enumerate(first):
         for j, other in enumerate(second):
-            found[i + 1][j + 1] = max(
-                found[i][j + 1], found[i + 1][j], found[i][j] + (one == other)
+            table[i + 1][j + 1] = max(
+                table[i][j + 1], table[i + 1][j], table[i][j] + (one == other)
             )
-    return found
+    return table
 
 
 def certain(first: tuple[int, ...], second: tuple[int, ...]) -> Pairs:
@@ -59,13 +59,13 @@ def certain(first: tuple[int, ...], second: tuple[int, ...]) -> Pairs:
 
 def paired(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[Pairs, Pairs]:
     """What the whole of two sequences pairs, and what of it is certain."""
-    held = whole([first, second])
-    one, other = embed(held.tokens, first), embed(held.tokens, second)
-    doubtful = held.doubtful | one.doubtful | other.doubtful
+    supersequence = common_supersequence([first, second])
+    one, other = embed(supersequence.tokens, first), embed(supersequence.tokens, second)
+    ambiguous = supersequence.ambiguous | one.ambiguous | other.ambiguous
     here = {place: at for at, place in enumerate(one.places)}
     there = {place: at for at, place in enumerate(other.places)}
     pairs = {place: (here[place], there[place]) for place in here.keys() & there.keys()}
-    return set(pairs.values()), {pair for place, pair in pairs.items() if place not in doubtful}
+    return set(pairs.values()), {pair for place, pair in pairs.items() if place not in ambiguous}
 
 
 @given(few_tokens, few_tokens)
@@ -94,63 +94,67 @@ def test_in_narrow_bands_of_short_blocks_too(pair: tuple[tuple[int, ...], tuple[
 def test_of_a_sequence_in_one_that_holds_it_exactly_the_certain_pairs_are_certain(
     pair: tuple[tuple[int, ...], tuple[int, ...]], data: st.DataObject
 ) -> None:
-    held, _ = pair
-    gone = data.draw(st.sets(st.integers(0, len(held) - 1), max_size=4))
-    part = tuple(token for at, token in enumerate(held) if at not in gone)
+    supersequence, _ = pair
+    gone = data.draw(st.sets(st.integers(0, len(supersequence) - 1), max_size=4))
+    part = tuple(token for at, token in enumerate(supersequence) if at not in gone)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(alignment, "_STRIDE", 3)
-        found = embed(held, part)
-    assert [held[at] for at in found.places] == list(part)
-    assert list(found.places) == sorted(set(found.places))
-    sure = {(place, at) for at, place in enumerate(found.places) if place not in found.doubtful}
-    assert sure == certain(held, part)
+        embedding = embed(supersequence, part)
+    assert [supersequence[at] for at in embedding.places] == list(part)
+    assert list(embedding.places) == sorted(set(embedding.places))
+    sure = {
+        (place, at) for at, place in enumerate(embedding.places) if place not in embedding.ambiguous
+    }
+    assert sure == certain(supersequence, part)
 
 
 @given(st.lists(few_tokens, min_size=1, max_size=5))
 def test_a_whole_holds_every_sequence_whatever_their_order(
     sequences: list[tuple[int, ...]],
 ) -> None:
-    found = whole(sequences)
+    supersequence = common_supersequence(sequences)
     for sequence in sequences:
-        assert embed(found.tokens, sequence)
-    assert len(found.tokens) <= sum(map(len, sequences))
-    assert found.doubtful <= set(range(len(found.tokens)))
+        assert embed(supersequence.tokens, sequence)
+    assert len(supersequence.tokens) <= sum(map(len, sequences))
+    assert supersequence.ambiguous <= set(range(len(supersequence.tokens)))
 
 
-def test_which_of_equal_neighbours_is_missing_is_doubtful_and_no_more() -> None:
-    found = embed((1, 2, 2, 3), (1, 2, 3))
-    assert (list(found.places), found.doubtful) == ([0, 1, 3], {1, 2})
+def test_which_of_equal_neighbours_is_missing_is_ambiguous_and_no_more() -> None:
+    embedding = embed((1, 2, 2, 3), (1, 2, 3))
+    assert (list(embedding.places), embedding.ambiguous) == ([0, 1, 3], {1, 2})
 
 
-def test_a_missing_layer_of_equal_ones_makes_all_of_them_doubtful() -> None:
+def test_a_missing_layer_of_equal_ones_makes_all_of_them_ambiguous() -> None:
     layer = (1, 2, 3)
-    found = embed((0, *layer * 4, 9), (0, *layer * 3, 9))
-    assert found.doubtful == set(range(1, 13))
+    embedding = embed((0, *layer * 4, 9), (0, *layer * 3, 9))
+    assert embedding.ambiguous == set(range(1, 13))
 
 
-def test_what_is_in_one_only_is_not_doubtful() -> None:
+def test_what_is_in_one_only_is_not_ambiguous() -> None:
     alone = embed((1, 7, 2), (1, 2))
-    assert (list(alone.places), alone.doubtful) == ([0, 2], set())
-    found = whole([(1, 7, 2, 3), (1, 2, 8, 3)])
-    assert found.tokens == (1, 7, 2, 8, 3)
-    assert not found.doubtful
+    assert (list(alone.places), alone.ambiguous) == ([0, 2], set())
+    supersequence = common_supersequence([(1, 7, 2, 3), (1, 2, 8, 3)])
+    assert supersequence.tokens == (1, 7, 2, 8, 3)
+    assert not supersequence.ambiguous
 
 
 def test_of_two_that_changed_places_either_may_be_the_one_that_was_moved() -> None:
-    found = whole([(1, 5, 6, 2), (1, 6, 5, 2)])
-    assert len(found.tokens) == 5
-    inner = {at for at, token in enumerate(found.tokens) if token in {5, 6}}
-    assert found.doubtful == inner
+    supersequence = common_supersequence([(1, 5, 6, 2), (1, 6, 5, 2)])
+    assert len(supersequence.tokens) == 5
+    inner = {at for at, token in enumerate(supersequence.tokens) if token in {5, 6}}
+    assert supersequence.ambiguous == inner
 
 
-def test_what_was_doubtful_stays_so_when_more_is_added() -> None:
-    found = whole([(1, 5, 6, 2, 8, 9, 9, 9), (1, 6, 5, 2, 8, 9, 9), (1, 5, 7)])
-    assert 7 in found.tokens
-    assert {found.tokens[at] for at in found.doubtful} >= {5, 6}
+def test_what_was_ambiguous_stays_so_when_more_is_added() -> None:
+    supersequence = common_supersequence(
+        [(1, 5, 6, 2, 8, 9, 9, 9), (1, 6, 5, 2, 8, 9, 9), (1, 5, 7)]
+    )
+    assert 7 in supersequence.tokens
+    assert {supersequence.tokens[at] for at in supersequence.ambiguous} >= {5, 6}
 
 
-def test_what_is_not_held_is_an_error() -> None:
-    with pytest.raises(ValueError, match="does not hold"):
+def test_a_sequence_that_is_not_contained_is_an_error() -> None:
+    with pytest.raises(ValueError, match="does not contain"):
         embed((1, 2), (2, 1))
 
 
@@ -159,6 +163,6 @@ def test_sequences_without_likeness_are_refused_before_they_fill_the_memory(
 ) -> None:
     monkeypatch.setattr(alignment, "_MOST_BITS", 1 << 20)
     alike = tuple(range(1000))
-    assert len(whole([alike, (*alike[:500], 5000, *alike[501:])]).tokens) == 1001
+    assert len(common_supersequence([alike, (*alike[:500], 5000, *alike[501:])]).tokens) == 1001
     with pytest.raises(TooDifferentError):
-        whole([alike, tuple(range(1000, 2000))])
+        common_supersequence([alike, tuple(range(1000, 2000))])

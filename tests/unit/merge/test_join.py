@@ -35,11 +35,11 @@ class Kernel(Struct, frozen=True):
 
 def program(*, layers: int, steps: int, side: int = 3) -> list[Kernel]:
     """Equal steps of equal layers, a second stream with a few kernels, one all-reduce a step."""
-    found: list[Kernel] = []
+    kernels: list[Kernel] = []
 
     def add(step: int, stream: int | None, kind: str, *shape: int, core: str = "AI_CORE") -> None:
         shapes = (shape,) if shape else None
-        found.append(Kernel(len(found), step, stream, kind, shapes, core))
+        kernels.append(Kernel(len(kernels), step, stream, kind, shapes, core))
 
     for step in range(steps):
         add(step, 2, "Embedding", 8, 128)
@@ -52,7 +52,7 @@ def program(*, layers: int, steps: int, side: int = 3) -> list[Kernel]:
         add(step, 2, "MemSet")
         add(step, 2, "CrossEntropy", 8)
         add(step, None, HCOM, core="HCCL")
-    return found
+    return kernels
 
 
 def table(
@@ -77,9 +77,9 @@ def table(
     clock = 1_700_000_000_000_000_000
     for step in sorted({kernel.step for kernel in kernels}):
         clock += 1_000_000
-        for (own, _), lane in lanes.items():
+        for (lane_step, _), lane in lanes.items():
             now = clock + draw.randrange(1000)
-            for kernel in lane if own == step else ():
+            for kernel in lane if lane_step == step else ():
                 rows.append((now, kernel))
                 now += draw.randrange(1, 900)
     rows.sort(key=lambda row: row[0])
@@ -118,10 +118,10 @@ def check(joined: Joined, runs: Sequence[Run]) -> int:
         assert sorted(kept) == list(range(len(run.table)))
         truths[run.label] = run.table["truth"].gather(rows)
     ambiguous = 0
-    for doubt, *told in zip(joined.table["ambiguous"], *truths.values(), strict=True):
-        known = {truth for truth in told if truth is not None}
+    for doubt, *row_truths in zip(joined.table["ambiguous"], *truths.values(), strict=True):
+        paired = {truth for truth in row_truths if truth is not None}
         ambiguous += doubt
-        assert doubt or len(known) == 1
+        assert doubt or len(paired) == 1
     assert joined.unmatched.height == joined.table.filter(pl.col("runs") < len(runs)).height
     return ambiguous
 
@@ -140,14 +140,14 @@ def sweeps(draw: st.DrawFn) -> list[Run]:
         kept = [kernel for kernel in whole if kernel.truth not in gone]
         inserted = draw(st.lists(st.integers(0, len(kept) - 1), max_size=2))
         renumbered = draw(st.sampled_from([{}, {2: 7, 3: 9}, {2: 3, 3: 2}]))
-        own = table(
+        run_table = table(
             kept,
             seed=draw(st.integers(0, 99)),
             streams=renumbered,
             counter=f"counter{number}",
             inserted=inserted,
         )
-        runs.append(Run(label=f"run{number}", table=own))
+        runs.append(Run(label=f"run{number}", table=run_table))
     return runs
 
 
@@ -190,7 +190,7 @@ def test_strict_refuses_and_names_the_first_difference() -> None:
     whole = program(layers=2, steps=2)
     runs = [
         Run(label="one", table=table(whole)),
-        Run(label="other", table=table([each for each in whole if each.truth != 5])),
+        Run(label="other", table=table([kernel for kernel in whole if kernel.truth != 5])),
     ]
     with pytest.raises(RefusedError) as refused:
         merge(runs, match="strict")
@@ -202,9 +202,9 @@ def test_strict_refuses_and_names_the_first_difference() -> None:
 
 def test_what_one_run_lost_is_listed_with_run_and_place() -> None:
     whole = program(layers=4, steps=3)
-    gone = [each for each in whole if each.type == "CrossEntropy"][1].truth
+    gone = [kernel for kernel in whole if kernel.type == "CrossEntropy"][1].truth
     runs = [Run(label=label, table=table(whole, seed=at)) for at, label in enumerate(("A", "B"))]
-    short = [each for each in whole if each.truth != gone]
+    short = [kernel for kernel in whole if kernel.truth != gone]
     runs.append(Run(label="C", table=table(short, seed=7)))
     joined = merge(runs, match="aligned")
     (row,) = joined.unmatched.iter_rows(named=True)
@@ -226,9 +226,9 @@ def test_every_runs_own_figures_and_each_counter_once() -> None:
     ]
     joined = merge(runs, match="strict").table
     for run in runs:
-        own = run.table[joined[f"row@{run.label}"]]
+        run_rows = run.table[joined[f"row@{run.label}"]]
         for name in ("duration_ns", "aic_total_cycles"):
-            assert joined[f"{name}@{run.label}"].to_list() == own[name].to_list()
+            assert joined[f"{name}@{run.label}"].to_list() == run_rows[name].to_list()
     first, second = (run.table[joined[f"row@{run.label}"]] for run in runs)
     assert joined["aic_mac_ratio"].to_list() == first["aic_mac_ratio"].to_list()
     name = "aic_l2_read_bw(GB/s)"
@@ -238,17 +238,19 @@ def test_every_runs_own_figures_and_each_counter_once() -> None:
 
 def test_exact_nanoseconds() -> None:
     whole = program(layers=1, steps=1)
-    own = table(whole).with_columns(duration_ns=pl.lit(2**62 + 1))
-    joined = merge([Run(label="A", table=own), Run(label="B", table=own)], match="strict")
+    kernels = table(whole).with_columns(duration_ns=pl.lit(2**62 + 1))
+    joined = merge([Run(label="A", table=kernels), Run(label="B", table=kernels)], match="strict")
     assert set(joined.table["duration_ns@B"]) == {2**62 + 1}
 
 
 def test_kernels_outside_of_steps_are_left_out_and_counted() -> None:
     whole = program(layers=1, steps=1)
-    own = table(whole).with_columns(
+    kernels = table(whole).with_columns(
         step=pl.when(pl.col("type") == "MemSet").then(None).otherwise("step")
     )
-    joined = merge([Run(label="A", table=own), Run(label="B", table=table(whole))], match="aligned")
+    joined = merge(
+        [Run(label="A", table=kernels), Run(label="B", table=table(whole))], match="aligned"
+    )
     assert [laid.outside for laid in joined.runs] == [1, 0]
     assert joined.unmatched["missing_in"].to_list() == [["A"]]
 
@@ -352,13 +354,13 @@ def test_without_types_names_and_shapes_tell_rows_apart() -> None:
 def mispaired_by_counting(one: pl.DataFrame, other: pl.DataFrame) -> int:
     """Pair the n-th occurrence of a key with the n-th."""
 
-    def numbered(own: pl.DataFrame) -> dict[tuple[str, int], int]:
-        seen: Counter[str] = Counter()
-        found = {}
-        for kind, truth in own.filter(stream=2).select("type", "truth").iter_rows():
-            seen[kind] += 1
-            found[kind, seen[kind]] = truth
-        return found
+    def numbered(kernels: pl.DataFrame) -> dict[tuple[str, int], int]:
+        counts: Counter[str] = Counter()
+        truths = {}
+        for kind, truth in kernels.filter(stream=2).select("type", "truth").iter_rows():
+            counts[kind] += 1
+            truths[kind, counts[kind]] = truth
+        return truths
 
     left, right = numbered(one), numbered(other)
     return sum(left[key] != right[key] for key in left.keys() & right.keys())
@@ -366,7 +368,7 @@ def mispaired_by_counting(one: pl.DataFrame, other: pl.DataFrame) -> int:
 
 def mispaired_by_blocks(one: pl.DataFrame, other: pl.DataFrame) -> int:
     """Pair by longest matching blocks."""
-    left, right = (own.filter(stream=2).select("type", "truth") for own in (one, other))
+    left, right = (kernels.filter(stream=2).select("type", "truth") for kernels in (one, other))
     matcher = difflib.SequenceMatcher(
         None, left["type"].to_list(), right["type"].to_list(), autojunk=False
     )
@@ -385,7 +387,10 @@ def test_where_counting_and_longest_blocks_mispair_in_silence_this_does_not(
 ) -> None:
     whole = program(layers=layers, steps=steps)
     gone = set(range(7, len(whole), 101))
-    full, short = table(whole), table([each for each in whole if each.truth not in gone], seed=1)
+    full, short = (
+        table(whole),
+        table([kernel for kernel in whole if kernel.truth not in gone], seed=1),
+    )
     assert mispaired_by_counting(full, short) > 20
     assert mispaired_by_blocks(full, short) > 20
     runs = [Run(label="full", table=full), Run(label="short", table=short)]

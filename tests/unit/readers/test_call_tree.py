@@ -14,11 +14,11 @@ NUMBERS = st.lists(st.none() | st.integers(-3, 3) | st.sampled_from([-(2**63), 2
 
 @given(NUMBERS, NUMBERS)
 def test_a_number_is_found_where_it_stands_first(
-    keys: list[int | None], asked: list[int | None]
+    keys: list[int | None], numbers: list[int | None]
 ) -> None:
-    found = first(pl.Series(keys, dtype=pl.Int64), pl.Series(asked, dtype=pl.Int64))
-    assert found.to_list() == [
-        None if each is None or each not in keys else keys.index(each) for each in asked
+    places = first(pl.Series(keys, dtype=pl.Int64), pl.Series(numbers, dtype=pl.Int64))
+    assert places.to_list() == [
+        None if number is None or number not in keys else keys.index(number) for number in numbers
     ]
 
 
@@ -35,8 +35,8 @@ def host(names: list[str | None]) -> CallTree:
 
 def test_a_kernel_belongs_to_the_operator_of_the_dispatcher_around_it() -> None:
     inner = pl.Series([3, 1, 0, None], dtype=pl.Int64)
-    found = host(["aten::linear", "aten::mm", "aclnnMm", "launch"]).launchers(inner)
-    assert found.to_list() == [1, 1, 0, None]
+    launchers = host(["aten::linear", "aten::mm", "aclnnMm", "launch"]).launchers(inner)
+    assert launchers.to_list() == [1, 1, 0, None]
 
 
 def test_operators_without_names_launch_what_no_named_one_around_them_did() -> None:
@@ -54,8 +54,8 @@ def test_paths_lead_outwards_and_only_those_asked_for_are_there() -> None:
             "name": ["main", "f", "g", "f", "main"],
         }
     )
-    held = CallTree(inner, inner[:0].drop("name"), StepMarkers([], ReadContext()))
-    paths, places = held.paths([1, 2, 3])
+    call_tree = CallTree(inner, inner[:0].drop("name"), StepMarkers([], ReadContext()))
+    paths, places = call_tree.paths([1, 2, 3])
     assert paths == [[], ["f", "main"], ["g", "f", "main"]]
     assert places == [1, 2, 1]
-    assert held.paths([]) == ([[]], [])
+    assert call_tree.paths([]) == ([[]], [])

@@ -70,14 +70,14 @@ def test_arguments_of_an_operator() -> None:
 
 @given(st.lists(shape, min_size=1, max_size=6))
 def test_any_shapes_are_read_as_they_were_written(given_shapes: list[list[int]]) -> None:
-    slots = [",".join(map(str, each)) for each in given_shapes]
+    slots = [",".join(map(str, shape)) for shape in given_shapes]
     assert shapes(f'"{";".join(slots)}"') == given_shapes
     assert argument_shapes(";\r\n".join(slots)) == given_shapes
 
 
 @given(st.lists(st.none() | word, min_size=2, max_size=6))
 def test_any_words_are_read_as_they_were_written(given_words: list[str | None]) -> None:
-    slots = [each or "" for each in given_words]
+    slots = [word or "" for word in given_words]
     assert words(";".join(slots)) == given_words
     assert argument_words(";\r\n".join(slots)) == given_words
 
@@ -111,12 +111,12 @@ def test_a_column_keeps_its_rows_and_has_null_for_what_is_no_shape() -> None:
     cells = pl.Series("c", ["2,3", None, "2,x", "2,3", "N/A"])
     expected = [[[2, 3]], None, None, [[2, 3]], None]
     assert parsed(cells, shapes, SHAPES).to_list() == expected
-    known = cells.cast(pl.Categorical())
-    assert parsed(known, shapes, SHAPES).to_list() == expected
-    late = known.to_frame().lazy().select(parsed_late(known, shapes, SHAPES))
+    categories = cells.cast(pl.Categorical())
+    assert parsed(categories, shapes, SHAPES).to_list() == expected
+    late = categories.to_frame().lazy().select(parsed_late(categories, shapes, SHAPES))
     assert late.collect_schema() == {"c": SHAPES}
     assert late.collect().to_series().to_list() == expected
-    nothing = known.clear(2)
+    nothing = categories.clear(2)
     late = nothing.to_frame().lazy().select(parsed_late(nothing, shapes, SHAPES))
     assert late.collect().to_series().to_list() == [None, None]
 
@@ -139,5 +139,5 @@ def test_frames_are_left_out_as_torch_leaves_them_out() -> None:
         "torch/nn/modules/linear.py(134): forward",
         "main.py(3): backward",
     ]
-    filters = [bool(_filter_stack_entry(each)) for each in frames]  # type: ignore[no-untyped-call]
-    assert [kept(each) for each in frames] == filters == [False] * 4 + [True] * 2
+    filters = [bool(_filter_stack_entry(frame)) for frame in frames]  # type: ignore[no-untyped-call]
+    assert [kept(frame) for frame in frames] == filters == [False] * 4 + [True] * 2

@@ -51,34 +51,34 @@ def test_a_file_that_was_cut_off_yields_the_whole_objects_before_and_the_place(
     heads = [given_objects[:n] for n in range(len(given_objects) + 1)]
     ends = [len(json.dumps(head).encode()) - 1 for head in heads]
     whole = sum(end <= cut for end in ends[1:])
-    found, notes = read(text[:cut], dict[str, Any], chunk_bytes)
-    assert found == given_objects[:whole]
+    events, notes = read(text[:cut], dict[str, Any], chunk_bytes)
+    assert events == given_objects[:whole]
     place = cut - len(text[ends[whole] : cut].lstrip(b", ["))
     assert notes == [f"trace.json: cut off at byte {place}"]
 
 
 def test_a_wrong_type_costs_one_event_and_is_named_with_its_place() -> None:
-    found, notes = read(b'[{"name": "a"}, {"name": 1}, {"name": "b", "dur": 2.5}]', chunk_bytes=8)
-    assert found == [Event("a"), Event("b", 2.5)]
+    events, notes = read(b'[{"name": "a"}, {"name": 1}, {"name": "b", "dur": 2.5}]', chunk_bytes=8)
+    assert events == [Event("a"), Event("b", 2.5)]
     assert notes == ["trace.json: at byte 16: Expected `str`, got `int` - at `$.name`"]
 
 
 def test_what_python_writes_and_json_does_not_know_is_read() -> None:
     text = b'[{"name": "a", "dur": NaN}, {"name": "\\ud83d"}, {"name": "\xff"}, {"name": "b"}]'
     for chunk_bytes in (1, 30, 1000):
-        found, notes = read(text, chunk_bytes=chunk_bytes)
-        assert found == [Event("a"), Event("?"), Event("\N{REPLACEMENT CHARACTER}"), Event("b")]
+        events, notes = read(text, chunk_bytes=chunk_bytes)
+        assert events == [Event("a"), Event("?"), Event("\N{REPLACEMENT CHARACTER}"), Event("b")]
         assert not notes
 
 
 def test_what_is_no_event_is_left_out_and_many_such_are_counted() -> None:
-    found, notes = read(b'[{"name": "a"} oops {"name": "b"}]')
-    assert found == [Event("a"), Event("b")]
+    events, notes = read(b'[{"name": "a"} oops {"name": "b"}]')
+    assert events == [Event("a"), Event("b")]
     assert notes == ["trace.json: at byte 14: not an event: b'oops'"]
-    found, notes = read(b"[" + b'{"name": 1}, ' * 9 + b'{"name": "b"}]')
-    assert found == [Event("b")]
+    events, notes = read(b"[" + b'{"name": 1}, ' * 9 + b'{"name": "b"}]')
+    assert events == [Event("b")]
     assert len(notes) == 6
-    assert notes[-1] == "trace.json: 9 events are left out, the first named"
+    assert notes[-1] == "trace.json: 9 events were skipped; the first 5 are listed"
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,6 @@ def test_an_empty_list_has_no_events() -> None:
 
 def test_a_string_without_end_does_not_fill_the_memory() -> None:
     text = b'[{"name": "a"}, {"name": "' + b"x" * (5 << 20)
-    found, notes = read(text, chunk_bytes=1 << 20)
-    assert found == [Event("a")]
+    events, notes = read(text, chunk_bytes=1 << 20)
+    assert events == [Event("a")]
     assert notes == ["trace.json: cut off at byte 16"]

@@ -22,7 +22,7 @@ def holders(ranges: list[tuple[int, int, int]]) -> list[int]:
 
 
 def by_hand(ranges: list[tuple[int, int, int]]) -> list[int]:
-    found = []
+    holders = []
     open_: list[int] = []
     for place, (thread, start, duration) in enumerate(ranges):
         while open_:
@@ -31,13 +31,13 @@ def by_hand(ranges: list[tuple[int, int, int]]) -> list[int]:
             if outer == thread and start < end and start + duration <= end:
                 break
             open_.pop()
-        found.append(open_[-1] if open_ else nesting.NONE)
+        holders.append(open_[-1] if open_ else nesting.NONE)
         open_.append(place)
-    return found
+    return holders
 
 
 def in_order(ranges: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    return sorted(ranges, key=lambda each: (each[0], each[1], -each[2]))
+    return sorted(ranges, key=lambda bounds: (bounds[0], bounds[1], -bounds[2]))
 
 
 @given(RANGES, st.integers(1, 30))
@@ -55,7 +55,7 @@ def test_the_order_is_by_thread_then_start_the_longest_first(
     ranges: list[tuple[int, int, int]],
 ) -> None:
     threads, starts, durations = (
-        pl.Series(each, dtype=pl.Int64) for each in ([r[n] for r in ranges] for n in range(3))
+        pl.Series(values, dtype=pl.Int64) for values in ([r[n] for r in ranges] for n in range(3))
     )
     rows = nesting.order(starts, durations, threads).to_list()
     assert [ranges[row] for row in rows] == in_order(ranges)

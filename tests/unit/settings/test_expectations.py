@@ -10,13 +10,14 @@ from msgspec import inspect
 from harness.capture.run_record import Delivery
 from harness.devices import TARGETS
 from harness.execution.protocol import Outcome
+from harness.settings.changes import Changes
 from harness.settings.expectations import (
     BUFFERS,
     EXPECTATIONS,
     IMPLIED,
-    NOT_OF_THE_PROFILER,
     UNCHECKABLE,
 )
+from harness.settings.marks import mark_of
 from harness.settings.request import Acceptable, Request
 from harness.settings.schema import paths
 from harness.settings.torch import TorchExperimental
@@ -38,25 +39,17 @@ def leaves() -> list[tuple[str, str]]:
     return found
 
 
-def within(path: str, groups: object) -> bool:
-    assert isinstance(groups, dict)
-    parts = path.split(".")
-    return any(".".join(parts[:count]) in groups for count in range(1, len(parts) + 1))
-
-
 @pytest.mark.parametrize(("device", "path"), leaves(), ids=lambda each: each or "any")
 def test_every_setting_has_a_demand_or_a_reason_for_none(device: str, path: str) -> None:
-    if path in {"profiler", "profiler.experimental"} or path.startswith("profiler.schedule"):
+    if path in {"profiler", "profiler.experimental"} or path.startswith("profiler.schedule."):
         return  # a group; and the schedule is judged as one
-    places = [
-        path in DEMANDED,
-        path in UNCHECKABLE,
-        path in IMPLIED,
-        within(path, NOT_OF_THE_PROFILER),
-        device != "" and bool({path} & TARGETS[device].unsupported.keys()),
-    ]
-    assert any(places), f"{path} has no place in harness/settings/expectations.py"
-    assert sum(places[:4]) <= 1, f"{path} has two places in harness/settings/expectations.py"
+    places = [path in DEMANDED, path in UNCHECKABLE, path in IMPLIED]
+    unsupported = device != "" and path in TARGETS[device].unsupported
+    assert sum(places) <= 1, f"{path} has two places in settings/expectations.py"
+    if mark_of(path) is Changes.RECORDED:
+        assert any(places) or unsupported, f"{path} has no place in settings/expectations.py"
+    else:
+        assert not any(places), f"{path} records nothing that could be expected"
 
 
 @pytest.mark.parametrize("device", TARGETS)

@@ -18,7 +18,6 @@ from harness.settings.schema import (
     describe,
     example,
     flatten,
-    nearest,
     paths,
     problems,
     show,
@@ -392,14 +391,6 @@ def test_a_type_is_described_and_has_an_example(type_: Any, described: str, type
 )
 def test_a_value_is_shown_as_it_is_typed(value: object, typed: str) -> None:
     assert show(value) == typed
-
-
-@pytest.mark.parametrize(
-    ("word", "close"),
-    [("lvel1", "level1"), ("LEVEL1", "level1"), ("memry", "memory"), ("nosuch", None)],
-)
-def test_the_nearest_name_is_suggested_only_if_it_is_near(word: str, close: str | None) -> None:
-    assert nearest(word, ["level0", "level1", "memory"]) == close
 
 
 def test_paths_and_leaves_of_nested_settings() -> None:

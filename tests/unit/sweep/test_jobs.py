@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from harness.capture.run_record import Delivery, RunRecord, Timing, request_hash
 from harness.capture.sweep_record import SweepRecord
-from harness.cli.arguments import all_problems
+from harness.cli.prepare import all_problems
 from harness.compose.composition import CONF, Composition, Job, compose_jobs, identity
 from harness.devices.torch_profiler import PERF_EVENTS
 from harness.errors import ExitCode, Problem
@@ -104,7 +104,8 @@ def test_one_value_typed_is_a_sweep_of_one_job_in_the_same_folder() -> None:
 
 @pytest.mark.parametrize("changed", ["seed=1", "workload=mlp", "device.index=1", "name=mine"])
 def test_another_request_has_another_folder(changed: str) -> None:
-    assert identity(swept(*NPU, changed)) != identity(swept(*NPU))
+    one, other = swept(*NPU, changed), swept(*NPU)
+    assert jobs.sweep_folder(one, identity(one)) != jobs.sweep_folder(other, identity(other))
 
 
 @pytest.mark.parametrize(
@@ -246,15 +247,15 @@ def test_a_job_that_left_nothing_is_named_and_has_failed(tmp_path: Path) -> None
     (section,) = sections(composition.swept, found, [True, False, False], tmp_path)
     assert section.title == "Sweep: 1 of 3 jobs delivered"
     assert section.rows == (
-        ("1", "0", "2 ms", "3 ms", "1.50 ×", "–", "delivered, kept"),
-        ("2", "–", "2 ms", "3 ms", "1.50 ×", "–", "no result"),
-        ("3", "–", "–", "–", "–", "–", "no result"),
+        ("1", 0, 2_000_000, 3_000_000, 1.5, None, "delivered, kept"),
+        ("2", None, 2_000_000, 3_000_000, 1.5, None, "no result"),
+        ("3", None, None, None, None, None, "no result"),
     )
     assert section.notes[:2] == (
         "seed=2: the harness ended before this job did",
         "seed=3: it left no result",
     )
-    assert section.notes[-1].endswith("runs 2 jobs")
+    assert "runs 2 jobs, and keeps" in str(section.notes[-1])
 
 
 def test_a_broken_table_of_a_job_costs_its_figure_alone(tmp_path: Path) -> None:

@@ -52,19 +52,19 @@ def test_written_tables_are_read_back(tmp_path: Path) -> None:
 def test_a_lazy_table_is_written_in_its_order_and_batch_by_batch(tmp_path: Path) -> None:
     count = 200_000
     table = memory(*range(count), vendor=["x"] * count)
-    held: list[int] = []
+    batches: list[int] = []
 
-    def seen(batch: pl.Series) -> pl.Series:
-        held.append(len(batch))
+    def watch(batch: pl.Series) -> pl.Series:
+        batches.append(len(batch))
         return batch
 
     lazy = table.lazy().with_columns(
-        pl.col("bytes").map_batches(seen, return_dtype=pl.Int64(), is_elementwise=True)
+        pl.col("bytes").map_batches(watch, return_dtype=pl.Int64(), is_elementwise=True)
     )
     tables.write(lazy, tmp_path / "memory.parquet")
     assert pl.read_parquet(tmp_path / "memory.parquet").equals(table)
-    assert sum(held) == count
-    assert max(held) < 50_000
+    assert sum(batches) == count
+    assert max(batches) < 50_000
     with pytest.raises(SchemaError, match=r"memory\.rank must be Int32, found no such column"):
         tables.write(lazy.drop("rank"), tmp_path / "memory.parquet")
 
@@ -142,18 +142,18 @@ def test_without_parts_all_tables_are_empty(tmp_path: Path) -> None:
 ranges = st.lists(
     st.builds(lambda start, length: (start, start + length), st.integers(0, 30), st.integers(1, 9)),
     max_size=8,
-    unique_by=lambda each: each[0],
+    unique_by=lambda bounds: bounds[0],
 )
 
 
 @given(ranges)
-def test_the_last_begun_range_counts(found: list[tuple[int, int]]) -> None:
+def test_the_last_begun_range_counts(ranges: list[tuple[int, int]]) -> None:
     timeline = StepLookup(
-        [(start, end, number) for number, (start, end) in enumerate(found)], pl.Int64()
+        [(start, end, number) for number, (start, end) in enumerate(ranges)], pl.Int64()
     )
     times = range(-1, 42)
     expected = []
     for time in times:
-        holding = [n for n, (start, end) in enumerate(found) if start <= time < end]
-        expected.append(max(holding, key=lambda n: found[n][0], default=None))
+        containing = [n for n, (start, end) in enumerate(ranges) if start <= time < end]
+        expected.append(max(containing, key=lambda n: ranges[n][0], default=None))
     assert timeline.at(pl.Series(times, dtype=pl.Int64)).to_list() == expected

@@ -7,6 +7,7 @@ import pytest
 from harness import pipeline
 from harness.capture.run_record import Consistency, Delivery, RunRecord
 from harness.report.run import sections
+from harness.report.section import Command
 from tests.support.captures import capture
 
 DELIVERED = Delivery(
@@ -54,22 +55,23 @@ def test_a_contradiction_ends_in_exit_3(
 
 
 def test_summary_names_what_is_broken_and_counts_the_rest() -> None:
-    from harness.analyses.views import views
+    from harness.analyses.registry import run_analyses
 
-    empty = views(capture())
+    empty = run_analyses(capture())
     good = pipeline._ended(RECORD, capture(), (DELIVERED,), (HOLDS,))
     shown = {part.title: part for part in sections(good, empty, "run")}
-    assert "Consistency: what contradicts itself in the capture" not in shown
-    delivery = "Delivery: what was asked, what arrived"
+    assert "Consistency: contradictions within the capture" not in shown
+    delivery = "Delivery: what was requested, what arrived"
     assert shown[delivery].notes == ("1 consistency checks hold, 0 not applicable",)
 
     bad = pipeline._ended(RECORD, capture(), (DELIVERED,), (HOLDS, BROKEN))
     shown = {part.title: part for part in sections(bad, empty, "run")}
-    part = shown["Consistency: what contradicts itself in the capture"]
-    assert part.rows == (("✗", "op_statistic.csv", "2 kernels", "1 kernels"),)
+    part = shown["Consistency: contradictions within the capture"]
+    assert part.rows == (("broken", "op_statistic.csv", "2 kernels", "1 kernels"),)
     assert part.notes == (
         "op_statistic.csv: Relu: 2 and 1",
         "1 consistency checks hold, 0 not applicable",
     )
     assert shown[delivery].notes == ()
-    assert "python -m harness read run" in shown["Files"].notes[-1]
+    proposed = Command(purpose="next, read the capture again", line="python -m harness read run")
+    assert shown["Files"].notes[-1] == proposed

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from harness.workloads.callable import Callable
+from harness.workloads.callable import EXAMPLE, Callable
 from tests.support.building import Stages, build
 
 
@@ -90,14 +91,19 @@ def test_callable_puts_the_working_directory_first_and_only_once(user: Path) -> 
         ("absent:make", ModuleNotFoundError, "workload.target=absent:make: no module absent in "),
         ("mine.sub:make", ModuleNotFoundError, "workload.target=mine.sub:make: no module mine.sub"),
         ("mine:absent", AttributeError, "workload.target=mine:absent: .*'absent'; write the name"),
-        ("mine:number", TypeError, "workload.target=mine:number is a int, not a function; write"),
-        ("mine:nothing", TypeError, "workload.target=mine:nothing returned a NoneType; let it"),
+        ("mine:number", TypeError, "workload.target=mine:number is a int, not a factory; a"),
+        ("mine:nothing", TypeError, "workload.target=mine:nothing returned a NoneType, not a step"),
+        (
+            "mine:bare",
+            TypeError,
+            "does not take the arguments device, dtype, seed .*a factory is a",
+        ),
     ],
 )
 def test_callable_says_what_is_wrong_with_the_target(
     user: Path, target: str, kind: type[Exception], message: str
 ) -> None:
-    write(user, "number = 3\ndef nothing(device, dtype, seed): pass\n")
+    write(user, "number = 3\ndef nothing(device, dtype, seed): pass\ndef bare(): pass\n")
     with pytest.raises(kind, match=message):
         build(Callable(target=target))
 
@@ -116,3 +122,18 @@ def test_callable_leaves_the_import_errors_of_the_users_module(
     with pytest.raises(ImportError, match=message) as caught:
         build(Callable(target="mine:make"))
     assert "workload.target" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "target", ["mine", "mine.make", "mine:", ":make", "mine/file.py:make", "a:b c"]
+)
+def test_a_target_that_names_no_factory_is_a_problem_that_shows_one(target: str) -> None:
+    (problem,) = Callable(target=target).problems()
+    assert (problem.setting, problem.given) == ("workload.target", target)
+    assert "a function that takes device, dtype and seed" in problem.reason
+    assert "def factory(device, dtype, seed):" in problem.fix
+
+
+def test_the_factory_that_is_shown_works(user: Path) -> None:
+    (user / "my_module.py").write_text(textwrap.dedent(EXAMPLE.partition("\n")[2]))
+    build(Callable(target="my_module:factory"))()

@@ -369,8 +369,10 @@ def test_the_yaml_file_states_every_setting_with_its_default(workload: type[Work
     assert lines[0].startswith(f"# python -m harness workload={name} ")
     keys: list[Any] = list(OmegaConf.load(path))
     assert keys[:2] == ["defaults", "name"]
-    own = [field for field in workload.__struct_fields__ if field not in Workload.__struct_fields__]
-    assert keys[2:] == own
+    fields = [
+        field for field in workload.__struct_fields__ if field not in Workload.__struct_fields__
+    ]
+    assert keys[2:] == fields
 
 
 def test_the_workloads_import_no_torch() -> None:

@@ -63,14 +63,14 @@ def test_events_without_times_are_counted(tmp_path: Path) -> None:
     events = [*EVENTS, {"ph": "X", "cat": "cpu_op", "name": "a"}, EVENTS[9] | {"ts": "soon"}]
     reading = read(folder(tmp_path, {"trace_view.json": events}))
     assert reading.frames["operators"].height == 6
-    assert reading.notes == ("trace_view.json: 2 events without a number where one belongs",)
+    assert reading.notes == ("trace_view.json: 2 events skipped: a required number is missing",)
 
 
 def test_a_line_that_was_cut_off_is_left_out_and_named(tmp_path: Path) -> None:
     names, notes = kernels_of(tmp_path, TABLE[: TABLE.index(b"MIX_AIV") + 3])
     assert names == ["MatMul_1"]
     assert notes == (
-        "kernel_details.csv: line 3: 9 cells of 25: left out",
+        "kernel_details.csv: line 3: skipped: 9 of 25 cells",
         "kernel_details.csv: cut off in line 3",
     )
 
@@ -84,40 +84,38 @@ def test_a_row_of_another_length_within_a_file_is_left_out_and_named(
     broken = b"".join([head, b",".join(parts) + b"\n", *others])
     names, notes = kernels_of(tmp_path, broken)
     assert len(names) == 4
-    assert notes == (f"kernel_details.csv: line 2: {cells} cells of 25: left out",)
+    assert notes == (f"kernel_details.csv: line 2: skipped: {cells} of 25 cells",)
 
 
 def test_a_quote_without_end_is_named(tmp_path: Path) -> None:
     names, notes = kernels_of(tmp_path, TABLE.replace(b'"""32,128"""', b'"""32,128', 1)[:-30])
     assert names == []
-    assert (
-        notes[0] == "kernel_details.csv: line 3: ',' expected after '\"'; what follows is left out"
-    )
+    assert notes[0] == "kernel_details.csv: line 3: ',' expected after '\"'; the rest is skipped"
 
 
 def test_a_wrong_cell_is_null_and_named_with_its_line(tmp_path: Path) -> None:
     table = TABLE.replace(b"1.518", b"much").replace(b"2732", b"2,732x", 1)
     names, notes = kernels_of(tmp_path / "a", table)
     assert names == ["Relu_1", "hcom_allReduce__586_0_1", "MemSet"]
-    assert notes == ("kernel_details.csv: line 2: 26 cells of 25: left out",)
+    assert notes == ("kernel_details.csv: line 2: skipped: 26 of 25 cells",)
     names, notes = kernels_of(tmp_path / "b", TABLE.replace(b"1.518", b"much"))
     assert len(names) == 4
     assert notes == (
-        "kernel_details.csv: line 2: aicore_time(us): 'much' is no number (1 such cells)",
+        "kernel_details.csv: line 2: aicore_time(us): 'much' is not a number (1 such cells)",
     )
 
 
 def test_a_row_without_its_times_is_left_out_and_counted(tmp_path: Path) -> None:
     names, notes = kernels_of(tmp_path, TABLE.replace(b"53.741", b"N/A"))
     assert names == ["MatMul_1", "hcom_allReduce__586_0_1", "MemSet"]
-    assert notes == ("kernel_details.csv: 1 rows without start or duration are left out",)
+    assert notes == ("kernel_details.csv: 1 rows without start or duration were skipped",)
 
 
 @pytest.mark.parametrize(
     ("table", "note"),
     [
         (b"", "kernel_details.csv: line 1: no header"),
-        (b"a,a\n1,2\n", "kernel_details.csv: line 1: a column comes twice: a,a"),
+        (b"a,a\n1,2\n", "kernel_details.csv: line 1: a column occurs twice: a,a"),
         (b"\xff\xfe\x00", "kernel_details.csv: line 1: 'utf-8' codec can't decode"),
         (b"Block,Core\n1,2\n", "kernel_details.csv: not read: no column Name, Start Time(us)"),
     ],

@@ -28,16 +28,16 @@ def by_block(rows: list[tuple[str, str, str]], block: int, *, slow: bool) -> pl.
         patch.setattr(csv_files, "_BLOCK", block)
         if not slow:
             patch.delattr(csv_files, "_by_line")
-        found = csv_files.text(path)
-    assert not found.notes
-    return found.table
+        content = csv_files.text(path)
+    assert not content.notes
+    return content.table
 
 
 @given(ROWS, st.integers(1, 60))
 def test_rows_are_whole_wherever_a_block_ends(rows: list[tuple[str, str, str]], block: int) -> None:
-    found = by_block(rows, block, slow=False)
-    assert found.columns == list(HEADER)
-    assert [tuple(cell or "" for cell in row) for row in found.rows()] == rows
+    table = by_block(rows, block, slow=False)
+    assert table.columns == list(HEADER)
+    assert [tuple(cell or "" for cell in row) for row in table.rows()] == rows
 
 
 def test_a_header_over_two_lines_is_read_line_by_line(tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_a_header_over_two_lines_is_read_line_by_line(tmp_path: Path) -> None:
 def test_a_quote_that_nothing_closes_takes_no_rows_before_it(tmp_path: Path) -> None:
     path = tmp_path / "kernel_details.csv"
     path.write_text('Name,Type\nmm,a\nadd,b\nsub,"c\ndiv,d\n')
-    found = csv_files.text(path)
-    assert found.table.rows() == [("mm", "a"), ("add", "b")]
-    assert found.notes == [
-        "kernel_details.csv: line 5: unexpected end of data; what follows is left out"
+    content = csv_files.text(path)
+    assert content.table.rows() == [("mm", "a"), ("add", "b")]
+    assert content.notes == [
+        "kernel_details.csv: line 5: unexpected end of data; the rest is skipped"
     ]

@@ -22,7 +22,7 @@ from tests.support.ascend_folders import column, folder
 
 
 def made(root: Path, leave: Iterable[str] = ()) -> Path:
-    tables = {name: each for name, each in capture_tables().items() if name not in leave}
+    tables = {name: table for name, table in capture_tables().items() if name not in leave}
     capture = folder(root, {})
     write(capture / "ASCEND_PROFILER_OUTPUT" / "ascend_pytorch_profiler_3.db", tables)
     return capture
@@ -143,7 +143,7 @@ def test_a_damaged_table_gives_what_could_be_read(tmp_path: Path) -> None:
 def changed(root: Path, place: tuple[str, int, str], value: Any, leave: Iterable[str] = ()) -> Path:
     """Make a capture with another value at a table, a row and a column."""
     table, row, column = place
-    tables = {name: each for name, each in capture_tables().items() if name not in leave}
+    tables = {name: table for name, table in capture_tables().items() if name not in leave}
     columns, rows = tables[table]
     at = columns.split(", ").index(column)
     hostile = [*rows]
@@ -208,14 +208,14 @@ def test_reading_writes_nothing_even_where_sqlite_would(tmp_path: Path, mode: st
     for path in output.glob("*.db"):
         with closing(sqlite3.connect(path)) as database:
             database.execute(f"PRAGMA journal_mode={mode}")
-    before = {each.name: (each.read_bytes(), each.stat().st_mtime_ns) for each in output.iterdir()}
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in output.iterdir()}
     connect = sqlite3.connect
-    found: list[list[str]] = []
+    listings: list[list[str]] = []
 
     def watched(*words: Any, **more: Any) -> sqlite3.Connection:
         connection: sqlite3.Connection = connect(*words, **more)
         connection.set_trace_callback(
-            lambda _: found.append(sorted(each.name for each in output.iterdir()))
+            lambda _: listings.append(sorted(path.name for path in output.iterdir()))
         )
         return connection
 
@@ -225,9 +225,9 @@ def test_reading_writes_nothing_even_where_sqlite_would(tmp_path: Path, mode: st
         ascend.marks(capture)
         ascend.emulated(capture)
         assert npu._texts(capture, "SELECT value FROM META_DATA") == ["true"]
-    assert found
-    assert all(names == sorted(before) for names in found)
-    after = {each.name: (each.read_bytes(), each.stat().st_mtime_ns) for each in output.iterdir()}
+    assert listings
+    assert all(names == sorted(before) for names in listings)
+    after = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in output.iterdir()}
     assert after == before
 
 
@@ -253,7 +253,7 @@ def test_communication_comes_from_the_analysis_beside_the_database(tmp_path: Pat
         (7, 2_250, 500_000),
     ]
     assert column(moved, "Idle Time(ms)") == [0.001, 0.125]
-    assert reading.notes == ("analysis.db: CommAnalyzerTime: 1 rows are out of range",)
+    assert reading.notes == ("analysis.db: CommAnalyzerTime: 1 rows with values out of range",)
 
 
 @pytest.mark.parametrize(

@@ -203,8 +203,8 @@ def test_captures_come_in_order_of_their_time_whatever_their_name(tmp_path: Path
     folders = [tmp_path / f"{stamp}_ascend_pt" for stamp in stamps]
     renamed = tmp_path / "deep" / "rank0_ascend_pt"
     dated = tmp_path / "rank1_ascend_pt"
-    for each in (*folders, renamed, dated, tmp_path / "other"):
-        each.mkdir(parents=True)
+    for path in (*folders, renamed, dated, tmp_path / "other"):
+        path.mkdir(parents=True)
     (renamed / "profiler_info_0.json").write_text(json.dumps(OLD_INFO))  # 2023
     os.utime(dated, (4_000_000_000, 4_000_000_000))
     (tmp_path / "file_ascend_pt").touch()
@@ -255,9 +255,9 @@ def test_an_emulated_capture_says_so_in_its_folder_or_its_timeline(tmp_path: Pat
 
 
 def test_a_device_without_number_in_its_label_has_that_of_its_process(tmp_path: Path) -> None:
-    events = [each for each in EVENTS if each["ph"] != "M"]
+    events = [event for event in EVENTS if event["ph"] != "M"]
     labels = process(3264 + 5, "Ascend Hardware", "NPU") + process(HCCL, "HCCL", "NPU")
-    moved = [each | {"pid": 3264 + 5} if each["pid"] == 3264 else each for each in events]
+    moved = [event | {"pid": 3264 + 5} if event["pid"] == 3264 else event for event in events]
     keep = [n for n, name in enumerate(HEADER) if name != "Device_id"]
     rows = [[row[n] for n in keep] for row in (HEADER, *KERNELS)]
     files = {"trace_view.json": [*labels, *moved], "kernel_details.csv": rows}
@@ -290,8 +290,8 @@ def test_kernels_that_start_together_on_two_devices_keep_their_own_launch(tmp_pa
 
 
 def test_flops_and_modules_of_operators_are_kept(tmp_path: Path) -> None:
-    known: dict[str, Any] = {"flops": "4096", "Module Hierarchy": "model.linear"}
-    events = [op("aten::addmm", 0, 10, **known), op("aten::t", 20, 10)]
+    arguments: dict[str, Any] = {"flops": "4096", "Module Hierarchy": "model.linear"}
+    events = [op("aten::addmm", 0, 10, **arguments), op("aten::t", 20, 10)]
     operators = read(folder(tmp_path, {"trace_view.json": events})).frames["operators"]
     assert column(operators, "flops") == [4096, None]
     assert column(operators, "Module Hierarchy") == ["model.linear", None]

@@ -39,7 +39,7 @@ from tests.support.ascend_folders import (
 
 def test_the_folder_is_recognised_and_text_comes_before_the_database(tmp_path: Path) -> None:
     capture = both(tmp_path, ascend_pytorch_profiler__db=b"")
-    assert [each.name for each in READERS if each.recognises(capture)] == [
+    assert [reader.name for reader in READERS if reader.recognises(capture)] == [
         "torch_npu text export",
         "torch_npu database",
     ]
@@ -87,7 +87,7 @@ def test_kernels_find_operator_step_and_stage_by_their_launch(tmp_path: Path) ->
     assert column(kernels, "stage") == ["forward", None, None, None]
     assert column(kernels, "correlation") == [9, 77, None, None]
     assert column(kernels, "start_ns") == [
-        BASE_NS + each for each in (40_000, 90_000, 95_000, 180_000)
+        BASE_NS + offset for offset in (40_000, 90_000, 95_000, 180_000)
     ]
     assert column(kernels, "duration_ns") == [1_557, 53_741, 79_089_522, 6_000]
     assert column(kernels, "wait_ns") == [0, 48_443, 0, 0]
@@ -124,8 +124,10 @@ def test_a_label_tells_the_device_if_it_can_be_one(tmp_path: Path, label: str, d
 
 def test_coverage_counts_what_became_rows_and_marks(tmp_path: Path) -> None:
     event_counts = read(both(tmp_path)).event_counts
-    found = {kind: (each.seen, each.rows, each.marks) for kind, each in event_counts.items()}
-    assert found == {
+    actual = {
+        kind: (counts.seen, counts.rows, counts.marks) for kind, counts in event_counts.items()
+    }
+    assert actual == {
         "labels": (4, 0, 0),
         "cpu_op": (9, 6, 3),
         "python_function": (2, 0, 0),
@@ -186,7 +188,7 @@ BLOCKS = {"Block Num": "Block Dim", "Mix Block Num": "Mix Block Dim"}
 
 
 @pytest.mark.parametrize(
-    ("text", "shaped", "own"),
+    ("text", "shaped", "extra_column"),
     [
         (era(("Device_id", "OP State", "HF32 Eligible"), BLOCKS), True, "Block Dim"),
         (era(LEAN, BLOCKS), False, "Block Dim"),
@@ -197,7 +199,7 @@ BLOCKS = {"Block Num": "Block Dim", "Mix Block Num": "Mix Block Dim"}
     ids=["2023", "2025-level0", "no-steps", "unsplit", "mindspore"],
 )
 def test_every_era_of_the_header_gives_the_same_kernels(
-    tmp_path: Path, text: bytes, shaped: bool, own: str
+    tmp_path: Path, text: bytes, shaped: bool, extra_column: str
 ) -> None:
     files = {"trace_view.json": EVENTS, "kernel_details.csv": text}
     reading = read(folder(tmp_path, files))
@@ -207,7 +209,7 @@ def test_every_era_of_the_header_gives_the_same_kernels(
     assert column(kernels, "operator") == [1, 5, 3, None]
     assert column(kernels, "device") == [3, 3, 3, None if "Device_id" not in text.decode() else 3]
     assert (kernels["input_shapes"].null_count() < 4) == shaped
-    assert own in kernels.columns
+    assert extra_column in kernels.columns
 
 
 def test_what_is_written_batch_by_batch_is_the_table(tmp_path: Path) -> None:

@@ -18,16 +18,19 @@ START = 1_661_203_462_584_767
 
 def totals(path: Path) -> dict[str, tuple[int, int]]:
     """Count the events of a trace by category, and add up their nanoseconds; from its JSON."""
-    found: dict[str, tuple[int, int]] = {}
+    by_category: dict[str, tuple[int, int]] = {}
     events = json.loads(path.read_bytes(), parse_float=Decimal)["traceEvents"]
-    for each in events:
-        if each.get("ph") == "X":
-            count, time = found.get(each["cat"], (0, 0))
-            found[each["cat"]] = count + 1, time + int(Decimal(each["dur"]) * 1000)
+    for record in events:
+        if record.get("ph") == "X":
+            count, time = by_category.get(record["cat"], (0, 0))
+            by_category[record["cat"]] = count + 1, time + int(Decimal(record["dur"]) * 1000)
     launches = {e["args"]["correlation"] for e in events if e.get("cat") == "cuda_runtime"}
     linked = [e for e in events if e.get("cat") in {"kernel", "gpu_memcpy", "gpu_memset"}]
-    linked = [each for each in linked if each["args"]["correlation"] in launches]
-    return {**found, "linked": (len(linked), int(sum(each["dur"] * 1000 for each in linked)))}
+    linked = [kernel for kernel in linked if kernel["args"]["correlation"] in launches]
+    return {
+        **by_category,
+        "linked": (len(linked), int(sum(kernel["dur"] * 1000 for kernel in linked))),
+    }
 
 
 def training(steps: int) -> list[dict[str, Any]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.analyses import kernels, memory, operators, steps
-from harness.analyses import views as analyse
+from harness.analyses import kernels, memory, operators, profiler, steps
+from harness.analyses.registry import ANALYSES, run_analyses
 from harness.capture.run_record import Timing
 from tests.support.captures import capture
 
@@ -59,7 +59,7 @@ def test_kernels_are_summed_by_name_type_and_shapes() -> None:
     ]
 
 
-def test_step_times_are_told_by_phase() -> None:
+def test_step_times_are_of_each_phase() -> None:
     times = steps.step_times(
         capture(
             steps={
@@ -118,19 +118,14 @@ def test_memory_peak_names_its_operator() -> None:
 
 
 def test_nothing_recorded_gives_empty_tables() -> None:
-    views = analyse.views(capture())
-    assert views.operators.is_empty()
-    assert views.kernels.is_empty()
-    assert views.stages.is_empty()
-    assert views.memory.is_empty()
-    assert views.steps.is_empty()
-    assert views.types.is_empty()
-    assert views.analyses == {}
+    analyses = run_analyses(capture())
+    assert set(analyses) == set(ANALYSES)
+    assert [name for name, table in analyses.items() if not table.is_empty()] == []
     assert steps.step_times(capture()) == {}
 
 
-def test_every_analysis_that_has_rows_is_there_under_its_name() -> None:
-    views = analyse.views(
+def test_every_analysis_is_there_under_its_name() -> None:
+    analyses = run_analyses(
         capture(
             kernels={
                 "step": [1, 1],
@@ -140,7 +135,7 @@ def test_every_analysis_that_has_rows_is_there_under_its_name() -> None:
             }
         )
     )
-    assert set(views.analyses) == {
+    assert {name for name, table in analyses.items() if not table.is_empty()} == {
         "step_breakdown",
         "device_gaps",
         "operator_kernels",
@@ -150,4 +145,12 @@ def test_every_analysis_that_has_rows_is_there_under_its_name() -> None:
         "precision_mix",
         "shape_coverage",
     }
-    assert views.analyses["step_breakdown"] is views.steps
+    assert analyses["hot_kernels"].rows() == [("mm", None, None, 2, 15, 1.0)]
+
+
+def test_files_of_the_analysis_are_counted_by_name() -> None:
+    raw = (
+        *("a_ascend_pt/ASCEND_PROFILER_OUTPUT/op_statistic.csv", "a_ascend_pt/profiler_info.json"),
+        *("b_ascend_pt/ASCEND_PROFILER_OUTPUT/op_statistic.csv", "trace.json.gz"),
+    )
+    assert profiler.analysed_files(capture(raw=raw)).rows() == [("op_statistic.csv", 2)]

@@ -1,0 +1,196 @@
+"""The flags of the command line, and how they are told apart from settings and subcommands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from harness.errors import Problem
+
+
+class Flag(Struct, frozen=True, kw_only=True):
+    """A flag: its names, its value, and its line in the help."""
+
+    name: str
+    """The long name, ``--config-dir``."""
+    short: str
+    """The short name, ``-cd``; empty for none."""
+    value: str = ""
+    """What the help calls the value; empty for a flag without one."""
+    choices: tuple[str, ...] = ()
+    """The values that are allowed; empty: any."""
+    bare: str = ""
+    """The value that a flag without its value has; empty: it must be given."""
+    help: str
+
+
+FLAGS = (
+    Flag(
+        name="--multirun",
+        short="-m",
+        help="run a sweep, every combination of a=1,2 b=3,4; +sweep=NAME needs no -m",
+    ),
+    Flag(
+        name="--out",
+        short="-o",
+        value="DIR",
+        help="put the results into this folder",
+    ),
+    Flag(name="--json", short="", help="print JSON"),
+    Flag(
+        name="--config-dir",
+        short="-cd",
+        value="DIR",
+        help="add a folder with your own profiles, workloads and sweeps",
+    ),
+    Flag(
+        name="--config-name",
+        short="-cn",
+        value="NAME",
+        help="start from another primary configuration file",
+    ),
+    Flag(
+        name="--cfg",
+        short="-c",
+        value="WHAT",
+        choices=("job", "hydra", "all"),
+        help="print the composed configuration and run nothing; WHAT is job, hydra or all",
+    ),
+    Flag(
+        name="--resolve",
+        short="",
+        help="with --cfg: replace references by their values",
+    ),
+    Flag(
+        name="--package",
+        short="-p",
+        value="PACKAGE",
+        help="with --cfg: print this part only, as in -p profiler",
+    ),
+    Flag(
+        name="--info",
+        short="-i",
+        value="WHAT",
+        choices=("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+        bare="all",
+        help="print where the configuration comes from; WHAT is defaults, defaults-tree, config,"
+        " searchpath, plugins or all",
+    ),
+    Flag(
+        name="--shell-completion",
+        short="-sc",
+        help="with install=bash: complete settings of the command `harness` in your shell",
+    ),
+    Flag(name="--hydra-help", short="", help="print the help of Hydra"),
+    Flag(name="--version", short="", help="print the version"),
+    Flag(name="--help", short="-h", help="print this page"),
+)
+"""Every flag, in the order of the help."""
+
+_REFUSED = {
+    "--config-path": "--config-path",
+    "-cp": "--config-path",
+    "--experimental-rerun": "--experimental-rerun",
+}
+"""Flags of Hydra that cannot work here."""
+
+_ALONE = ("--multirun", "--cfg", "--info", "--shell-completion", "--hydra-help")
+"""Flags that each say what to do: one at a time."""
+
+_BY_NAME = {name: flag for flag in FLAGS for name in (flag.name, flag.short) if name}
+
+
+class Words(Struct, frozen=True, kw_only=True):
+    """The words of a command line, sorted."""
+
+    flags: Mapping[str, str]
+    """The value of each flag that is there, by its long name; "" for a flag without a value."""
+    positional: tuple[str, ...]
+    """Settings, subcommands, paths."""
+    unknown: tuple[tuple[str, str], ...]
+    """Flags that do not exist, each with its value, or with "" if none follows."""
+    problems: tuple[Problem, ...]
+
+
+def split(words: Sequence[str]) -> Words:
+    """Sort the words of a command line; flags may stand anywhere."""
+    flags: dict[str, str] = {}
+    positional, unknown, problems = [], [], []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if len(word) < len("-x") or not word.startswith("-"):
+            positional.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        flag = _BY_NAME.get(name)
+        if not equals and rest and _takes(flag, rest[0]):
+            value = rest.pop(0)
+        if name in _REFUSED:
+            problems.append(_refused(name, value))
+        elif flag is None:
+            unknown.append((name, value))
+        else:
+            flags[flag.name] = value or flag.bare
+            problems += _value_problems(flag, value, equals)
+    return Words(
+        flags=flags,
+        positional=tuple(positional),
+        unknown=tuple(unknown),
+        problems=(*problems, *_together(flags)),
+    )
+
+
+def _takes(flag: Flag | None, word: str) -> bool:
+    """Return whether the word after a flag is its value; after an unknown flag, it may be."""
+    if flag is None:
+        return not word.startswith(("-", "+", "~")) and "=" not in word
+    return bool(flag.value) and (not flag.bare or word in flag.choices)
+
+
+def _value_problems(flag: Flag, value: str, equals: str) -> list[Problem]:
+    if flag.value and not value and not flag.bare:
+        why, fix = "a value must follow", f"{flag.name} {flag.value}"
+    elif value and flag.choices and value not in flag.choices:
+        why = f"it must be one of {', '.join(flag.choices)}"
+        fix = f"{flag.name} {flag.choices[0]}"
+    elif equals and not flag.value:
+        why, fix = "this flag takes no value", flag.name
+    else:
+        return []
+    return [Problem(setting=flag.name, given=value, reason=why, fix=fix)]
+
+
+def _together(flags: Mapping[str, str]) -> list[Problem]:
+    """Return what is wrong between flags that are each right by themselves."""
+    several = [name for name in _ALONE if name in flags]
+    found = [
+        Problem(
+            setting=name,
+            given=flags[name],
+            reason="it belongs to --cfg, which is missing",
+            fix=f"add --cfg job, or leave {name} out",
+        )
+        for name in ("--resolve", "--package")
+        if name in flags and "--cfg" not in flags
+    ]
+    if len(several) > 1:
+        found.append(
+            Problem(
+                setting=" ".join(several),
+                given="",
+                reason="each of them says what to do, so only one can be given",
+                fix=f"keep {' or '.join(several)}",
+            )
+        )
+    return found
+
+
+def _refused(name: str, value: str) -> Problem:
+    return Problem(
+        setting=_REFUSED[name],
+        given=value,
+        reason="the harness needs its own configuration below yours",
+        fix="--config-dir DIR adds your folder; settings are repeated as overrides",
+    )

@@ -1,0 +1,132 @@
+"""One job, run in whatever process Hydra's launcher has chosen. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from msgspec import Struct
+from omegaconf import DictConfig, OmegaConf
+
+from harness.capture.run_folder import link_latest, shown
+from harness.capture.run_record import RunRecord
+from harness.cli.console import ERR, OUT
+from harness.cli.progress import ConsoleProgress, headline
+from harness.compose.composition import BASIC_LAUNCHER
+from harness.compose.resolve import request_of
+from harness.errors import ExitCode, RefusedError
+from harness.execution.protocol import Progress
+from harness.paths import RunFolder
+from harness.pipeline import Finished, run_job
+from harness.report.terminal import show
+from harness.report.units import duration
+from harness.settings.request import Request
+from harness.sweep import interrupts
+from harness.sweep.current import CurrentJob, current_job
+
+
+class _Work(Struct, frozen=True):
+    """What a job is to do."""
+
+    request: Request
+    folder: Path
+    overrides: tuple[str, ...]
+
+
+def job(config: DictConfig) -> int | None:
+    """Run one job that Hydra composed, and return its exit code; None if it was not run.
+
+    Launchers pickle this function by its name: it stays at the top of its module. Whatever a
+    workload does, this neither raises nor exits: the record of the run has the code.
+    """
+    run = HydraConfig.get()
+    folder = Path(run.runtime.output_dir)
+    groups = OmegaConf.to_container(run.runtime.choices)
+    assert isinstance(groups, dict)
+    request, problems = request_of(config, {str(group): groups[group] for group in groups})
+    if request is None:
+        raise RefusedError(problems)
+    work = _Work(request, folder, tuple(str(text) for text in run.overrides.task))
+    if str(run.mode) != "RunMode.MULTIRUN":
+        link_latest(folder)
+        finished = _shown_run(work)
+        show(finished.summary, OUT)
+        return finished.record.exit_code
+    current = current_job(Path(run.sweep.dir), folder.name)
+    if run.launcher["_target_"] == BASIC_LAUNCHER:
+        return _after_another(current, work)
+    return _beside_others(current, work)
+
+
+def _shown_run(work: _Work) -> Finished:
+    with ConsoleProgress(ERR) as screen:
+        done = run_job(work.request, work.folder, overrides=work.overrides, listener=screen)
+    if done.traceback:
+        OUT.print(f"\n{done.traceback.rstrip()}", highlight=False, markup=False)
+    return done
+
+
+def _after_another(current: CurrentJob, work: _Work) -> int | None:
+    """Run a job in the process of the sweep, after the one before it; show how it goes."""
+    elapsed = [f"{duration(current.elapsed_s * 1e9)} so far"] if current.number else []
+    kept = [f"{current.kept_jobs} kept"] if current.kept_jobs else []
+    headline(ERR, current.number, current.total, current.varied, ", ".join([*elapsed, *kept]))
+    return _unless_needless(current, work, lambda: _shown_run(work).record, _print)
+
+
+def _beside_others(current: CurrentJob, work: _Work) -> int | None:
+    """Run a job in a process of its own; print whole lines, which name it."""
+
+    def say(text: str) -> None:
+        _print(f"job {current.number + 1} of {current.total}  {current.varied}: {text}")
+
+    def quiet_run() -> RunRecord:
+        say("begins")
+        with interrupts.obeyed(current.sweep):
+            return run_job(
+                work.request, work.folder, overrides=work.overrides, listener=_Quiet()
+            ).record
+
+    return _unless_needless(current, work, quiet_run, say)
+
+
+def _unless_needless(
+    current: CurrentJob,
+    work: _Work,
+    run: Callable[[], RunRecord],
+    say: Callable[[str], None],
+) -> int | None:
+    """Run a job of a sweep, unless it is kept, or the sweep was interrupted."""
+    if interrupts.marked(current.sweep):
+        say("not run: the sweep was interrupted")
+        return None
+    if current.kept:
+        say("kept from before; sweep.resume=false runs it again")
+        return None
+    try:
+        record = run()
+    except KeyboardInterrupt:
+        interrupts.mark(current.sweep)
+        say("interrupted")
+        return ExitCode.INTERRUPTED
+    if record.status == "interrupted":
+        interrupts.mark(current.sweep)
+    verdict = record.verdict.replace("_", " ")
+    summary = RunFolder(shown(work.folder)).summary
+    say(f"{verdict}, exit code {record.exit_code}: {summary}")
+    return record.exit_code
+
+
+def _print(text: str) -> None:
+    ERR.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Quiet:
+    """A listener for jobs that run at the same time: what they print is in their harness.log."""
+
+    def progress(self, progress: Progress) -> None:
+        """Show nothing."""
+
+    def output(self, line: str) -> None:
+        """Show nothing."""

@@ -1,0 +1,77 @@
+"""Compose what a command asks for, and refuse it with everything that is wrong with any job."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from harness.cli.arguments import Command
+from harness.compose.composition import Composition, compose_jobs, setting_of
+from harness.compose.overrides import opened
+from harness.compose.validate import problems
+from harness.errors import Problem, refuse
+
+_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
+
+
+def prepared(command: Command) -> Composition:
+    """Return the jobs of a command, each of which can be run.
+
+    Raises:
+        RefusedError: Something is wrong with the command line or with a job.
+    """
+    composition = composed(command)
+    refuse([*_out_problems(command), *all_problems(composition)])
+    return replace(composition, folder=command.out) if command.out else composition
+
+
+def composed(command: Command) -> Composition:
+    """Compose the jobs of a command; what is wrong with them is part of the answer."""
+    return compose_jobs(
+        opened(command.overrides),
+        multirun=command.multirun,
+        config_dir=command.config_dir,
+        config_name=command.config_name,
+    )
+
+
+def all_problems(composition: Composition) -> list[Problem]:
+    """Return what is wrong with any job, each problem once, with the jobs where not all have it.
+
+    What is wrong with several values of one setting, in the same way, is one problem.
+    """
+    causes: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    for job in composition.jobs:
+        for problem in [*job.problems, *(problems(job.request) if job.request else ())]:
+            cause = problem.setting, problem.reason, problem.fix
+            causes.setdefault(cause, []).append((problem.given, " ".join(job.overrides)))
+    return [
+        *composition.problems,
+        *(_joined(cause, places, len(composition.jobs)) for cause, places in causes.items()),
+    ]
+
+
+def _joined(cause: tuple[str, str, str], places: list[tuple[str, str]], total: int) -> Problem:
+    """Return one problem for the same cause in several jobs, each with its value."""
+    setting, reason, fix = cause
+    jobs = list(dict.fromkeys(job for _, job in places))
+    note = f" (in {len(jobs)} of {total} jobs, first: {jobs[0]})" if len(jobs) < total else ""
+    return Problem(
+        setting=setting,
+        given=",".join(dict.fromkeys(value for value, _ in places)),
+        reason=reason + note,
+        fix=fix,
+    )
+
+
+def _out_problems(command: Command) -> list[Problem]:
+    """Return what is wrong with the folder of ``--out``."""
+    out, folders = command.out, [text for text in command.overrides if setting_of(text) in _FOLDERS]
+    if out is None:
+        return []
+    if folders:
+        why, fix = f"{' and '.join(folders)} says where results go, too", "keep one of them"
+    elif "${" in out:
+        why, fix = "a folder is named as it is, without references", "write the folder's own name"
+    else:
+        return []
+    return [Problem(setting="--out", given=out, reason=why, fix=fix)]

@@ -1,0 +1,344 @@
+"""Record steps: the device's profiler, the markers, the step times, the cycles. Has no loop.
+
+Works in the child process of a run and in a user's own process. Imported only where torch is
+loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Self
+
+import msgspec
+import torch
+from msgspec import Struct
+from msgspec.structs import asdict
+from torch.profiler import record_function
+
+from harness.devices import DEVICES
+from harness.devices.base import CycleWriter, OpenDevice, Profiler
+from harness.errors import RecorderError
+from harness.execution.protocol import RecordingPlan, StepTime
+from harness.paths import RunFolder
+from harness.settings.request import Schedule
+from harness.settings.schedule import phase_of
+from harness.tables.event_counts import EventCounts
+from harness.tables.markers import STAGE_MARK, STEP_MARK, HostRange
+
+_VARIABLES_OF_TORCH = ("DISABLE_CUPTI_LAZY_REINIT", "TEARDOWN_CUPTI")
+"""torch sets these when it profiles CUDA graphs."""
+_PROCESS = threading.Lock()
+"""Held by the open recorder: one process has one."""
+
+
+class RecordingFacts(Struct, frozen=True, kw_only=True):
+    """What a recorder knows of the device, the software and the profiler's events."""
+
+    versions: dict[str, str]
+    device_name: str = ""
+    emulated: bool = False
+    event_counts: dict[str, EventCounts] = {}
+
+
+class _OpenStep(NamedTuple):
+    phase: str
+    number: int | None
+    start_ns: int
+    started: int
+    """By the monotonic clock, in nanoseconds."""
+
+
+@dataclass(kw_only=True)
+class _Recording:
+    """What an open recorder holds."""
+
+    thread: int
+    device: OpenDevice
+    writer: CycleWriter
+    times: BinaryIO
+    closing: ExitStack
+    profiler: Profiler | None = None
+
+
+class Recorder:
+    """Records the steps of a loop that its caller runs.
+
+    ``step()`` is ``begin_step(); …; end_step(); advance()``::
+
+        with Recorder(plan.recording, folder) as recorder:
+            for batch in batches:
+                with recorder.step(), recorder.stage("forward"):
+                    ...
+
+    An exception of the caller's code passes unchanged; what was recorded before is kept. One
+    thread makes all calls, since a profiler belongs to its thread. After `close`, the process is
+    as it was before `open`.
+    """
+
+    def __init__(
+        self,
+        plan: RecordingPlan,
+        folder: Path,
+        *,
+        on_write: Callable[[], None] = lambda: None,
+        hold_interrupts: bool = False,
+    ) -> None:
+        """Make a recorder; nothing happens before `open`.
+
+        Args:
+            plan: What to record.
+            folder: The run folder, which may not exist yet.
+            on_write: Called before a cycle is written.
+            hold_interrupts: Let SIGINT wait while a cycle is written; sets a signal handler
+                meanwhile, in the main thread only.
+        """
+        self._plan = plan
+        self._folder = folder
+        self._on_write = on_write
+        self._hold_interrupts = hold_interrupts
+        self._device = DEVICES[plan.device]
+        self._schedule = Schedule(**asdict(plan.profiler.schedule))
+        self._number = 0
+        self._recording: _Recording | None = None
+        self._mark = ExitStack()
+        self._open_step: _OpenStep | None = None
+        self._ended_step: StepTime | None = None
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The open device, for tensors and parameters."""
+        return self._open_recording().device.torch_device
+
+    @property
+    def phase(self) -> str:
+        """What the schedule does in the next profiled step: wait, profiler_warmup or active."""
+        return phase_of(self._schedule, self._number, self._plan.cycles)
+
+    @property
+    def facts(self) -> RecordingFacts:
+        """The facts so far; they stay after `close`."""
+        versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
+        recording = self._recording
+        if recording is None:
+            return RecordingFacts(versions=versions)
+        return RecordingFacts(
+            versions=versions | recording.device.versions,
+            device_name=recording.device.name,
+            emulated=recording.device.emulated,
+            event_counts=dict(recording.writer.event_counts),
+        )
+
+    def open(self) -> None:
+        """Open the device and the files; the profiler starts with the first profiled step.
+
+        Raises:
+            RecorderError: Another recorder is open, another profiler is recording, or this
+                recorder was open before.
+            MachineError: The device is not there.
+        """
+        if self._recording is not None:
+            raise RecorderError("a recorder opens only once: make another one")
+        with ExitStack() as closing:
+            closing.enter_context(_only_recorder())
+            _refuse_other_profilers()
+            closing.enter_context(_globals_restored(self._plan.device))
+            device = self._device.open(self._plan.index)
+            run = RunFolder(self._folder)
+            run.raw.mkdir(parents=True, exist_ok=True)
+            times = closing.enter_context(run.steps.open("wb", buffering=0))
+            writer = CycleWriter(
+                folder=self._folder,
+                torch_device=device.torch_device,
+                cycles=self._plan.cycles,
+                on_write=self._on_write,
+            )
+            self._recording = _Recording(
+                thread=threading.get_ident(),
+                device=device,
+                writer=writer,
+                times=times,
+                closing=closing.pop_all(),
+            )
+
+    def close(self) -> None:
+        """Stop the profiler, write what it holds, undo what `open` did; again, do nothing."""
+        recording = self._recording
+        if recording is None or recording.times.closed:
+            return
+        _check_thread(recording)
+        self._leave_step()
+        recording.profiler = None
+        with self._interrupts_held():
+            recording.closing.close()
+
+    @contextmanager
+    def step(self, phase: str | None = None) -> Iterator[None]:
+        """Record one step; `phase` as in `begin_step`."""
+        self.begin_step(phase)
+        try:
+            yield
+            self.end_step()
+        finally:
+            self._leave_step()
+        self.advance()
+
+    def begin_step(self, phase: str | None = None) -> None:
+        """Begin the schedule's next step, or an unprofiled step that is named `phase`.
+
+        Waits for the device first, so that earlier work is not measured.
+        """
+        recording = self._open_recording()
+        self._leave_step()
+        number = None
+        if phase is None:
+            self._start_profiler(recording)
+            phase, number = self.phase, self._number
+        self._device.synchronise(recording.device.torch_device)
+        if number is not None:
+            self._mark.enter_context(record_function(f"{STEP_MARK}{number}"))
+        self._open_step = _OpenStep(phase, number, time.time_ns(), time.perf_counter_ns())
+
+    def end_step(self) -> None:
+        """End the step when the device has finished it; its asynchronous errors come up here."""
+        recording, step = self._open_recording(), self._open_step
+        if step is None:
+            raise RecorderError("no step has begun: call begin_step() first")
+        self._device.synchronise(recording.device.torch_device)
+        self._ended_step = StepTime(
+            phase=step.phase,
+            step=step.number,
+            start_ns=step.start_ns,
+            duration_ns=time.perf_counter_ns() - step.started,
+        )
+        self._leave_step()
+
+    def advance(self) -> None:
+        """Write the time of the ended step and advance the profiler, which may write a cycle."""
+        recording, ended = self._open_recording(), self._ended_step
+        if ended is None:
+            raise RecorderError("no step has ended: call end_step() first")
+        self._ended_step = None
+        recording.times.write(msgspec.json.encode(ended) + b"\n")
+        if ended.step is None or recording.profiler is None:
+            return
+        end_ns = ended.start_ns + ended.duration_ns
+        recording.writer.ranges.append(HostRange(ended.step, ended.start_ns, end_ns))
+        self._number += 1
+        if ended.phase != "active" and self.phase != "wait":
+            _refuse_other_profilers()
+        with self._interrupts_held():
+            recording.profiler.step()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Name a part of a profiled step; does nothing elsewhere."""
+        if self._recording is None or self._recording.profiler is None:
+            yield
+        else:
+            with record_function(STAGE_MARK + name):
+                yield
+
+    def _start_profiler(self, recording: _Recording) -> None:
+        if recording.profiler is None:
+            _refuse_other_profilers()
+            profiler = self._device.profiler(self._plan.profiler, recording.writer)
+            recording.profiler = recording.closing.enter_context(profiler)
+
+    def _leave_step(self) -> None:
+        """Leave the range of the step; a step that was not ended is not timed."""
+        self._open_step = None
+        self._mark.close()
+
+    def _interrupts_held(self) -> AbstractContextManager[None]:
+        main = threading.current_thread() is threading.main_thread()
+        return _interrupts_held() if self._hold_interrupts and main else nullcontext()
+
+    def _open_recording(self) -> _Recording:
+        if self._recording is None or self._recording.times.closed:
+            raise RecorderError("the recorder is not open")
+        _check_thread(self._recording)
+        return self._recording
+
+
+def _check_thread(recording: _Recording) -> None:
+    if threading.get_ident() != recording.thread:
+        raise RecorderError(
+            "the recorder was opened in another thread, and its profiler belongs to that thread:"
+            " open, step and close it in one thread"
+        )
+
+
+@contextmanager
+def _only_recorder() -> Iterator[None]:
+    if not _PROCESS.acquire(blocking=False):
+        raise RecorderError(
+            "another recorder is open in this process, and torch runs one profiler at a time:"
+            " close that recorder first"
+        )
+    try:
+        yield
+    finally:
+        _PROCESS.release()
+
+
+def _refuse_other_profilers() -> None:
+    """Raise where a profiler already records: torch 2.13 crashes when another one starts."""
+    # The first belongs to the process, but torch_npu does not set it; the second to the thread.
+    enabled = torch.autograd.profiler._is_profiler_enabled  # noqa: SLF001
+    if enabled or torch._C._autograd._profiler_enabled():  # noqa: SLF001
+        raise RecorderError(
+            "another profiler is recording in this process, and torch runs one profiler at a"
+            " time: stop that profiler first"
+        )
+
+
+@contextmanager
+def _globals_restored(device: str) -> Iterator[None]:
+    """Restore what a device or a profiler changes in the process."""
+    variables = {name: os.environ.get(name) for name in _VARIABLES_OF_TORCH}
+    profile_function = sys.getprofile()
+    # A backend that is not loaded yet, or not in use, has no current device.
+    backend = getattr(torch, device, None)
+    index = backend.current_device() if backend and backend.is_initialized() else None
+    try:
+        yield
+    finally:
+        for name, value in variables.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        # with_stack takes the thread's profile function away.
+        if callable(profile_function) and sys.getprofile() is None:
+            sys.setprofile(profile_function)
+        if backend and index is not None:
+            backend.set_device(index)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let an interrupt wait for the end; whoever sent it sets a limit to that."""
+    waiting: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: waiting.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if waiting:
+        raise KeyboardInterrupt

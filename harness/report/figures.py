@@ -1,0 +1,154 @@
+"""Sections of measured values: how long steps take, and what takes the time and the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import polars as pl
+
+from harness.capture.run_record import Timing
+from harness.report.results import RunResults
+from harness.report.section import Column, Section
+
+TOP: Final = 10
+"""Rows of a table in the summary; the parquet files have them all."""
+UNSTABLE_SPREAD: Final = 0.2
+"""(max - min) / median of step times above which the summary warns of their spread."""
+
+_PHASES: Final = {"baseline": "unprofiled", "active": "profiled"}
+
+
+def step_times(results: RunResults) -> Section | None:
+    """Show how long steps take on the host, with and without the profiler."""
+    timing = results.record.timing
+    if not timing:
+        return None
+    return Section(
+        title="Step time",
+        columns=(
+            Column("steps"),
+            Column("count", "count"),
+            Column("median", "ns"),
+            Column("min", "ns"),
+            Column("max", "ns"),
+        ),
+        rows=tuple(
+            (_PHASES[phase], times.steps, times.median_ns, times.min_ns, times.max_ns)
+            for phase, times in timing.items()
+        ),
+        notes=() if results.record.emulated else tuple(_remarks(timing)),
+    )
+
+
+def _remarks(timing: Mapping[str, Timing]) -> Iterator[str]:
+    """Yield what the profiler costs, and which step times are unstable."""
+    if len(timing) == len(_PHASES):
+        ratio = timing["active"].median_ns / timing["baseline"].median_ns
+        yield f"a profiled step takes {ratio:.2f} × an unprofiled one"
+    for phase, times in timing.items():
+        if times.steps > 1 and times.spread > UNSTABLE_SPREAD:
+            yield (
+                f"unstable: the {_PHASES[phase]} steps spread over {times.spread:.0%} of their"
+                " median; compare times of this machine with care"
+            )
+
+
+def step_breakdown(results: RunResults) -> Section | None:
+    """Show what the devices did in each step."""
+    table = results.analyses["step_breakdown"]
+    communicates = bool((table["communication_ns"] + table["overlapped_ns"] > 0).any())
+    parts = ("compute", *(("communication", "overlapped") if communicates else ()), "idle")
+    columns = {"step": Column("step", "identifier")}
+    if table["device"].n_unique() > 1:
+        columns["device"] = Column("device", "identifier")
+    columns |= {"wall_ns": Column("wall", "ns"), "span_ns": Column("span", "ns")}
+    columns |= {f"{part}_ns": Column(part, "ns", part_of="span") for part in parts}
+    whole = "compute + communication, not overlapped," if communicates else "compute"
+    return _first_rows("Steps on the device", table, columns, [f"span = {whole} + idle"])
+
+
+def hot_operators(results: RunResults) -> Section | None:
+    """Show the operators with the most self time."""
+    columns = {
+        "name": Column("operator", "name"),
+        "input_shapes": Column("input shapes", "shapes"),
+        "count": Column("count", "count"),
+        "self_ns": Column("self", "ns"),
+        "share": Column("share", "share"),
+        "device_ns": Column("device", "ns"),
+        "flops": Column("flops", "flops"),
+    }
+    table = results.analyses["hot_operators"]
+    return _first_rows("Operators by self time, all recorded steps", table, columns)
+
+
+def kernels_by_type(results: RunResults) -> Section | None:
+    """Show the types of kernels with the most device time."""
+    columns = {
+        "type": Column("type"),
+        "core": Column("core"),
+        "count": Column("count", "count"),
+        "duration_ns": Column("time", "ns"),
+        "mean_ns": Column("mean", "ns"),
+        "share": Column("share", "share"),
+    }
+    table = results.analyses["kernels_by_type"]
+    return _first_rows("Kernels by type, all recorded steps", table, columns)
+
+
+def hot_kernels(results: RunResults) -> Section | None:
+    """Show the kernels with the most device time."""
+    columns = {
+        "name": Column("kernel", "name"),
+        "input_shapes": Column("input shapes", "shapes"),
+        "count": Column("count", "count"),
+        "duration_ns": Column("time", "ns"),
+        "share": Column("share", "share"),
+    }
+    table = results.analyses["hot_kernels"]
+    return _first_rows("Kernels by device time, all recorded steps", table, columns)
+
+
+def stages(results: RunResults) -> Section | None:
+    """Show where the operators' self time goes among the stages of a step; none without stages."""
+    table = results.analyses["stages"]
+    if table["stage"].is_null().all():
+        return None
+    columns = {
+        "stage": Column("stage", absent="(outside)"),
+        "operators": Column("operators", "count"),
+        "self_ns": Column("self", "ns"),
+        "share": Column("share", "share"),
+    }
+    return _first_rows("Stages", table, columns)
+
+
+def memory_peaks(results: RunResults) -> Section | None:
+    """Show the most memory in use on each device."""
+    columns = {
+        "device": Column("device"),
+        "total_allocated": Column("in use", "bytes"),
+        "operator": Column("reached in", absent="(no operator)"),
+    }
+    return _first_rows("Memory peaks", results.analyses["memory_peaks"], columns)
+
+
+def _first_rows(
+    title: str, table: pl.DataFrame, columns: Mapping[str, Column], notes: Sequence[str] = ()
+) -> Section | None:
+    """Return a section of an analysis' first rows; None without rows.
+
+    Columns other than the first are left out where nothing was recorded.
+    """
+    if table.is_empty():
+        return None
+    first, *others = columns
+    names = [first, *(name for name in others if table[name].is_not_null().any())]
+    more = [f"{table.height - TOP:,} more in analyses/"] if table.height > TOP else []
+    return Section(
+        title=title,
+        columns=tuple(columns[name] for name in names),
+        rows=tuple(table.head(TOP).select(names).rows()),
+        notes=(*notes, *more),
+    )

@@ -1,0 +1,80 @@
+"""The first section of a run: what ran where, and how it ended."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.capture.capture import Emulation
+from harness.capture.run_record import RunRecord
+from harness.report.delivery import is_of_setting
+from harness.report.results import RunResults
+from harness.report.section import Section
+
+_NAMED: Final = 5
+"""Operators that are named of those that the emulator did not compute."""
+_NOT_ANALYSED: Final = "the captures are not analysed yet, so the delivery is not checked"
+_VERDICTS: Final = {
+    "delivered": "everything requested was delivered",
+    "not_delivered": "NOT everything requested was delivered",
+    "pending": _NOT_ANALYSED,
+}
+
+
+def headline(results: RunResults) -> Section:
+    """Show what ran where, how it ended and the exit code."""
+    record = results.record
+    notes = [_subject(record)]
+    if record.emulated:
+        notes.append("EMULATED device: every time and counter is invented")
+    if record.emulation:
+        notes.append(_emulation(record.emulation))
+    notes.append(f"{_ending(record)} (exit code {record.exit_code})")
+    if record.verdict == "pending" and record.status != "ok":
+        notes.append(_NOT_ANALYSED)
+    elif record.status in {"failed", "interrupted"} and record.event_counts:
+        notes.append("what was recorded before that is kept, and shown below")
+    return Section(title="harness", notes=tuple(notes))
+
+
+def _subject(record: RunRecord) -> str:
+    device = record.device or record.requested["device.name"]
+    where = f"{device} ({record.device_name})" if record.device_name else device
+    if record.source:
+        return f"imported capture {record.source}, recorded on {where}"
+    workload = record.requested["workload.name"]
+    return f"{workload} on {where}, {record.recorded_steps} recorded step(s)"
+
+
+def _ending(record: RunRecord) -> str:
+    match record.status:
+        case "ok":
+            return _verdict(record)
+        case "failed":
+            return f"FAILED: {record.reason}"
+        case "interrupted":
+            return f"INTERRUPTED: {record.reason}"
+        case "running":
+            return "still running"
+
+
+def _verdict(record: RunRecord) -> str:
+    if not record.source or any(map(is_of_setting, record.delivery)):
+        return _VERDICTS[record.verdict]
+    unchecked = "the capture does not record which settings were requested, so none is checked"
+    if record.verdict == "not_delivered":
+        return f"a part of the capture is LOST or contradicts another; {unchecked}"
+    return unchecked
+
+
+def _emulation(emulation: Emulation) -> str:
+    """Say how many operators yielded zeros."""
+    zeros = emulation.operators_not_computed
+    total = emulation.operators_computed + zeros
+    if not zeros:
+        return f"the emulator computed all {total:,} operators"
+    names = ", ".join(list(emulation.not_computed)[:_NAMED])
+    more = ", …" if len(emulation.not_computed) > _NAMED else ""
+    return (
+        f"the emulator did not compute {zeros:,} of {total:,} operators, and their outputs are"
+        " zeros" + (f": {names}{more}" if names else "")
+    )

@@ -1,0 +1,95 @@
+"""An interrupt of a sweep reaches all its jobs by a file: they may run in other processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from harness.paths import SweepFolder
+
+_POLL_S: Final = 0.2
+_Handler = Callable[[int, FrameType | None], None]
+
+
+def mark(sweep: Path) -> None:
+    """Let no further job of the sweep begin, and end those that run in other processes."""
+    SweepFolder(sweep).interrupted.touch()
+
+
+def marked(sweep: Path) -> bool:
+    """Tell whether the sweep was interrupted."""
+    return SweepFolder(sweep).interrupted.exists()
+
+
+def clear(sweep: Path) -> None:
+    """Forget the interrupt of an earlier run of the sweep."""
+    SweepFolder(sweep).interrupted.unlink(missing_ok=True)
+
+
+@contextmanager
+def first_marks(sweep: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM mark the sweep, so that its jobs end cleanly.
+
+    `report` is called once they were told so. The second one is a KeyboardInterrupt.
+    """
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        if marked(sweep):
+            raise KeyboardInterrupt
+        mark(sweep)
+        report("stopping: running jobs write down what they have; once more ends them at once")
+
+    with _handlers({signal.SIGINT: interrupt, signal.SIGTERM: interrupt}):
+        yield
+
+
+@contextmanager
+def obeyed(sweep: Path) -> Iterator[None]:
+    """Interrupt this process, which runs one job of the sweep, once the sweep is marked.
+
+    Ctrl-C in a terminal reaches this process, too; it is left to the process that marks the sweep,
+    since a job ends at once if it is interrupted twice.
+    """
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    def wait_for_ctrl_c(_number: int, _frame: FrameType | None) -> None:
+        """Do nothing. SIG_IGN would be inherited by the workload."""
+
+    handlers: dict[signal.Signals, _Handler] = {signal.SIGTERM: interrupt}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Else this is the process that marks the sweep.
+        handlers[signal.SIGINT] = wait_for_ctrl_c
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_POLL_S):
+            if marked(sweep):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    with _handlers(handlers):
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+
+
+@contextmanager
+def _handlers(handlers: Mapping[signal.Signals, _Handler]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

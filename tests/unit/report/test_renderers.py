@@ -1,0 +1,122 @@
+"""The same sections on a terminal and as Markdown."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Final, get_args
+
+import pytest
+from rich.console import Console
+
+from harness.report.markdown import markdown
+from harness.report.section import Column, Command, Section, Unit, Value
+from harness.report.terminal import show
+
+VALUES: Final[dict[Unit, tuple[Value, str]]] = {
+    "text": ("a|b [c]", "a|b [c]"),
+    "name": ("aten::mm", "aten::mm"),
+    "shapes": ([[2, 3], [3, 4]], "[2,3] [3,4]"),
+    "status": ("delivered", "✓"),
+    "identifier": (1009, "1009"),
+    "count": (2472, "2,472"),
+    "number": (0.25, "0.25"),
+    "ns": (1_500_000, "1.5 ms"),
+    "bytes": (1536, "1.5 KiB"),
+    "flops": (1_610_000_000, "1.61 G"),
+    "share": (0.422, "42.2%"),
+    "ratio": (3.314, "3.31 ×"),
+}
+"""A value of each unit, and its text."""
+ALL = Section(
+    title="All [units]",
+    columns=tuple(Column(f"[{unit}]", unit) for unit in VALUES),
+    rows=(tuple(value for value, _ in VALUES.values()), (None,) * len(VALUES)),
+    notes=("a [note]",),
+)
+LONG: Final = "python -m harness device=npu profiler=level1 workload.target=" + "module" * 20
+
+
+def shown(*sections: Section, width: int) -> list[str]:
+    out = StringIO()
+    show(sections, Console(file=out, width=width))
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_one_of_each_unit_on_a_terminal() -> None:
+    assert set(VALUES) == set(get_args(Unit))
+    _, title, header, _, row, empty, note = shown(ALL, width=200)
+    assert title == "All [units]"
+    assert header.split() == [f"[{unit}]" for unit in VALUES]
+    assert row.split() == " ".join(text for _, text in VALUES.values()).split()
+    assert empty.split() == ["–"] * len(VALUES)
+    assert note == "  a [note]"
+    # Numbers end where their headers do, texts begin there.
+    for column, (value, text) in zip(ALL.columns, VALUES.values(), strict=True):
+        begin = header.index(column.name)
+        if isinstance(value, int | float):
+            assert row[: begin + len(column.name)].endswith(text), column
+        else:
+            assert row[begin:].startswith(text), column
+
+
+def test_one_of_each_unit_as_markdown() -> None:
+    title, _, header, rule, row, empty, _, note = markdown([ALL]).splitlines()
+    assert title == "# All [units]"
+    assert header == f"| {' | '.join(f'[{unit}]' for unit in VALUES)} |"
+    assert rule.count("---:") == 8
+    texts = " | ".join(text for _, text in VALUES.values())
+    assert row == f"| {texts} |".replace("a|b", "a\\|b")
+    assert empty == "|" + " – |" * len(VALUES)
+    assert note == "- a [note]"
+
+
+def test_a_cell_of_two_lines() -> None:
+    section = Section(
+        title="Found", columns=(Column("found"),), rows=(("no CANN\nto do: install",),)
+    )
+    assert "| no CANN<br>to do: install |" in markdown([section])
+    assert shown(section, width=80)[-2:] == ["no CANN", "to do: install"]
+
+
+@pytest.mark.parametrize("line", [LONG, "python -m harness 'a`b'"])
+def test_a_command_is_in_one_piece_and_is_code(line: str) -> None:
+    section = Section(title="Files", notes=("prose", Command(purpose="next, look", line=line)))
+    assert shown(section, width=80)[-3:] == ["  prose", "  next, look:", f"  {line}"]
+    code = f"`` {line} ``" if "`" in line else f"`{line}`"
+    assert markdown([section]) == f"# Files\n\n- prose\n- next, look: {code}\n"
+
+
+def test_sections_that_have_no_table_or_no_notes() -> None:
+    plain = Section(title="Two", columns=(Column("name"),), rows=(("x",),))
+    assert markdown([Section(title="One"), plain]) == (
+        "# One\n\n## Two\n\n| name |\n| --- |\n| x |\n"
+    )
+
+
+NAMES = Section(
+    title="Operators",
+    columns=(Column("operator", "name"), Column("input shapes", "shapes"), Column("self", "ns")),
+    rows=(
+        ("autograd::engine::evaluate_function: AddmmBackward0", [[32, 3, 224, 224]] * 2, 1_000),
+        ("autograd::engine::evaluate_function: MulBackward0", [[4]], 2_000),
+    ),
+)
+
+
+def test_names_and_shapes_are_shortened_to_the_width_of_the_terminal() -> None:
+    wide, narrow = shown(NAMES, width=120), shown(NAMES, width=60)
+    assert "evaluate_function: AddmmBackward0   [32,3,224,224] [32,3,224,224]   1 µs" in wide[4]
+    assert narrow[4:] == [
+        "autograd::en…dmmBackward0   [32,3,224,224] [32,3,224…   1 µs",
+        "autograd::en…MulBackward0   [4]                         2 µs",
+    ]
+
+
+def test_shares_go_below_their_values_where_they_do_not_fit_beside_them() -> None:
+    section = Section(
+        title="Steps",
+        columns=(Column("span", "ns"), Column("idle", "ns", part_of="span")),
+        rows=((1_000_000, 421_000),),
+    )
+    assert shown(section, width=21)[-1:] == ["1 ms   421 µs (42%)"]
+    assert shown(section, width=18)[-2:] == ["1 ms   421 µs", "        (42%)"]
