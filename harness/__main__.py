@@ -5,7 +5,7 @@ from harness.cli import signals
 
 def main() -> None:
     """Run the command line. From here on, Ctrl-C is one line and exit code 130."""
-    signals.end_at_once()
+    signals.begin()
     from harness.cli.main import main as run
 
     try:

@@ -86,6 +86,10 @@ class RefusedError(HarnessError):
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
 
+    def __reduce__(self) -> tuple[type[RefusedError], tuple[tuple[Problem, ...]]]:
+        """Keep the problems when a launcher hands the error of a job to its parent process."""
+        return type(self), (self.problems,)
+
 
 class MachineError(HarnessError):
     """This machine lacks something; the message says what, and how to get it."""

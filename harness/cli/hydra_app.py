@@ -102,20 +102,16 @@ def _launch(command: Command, composition: Composition, folder: Path) -> None:
         with refusals():
             hydra.multirun(command.config_name, job, overrides)
         return
-    ERR.print("jobs that run at the same time slow each other down: do not compare their times")
     try:
         with interrupts.first_marks(folder, ERR.print), refusals():
+            ERR.print("jobs that run at once slow each other down: do not compare their times")
             hydra.multirun(command.config_name, job, overrides)
     except RuntimeError as error:
-        # A launcher's own error, as of a worker that was killed: jobs raise none.
-        why = " ".join(str(error).split())
-        ERR.print(
-            f"{composition.launcher}: {type(error).__name__}: {why}",
-            style="bold red",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        # A launcher's own error, as when a worker was killed: jobs raise none.
+        if not interrupts.marked(folder):
+            name = composition.launcher.rpartition(".")[2]
+            text = f"{name}: {type(error).__name__}: {' '.join(str(error).split())}"
+            ERR.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _merged(folder: Path, composition: Composition) -> ExitCode:

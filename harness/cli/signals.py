@@ -6,8 +6,16 @@ end, it can be lost, or come with a traceback.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+
+
+def begin() -> None:
+    """Set up the signals of a command that begins."""
+    # Python's own last steps would die of Ctrl-C in silence; by then, all is done.
+    atexit.register(_ignore)
+    end_at_once()
 
 
 def end_at_once() -> None:
@@ -26,6 +34,11 @@ def raise_instead() -> None:
     if signal.getsignal(signal.SIGINT) is _interrupted:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+
+def _ignore() -> None:
+    if signal.getsignal(signal.SIGINT) is _interrupted:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _interrupted(_number: int, _frame: object) -> None:

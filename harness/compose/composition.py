@@ -40,7 +40,7 @@ from harness.settings.marks import mark_of, measured
 from harness.settings.request import Request
 
 BASIC_LAUNCHER: Final = BasicLauncherConf._target_
-"""The launcher that Hydra takes unless told otherwise."""
+"""Hydra's default launcher."""
 
 _MAX_SLUG = 100
 
@@ -53,7 +53,7 @@ class Job(Struct, frozen=True, kw_only=True):
     request: Request | None
     """The typed request; None if there are problems."""
     problems: tuple[Problem, ...]
-    """Everything that composing found wrong."""
+    """What is wrong with this job."""
 
 
 class Composition(Struct, frozen=True, kw_only=True):
@@ -150,11 +150,11 @@ def _sweep(first: DictConfig, typed: Sequence[Override], catalogue: Catalogue) -
     overrides = [override for override in everything if enumerable(override)]
     foreign = dict(_foreign(first, overrides, varied))
     problems += foreign.values()
-    # What else the sweep's file sets is for those settings.
+    # The other settings of the sweep's file belong to those.
     without = {*foreign, *(["sweep"] if foreign else [])}
     overrides = [override for override in overrides if _key(override) not in without]
     swept = tuple(dict.fromkeys(_key(item) for item in overrides if _key(item) in varied))
-    # As Hydra does: of two that set the same, the last one counts.
+    # As in Hydra, the last override of a setting counts.
     (batches,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     return _Expansion(batches, swept, problems)
 
@@ -198,7 +198,7 @@ def _foreign(
 ) -> Iterator[tuple[str, Problem]]:
     """Yield the swept settings that only profilers of other devices have, each once.
 
-    Each job would say it again, of its own value.
+    Else each job would report it again, for its value.
     """
     device, sweep = first.device.get("name"), first.hydra.runtime.choices.get("sweep")
     if device not in TARGETS or "device" in varied:

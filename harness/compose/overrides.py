@@ -1,7 +1,7 @@
-"""Overrides, one by one: read them, and say what is wrong with each before anything is composed.
+"""Read the overrides one by one, and report every mistake before anything is composed.
 
-Hydra stops at the first mistake and lets several pass in silence; here each is judged by itself,
-against the config groups that exist.
+Hydra stops at the first mistake and does not report some at all. Here each override is checked by
+itself, against the config groups that exist.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ def sweep_problems(overrides: Sequence[Override]) -> Iterator[Problem]:
         if not override.is_sweep_override():
             continue
         if override.is_hydra_override():
-            reason = "a sweep varies the settings of runs, and none of Hydra's own"
+            reason = "settings of Hydra itself cannot be swept"
             yield Problem(setting=key, given=typed, reason=reason, fix=f"{key}= with one value")
         elif not enumerable(override):
             yield Problem(
@@ -317,13 +317,13 @@ def _repeated_values(override: Override) -> Iterator[Problem]:
         yield Problem(
             setting=override.get_key_element(),
             given=as_typed(override),
-            reason=f"the value {value} stands there twice, and makes the same job twice",
+            reason=f"the value {value} occurs twice, and both would be the same job",
             fix=f"{override.key_or_group}={','.join(counts)}",
         )
 
 
 def added_twice(in_file: Sequence[Override], typed: Sequence[Override]) -> Iterator[Problem]:
-    """Yield what is to be added though a sweep's file varies it: each job would have two values."""
+    """Yield what a + adds though the sweep's file varies it: each job would have two values."""
     varied = {override.key_or_group for override in in_file}
     for override in typed:
         key, value = override.key_or_group, as_typed(override)

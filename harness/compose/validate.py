@@ -1,6 +1,7 @@
-"""Validate: what is wrong with a request whose settings are each allowed by themselves.
+"""Validate: which settings of a request do not go together, though each is allowed by itself.
 
-A rule takes the request and yields problems; it touches no device and imports no torch.
+A rule takes the request and yields problems; it touches no device and imports no torch. Rules of
+one device are its own: `harness.devices`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def _activities_once(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="profiler.activities",
             given=show(activities),
-            reason="torch refuses an activity that is named twice",
+            reason="torch refuses an activity that is listed twice",
             fix=f"profiler.activities=[{once}]",
         )
 
@@ -47,19 +48,19 @@ def _host_settings(request: Request) -> Iterator[Problem]:
         "profile_memory": profiler.profile_memory,
         "with_modules": profiler.with_modules,
     }
-    for name, asked in wanted.items():
-        if asked:
+    for name, is_on in wanted.items():
+        if is_on:
             yield Problem(
                 setting=f"profiler.{name}",
                 given="true",
-                reason="it describes operators, and activities leaves the host out",
+                reason="it describes operators, but profiler.activities does not include host",
                 fix=f"profiler.activities={show(request.device.activities)},"
                 f" or profiler.{name}=false",
             )
 
 
 def _capabilities(request: Request) -> Iterator[Problem]:
-    """Refuse what the device's capability list says it never delivers."""
+    """Refuse what the device never delivers."""
     target = TARGETS[request.device.name]
     for path, value in flatten(to_builtins(request)):
         values = value if isinstance(value, list | tuple) else [value]
@@ -83,12 +84,12 @@ def _memory_timeline_needs(request: Request) -> Iterator[Problem]:
         "profiler.profile_memory": profiler.profile_memory,
         "profiler.with_stack": profiler.with_stack,
     }
-    missing = [name for name, given in needs.items() if not given]
+    missing = [name for name, is_on in needs.items() if not is_on]
     if missing:
         yield Problem(
             setting="profiler.memory_timeline",
             given="true",
-            reason="torch builds it from shapes, memory and stacks; not asked: "
+            reason="torch builds it from shapes, memory and stacks; it also needs "
             + ", ".join(missing),
             fix=" ".join(f"{name}=true" for name in missing),
         )
@@ -109,7 +110,7 @@ def _steps_fill_schedule(request: Request) -> Iterator[Problem]:
             yield Problem(
                 setting="profiler.schedule.repeat",
                 given="0",
-                reason="cycles then go on until the workload ends, and workload.steps is null",
+                reason="cycles repeat until the workload ends, and workload.steps=null sets no end",
                 fix=f"workload.steps={steps_for(schedule, 2)}, or profiler.schedule.repeat=1",
             )
     elif whole_cycles(schedule, steps) < max(1, schedule.repeat):
@@ -117,8 +118,8 @@ def _steps_fill_schedule(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="workload.steps",
             given=str(steps),
-            reason=f"the schedule needs {needed}; with fewer, the profiler's last window is cut"
-            " short without a word",
+            reason=f"the schedule needs {needed}; with fewer, the profiler silently cuts its last"
+            " cycle short",
             fix=f"workload.steps={needed}, or null for as many as the schedule needs",
         )
     elif (
@@ -129,7 +130,7 @@ def _steps_fill_schedule(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="workload.steps",
             given=str(steps),
-            reason="with profiler.schedule.repeat=0 a last, partial cycle would be cut short",
+            reason="with profiler.schedule.repeat=0 the last cycle would be cut short",
             fix=f"workload.steps={whole}",
         )
 
@@ -139,13 +140,13 @@ def _compile_before_timing(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="workload.warmup_steps",
             given="0",
-            reason="with workload.compile=true the first step compiles, and would be timed",
+            reason="with workload.compile=true the first step compiles, and its time would count",
             fix="workload.warmup_steps=1",
         )
 
 
 def _rehearsal(request: Request) -> Iterator[Problem]:
-    """Refuse a rehearsal of what is no NPU run, and settings of one that is none."""
+    """Refuse rehearsals of devices without an emulator, and settings of a rehearsal elsewhere."""
     rehearsal, device = request.rehearsal, request.device
     if not rehearsal.emulate:
         defaults = dict(flatten(to_builtins(Rehearsal(faults=Faults()))))
@@ -154,22 +155,23 @@ def _rehearsal(request: Request) -> Iterator[Problem]:
                 yield Problem(
                     setting=f"rehearsal.{path}",
                     given=show(value),
-                    reason="it is for rehearsals, and this is none",
+                    reason="this setting only applies to harness rehearse",
                     fix=f"rehearsal.{path}={show(defaults[path])}, or python -m harness rehearse …",
                 )
         return
-    if not TARGETS[device.name].can_be_rehearsed:
+    rehearsed = [name for name, target in TARGETS.items() if target.can_be_rehearsed]
+    if device.name not in rehearsed:
         yield Problem(
             setting="device",
             given=device.name,
-            reason="a rehearsal stands in for an NPU; other devices are run",
-            fix="device=npu, or python -m harness without rehearse",
+            reason=f"only {' and '.join(rehearsed)} can be rehearsed",
+            fix=f"device={rehearsed[0]}, or python -m harness without rehearse",
         )
     if request.execution.kind == "inline":
         yield Problem(
             setting="execution",
             given="inline",
-            reason="the emulator's libraries must be known before a process starts",
+            reason="the emulator's libraries must be on the path before the process starts",
             fix="execution=isolated",
         )
     if device.index >= rehearsal.devices:
@@ -188,7 +190,7 @@ def _analysis(request: Request) -> Iterator[Problem]:
             setting="analysis.perturbed.long_us",
             given=show(limits.long_us),
             reason=f"it must be above analysis.perturbed.short_us={show(limits.short_us)}: the"
-            " limit lies on a line between the two",
+            " limit is interpolated between the two",
             fix=f"analysis.perturbed.long_us={show(limits.short_us + 1)}",
         )
 

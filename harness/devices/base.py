@@ -1,4 +1,4 @@
-"""What a device is to the harness. Imports no torch: the parent process asks it, too."""
+"""What the harness needs of a device. Imports no torch: the parent process uses it, too."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class Profiler(Protocol):
 
 
 class OpenDevice(Struct, frozen=True, kw_only=True):
-    """A device that has been found and can be used."""
+    """A device that exists and can be used."""
 
     torch_device: torch.device
     """For tensors and parameters."""
     name: str
     """The model, as the system or the driver calls it."""
     versions: dict[str, str] = {}
-    """Of what stands between torch and the device: its toolkit, its driver."""
+    """Of the software between torch and the device: its toolkit, its driver."""
     emulated: bool = False
-    """Whether the driver itself says that there is no such device."""
+    """Whether the driver itself reports that the device is emulated."""
 
 
 @dataclass(kw_only=True)
@@ -50,13 +50,13 @@ class CycleWriter:
     """The run folder."""
     torch_device: torch.device
     cycles: int
-    """How often the profiler will be done with a window."""
+    """How many cycles the profiler will record."""
     on_write: Callable[[], None]
-    """To be called when a window is being written."""
+    """To be called when a cycle is being written."""
     ranges: list[HostRange] = field(default_factory=list)
     """The steps so far."""
     event_counts: dict[str, EventCounts] = field(default_factory=dict)
-    """What became of the profiler's events, by activity type, where that is known already."""
+    """What became of the profiler's events, by activity type, as far as they were read."""
 
 
 class Unsupported(Struct, frozen=True):
@@ -121,8 +121,7 @@ class Target(Protocol):
     def unsupported(self) -> Mapping[str, Unsupported]:
         """The capability list: what it never delivers.
 
-        A key is a setting, or ``setting=value`` for one value of it; what is not listed can be
-        asked for.
+        A key is a setting, or ``setting=value`` for one value of it.
         """
 
     def problems(self, request: Request) -> Iterator[Problem]:
@@ -136,7 +135,7 @@ class Device(Target, Protocol):
     """A target that can be run; these are called in child processes only."""
 
     def open(self, index: int) -> OpenDevice:
-        """Return the device; raise `MachineError` saying what this machine lacks."""
+        """Return the device; raise `MachineError` with what this machine lacks."""
 
     def synchronise(self, device: torch.device) -> None:
         """Wait until all work queued on the device is done."""
@@ -147,7 +146,7 @@ class Device(Target, Protocol):
         """Build the profiler; it writes each finished cycle of the schedule to `writer`."""
 
     def analyse(self, capture: Path) -> None:
-        """Turn one of the profiler's captures into what readers read, if it is not that yet."""
+        """Turn one of the profiler's captures into files that readers read, if it is not yet."""
 
 
 class LoweredSchedule(Struct, frozen=True, kw_only=True):

@@ -39,7 +39,7 @@ class Cpu:
     unsupported: ClassVar[Mapping[str, Unsupported]] = {
         **ANALYSED_WHILE_RUNNING,
         "profiler.activities=device": Unsupported(
-            "there is no device beside the host", "profiler.activities=[host]"
+            "the CPU is the host, and there is no other device", "profiler.activities=[host]"
         ),
         "profiler.experimental.profiler_metrics": Unsupported(
             "CUPTI counters exist on CUDA only",
@@ -56,7 +56,7 @@ class Cpu:
     }
 
     def problems(self, request: Request) -> Iterator[Problem]:
-        """Yield torch's traps; and only index 0 exists."""
+        """Yield torch's problems, and an index other than 0."""
         experimental = request.profiler.experimental
         assert isinstance(experimental, CpuExperimental)
         yield from torch_problems(request, experimental)
@@ -71,7 +71,7 @@ class Cpu:
             yield Problem(
                 setting="device.index",
                 given=str(request.device.index),
-                reason="torch knows one CPU device, with index 0",
+                reason="torch has one CPU device, with index 0",
                 fix="device.index=0",
             )
 

@@ -42,7 +42,7 @@ class Cuda:
     unsupported: ClassVar[Mapping[str, Unsupported]] = ANALYSED_WHILE_RUNNING
 
     def problems(self, request: Request) -> Iterator[Problem]:
-        """Yield torch's traps, and metrics of kernels that would not be recorded."""
+        """Yield torch's problems, and metrics of kernels that would not be recorded."""
         experimental = request.profiler.experimental
         assert isinstance(experimental, CudaExperimental)
         yield from torch_problems(request, experimental)
@@ -50,7 +50,8 @@ class Cuda:
             yield Problem(
                 setting="profiler.experimental.profiler_metrics",
                 given=show(experimental.profiler_metrics),
-                reason="they are counted for kernels, and activities leaves the device out",
+                reason="they are counted for kernels, but profiler.activities does not include"
+                " device",
                 fix="profiler.activities=[host,device],"
                 " or profiler.experimental.profiler_metrics=[]",
             )
@@ -71,7 +72,7 @@ class Cuda:
         if not torch.cuda.is_available():
             raise MachineError(
                 f"device=cuda: torch {torch.__version__} finds no usable NVIDIA driver or GPU."
-                " See what nvidia-smi says, or run with device=cpu."
+                " Look at nvidia-smi, or run with device=cpu."
             )
         count = torch.cuda.device_count()
         if index >= count:

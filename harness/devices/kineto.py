@@ -1,4 +1,4 @@
-"""What is asked of torch's profiler: its events, and the ranges that go with them."""
+"""The part of torch's profiler that is in use: events, and the tree of them."""
 
 # ruff: noqa: D102 - the methods are torch's, and so is their meaning
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Event(Protocol):
-    """What is asked of an event: the part of `torch._C._autograd._KinetoEvent` in use."""
+    """The part of `torch._C._autograd._KinetoEvent` that is in use."""
 
     def activity_type(self) -> str: ...
     def correlation_id(self) -> int: ...  # torch's (operators) or the driver's (all others)
@@ -34,7 +34,7 @@ class Event(Protocol):
 
 
 class Result(Protocol):
-    """What is asked of a profile: the part of `torch._C._autograd._ProfilerResult` in use."""
+    """The part of `torch._C._autograd._ProfilerResult` that is in use."""
 
     def events(self) -> Sequence[Event]: ...
     def experimental_event_tree(self) -> Sequence[Any]: ...

@@ -65,7 +65,7 @@ class Npu:
     experimental = NpuExperimental
     unsupported: ClassVar[Mapping[str, Unsupported]] = {
         "profiler.memory_timeline": Unsupported(
-            "torch_npu's own memory files hold the same", "profiler.memory_timeline=false"
+            "torch_npu's own memory files have the same content", "profiler.memory_timeline=false"
         ),
     }
 
@@ -85,7 +85,7 @@ class Npu:
         count = torch_npu.npu.device_count()
         if not count:
             raise MachineError(
-                "device=npu: torch_npu finds no NPU. See what npu-smi info says, and whether"
+                "device=npu: torch_npu finds no NPU. Look at npu-smi info, and check whether"
                 f" ASCEND_RT_VISIBLE_DEVICES hides it: python -m harness doctor device=npu."
                 f" {REHEARSE}"
             )
@@ -148,7 +148,7 @@ class Npu:
     def analyse(self, capture: Path) -> None:
         """Let torch_npu and msprof write ``ASCEND_PROFILER_OUTPUT`` of a capture.
 
-        What goes wrong there is printed, not raised; the delivery check looks for the files.
+        torch_npu prints errors and does not raise them; the delivery check looks for the files.
         """
         _torch_npu()
         from torch_npu.profiler.profiler import analyse
@@ -161,9 +161,9 @@ def _torch_npu() -> Any:
     try:
         import torch_npu
     except (ImportError, OSError, RuntimeError) as error:
-        said = " ".join(str(error).split())
+        why = " ".join(str(error).split())
         raise MachineError(
-            f"device=npu: torch_npu cannot be loaded: {said}. It needs CANN, whose set_env.sh must"
+            f"device=npu: torch_npu cannot be loaded: {why}. It needs CANN, whose set_env.sh must"
             f" be sourced in this shell: python -m harness doctor device=npu. {REHEARSE}"
         ) from error
     return torch_npu
@@ -177,8 +177,8 @@ def _versions(torch_npu: Any) -> dict[str, str]:
         versions["cann"] = str(get_cann_version())
     if _DRIVER.exists():
         lines = _DRIVER.read_text(encoding="utf-8", errors="replace").splitlines()
-        found = [line for line in lines if line.lower().startswith("version")]
-        versions |= {"driver": found[0].partition("=")[2].strip()} if found else {}
+        version = [line for line in lines if line.lower().startswith("version")]
+        versions |= {"driver": version[0].partition("=")[2].strip()} if version else {}
     return versions
 
 
@@ -187,14 +187,14 @@ def _experimental(profiler: Any, settings: Mapping[str, Any]) -> Any:
 
     A field that this torch_npu lacks is at its default here: validation refuses others by name.
     """
-    known = inspect.signature(profiler._ExperimentalConfig).parameters  # noqa: SLF001
+    fields = inspect.signature(profiler._ExperimentalConfig).parameters  # noqa: SLF001
     translated = {
-        name: _constant(profiler, name, value) for name, value in settings.items() if name in known
+        name: _constant(profiler, name, value) for name, value in settings.items() if name in fields
     }
     return profiler._ExperimentalConfig(**translated)  # noqa: SLF001
 
 
 def _constant(profiler: Any, setting: str, value: Any) -> Any:
     if isinstance(value, list):
-        return [_constant(profiler, setting, each) for each in value]
+        return [_constant(profiler, setting, item) for item in value]
     return getattr(getattr(profiler, CHOICES[setting]), value) if setting in CHOICES else value

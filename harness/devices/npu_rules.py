@@ -1,4 +1,4 @@
-"""The settings of torch_npu's profiler, and those that it would reset. Imports no torch."""
+"""Rules about the settings of torch_npu's profiler: what it would reset. Imports no torch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CHOICES = {
 
 
 class Installed(Struct, frozen=True, kw_only=True):
-    """What the installed torch_npu can be asked for."""
+    """The settings that the installed torch_npu has."""
 
     version: str
     settings: frozenset[str]
@@ -92,17 +92,17 @@ FLOPS_DOMAIN = "mfu_flops"
 """Where torch_npu marks the flops of a call."""
 
 OTHER_PROFILERS = {
-    "PROFILER_SAMPLECONFIG": "torch_npu takes it for a run under msprof, and records nothing",
+    "PROFILER_SAMPLECONFIG": "torch_npu then assumes a run under msprof, and records nothing",
     "PROFILING_MODE": "torch_npu then switches its profiler off, and records nothing",
-    "PROF_CONFIG_PATH": "torch_npu then profiles by itself, as a file in that folder says",
-    "MSMONITOR_USE_DAEMON": "torch_npu then profiles by itself, as a daemon says",
-    "KINETO_USE_DAEMON": "torch_npu then profiles by itself, as a daemon says",
+    "PROF_CONFIG_PATH": "torch_npu is then controlled by a file in that folder",
+    "MSMONITOR_USE_DAEMON": "torch_npu is then controlled by a daemon",
+    "KINETO_USE_DAEMON": "torch_npu is then controlled by a daemon",
 }
-"""Environment variables that take the capture away from the harness, and how."""
+"""Environment variables that take the profiler away from the harness, and how."""
 
 
 def takes_over(name: str, value: str) -> bool:
-    """Tell whether an environment variable takes the capture away: daemons want the number 1."""
+    """Tell whether a variable takes the profiler away; daemons want the number 1."""
     on = value.strip() == "1" if name.endswith("_DAEMON") else value != ""
     return name in OTHER_PROFILERS and on
 
@@ -110,9 +110,9 @@ def takes_over(name: str, value: str) -> bool:
 def npu_problems(request: Request) -> Iterator[Problem]:
     """Yield what torch_npu would reset, ignore or leave out, most often with a printed warning.
 
-    With ``profiler.activities=[host]`` CANN records nothing, whatever level and group a profile
-    chooses: those two are left alone, for they come with every profile. What asks for something
-    that only the device has is refused, whether a profile asks or the command line.
+    With ``profiler.activities=[host]`` CANN records nothing, whatever level and counter group are
+    set. These two come with every profile, so they are not refused; all other settings of the
+    device are, whether a profile or the command line sets them.
     """
     experimental = request.profiler.experimental
     assert isinstance(experimental, NpuExperimental)
@@ -127,15 +127,19 @@ def npu_problems(request: Request) -> Iterator[Problem]:
         yield _problem(
             experimental,
             "gc_detect_threshold",
-            "garbage collections are host events, and activities leaves the host out",
+            "garbage collections are host events, but profiler.activities does not include host",
             "profiler.activities=[host,device], or gc_detect_threshold=null",
         )
     yield from _flops(request, experimental)
 
 
 def _problem(experimental: NpuExperimental, name: str, reason: str, fix: str) -> Problem:
-    given = show(getattr(experimental, name))
-    return Problem(setting=f"profiler.experimental.{name}", given=given, reason=reason, fix=fix)
+    return Problem(
+        setting=f"profiler.experimental.{name}",
+        given=show(getattr(experimental, name)),
+        reason=reason,
+        fix=fix,
+    )
 
 
 def _environment(request: Request) -> Iterator[Problem]:
@@ -150,32 +154,32 @@ def _environment(request: Request) -> Iterator[Problem]:
 
 
 def _not_installed(experimental: NpuExperimental) -> Iterator[Problem]:
-    """Refuse by name what another version of torch_npu has, and the installed one has not."""
-    found = installed()
-    if found is None:
+    """Refuse settings and values that the installed version of torch_npu does not have."""
+    torch_npu = installed()
+    if torch_npu is None:
         return
     changed = experimental.changed()
     install = f"pip install torch-npu=={KNOWN}"
     for name, value in experimental.lowered().items():
-        if name not in found.settings:
+        if name not in torch_npu.settings:
             if name in changed:
                 default = show(getattr(type(experimental)(), name))
                 yield _problem(
                     experimental,
                     name,
-                    f"the installed torch_npu {found.version} has no such setting",
+                    f"the installed torch_npu {torch_npu.version} has no such setting",
                     f"profiler.experimental.{name}={default}, or {install}",
                 )
             continue
-        known = found.choices.get(name)
+        choices = torch_npu.choices.get(name)
         values = value if isinstance(value, list) else [value]
-        strange = [each for each in values if known is not None and each not in known]
-        if known and strange:
+        absent = [item for item in values if choices is not None and item not in choices]
+        if choices and absent:
             yield _problem(
                 experimental,
                 name,
-                f"the installed torch_npu {found.version} has no {', '.join(strange)}",
-                f"use {', '.join(sorted(known))}, or {install}",
+                f"the installed torch_npu {torch_npu.version} has no {', '.join(absent)}",
+                f"use {', '.join(sorted(choices))}, or {install}",
             )
 
 
@@ -185,7 +189,7 @@ def _levels(experimental: NpuExperimental) -> Iterator[Problem]:
         yield _problem(
             experimental,
             "aic_metrics",
-            f"profiler_level={level} collects no AI-core counters, and torch_npu resets the group"
+            f"profiler_level={level} collects no AI-core counters: torch_npu would reset the group"
             " to AiCoreNone",
             "profiler.experimental.profiler_level=Level1, or aic_metrics=null",
         )
@@ -200,14 +204,14 @@ def _levels(experimental: NpuExperimental) -> Iterator[Problem]:
         yield _problem(
             experimental,
             "op_attr",
-            "operator attributes are written to the database only",
+            "operator attributes are only written to the database",
             "profiler.experimental.export_type=[Text,Db]",
         )
     if experimental.op_attr and level == "Level_none":
         yield _problem(
             experimental,
             "op_attr",
-            "profiler_level=Level_none records no operators that could have attributes",
+            "profiler_level=Level_none records no operators, so there are no attributes",
             "profiler.experimental.profiler_level=Level0, or op_attr=false",
         )
 
@@ -221,21 +225,21 @@ def _domains(experimental: NpuExperimental) -> Iterator[Problem]:
             yield _problem(
                 experimental,
                 name,
-                "a domain without a name has no marks: torch_npu drops them",
+                "torch_npu drops domains without a name",
                 f"profiler.experimental.{name}={named}",
             )
     if (include or exclude) and not _marks(experimental):
         yield _problem(
             experimental,
             "mstx",
-            "mstx domains are chosen, but no marks are recorded",
+            "mstx domains are set, but no marks are recorded",
             "profiler.experimental.mstx=true",
         )
     if include and exclude:
         yield _problem(
             experimental,
             "mstx_domain_exclude",
-            "torch_npu takes the included or the excluded domains, not both",
+            "torch_npu accepts included or excluded domains, not both",
             "profiler.experimental.mstx_domain_exclude=[]",
         )
 
@@ -253,20 +257,20 @@ _NEED_NO_DEVICE = {
     "export_type",
 }
 _GROUPS_OF_PROFILES = {None, "AiCoreNone", "PipeUtilization"}
-"""Those that a profile brings along; another one was meant."""
+"""The counter groups that profiles set; any other one was chosen on purpose."""
 
 
 def _host_alone(experimental: NpuExperimental) -> Iterator[Problem]:
-    meant = [name for name in experimental.changed() if name not in _NEED_NO_DEVICE]
+    refused = [name for name in experimental.changed() if name not in _NEED_NO_DEVICE]
     if experimental.aic_metrics not in _GROUPS_OF_PROFILES:
-        meant.append("aic_metrics")
-    for name in meant:
+        refused.append("aic_metrics")
+    for name in refused:
         default = show(getattr(type(experimental)(), name))
         marks = name.startswith("mstx_domain") and not _marks(experimental)
         yield _problem(
             experimental,
             name,
-            "CANN records it with the device, and activities leaves the device out",
+            "CANN records it on the device, but profiler.activities does not include device",
             "profiler.activities=[host,device]"
             + (" profiler.experimental.mstx=true" if marks else "")
             + f", or profiler.experimental.{name}={default}",

@@ -1,4 +1,4 @@
-"""Counters that torch writes into its exported trace alone become columns. Imports no torch."""
+"""Turn counters that torch writes only to its exported trace into columns. Imports no torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NTH: Final = pl.int_range(pl.len()).over(_KEYS).alias("nth")
 
 
 RANGE: Final = "cuda_profiler_range"
-"""Kineto's word for what CUPTI counted: a kernel, or a window."""
+"""Kineto's word for a range that CUPTI counted in: a kernel, or a window."""
 
 
 class _Traced(Struct, gc=False):
@@ -38,34 +38,34 @@ def counted(trace: Path, names: Sequence[str]) -> pl.DataFrame:
     Each operator's counts hold those of the operators that it called.
 
     Columns: external (torch's number of the operator; in the profile its correlation id), and
-    one of whole numbers for each of `names`, null where the trace does not tell it.
+    one of whole numbers for each of `names`, null where the trace has none.
     """
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for event in _events(trace, OPERATORS):
-        told = msgspec.json.decode(event.args)
-        counts = {name: told.get(name) for name in names}
-        found.append({"external": told.get(_EXTERNAL), **counts})
-    return pl.DataFrame(found, schema=dict.fromkeys(("external", *names), pl.Int64))
+        arguments = msgspec.json.decode(event.args)
+        counts = {name: arguments.get(name) for name in names}
+        rows.append({"external": arguments.get(_EXTERNAL), **counts})
+    return pl.DataFrame(rows, schema=dict.fromkeys(("external", *names), pl.Int64))
 
 
 def measured(trace: Path, names: Sequence[str]) -> pl.DataFrame:
     """Return what CUPTI measured in each range of a trace that torch has exported, by start.
 
-    Columns: name, and a float for each of `names`, null where the trace does not tell it.
+    Columns: name, and a float for each of `names`, null where the trace has none.
     """
-    found = []
-    for event in sorted(_events(trace, (RANGE,)), key=lambda each: float(bytes(each.ts))):
-        told = msgspec.json.decode(event.args)
-        found.append({"name": event.name, **{name: told.get(name) for name in names}})
+    rows = []
+    for event in sorted(_events(trace, (RANGE,)), key=lambda event: float(bytes(event.ts))):
+        arguments = msgspec.json.decode(event.args)
+        rows.append({"name": event.name, **{name: arguments.get(name) for name in names}})
     schema = {"name": pl.String()} | dict.fromkeys(names, pl.Float64())
-    return pl.DataFrame(found, schema=schema)
+    return pl.DataFrame(rows, schema=schema)
 
 
 def with_metrics(kernels: pl.DataFrame, ranges: pl.DataFrame) -> pl.DataFrame:
-    """Return kernels with what was measured as columns, and without durations that are none.
+    """Return kernels with the metrics as columns, and without durations that are not measured.
 
     Kineto makes a kernel of each range, and divides the window's time evenly among them. Unless
-    the ranges on both sides are the same by name and place, nothing is told of any.
+    the ranges on both sides have the same names in the same order, all values are null.
     """
     is_range = pl.col("type") == RANGE
     numbered = kernels.with_columns(
@@ -73,9 +73,9 @@ def with_metrics(kernels: pl.DataFrame, ranges: pl.DataFrame) -> pl.DataFrame:
         duration_ns=pl.when(~is_range).then("duration_ns"),
     )
     same = kernels.filter(is_range)["name"].to_list() == ranges["name"].to_list()
-    known = ranges.drop("name").with_row_index("nth").cast({"nth": pl.Int64})
+    metrics = ranges.drop("name").with_row_index("nth").cast({"nth": pl.Int64})
     return numbered.join(
-        known if same else known.clear(), on="nth", how="left", maintain_order="left"
+        metrics if same else metrics.clear(), on="nth", how="left", maintain_order="left"
     ).drop("nth")
 
 
@@ -90,8 +90,8 @@ def with_counts(
 ) -> pl.DataFrame:
     """Return operators with their counts as columns; `events` are those that they were made of.
 
-    A row has the numbers of the event with its thread, name, start and duration; of several alike,
-    which come in the same order on both sides, those of the event in its place.
+    A row gets the counts of the event with the same thread, name, start and duration. Several such
+    events come in the same order on both sides, and are paired in that order.
     """
     made = [event for event in events if event.activity_type() in OPERATORS]
     starts = [event.start_ns() for event in made]
@@ -103,11 +103,11 @@ def with_counts(
         "external": [event.correlation_id() for event in made],
     }
     schema = {key: tables.SCHEMAS["operators"][key] for key in _KEYS} | {"external": pl.Int64()}
-    known = pl.DataFrame(columns, schema=schema).with_columns(_NTH)
+    numbers = pl.DataFrame(columns, schema=schema).with_columns(_NTH)
     counted_once = counts.drop_nulls("external").unique("external", keep="none")
     return (
         operators.with_columns(_NTH)
-        .join(known, on=[*_KEYS, "nth"], how="left", maintain_order="left")
+        .join(numbers, on=[*_KEYS, "nth"], how="left", maintain_order="left")
         .join(counted_once, on="external", how="left", maintain_order="left")
         .drop("nth", "external")
     )

@@ -1,8 +1,8 @@
 """torch.profiler's events become tables, in one pass. Runs in the child that was profiled.
 
 torch's own way to read them (`prof.events()`, `key_averages()`) makes an object of 50 fields per
-event and walks them several times. Here each event is visited once and asked only for what its
-kind can have, and columns are built from their few distinct values.
+event and walks them several times. Here each event is visited once, only what its kind can have
+is read, and columns are built from their few distinct values.
 
 What is a row, and what self time means, is torch's own: what torch leaves out of its averages is
 left out, and events nest as `EventList._populate_cpu_children` nests them (Python frames and the
@@ -166,7 +166,7 @@ _Allocation = tuple[str, str, int, int, int]  # device to total_reserved, as in 
 
 def _allocations(result: Result) -> dict[int, deque[_Allocation]]:
     """By time in unix nanoseconds, what only torch's event tree knows."""
-    found: dict[int, deque[_Allocation]] = defaultdict(deque)
+    allocations: dict[int, deque[_Allocation]] = defaultdict(deque)
     nodes = list(result.experimental_event_tree())
     while nodes:
         node = nodes.pop()
@@ -174,14 +174,14 @@ def _allocations(result: Result) -> dict[int, deque[_Allocation]]:
         if node.tag == _EventType.Allocation:
             of = node.extra_fields
             kind = "free" if of.alloc_size < 0 else "alloc"
-            found[node.start_time_ns].append(
+            allocations[node.start_time_ns].append(
                 (str(of.device), kind, of.alloc_size, of.total_allocated, of.total_reserved)
             )
-    return found
+    return allocations
 
 
 class _Reader:
-    """One pass over the events: what each says by itself, and which one holds which."""
+    """One pass over the events: what each contains, and which events lie within it."""
 
     def __init__(self, *, memory: bool, stacks: bool, flops: bool) -> None:
         self._want_memory, self._want_stacks, self._want_flops = memory, stacks, flops
@@ -203,7 +203,7 @@ class _Reader:
         self._flops, self._stack = (list[int]() for _ in range(2))
         self._asynchronous: list[int] = []
         self._rows: list[Event] = []
-        # By torch's correlation id, which is asked when needed: of `_linked` rows so far.
+        # By torch's correlation id, which is read when needed: for `_linked` rows so far.
         self._row_of: dict[int, int] = {}
         self._linked = 0
         self._launched_at: dict[int, int] = {}  # by the driver's correlation id
@@ -213,8 +213,8 @@ class _Reader:
     def read(self, events: Sequence[Event], starts: Sequence[int]) -> None:  # noqa: C901, PLR0912, PLR0915
         """Visit `events`, which begin at `starts`, in order.
 
-        Nearly all of them are operators, so what those are asked stands here, under local names,
-        and they are counted apart.
+        Nearly all of them are operators, so these are read here, with local names for speed, and
+        counted apart. Splitting the loop would cost a call for each event.
         """
         readers: dict[str, Callable[[Event, str, int], bool]] = {
             _ANNOTATION: self._annotation,
@@ -223,9 +223,9 @@ class _Reader:
         }
         seen, hidden, nest, other = self._seen, self._hidden, self._nest, self._other
         rows, names, dtypes_of = self._rows, self._names, self._dtypes
-        shapes_known, shape_of, key_of = self._shapes, self._shape_of, marshal.dumps
+        distinct_shapes, shape_of, key_of = self._shapes, self._shape_of, marshal.dumps
         name_at, thread_at, start_at = self._name, self._thread, self._start
-        duration_at, own_at = self._duration, self._self
+        duration_at, self_at = self._duration, self._self
         shape_at, dtype_at = self._shape, self._dtype
         flops_too, stacks_too = self._want_flops, self._want_stacks
         operators = 0
@@ -251,13 +251,13 @@ class _Reader:
             thread_at.append(thread)
             start_at.append(start)
             duration_at.append(duration)
-            own_at.append(duration)
+            self_at.append(duration)
             shapes = event.shapes()
             key = key_of(shapes, _PLAIN)
             number = shape_of.get(key)
             if number is None:
-                number = shape_of[key] = len(shapes_known)
-                shapes_known.append(shapes)
+                number = shape_of[key] = len(distinct_shapes)
+                distinct_shapes.append(shapes)
             shape_at.append(number)
             dtype_at.append(dtypes_of[tuple(event.dtypes())] if shapes else _NULL)
             if flops_too:
@@ -369,7 +369,7 @@ class _Reader:
             flops = _ints(self._flops)
             columns["flops"] = flops.set(flops == 0, None)
         if self._want_stacks:
-            ids = [known and known[0] for known in self._identified()]
+            ids = [stack and stack[0] for stack in self._identified()]
             columns["stack_id"] = _gather(ids, self._stack, pl.Int64())
         return tables.frame("operators", columns)
 
@@ -392,22 +392,22 @@ class _Reader:
         }
         return tables.frame("kernels", columns)
 
-    def allocations(self, run: _Run, known: Mapping[int, deque[_Allocation]]) -> pl.DataFrame:
+    def allocations(self, run: _Run, by_time: Mapping[int, deque[_Allocation]]) -> pl.DataFrame:
         unknown = (None,) * 5
-        found = [of.popleft() if (of := known.get(time)) else unknown for time, _ in self._memory]
+        rows = [of.popleft() if (of := by_time.get(time)) else unknown for time, _ in self._memory]
         columns: dict[str, object] = {
-            "rank": pl.repeat(run.rank, len(found), dtype=pl.Int32, eager=True),
+            "rank": pl.repeat(run.rank, len(rows), dtype=pl.Int32, eager=True),
             "time_ns": [time for time, _ in self._memory],
             "operator": run.ids(row for _, row in self._memory),
         }
         names = ("device", "kind", "bytes", "total_allocated", "total_reserved")
         for place, name in enumerate(names):
-            columns[name] = [allocation[place] for allocation in found]
+            columns[name] = [allocation[place] for allocation in rows]
         return tables.frame("memory", columns)
 
     def stacks(self) -> pl.DataFrame:
-        found = dict(known for known in self._identified() if known)
-        return tables.frame("stacks", {"stack_id": list(found), "frames": list(found.values())})
+        stacks = dict(stack for stack in self._identified() if stack)
+        return tables.frame("stacks", {"stack_id": list(stacks), "frames": list(stacks.values())})
 
     def event_counts(self) -> dict[str, EventCounts]:
         return {
@@ -438,8 +438,8 @@ class _Reader:
 
     def _identified(self) -> list[tuple[int, list[str]] | None]:
         """Return id and frames of the distinct stacks, null for none."""
-        found: list[tuple[int, list[str]] | None] = []
+        stacks: list[tuple[int, list[str]] | None] = []
         for stack in self._stacks:
             frames = [frame for frame in stack or () if kept(frame)]
-            found.append((stack_id(frames), frames) if frames else None)
-        return found
+            stacks.append((stack_id(frames), frames) if frames else None)
+        return stacks

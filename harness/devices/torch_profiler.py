@@ -44,53 +44,57 @@ PERF_EVENTS = (
     *("cycles", "instructions", "pagefaults"),
     *("backend-stall-cycles", "frontend-stall-cycles"),
 )
-"""What torch 2.13 can count of Linux's perf events (torch/csrc/profiler/perf.cpp)."""
+"""The perf events of Linux that torch 2.13 can count (torch/csrc/profiler/perf.cpp)."""
 MOST_PERF_EVENTS = 4
 
 
 def torch_problems(request: Request, experimental: TorchExperimental) -> Iterator[Problem]:
-    """Yield what torch 2.13 would drop, ignore or die of, on any of its devices."""
+    """Yield what torch 2.13 would drop or ignore, or what would crash it, on all its devices."""
     prefix = "profiler.experimental"
     profiler = request.profiler
     if profiler.with_stack and not experimental.verbose:
         yield Problem(
             setting=f"{prefix}.verbose",
             given="false",
-            reason="with_stack=true delivers empty stacks unless torch is told to be verbose",
+            reason="with_stack=true delivers empty stacks unless torch is verbose",
             fix=f"{prefix}.verbose=true, or profiler.with_stack=false",
         )
     if experimental.trace_only:
         yield Problem(
             setting=f"{prefix}.trace_only",
             given="true",
-            reason="torch then builds no events, and the tables are made from them",
+            reason="torch then builds no events, but the tables are made from events",
             fix=f"{prefix}.trace_only=false",
         )
     if experimental.profile_all_threads and profiler.profile_memory:
         yield Problem(
             setting=f"{prefix}.profile_all_threads",
             given="true",
-            reason="torch loses the memory events of profile_memory=true with it",
+            reason="with it, torch loses the memory events of profile_memory=true",
             fix=f"{prefix}.profile_all_threads=false, or profiler.profile_memory=false",
         )
     if experimental.profiler_measure_per_kernel and not experimental.profiler_metrics:
         yield Problem(
             setting=f"{prefix}.profiler_measure_per_kernel",
             given="true",
-            reason="there is nothing to measure for each kernel without profiler_metrics",
+            reason="it needs metrics to measure, and profiler_metrics is empty",
             fix=f"{prefix}.profiler_metrics=[sm__inst_executed.sum]",
         )
     yield from _perf_problems(request, experimental)
     yield from _metric_problems(experimental)
     yield from _operator_problems(request)
+    yield from _backend_problems(experimental)
+
+
+def _backend_problems(experimental: TorchExperimental) -> Iterator[Problem]:
     # Kineto reads the text as one line of KEY=VALUE; a second "=" makes it reject its whole
     # configuration, and stopping then dereferences a session that never started.
     if any(mark in experimental.custom_profiler_config for mark in "=\n"):
         yield Problem(
-            setting=f"{prefix}.custom_profiler_config",
+            setting="profiler.experimental.custom_profiler_config",
             given=repr(experimental.custom_profiler_config),
             reason="a text with '=' or a line break crashes torch's profiler (SIGSEGV)",
-            fix=f"{prefix}.custom_profiler_config='' or a JSON object without '='",
+            fix="profiler.experimental.custom_profiler_config='' or a JSON object without '='",
         )
 
 
@@ -99,14 +103,14 @@ def _perf_problems(request: Request, experimental: TorchExperimental) -> Iterato
     events = experimental.performance_events
     wrong = ""
     if unknown := [name for name in events if name not in PERF_EVENTS]:
-        wrong = f"torch knows no {unknown[0]}, and would record nothing at all; there are "
+        wrong = f"torch has no event {unknown[0]}, and would record nothing at all; it has "
         wrong += ", ".join(PERF_EVENTS)
     elif len(set(events)) != len(events):
-        wrong = "torch refuses an event that is named twice, and would record nothing at all"
+        wrong = "torch refuses an event that is listed twice, and would record nothing at all"
     elif len(events) > MOST_PERF_EVENTS:
-        wrong = f"torch counts at most {MOST_PERF_EVENTS} at once, and would record nothing at all"
+        wrong = f"torch counts at most {MOST_PERF_EVENTS} at once, else it records nothing at all"
     elif events and "host" not in activities:
-        wrong = "they are counted for operators, and activities leaves the host out"
+        wrong = "they are counted for operators, but profiler.activities does not include host"
     if wrong:
         countable = [name for name in dict.fromkeys(events) if name in PERF_EVENTS]
         possible = countable[:MOST_PERF_EVENTS] if "host" in activities else []
@@ -115,7 +119,7 @@ def _perf_problems(request: Request, experimental: TorchExperimental) -> Iterato
             given=show(events),
             reason=wrong,
             fix=f"profiler.experimental.performance_events={show(possible)};"
-            " +sweep=performance_events counts all, run by run",
+            " +sweep=performance_events counts all of them in several runs",
         )
 
 
@@ -138,7 +142,8 @@ def _operator_problems(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="profiler.with_flops",
             given="true",
-            reason="torch estimates flops of operators, and activities leaves the host out",
+            reason="torch estimates flops of operators, but profiler.activities does not include"
+            " host",
             fix=f"profiler.activities={show(request.device.activities)},"
             " or profiler.with_flops=false",
         )
@@ -149,13 +154,13 @@ def _operator_problems(request: Request) -> Iterator[Problem]:
             reason="torch would also record shapes, which costs time and memory",
             fix="profiler.record_shapes=true, or profiler.with_flops=false",
         )
-    # torch has modules for TorchScript, which a user's own step may be.
+    # torch records modules of TorchScript, which a user's own step may be.
     if profiler.with_modules and not isinstance(request.workload, Callable):
         yield Problem(
             setting="profiler.with_modules",
             given="true",
-            reason="torch delivers no module hierarchy for eager workloads",
-            fix="profiler.with_modules=false; for the code that calls, profiler.with_stack=true",
+            reason="torch records no module hierarchy of eager workloads",
+            fix="profiler.with_modules=false; profiler.with_stack=true shows the calling code",
         )
 
 

@@ -1,8 +1,8 @@
-"""What counts as delivery: for each setting, what must be found in the capture.
+"""What counts as delivery: for each setting, what must be in the capture.
 
-The plan lists the expectations that apply, the verification checks each. A setting whose effect
-leaves no trace in a capture is reported as not checkable, with the reason: `UNCHECKABLE` lists
-these. A test holds that every setting marked `Recorded` has its place here, and no other setting.
+The plan lists the expectations that apply; the verification checks each of them. `UNCHECKABLE`
+lists the settings whose effect leaves no trace in a capture, with the reason. A test holds that
+every setting marked `Recorded` has its place here, and no other setting.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from harness.settings.schema import show
 
 
 class Expectation(Struct, frozen=True, kw_only=True):
-    """What must be found in the capture for a setting to count as delivered."""
+    """What must be in the capture for a setting to count as delivered."""
 
     setting: str
     requested: str
     """The effective value, as it is typed."""
     description: str
-    """What must be found, in one phrase."""
+    """What must be in the capture, in one phrase."""
 
 
 class ExpectedSettings(Struct, frozen=True, kw_only=True):
     """The settings that a capture is checked against.
 
-    Of a run, those of its plan; of an imported capture, what its metadata reports.
+    For a run, those of its plan; for an imported capture, what its metadata reports.
     """
 
     device: str
@@ -38,12 +38,12 @@ class ExpectedSettings(Struct, frozen=True, kw_only=True):
     effective: dict[str, Any]
     """Every setting that reached the profiler, by its dotted name, as far as that is known."""
     experimental: dict[str, Any]
-    """Those of the device alone, by the profiler's names, its defaults among them."""
+    """The device's own settings, by the profiler's names, with its defaults."""
     expectations: tuple[Expectation, ...] = ()
     recorded: tuple[int, ...] = ()
     """The steps, where they are known."""
     accept: tuple[str, ...] = ()
-    """Settings whose partial delivery is fine."""
+    """Settings whose partial delivery is accepted."""
 
 
 def accepts(names: Iterable[str], setting: str) -> bool:
@@ -87,16 +87,16 @@ def overflow_is_reported(recording: Recording, value: object) -> bool:  # noqa: 
 
 
 class ExpectationRule(Struct, frozen=True, kw_only=True):
-    """What must be found in a capture where a setting applies."""
+    """What must be in a capture if a setting applies."""
 
     setting: str
     description: str
-    """What must be found, as it is printed."""
+    """What must be in it, as it is printed."""
     applies: Callable[[Recording, object], bool] = is_set
 
 
 IMPLIED = frozenset({"profiler.experimental.verbose"})
-"""Settings that others stand for: stacks show whether torch was verbose."""
+"""Settings that another one covers: stacks show whether torch was verbose."""
 
 BUFFERS = "CUPTI buffers"
 """No setting, but what every profile of a device that can lose kernels this way relies on."""
@@ -104,18 +104,18 @@ BUFFERS = "CUPTI buffers"
 UNCHECKABLE: Mapping[str, str] = {
     f"profiler.experimental.{name}": why
     for name, why in {
-        "profiler_measure_per_kernel": "the counters' ranges do not say whether they are kernels",
-        "adjust_profiler_step": "it moves the ends of torch's own marks of steps, and steps are"
-        " measured without them",
-        "disable_external_correlation": "kernels find their operators by the driver's calls, too",
-        "capture_overload_names": "torch writes overloads into no trace, and no table has them",
+        "profiler_measure_per_kernel": "ranges with counters do not show whether they are kernels",
+        "adjust_profiler_step": "it moves the ends of torch's own step marks, and the harness does"
+        " not use them",
+        "disable_external_correlation": "kernels are also linked to operators by driver calls",
+        "capture_overload_names": "torch writes overloads to no trace, and no table has them",
         "expose_kineto_event_metadata": "it adds to events in memory what the trace has anyway",
-        "custom_profiler_config": "what it starts writes to a place of its own",
-        "adjust_timestamps": "a time that was shifted looks like any other",
-        "trace_only": "it is refused: the tables are made of the events that it leaves out",
+        "custom_profiler_config": "the backend that it starts writes its own files",
+        "adjust_timestamps": "a shifted time looks like any other",
+        "trace_only": "it is refused: the tables are made from the events that it leaves out",
     }.items()
 }
-"""Settings of which nothing in a capture can tell whether they took effect, and why."""
+"""Settings whose effect does not show in a capture, and why."""
 
 EXPECTATIONS = (
     ExpectationRule(
@@ -149,7 +149,7 @@ EXPECTATIONS = (
     ),
     ExpectationRule(
         setting="profiler.with_flops",
-        description="operators that torch has a formula for have flops; on the NPU marks tell them",
+        description="operators that torch has a formula for have flops; on the NPU as marks",
     ),
     ExpectationRule(
         setting="profiler.memory_timeline",
@@ -161,23 +161,23 @@ EXPECTATIONS = (
     ),
     ExpectationRule(
         setting="profiler.experimental.profiler_metrics",
-        description="kernels have a value of each metric; measured as one, the window has",
+        description="kernels have a value of each metric, or the window has, if measured as one",
     ),
     ExpectationRule(
         setting="profiler.experimental.enable_cuda_sync_events",
-        description="synchronisation is among the events",
+        description="there are synchronisation events",
     ),
     ExpectationRule(
         setting="profiler.experimental.profile_all_threads",
-        description="operators of several threads, if there were any",
+        description="there are operators of several threads, if several ran any",
     ),
     ExpectationRule(
         setting="profiler.experimental.record_python_gc_info",
-        description="garbage collections in the trace, if there were any",
+        description="garbage collections are in the trace, if there were any",
     ),
     ExpectationRule(
         setting="profiler.experimental.profiler_level",
-        description="what only this level delivers: kernels, their cores, calls of the runtime",
+        description="there is what only this level delivers: kernels, cores, runtime calls",
         applies=with_device,
     ),
     ExpectationRule(
@@ -202,12 +202,12 @@ EXPECTATIONS = (
     ),
     ExpectationRule(
         setting="profiler.experimental.mstx_domain_include",
-        description="marks of each of these domains, and of no other",
+        description="there are marks of each of these domains, and of no other",
         applies=with_device,
     ),
     ExpectationRule(
         setting="profiler.experimental.mstx_domain_exclude",
-        description="no mark of these domains",
+        description="there is no mark of these domains",
         applies=with_device,
     ),
     ExpectationRule(
@@ -226,7 +226,7 @@ EXPECTATIONS = (
     ),
     ExpectationRule(
         setting="profiler.experimental.gc_detect_threshold",
-        description="garbage collections, if there were any that long",
+        description="garbage collections are recorded, if there were any that long",
         applies=has_threshold,
     ),
     ExpectationRule(
@@ -240,12 +240,12 @@ EXPECTATIONS = (
     ),
     ExpectationRule(
         setting="profiler.experimental.sys_io",
-        description="samples of network ports: nic.csv, roce.csv",
+        description="there are samples of network ports: nic.csv, roce.csv",
         applies=with_device,
     ),
     ExpectationRule(
         setting="profiler.experimental.sys_interconnection",
-        description="samples of links: hccs.csv, pcie.csv",
+        description="there are samples of links: hccs.csv, pcie.csv",
         applies=with_device,
     ),
 )

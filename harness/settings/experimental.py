@@ -1,4 +1,4 @@
-"""What the devices' own settings share: how they become a profiler's arguments."""
+"""The base of each device's own settings, and how they become a profiler's arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 class Experimental(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="device"
 ):
-    """``profiler.experimental``: settings in the profiler's own names, a subclass a device."""
+    """``profiler.experimental``: settings in the profiler's own names, one subclass a device."""
 
     def lowered(self) -> dict[str, Any]:
         """Return the keyword arguments for the profiler's ``_ExperimentalConfig``, as JSON."""

@@ -1,4 +1,4 @@
-"""What is to go wrong in a rehearsal."""
+"""The faults of a rehearsal: what is to go wrong."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Faults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     crash_at_stop: bool = False
     """The process dies of a signal when the capture is stopped. Read by: the emulator."""
     lost_head: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    """This fraction of the kernels, the first ones, is missing: a buffer that ran over.
+    """This fraction of the kernels, the first ones, is missing: a buffer overflowed.
     Read by: the emulator."""
     dropped_kernels: Annotated[int, Meta(ge=0)] = 0
-    """So many kernels, spread over the capture, are missing. Read by: the emulator."""
+    """This many kernels, spread over the capture, are missing. Read by: the emulator."""
     na_shapes: tuple[str, ...] = ()
     """Kernels of these types come without shapes, as custom operators do. Read by: the emulator."""
     empty_hit_rate: bool = False
@@ -45,28 +45,28 @@ class Faults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     msprof: Literal["works", "fails", "missing"] = "works"
     """The program that turns raw data into tables. Read by: the emulator."""
     slow_analysis_s: Annotated[float, Meta(ge=0)] = 0.0
-    """So many seconds more for the analysis. Read by: the emulator."""
+    """The analysis takes this many seconds longer. Read by: the emulator."""
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that hand this to a process; the emulator's C reads plain ones."""
+        """Return the variables that pass the faults to a process; the C code reads plain ones."""
         if self == NO_FAULTS:
             return {}
-        found = {VARIABLE: msgspec.json.encode(self).decode()}
+        variables = {VARIABLE: msgspec.json.encode(self).decode()}
         if self.missing_features:
             kept = [name for name in get_args(Feature) if name not in self.missing_features]
-            found["HARNESS_EMULATOR_FEATURES"] = ",".join(kept)
+            variables["HARNESS_EMULATOR_FEATURES"] = ",".join(kept)
         if self.rejected_settings:
             types = [str(CONFIG_TYPES[name]) for name in self.rejected_settings]
-            found["HARNESS_EMULATOR_REJECTED"] = ",".join(types)
+            variables["HARNESS_EMULATOR_REJECTED"] = ",".join(types)
         if self.start_fails:
-            found["HARNESS_EMULATOR_START_FAILS"] = "1"
+            variables["HARNESS_EMULATOR_START_FAILS"] = "1"
         if self.crash_at_stop:
-            found["HARNESS_EMULATOR_CRASH_AT_STOP"] = "1"
-        return found
+            variables["HARNESS_EMULATOR_CRASH_AT_STOP"] = "1"
+        return variables
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Faults:
-        """Return what `environment` has handed to this process."""
+        """Return the faults that `environment` passes to this process."""
         text = environment.get(VARIABLE)
         return msgspec.json.decode(text, type=cls) if text else NO_FAULTS
 

@@ -32,7 +32,7 @@ DEFAULTS_OF_OUR_OWN: dict[str, str] = {
     "aic_metrics": "null is the group that goes with the level, so that a level can be chosen"
     " without naming a group",
 }
-"""Where our default differs from torch_npu's on purpose, and why."""
+"""Settings whose default differs from torch_npu's on purpose, and why."""
 
 
 class NpuExperimental(
@@ -77,7 +77,7 @@ class NpuExperimental(
     export_type Db, a level above Level_none, and a CANN that has ATTR, else it is dropped.
     Read by: the profiler."""
     gc_detect_threshold: Annotated[float, Meta(ge=0)] | None = None
-    """Python garbage collections of at least so many milliseconds: a layer of trace_view.json,
+    """Python garbage collections of at least this many milliseconds: a layer of trace_view.json,
     GC_RECORD in a database, FRAMEWORK/torch.gc_record; no file if there was none. 0: all, which
     can be much data; null: none. Needs the activity host. Read by: the profiler."""
     export_type: Annotated[tuple[ExportType, ...], Meta(min_length=1)] = ("Text",)

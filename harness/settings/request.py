@@ -1,7 +1,7 @@
 """The request: every setting, typed, with its meaning. Plain data; no OmegaConf, no torch.
 
-A docstring below each field says what it is, its unit, and who reads it; the default is the
-field's own. ``conf/`` holds the same defaults for people to read and override.
+The docstring below a field says what it is, its unit, and who reads it. ``conf/`` holds the same
+defaults, for people to read and override.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Device(Settings, frozen=True, kw_only=True):
     activities: tuple[Activity, ...]
     """What profiles record here unless they say otherwise. Read by: the profiles."""
     with_flops: bool
-    """Whether profiles that want flops ask this device for them. Read by: the profiles."""
+    """Whether profiles with flops request them on this device. Read by: the profiles."""
     with_modules: bool
-    """Whether profiles that want modules ask this device for them. Read by: the profiles."""
+    """Whether profiles with modules request them on this device. Read by: the profiles."""
     environment: dict[str, str | int] = {}
     """Environment variables to set before torch loads, e.g. OMP_NUM_THREADS. Read by: plan."""
 
@@ -54,22 +54,22 @@ class Schedule(Settings, frozen=True, kw_only=True):
     wait: Steps = 0
     """Steps at the start of a cycle with the profiler off. Read by: plan, the profiler."""
     warmup: Steps = 1
-    """Steps with the profiler on and its data thrown away. Read by: plan, the profiler."""
+    """Steps with the profiler on whose data are discarded. Read by: plan, the profiler."""
     active: Annotated[int, Meta(ge=1)] = 3
     """Recorded steps at the end of a cycle. Read by: plan, the profiler."""
     repeat: Steps = 1
-    """Cycles; 0: as many whole ones as workload.steps holds. Read by: plan, the profiler."""
+    """Cycles; 0: as many whole cycles as fit into workload.steps. Read by: plan, the profiler."""
 
 
 class Baseline(Settings, frozen=True, kw_only=True):
-    """Steps timed without the profiler, to see what it costs."""
+    """Unprofiled steps, which show what the profiler costs."""
 
     steps: Steps = 5
-    """How many, after the warm-up and before the profiled steps; 0: none. Read by: run."""
+    """How many, between the warm-up and the profiled steps; 0: none. Read by: run."""
 
 
 class Profiler(Settings, frozen=True, kw_only=True):
-    """What is asked of the profiler, in the same words on every device."""
+    """What the profiler is to record, in the same words on every device."""
 
     activities: Annotated[tuple[Activity, ...], Meta(min_length=1)]
     """What is recorded: host operators, device kernels. Read by: the profiler, verify."""
@@ -88,11 +88,11 @@ class Profiler(Settings, frozen=True, kw_only=True):
     """Write torch's memory timeline to raw/; needs record_shapes, profile_memory and with_stack.
     cpu and cuda. Read by: run, verify."""
     analyse: Placed[Literal["now", "later"]] = "now"
-    """When torch_npu's raw data become tables: after the run, or by ``harness read RUN``, which
-    completes the verdict; npu. Read by: run."""
+    """When torch_npu's raw data are turned into tables: after the run, or later by ``harness read
+    RUN``, which completes the verdict. npu only. Read by: run."""
     analyse_timeout_s: Placed[Annotated[float, Meta(gt=0)] | None] = 3600
-    """Wall-clock limit of that analysis, in seconds; null: none. What it ran past stays raw, and
-    ``harness read RUN`` tries again; npu. Read by: run."""
+    """Wall-clock limit of that analysis, in seconds; null: none. Raw data that are not analysed by
+    then stay, and ``harness read RUN`` tries again. npu only. Read by: run."""
     schedule: Schedule
     """Which steps are recorded. Read by: plan, the profiler."""
     baseline: Executed[Baseline]
@@ -139,10 +139,10 @@ Acceptable = Literal[
 
 
 class Delivery(Settings, frozen=True, kw_only=True):
-    """How strictly the delivery is judged."""
+    """How strictly delivery is judged."""
 
     accept: tuple[Acceptable, ...] = ()
-    """Settings whose partial delivery is fine, by their last names or in full.
+    """Settings whose partial delivery is accepted, by their last names or in full.
     Read by: verify."""
 
 
@@ -154,22 +154,22 @@ class Execution(Settings, frozen=True, kw_only=True):
     timeout_s: Placed[Annotated[float, Meta(gt=0)] | None] = None
     """Wall-clock limit of the child process, in seconds; null: none. Read by: run."""
     grace_s: Placed[Annotated[float, Meta(ge=0)]] = 20
-    """How long a child that was asked to stop may take to write down what it recorded, in
-    seconds, before it is killed. Read by: run."""
+    """How many seconds a child that is stopped may take to write what it recorded, before it is
+    killed. Read by: run."""
 
 
 class Rehearsal(Settings, frozen=True, kw_only=True):
-    """A run over an emulator of CANN in place of an NPU; every time and counter is invented."""
+    """A run on an emulator of CANN instead of an NPU; all times and counters are invented."""
 
     emulate: bool = False
-    """Whether there is no NPU; ``python -m harness rehearse`` sets it. Read by: run."""
+    """Use the emulator; ``python -m harness rehearse`` sets it. Read by: run."""
     devices: Annotated[int, Meta(ge=1, le=16)] = 2
-    """How many NPUs there are. Read by: the emulator."""
+    """How many NPUs the emulator has. Read by: the emulator."""
     era: Era = "block_num"
-    """Which CANN it is, by the headers of its tables: before 2026 (block_dim) or since.
+    """The version of CANN, by the headers of its tables: before 2026 (block_dim) or since.
     Read by: the emulator."""
     strict: bool = False
-    """An operator that the emulator does not compute is an error; else it yields zeros.
+    """Make an operator that the emulator does not compute an error; else it returns zeros.
     Read by: the emulator."""
     faults: Faults
     """What is to go wrong. Read by: the emulator."""
@@ -179,7 +179,7 @@ class Sweep(Settings, frozen=True, kw_only=True):
     """How a sweep finds its earlier results."""
 
     resume: bool = True
-    """Keep finished jobs of the same sweep and run the others; false: start over.
+    """Keep the finished jobs of the same sweep, and run the others; false: start over.
     Read by: pipeline."""
 
 
@@ -187,11 +187,11 @@ Match = Literal["aligned", "strict"]
 
 
 class Merge(Settings, frozen=True, kw_only=True):
-    """How the runs of a sweep over groups of counters are joined."""
+    """How the runs of a sweep over counter groups are joined."""
 
     match: Match = "aligned"
-    """aligned: kernels are paired by minimal edits, and what not every run has is listed; strict:
-    runs that did not execute the same sequences are refused. Read by: merge."""
+    """aligned: pair kernels by minimal edits, and list those that not every run has; strict: refuse
+    runs that did not execute the same sequences. Read by: merge."""
 
 
 Ratio = Annotated[float, Meta(ge=0, le=1)]
@@ -199,7 +199,7 @@ Peak = Annotated[float, Meta(gt=0)] | None
 
 
 class CubePipes(Settings, frozen=True, kw_only=True):
-    """From which share of a cube core's cycles on one of its pipes counts as full."""
+    """The share of a cube core's cycles above which a pipe counts as full."""
 
     mac: Ratio = 0.8
     """Matrix products (mac_ratio). Read by: merge."""
@@ -214,7 +214,7 @@ class CubePipes(Settings, frozen=True, kw_only=True):
 
 
 class VectorPipes(Settings, frozen=True, kw_only=True):
-    """From which share of a vector core's cycles on one of its pipes counts as full."""
+    """The share of a vector core's cycles above which a pipe counts as full."""
 
     vec: Ratio = 0.7
     """Vector instructions (vec_ratio). Read by: merge."""
@@ -227,25 +227,26 @@ class VectorPipes(Settings, frozen=True, kw_only=True):
 
 
 class Bound(Settings, frozen=True, kw_only=True):
-    """From where on something counts as what bounds a kernel."""
+    """Thresholds above which a resource counts as the kernel's bottleneck."""
 
     cube: CubePipes
     """The pipes of cube cores. Read by: merge."""
     vector: VectorPipes
     """The pipes of vector cores. Read by: merge."""
     together: Ratio = 0.9
-    """Pipes of which none is full fill the time in turn if they add up to this. Read by: merge."""
+    """If no pipe is full, the sum of shares above which they count as used in turn.
+    Read by: merge."""
     icache_miss_rate: Ratio = 0.15
-    """Instruction fetches that miss, of all. Read by: merge."""
+    """The share of instruction fetches that miss. Read by: merge."""
     conflict: Ratio = 0.15
-    """Cycles that vector instructions lose to conflicts, of all. Read by: merge."""
+    """The share of cycles that vector instructions lose to conflicts. Read by: merge."""
     short_us: Annotated[float, Meta(ge=0)] = 20
-    """A kernel without a full pipe that is shorter is overhead, in microseconds; a longer one
-    waits. Read by: merge."""
+    """In microseconds: a shorter kernel without a full pipe is bound by overhead, a longer one by
+    latency. Read by: merge."""
 
 
 class Perturbed(Settings, frozen=True, kw_only=True):
-    """From which difference on the durations of two runs tell more than noise.
+    """The difference above which the durations of several runs count as perturbed.
 
     The limit is `short` for kernels up to `short_us`, `long` from `long_us` on, linear between.
     """
@@ -261,7 +262,7 @@ class Perturbed(Settings, frozen=True, kw_only=True):
 
 
 class Peaks(Settings, frozen=True, kw_only=True):
-    """What the chip can do at most, all its cores together; null: not known, so no roofline."""
+    """The peak rates of the chip, all cores together; null: unknown, so there is no roofline."""
 
     cube_fp16_tops: Peak = None
     """Matrix products of 16-bit floats, in 1e12 operations a second. Read by: merge."""
@@ -284,11 +285,11 @@ class Analysis(Settings, frozen=True, kw_only=True):
     """How the table of bottlenecks is made from what was measured."""
 
     bound: Bound
-    """From where on something bounds a kernel. Read by: merge."""
+    """Thresholds of bottlenecks. Read by: merge."""
     perturbed: Perturbed
-    """From where on a duration differs between runs. Read by: merge."""
+    """Thresholds of perturbed durations. Read by: merge."""
     peaks: Peaks
-    """What the chip can do at most. Read by: merge."""
+    """The chip's peak rates. Read by: merge."""
 
 
 class Request(Settings, frozen=True, kw_only=True):
@@ -303,7 +304,7 @@ class Request(Settings, frozen=True, kw_only=True):
     device: Executed[Device]
     """Where the workload runs. Read by: every stage."""
     profiler: Recorded[Profiler]
-    """What is asked of the profiler. Read by: every stage."""
+    """What the profiler is to record. Read by: every stage."""
     delivery: Judged[Delivery]
     """How strictly the delivery is judged. Read by: verify."""
     workload: Executed[AnyWorkload]

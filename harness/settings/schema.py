@@ -1,6 +1,6 @@
-"""Check plain data against typed settings, and say everything that is wrong with it at once.
+"""Check plain data against typed settings, and report every mistake at once.
 
-msgspec stops at the first error and OmegaConf's typed nodes convert in silence (7 becomes true,
+msgspec stops at the first error, and OmegaConf's typed nodes convert silently (7 becomes true,
 [1, true] becomes texts), so the settings' types are walked here, strictly.
 """
 
@@ -18,7 +18,7 @@ from harness.settings.nearest import nearest
 
 
 class _Unset:
-    """Stands where a value is missing and has already been complained of."""
+    """Stands where a value is missing and that has already been reported."""
 
     def __repr__(self) -> str:
         return "???"
@@ -53,7 +53,7 @@ def problems(
 ) -> Iterator[Problem]:
     """Yield a problem for each value below `path` that is not what `type_` says.
 
-    The fix is the `default` where nothing says what else was meant.
+    The fix is the `default` where no other value is likely to be meant.
     """
     if data is UNSET:
         return
@@ -119,7 +119,7 @@ def _struct(data: object, type_: inspect.StructType, path: str) -> Iterator[Prob
             )
 
 
-def _fits(data: object, type_: inspect.Type) -> bool:  # noqa: C901, PLR0912 - a case a type
+def _fits(data: object, type_: inspect.Type) -> bool:
     match type_:
         case inspect.AnyType():
             return True
@@ -131,15 +131,8 @@ def _fits(data: object, type_: inspect.Type) -> bool:  # noqa: C901, PLR0912 - a
             return isinstance(data, str) and data in values
         case inspect.StrType(pattern=pattern):
             return isinstance(data, str) and (pattern is None or bool(re.search(pattern, data)))
-        case inspect.IntType():
-            return isinstance(data, int) and not isinstance(data, bool) and _within(data, type_)
-        case inspect.FloatType():
-            return (
-                isinstance(data, int | float)
-                and not isinstance(data, bool)
-                and math.isfinite(data)
-                and _within(data, type_)
-            )
+        case inspect.IntType() | inspect.FloatType():
+            return _number_fits(data, type_)
         case inspect.VarTupleType() | inspect.ListType() | inspect.TupleType():
             return _is_list(data) and _items_fit(data, type_)
         case inspect.UnionType(types):
@@ -150,6 +143,16 @@ def _fits(data: object, type_: inspect.Type) -> bool:  # noqa: C901, PLR0912 - a
             )
         case _:
             raise TypeError(f"no rule for settings of type {type_}")
+
+
+def _number_fits(data: object, type_: inspect.IntType | inspect.FloatType) -> bool:
+    kind = int if isinstance(type_, inspect.IntType) else int | float
+    return (
+        isinstance(data, kind)
+        and not isinstance(data, bool)
+        and math.isfinite(data)
+        and _within(data, type_)
+    )
 
 
 def _is_list(data: object) -> TypeGuard[Sequence[object]]:
@@ -174,7 +177,7 @@ def _within(number: float, type_: inspect.IntType | inspect.FloatType) -> bool:
     )
 
 
-def describe(type_: inspect.Type) -> str:  # noqa: C901, PLR0912 - a case a type
+def describe(type_: inspect.Type) -> str:
     """Return what values a type allows, as a phrase: "an integer of at least 1"."""
     match type_:
         case inspect.AnyType():
@@ -187,21 +190,24 @@ def describe(type_: inspect.Type) -> str:  # noqa: C901, PLR0912 - a case a type
             return "one of " + ", ".join(map(str, values)) if len(values) > 1 else str(values[0])
         case inspect.StrType(pattern=pattern):
             return "a text" if pattern is None else f"a text that matches {pattern}"
-        case inspect.IntType():
-            return f"an integer{_range(type_)}"
-        case inspect.FloatType():
-            return f"a number{_range(type_)}"
-        case inspect.VarTupleType(item_type=item) | inspect.ListType(item_type=item):
-            least = f" with at least {type_.min_length} item" if type_.min_length else ""
-            return f"a list{least}, each {describe(item)}"
-        case inspect.TupleType(item_types=items):
-            return f"a list of {len(items)}, each {describe(items[0])}"
+        case inspect.IntType() | inspect.FloatType():
+            kind = "an integer" if isinstance(type_, inspect.IntType) else "a number"
+            return kind + _range(type_)
+        case inspect.VarTupleType() | inspect.ListType() | inspect.TupleType():
+            return _list_of(type_)
         case inspect.DictType(value_type=value):
             return f"a group of names, each {describe(value)}"
         case inspect.UnionType(types):
             return " or ".join(map(describe, types))
         case _:
             return "a group of settings"
+
+
+def _list_of(type_: inspect.VarTupleType | inspect.ListType | inspect.TupleType) -> str:
+    if isinstance(type_, inspect.TupleType):
+        return f"a list of {len(type_.item_types)}, each {describe(type_.item_types[0])}"
+    least = f" with at least {type_.min_length} item" if type_.min_length else ""
+    return f"a list{least}, each {describe(type_.item_type)}"
 
 
 def _range(type_: inspect.IntType | inspect.FloatType) -> str:
@@ -236,7 +242,7 @@ def example(type_: inspect.Type) -> str:
 
 
 def _meant(data: object, type_: inspect.Type) -> str | None:
-    """Return the allowed value that was most probably meant; None if nothing tells."""
+    """Return the allowed value that was most probably meant; None if there is no hint."""
     match type_:
         case inspect.UnionType(types):
             plain = [item for item in types if not isinstance(item, inspect.NoneType)]
@@ -246,13 +252,14 @@ def _meant(data: object, type_: inspect.Type) -> str | None:
         case inspect.BoolType():
             return "false" if str(data).lower() in {"0", "0.0", "no", "off", "none"} else "true"
         case inspect.VarTupleType(item_type=item) | inspect.ListType(item_type=item):
-            given = data if _is_list(data) else [data] if isinstance(data, str) and data else []
+            items = data if _is_list(data) else [data] if isinstance(data, str) and data else []
             other = None if _of_words(item) else example(item)
             mended = [
-                show(one) if _fits(one, item) else _meant(one, item) or other for one in given
+                show(value) if _fits(value, item) else _meant(value, item) or other
+                for value in items
             ]
-            known = [each for each in mended if each is not None]
-            return "[" + ",".join(dict.fromkeys(known)) + "]" if known else None
+            allowed = [text for text in mended if text is not None]
+            return "[" + ",".join(dict.fromkeys(allowed)) + "]" if allowed else None
         case inspect.StrType(pattern=None) if isinstance(data, int | float):
             return f"\"'{show(data)}'\""
         case inspect.IntType() if isinstance(data, float) and math.isfinite(data):
@@ -274,9 +281,9 @@ def _of_words(type_: inspect.Type) -> bool:
 def _wrong(data: object, type_: inspect.Type, path: str, default: object = NODEFAULT) -> Problem:
     fix = _meant(data, type_)
     if fix is None:
-        # Of words, the default says more than the first of them does.
-        known = default is not NODEFAULT and _of_words(type_)
-        fix = show(default) if known else example(type_)
+        # Among words, the default is a better example than the first one.
+        of_words = default is not NODEFAULT and _of_words(type_)
+        fix = show(default) if of_words else example(type_)
     return Problem(
         setting=path,
         given=show(data),

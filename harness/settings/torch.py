@@ -17,8 +17,8 @@ class TorchExperimental(Experimental, frozen=True, kw_only=True, forbid_unknown_
     """Read those counters for each kernel, not for the window; needs profiler_metrics.
     Read by: the profiler."""
     verbose: bool = False
-    """Hand out stacks and module names with each event; without it they are recorded and
-    stay empty. Profiles set it to ``${profiler.with_stack}``. Read by: the profiler."""
+    """Attach stacks and module names to each event; without it they are recorded, but stay
+    empty. Profiles set it to ``${profiler.with_stack}``. Read by: the profiler."""
     performance_events: tuple[str, ...] = ()
     """Linux perf events counted for each operator, those that it calls included: at most four of
     cycles, instructions, pagefaults, backend-stall-cycles, frontend-stall-cycles. They become

@@ -1,4 +1,4 @@
-"""An interrupt of a sweep reaches all its jobs by a file: they may run in other processes."""
+"""An interrupt reaches all jobs of a sweep by a file, since they may run in other processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def clear(sweep: Path) -> None:
 def first_marks(sweep: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM mark the sweep, so that its jobs end cleanly.
 
-    `report` is called once they were told so. The second one is a KeyboardInterrupt.
+    `report` is called then. The second signal raises KeyboardInterrupt.
     """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -60,13 +60,13 @@ def obeyed(sweep: Path) -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    def wait_for_ctrl_c(_number: int, _frame: FrameType | None) -> None:
+    def ignore(_number: int, _frame: FrameType | None) -> None:
         """Do nothing. SIG_IGN would be inherited by the workload."""
 
     handlers: dict[signal.Signals, _Handler] = {signal.SIGTERM: interrupt}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Else this is the process that marks the sweep.
-        handlers[signal.SIGINT] = wait_for_ctrl_c
+        handlers[signal.SIGINT] = ignore
     ended = threading.Event()
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: their folders, what is left of each, and the table of them all."""
+"""The jobs of a sweep: their folders, what earlier runs left, and sweep.json."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fixed_keys(composition: Composition) -> list[str]:
 def varies_counters(composition: Composition) -> bool:
     """Tell whether the jobs differ in their group of counters alone, so that they can be joined.
 
-    What else is varied makes other programs, or other profiles, of them.
+    Other settings change the program, or the profile.
     """
     return (
         len(composition.jobs) > 1
@@ -51,7 +51,7 @@ def typed(job: Job) -> str:
 
 
 def kept(folder: Path, composition: Composition, report: Callable[[str], None]) -> list[bool]:
-    """Tell of each job whether a delivered run of the same request is there already, and counts.
+    """Return for each job whether an earlier run of the same request was delivered, and is kept.
 
     `report` is called with the reason why a record that is there cannot be read.
     """
@@ -64,7 +64,7 @@ def kept(folder: Path, composition: Composition, report: Callable[[str], None]) 
 
 
 def begin(folder: Path, composition: Composition, kept: Sequence[bool]) -> None:
-    """Write down which jobs are expected, and which are there already."""
+    """Write sweep.json before the first job: which jobs are expected, and which are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(
         SweepRecord(
@@ -79,35 +79,35 @@ def begin(folder: Path, composition: Composition, kept: Sequence[bool]) -> None:
 
 
 def end(folder: Path, composition: Composition) -> Jobs:
-    """Write down what became of each expected job, and return it.
+    """Write into sweep.json what became of each expected job, and return it.
 
-    The record of another request, as of an earlier sweep that this job was to replace, is none.
+    A record of another request does not count: this job was to replace it.
     """
-    found = []
+    results = []
     for job in composition.jobs:
         assert job.request is not None
         record = record_of(folder / folder_name(composition, job))
         if record is not None and record.request_hash != request_hash(job.request):
             record = None
         code = None if record is None else record.exit_code
-        found.append((_job(composition, job, code=code, reason=reason_of(record)), record))
+        results.append((_job(composition, job, code=code, reason=reason_of(record)), record))
     write_json(
-        SweepRecord(swept=composition.swept, jobs=tuple(each for each, _ in found)),
+        SweepRecord(swept=composition.swept, jobs=tuple(job for job, _ in results)),
         SweepFolder(folder).record,
     )
     tables.keep(
-        {"sweep": sweep_table(composition.swept, found, folder)}, SweepFolder(folder).tables
+        {"sweep": sweep_table(composition.swept, results, folder)}, SweepFolder(folder).tables
     )
-    return found
+    return results
 
 
-def exit_code(found: Jobs) -> ExitCode:
-    """Return a sweep's code; a job that left none has failed."""
-    return worst(ExitCode.FAILED if job.exit_code is None else job.exit_code for job, _ in found)
+def exit_code(results: Jobs) -> ExitCode:
+    """Return the exit code of a sweep; a job without one has failed."""
+    return worst(ExitCode.FAILED if job.exit_code is None else job.exit_code for job, _ in results)
 
 
 def folder_name(composition: Composition, job: Job) -> str:
-    """Return the name of a job's folder, as conf/config.yaml has Hydra make it."""
+    """Return the name of a job's folder, as Hydra makes it."""
     varied = [text for text in job.overrides if setting_of(text) in composition.swept]
     return slug(",".join(sorted(varied)))
 

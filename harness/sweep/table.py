@@ -17,7 +17,7 @@ Jobs = Sequence[tuple[SweepJob, RunRecord | None]]
 
 
 def reason_of(record: RunRecord | None) -> str:
-    """Say in one line why a job is not what was asked for; "" if it is."""
+    """Return one line that says why a job was not delivered; "" if it was."""
     if record is None:
         return "it left no result"
     if record.exit_code is None:
@@ -38,7 +38,7 @@ def short_names(swept: Sequence[str]) -> list[str]:
     return [word if last.count(word) == 1 else key for word, key in zip(last, swept, strict=True)]
 
 
-def sweep_table(swept: Sequence[str], found: Jobs, folder: Path) -> pl.DataFrame:
+def sweep_table(swept: Sequence[str], results: Jobs, folder: Path) -> pl.DataFrame:
     """Return the sweep as a table, a row a job.
 
     Columns: each swept setting, as it is typed; folder; exit_code, verdict, reason;
@@ -46,7 +46,7 @@ def sweep_table(swept: Sequence[str], found: Jobs, folder: Path) -> pl.DataFrame
     (median over the recorded steps of the time under kernels, all devices added up).
     """
     rows = []
-    for job, record in found:
+    for job, record in results:
         timing = record.timing if record else {}
         unprofiled, profiled = (
             timing[phase].median_ns if phase in timing else None for phase in ("baseline", "active")
@@ -81,7 +81,7 @@ def _columns(swept: Iterable[str]) -> Mapping[str, type[pl.DataType]]:
 
 
 def _device_time(job: Path) -> int | None:
-    """Return how long devices are under kernels in a step; None where none is told."""
+    """Return the device time of a step; None if the table has none."""
     path = RunFolder(job).analysis_table("step_breakdown")
     busy = pl.col("compute_ns") + pl.col("communication_ns")
     try:

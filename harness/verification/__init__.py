@@ -1,1 +1,1 @@
-"""Did what was asked for arrive, and does a capture agree with itself?"""
+"""Did everything that was requested arrive, and does a capture agree with itself?"""

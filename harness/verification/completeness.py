@@ -1,7 +1,7 @@
-"""Completeness: is every file of a capture there to its end, as far as anything can tell?
+"""Completeness: is every file of a capture whole, as far as that can be checked?
 
-A file of JSON says so itself, a database by its head. A table does not: it is whole where a
-comparison with another file holds, and where there is none, that is said.
+JSON and the head of a database show it. A table does not: it counts as whole if a cross-check with
+another file holds; if there is none, it is reported as not checkable.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from harness.readers.ascend import folder as ascend
 from harness.readers.sqlite import cut_off
 
 _BY_READER: Final = ("trace_view.json",)
-"""What a reader goes through to the end, and notes where that is early."""
+"""Files that a reader reads to the end; it notes where one ends early."""
 _KINDS: Final = frozenset({".csv", ".json", ".db"})
 _SHOWN: Final = 5
 
 
 def completeness(capture: Capture, consistent: Sequence[Consistency]) -> tuple[Delivery, ...]:
-    """Judge whether all of a capture's files are there, to their ends; nothing without any file."""
+    """Judge whether all of a capture's files are whole; nothing if there are none."""
     lost = list(capture.lost)
-    named = {each.partition(":")[0] for each in lost}
-    broken = {name for each in consistent if each.fails for name in each.files}
-    vouched = {name for each in consistent if each.status == "holds" for name in each.files}
+    named = {line.partition(":")[0] for line in lost}
+    broken = {name for check in consistent if check.fails for name in check.files}
+    confirmed = {name for check in consistent if check.status == "holds" for name in check.files}
     whole: set[str] = set()
     unknown: set[str] = set()
     for path in _files(capture):
@@ -35,7 +35,7 @@ def completeness(capture: Capture, consistent: Sequence[Consistency]) -> tuple[D
             continue
         by_reader = path.name in _BY_READER or not capture.cycle_folders
         why = _early_end(path, by_reader=by_reader)
-        if why is None and path.name not in vouched | broken:
+        if why is None and path.name not in confirmed | broken:
             unknown.add(path.name)
         elif why:
             lost.append(f"{path.name}: {why}")
@@ -59,7 +59,7 @@ def _judged(whole: set[str], unknown: Sequence[str], lost: Sequence[str]) -> Del
         status, more = "not_checkable", len(unknown) - _SHOWN
         names = ", ".join(unknown[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
         reason = (
-            "completeness could not be checked: nothing in the capture tells whether lines are"
+            "completeness could not be checked: nothing in the capture shows whether lines are"
             f" missing at the end of {names}"
         )
     else:
@@ -76,7 +76,7 @@ def _judged(whole: set[str], unknown: Sequence[str], lost: Sequence[str]) -> Del
 
 def _files(capture: Capture) -> Iterator[Path]:
     if not capture.cycle_folders:
-        # Of a trace, its reader has seen the end.
+        # The reader of a trace has read it to the end.
         yield from (capture.folder / name for name in capture.raw)
     for folder in capture.cycle_folders:
         yield from sorted(folder.glob("profiler_*.json"))
@@ -85,7 +85,7 @@ def _files(capture: Capture) -> Iterator[Path]:
 
 
 def _early_end(path: Path, *, by_reader: bool) -> str | None:
-    """Say how a file ends too early: "" if it does not, None if it cannot tell."""
+    """Say how a file ends too early: "" if it does not, None if that cannot be checked."""
     try:
         if by_reader:
             return ""

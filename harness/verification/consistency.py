@@ -1,6 +1,6 @@
-"""Consistency: do a capture's own sources agree with each other, and with the tables?
+"""Consistency: do the files of a capture agree with each other, and with the tables?
 
-A file that was cut off is like one of a shorter run, until its sums are compared with another's.
+A file that was cut off looks like one of a shorter run. Comparing sums with another file shows it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from harness.verification.cross_checks.base import Compare, NotApplicableError
 
 
 class CrossCheck(NamedTuple):
-    """A comparison, and the files that are there to their end where it holds."""
+    """A comparison, and the files that are whole if it holds."""
 
     compare: Compare
     files: tuple[str, ...] = ()
 
 
 def consistency(capture: Capture) -> tuple[Consistency, ...]:
-    """Compare whatever two sources of the capture tell the same."""
+    """Compare what two sources of the capture report of the same thing."""
     return tuple(_judged(name, check, capture) for name, check in CHECKS.items())
 
 
 def _judged(name: str, check: CrossCheck, capture: Capture) -> Consistency:
     try:
-        found = check.compare(capture)
+        result = check.compare(capture)
     except NotApplicableError as reason:
         return Consistency(name=name, status="does_not_apply", reason=str(reason))
     except (CaptureError, OSError) as error:
@@ -38,11 +38,11 @@ def _judged(name: str, check: CrossCheck, capture: Capture) -> Consistency:
         return Consistency(name=name, status="broken", reason=why, files=check.files)
     return Consistency(
         name=name,
-        status="broken" if found.reason else "holds",
-        expected=found.expected,
-        actual=found.actual,
-        difference=found.difference,
-        reason=found.reason,
+        status="broken" if result.reason else "holds",
+        expected=result.expected,
+        actual=result.actual,
+        difference=result.difference,
+        reason=result.reason,
         files=check.files,
     )
 
@@ -71,4 +71,4 @@ CHECKS: Final[Mapping[str, CrossCheck]] = {
     "ratios of pipes": CrossCheck(kernels.pipes),
     "self times of operators": CrossCheck(times.self_times),
 }
-"""Each by the name under which it is reported."""
+"""All cross-checks, by the names under which they are reported."""

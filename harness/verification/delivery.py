@@ -1,6 +1,6 @@
 """Verify: check each expectation of a capture.
 
-A check takes a capture and gives a result; it never looks at the request for its answer.
+A check judges by what is in the capture, never by what the request says.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from harness.settings.schema import show
 from harness.verification.checks import check_of
 from harness.verification.checks.base import CheckResult
 
-KEPT = "the profiler itself says that it kept the value"
-"""The expectation of every setting that profiler_info.json tells."""
+KEPT = "the profiler reports that it used this value"
+"""The expectation of every setting that profiler_info.json reports."""
 
 
 def verify(capture: Capture) -> tuple[Delivery, ...]:
@@ -34,13 +34,13 @@ def verify(capture: Capture) -> tuple[Delivery, ...]:
     ]
     return tuple(
         _delivery(
-            expectation, reset.get(expectation.setting) or _find(capture, expectation), accept
+            expectation, reset.get(expectation.setting) or _check(capture, expectation), accept
         )
         for expectation in (*expectations, *more)
     )
 
 
-def _find(capture: Capture, expectation: Expectation) -> CheckResult:
+def _check(capture: Capture, expectation: Expectation) -> CheckResult:
     check = check_of(expectation.setting, capture.expected.device)
     if check is None:
         return CheckResult(
@@ -53,24 +53,24 @@ def _find(capture: Capture, expectation: Expectation) -> CheckResult:
 
 
 def _kept(capture: Capture) -> dict[str, Any]:
-    """Return the settings that the profiler itself says it kept, where it says so."""
+    """Return the settings that the profiler reports to have used, where it does."""
     kept: dict[str, Any] = {}
     for folder in capture.cycle_folders:
         try:
             kept |= ascend.profiler_info(folder) or {}
         except CaptureError:
-            # That it is broken is said where it was read.
+            # The reader has reported that it is broken.
             continue
     return kept
 
 
 def _reset(capture: Capture) -> dict[str, CheckResult]:
-    """Find settings that torch_npu itself reports to have changed, by comparing with the plan."""
+    """Return the settings that torch_npu reports to have changed, compared with the plan."""
     effective = capture.expected.effective
     return {
         setting: CheckResult(
             "substituted",
-            f"torch_npu kept {show(value)}",
+            f"torch_npu used {show(value)}",
             "torch_npu silently changed it (it only logs a warning; see harness.log)",
         )
         for setting, value in _kept(capture).items()

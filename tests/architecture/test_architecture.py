@@ -234,21 +234,8 @@ def code_lines(function: ast.FunctionDef) -> int:
     return total - ((first.end_lineno or 0) - first.lineno + 1 if docstring else 0)
 
 
-LONG = {
-    "bottlenecks.table._with_measures",
-    "bottlenecks.table._with_rates",
-    "bottlenecks.table.bottlenecks",
-    "compose.composition.compose_jobs",
-    "compose.overrides._complaints",
-    "devices.torch_events.read",
-    "devices.torch_profiler.torch_problems",
-    "merge.join._table",
-    "report.sweep.sections",
-    "verification.cross_checks.kernels.op_statistic",
-    "workloads.conv.residual_network",
-    "workloads.transformer.language_model",
-}
-"""Functions that are still to be split."""
+# The loop over all events, where a call for each would cost too much.
+LONG = {"devices.torch_events.read"}
 
 
 def test_no_function_wants_splitting() -> None:
@@ -258,7 +245,7 @@ def test_no_function_wants_splitting() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef) and code_lines(node) > 40
     }
-    assert long <= LONG
+    assert long == LONG
 
 
 def test_no_module_wants_splitting() -> None:

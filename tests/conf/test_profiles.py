@@ -200,8 +200,11 @@ def test_every_group_is_covered_here() -> None:
 @pytest.mark.parametrize("workload", get_args(AnyWorkload))
 def test_a_workload_file_has_all_settings_of_its_workload(workload: type) -> None:
     tag = workload.__struct_config__.tag  # type: ignore[attr-defined]
-    own = read(CONF / "workload" / f"{tag}.yaml")
-    assert {"name", *structs_fields(workload)} == {*own, *read(CONF / "workload" / "_base.yaml")}
+    settings = read(CONF / "workload" / f"{tag}.yaml")
+    assert {"name", *structs_fields(workload)} == {
+        *settings,
+        *read(CONF / "workload" / "_base.yaml"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -276,10 +279,10 @@ def torch_npu_source() -> ast.Module:
 
 
 def class_of(module: ast.Module, name: str) -> ast.ClassDef:
-    (found,) = [
+    (definition,) = [
         node for node in module.body if isinstance(node, ast.ClassDef) and node.name == name
     ]
-    return found
+    return definition
 
 
 def test_torch_npu_has_these_experimental_settings_with_these_defaults() -> None:
@@ -293,10 +296,10 @@ def test_torch_npu_has_these_experimental_settings_with_these_defaults() -> None
     theirs = {name: default_of(node) for name, node in parameters(init).items()}
     ours = structs.asdict(NpuExperimental())
     assert list(ours) == list(theirs)
-    own = {name for name in theirs if as_torch_npu_has_it(ours[name]) != theirs[name]}
-    assert own == set(DEFAULTS_OF_OUR_OWN)
+    different = {name for name in theirs if as_torch_npu_has_it(ours[name]) != theirs[name]}
+    assert different == set(DEFAULTS_OF_OUR_OWN)
     # What the reasons in the table rest on: these two do not go together.
-    assert {name: theirs[name] for name in own} == {
+    assert {name: theirs[name] for name in different} == {
         "profiler_level": "Level0",
         "aic_metrics": "PipeUtilization",
     }

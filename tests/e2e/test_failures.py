@@ -45,7 +45,7 @@ def test_what_was_recorded_before_is_kept(harness: Harness, user_module: str, na
     assert (run.latest / "raw" / "trace.json.gz").exists()
     delivery = {item.setting: item for item in run.record.delivery}
     assert delivery["profiler.schedule"].status == "partial"
-    assert delivery["profiler.schedule"].arrived == "1 of 3 asked steps recorded (33.3%)"
+    assert delivery["profiler.schedule"].arrived == "1 of 3 requested steps recorded (33.3%)"
     assert "what was captured before is kept" in run.out
 
 

@@ -87,7 +87,7 @@ def test_without_tables_every_setting_is_missing_and_the_reason_is_named(
 def test_a_short_step_is_named(tmp_path: Path) -> None:
     run = run_harness(tmp_path, "rehearse", *TINY_MLP, "rehearsal.faults.lost_head=0.2")
     # 12 of 57 kernels are lost, all of the first recorded step.
-    assert "step 1 has 7 kernels of 19" in " ".join(run.out.split())
+    assert "step 1 has 7 of 19 kernels" in " ".join(run.out.split())
 
 
 @pytest.mark.parametrize("name", ["record_shapes", "profiler.record_shapes"])

@@ -157,6 +157,16 @@ def test_a_group_that_cann_lacks_is_a_named_job_and_the_rest_go_on(tmp_path: Pat
     assert "1 of 2 jobs delivered" in run.out
 
 
+def test_groups_that_run_beside_each_other_are_merged(tmp_path: Path) -> None:
+    groups = f"{AIC_METRICS}=Memory,L2Cache"
+    run = ended(started(tmp_path, *ALL, groups, "hydra/launcher=joblib"), tmp_path, LIMIT_S)
+    assert run.code == 0, run.err
+    assert "2 of 2 jobs delivered" in run.out
+    assert "Merged: 2 runs (emulated: invented)" in run.out
+    merged = pl.read_parquet(run.latest / "tables" / "kernels_merged.parquet")
+    assert merged["runs"].unique().to_list() == [2]
+
+
 SIGNATURES = {
     "ArithmeticUtilization": ("aic_mac_fp16_ratio", "aiv_vec_fp32_ratio"),
     "PipeUtilization": ("aic_mte1_ratio", "aiv_vec_ratio"),

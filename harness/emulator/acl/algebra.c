@@ -157,8 +157,8 @@ void compute_index_select(const Launch *launch) {
 
 /* --- matrices ------------------------------------------------------------------------------ */
 
-/* Add alpha times the product of two matrices: two rows and four steps of the depth at a time, so
- * that what is loaded is used again. */
+/* Add alpha times the product of two matrices: two rows and four steps of the depth at a time, to
+ * reuse loaded values. */
 WIDE static void add_product(double *sums, const double *left, const double *right, double alpha,
                              int64_t rows, int64_t depth, int64_t columns) {
     const int64_t paired = rows / 2 * 2, whole = depth / 4 * 4;
@@ -178,7 +178,7 @@ WIDE static void add_product(double *sums, const double *left, const double *rig
             }
         }
     }
-    for (int64_t row = 0; row < rows; row++) { /* what does not fill two rows or four steps */
+    for (int64_t row = 0; row < rows; row++) { /* the rest, below two rows or four steps */
         for (int64_t k = row < paired ? whole : 0; k < depth; k++) {
             const double factor = alpha * left[row * depth + k];
             const double *from = right + k * columns;
@@ -205,7 +205,7 @@ static void multiply_matrices(const Tensor *left, const Tensor *right, const Ten
     }
     const int64_t size = rows * columns, matrices = depth && size ? count / size : 0;
     for (int64_t at = 0; at < matrices; at++) {
-        /* A side with fewer matrices than the other lends its own again. */
+        /* The side with fewer matrices repeats them. */
         add_product(sums + at * size, a + at * rows * depth % element_count(left),
                     b + at * depth * columns % element_count(right), alpha, rows, depth, columns);
     }

@@ -51,12 +51,12 @@ static double *broadcast(const Tensor *tensor, int64_t batches, int64_t heads, i
 
 typedef struct {
     Heads query, key, value;
-    int64_t batches, head_size, ahead; /* a causal row sees so many columns more than its number */
+    int64_t batches, head_size, ahead; /* a causal row sees its number plus `ahead` columns */
     double scale, *bias, *mask;
     bool causal;
 } Attention;
 
-/* Query, key and value come first; where the others stand differs. */
+/* Query, key and value come first; the places of the others differ. */
 static Attention read_attention(const Launch *launch, int bias, int mask, int heads, int kind) {
     const Tensor *query = tensor_at(launch, 0);
     const char *layout = launch->layout;
@@ -124,7 +124,7 @@ WIDE static void add_scaled(double *to, const double *from, double factor, int64
     }
 }
 
-/* The probabilities of one row; all 0 where nothing may be seen. */
+/* The probabilities of one row; all 0 if everything is masked. */
 static void probabilities_of(const Attention *all, const Row *row, double *found) {
     const double *query = row_of(&all->query, row->batch, row->head, row->row);
     const int64_t first = row->at * all->key.rows;

@@ -1,7 +1,7 @@
 /* The folder PROF_<n>_<time>_EMULATED of one capture.
  *
- * It holds what torch_npu reads of it itself, and in emulated/ what our stand-in for msprof turns
- * into CANN's tables: config.json, summary.json, device_<n>.jsonl (operators) and marks.jsonl.
+ * It has the files that torch_npu itself reads, and in emulated/ those that our stand-in for msprof
+ * turns into CANN's tables: config.json, summary.json, device_<n>.jsonl (operators), marks.jsonl.
  */
 #define _GNU_SOURCE
 #include "emulator.h"
@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum { MAX_SETTINGS = 32, MAX_OPTION = 256, PATH_SIZE = 4096 };
-enum { MARKS = 0x80 }; /* the bit of the mask that asks for marks and ranges */
+enum { MARKS = 0x80 }; /* the bit of the mask that requests marks and ranges */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char result_path[PATH_SIZE - 512];

@@ -1,5 +1,5 @@
-/* The operators that are computed, those of matmul, MLPs and transformers: a table, and what works
- * element by element. */
+/* The table of computed operators (those of matmul, MLPs and transformers), and the element-wise
+ * ones. */
 #include "emulator.h"
 
 #include <math.h>
@@ -175,8 +175,8 @@ static void where(const Launch *launch) {
     write_all(result, left);
 }
 
-/* Keep one side of a diagonal: the lower one, or the upper. Row by row, and without reading what
- * goes: causal attention makes a mask of 2048 by 2048 each time. */
+/* Keep the lower or the upper side of a diagonal. Row by row, without reading the removed side:
+ * causal attention makes a mask of 2048 by 2048 each time. */
 static void triangle(const Launch *launch, bool lower) {
     const Tensor *result = result_of(launch);
     const int64_t rows = result->shape[result->dims - 2], columns = result->shape[result->dims - 1];
@@ -184,7 +184,7 @@ static void triangle(const Launch *launch, bool lower) {
     if (launch->outputs) {
         copy_tensor(launch->tensors[0], result);
     }
-    Tensor part = *result; /* what goes of one row */
+    Tensor part = *result; /* the removed part of one row */
     part.dims = 1;
     part.stride[0] = result->stride[result->dims - 1];
     for (int64_t row = 0; columns && row < element_count(result) / columns; row++) {

@@ -1,7 +1,7 @@
-/* A stand-in for CANN, just large enough for torch_npu's profiling path: what its files share.
+/* Shared declarations of a stand-in for CANN, just large enough for torch_npu's profiling path.
  *
- * Host memory plays device memory, every stream is always idle, every operator is accepted and a
- * few are computed. All times and all that is written are invented, and say `emulated`.
+ * Host memory stands for device memory, every stream is always idle, every operator is accepted and
+ * a few are computed. All times and all files are invented, and labelled `emulated`.
  */
 #ifndef HARNESS_EMULATOR_H
 #define HARNESS_EMULATOR_H
@@ -13,7 +13,7 @@
 
 enum { MAX_DIMS = 16, MAX_DEVICES = 16, MAX_WORDS = 48, MAX_TENSORS = 2048, FLOAT_REGISTERS = 8 };
 
-/* Compiled for wider registers too; the machine's best is chosen when the library is loaded. */
+/* Also compiled for wider registers; the loader chooses the best version for the machine. */
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__)
 #define WIDE __attribute__((target_clones("avx2", "default")))
 #else
@@ -97,7 +97,7 @@ typedef struct {
     void (*compute)(const Launch *launch); /* NULL: accepted, not computed */
     int outputs; /* 0: in place; ALL_OF_LIST: those of the last list */
     double (*function)(double left, double right); /* of element-wise operators */
-    int layout; /* where the text of a layout (BNSD...) stands among the arguments; 0: nowhere */
+    int layout; /* the place of a layout's text (BNSD...) among the arguments; 0: none */
 } Kernel;
 
 /* One operator call, between its two phases. */
@@ -113,7 +113,7 @@ struct Launch {
 };
 
 /* runtime.c */
-extern const int harness_emulated; /* for a process that wants to know what it runs on */
+extern const int harness_emulated; /* tells a process that it runs on the emulator */
 extern _Thread_local int current_device;
 int device_count(void);
 Stream *stream_or_default(void *stream);

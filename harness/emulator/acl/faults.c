@@ -1,4 +1,4 @@
-/* What is to go wrong, as environment variables that `Emulator.environment` sets. */
+/* The faults to inject, as environment variables that `Emulator.environment` sets. */
 #define _GNU_SOURCE
 #include "emulator.h"
 

@@ -1,4 +1,4 @@
-/* What optimizers do to lists of tensors, each element of each list by itself. */
+/* The operators of optimizers on lists of tensors, element by element. */
 #include "emulator.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* What training adds: the loss, and the gradients of what MLPs and transformers are made of. */
+/* The operators of training: the loss, and the gradients of the layers of MLPs and transformers. */
 #include "emulator.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
-/* aclopStartDumpArgs: a file for each operator and its shapes, in the folder that is named.
+/* aclopStartDumpArgs: a file for each operator and its shapes, in the folder of the argument.
  *
- * What is in them (type, inputs, outputs with shape, data type and format) follows CANN's
- * documentation; their names and keys are invented.
+ * The content (type, inputs, outputs with shape, data type and format) follows CANN's
+ * documentation; names and keys are invented.
  */
 #define _GNU_SOURCE
 #include "emulator.h"

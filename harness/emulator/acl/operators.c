@@ -1,8 +1,8 @@
-/* Operators: the objects of a call, and the call itself, which comes in two phases.
+/* Operators: the objects of a call, and the call itself, which has two phases.
  *
  * Phase 1 (aclnnXxxGetWorkspaceSize) receives the arguments, phase 2 (aclnnXxx) runs the operator.
- * One pair of functions serves every operator: phase 1 looks at its raw arguments, and knows the
- * tensors among them because torch_npu made those just before, on the same thread.
+ * One pair of functions serves every operator: phase 1 looks at its raw arguments, and recognises
+ * the tensors among them because torch_npu made those just before, on the same thread.
  */
 #define _GNU_SOURCE
 #include "emulator.h"
@@ -144,14 +144,14 @@ static void add_tensor(Launch *launch, const Tensor *tensor) {
     }
 }
 
-/* A local variable of a caller that holds zero. */
+/* Whether an address is that of a caller's local variable that is zero. */
 static bool is_zeroed_local(uintptr_t address, uintptr_t stack) {
     const uintptr_t near = 1 << 16; /* torch_npu's are within 2 KiB */
     return address - stack < near && address % 8 == 0 && !*(const uint64_t *)address;
 }
 
-/* Where the arguments end: two pointers to neighbouring local variables, for the size of the
- * workspace and for the executor that phase 1 makes. */
+/* The place where the arguments end, or -1: at two pointers to neighbouring local variables, for the
+ * workspace's size and for the executor that phase 1 makes. */
 static int find_end(const uintptr_t *words, uintptr_t stack) {
     const uintptr_t apart = 512; /* torch_npu's: 8 to 192 bytes */
     for (int i = 0; i + 1 < MAX_WORDS; i++) {
@@ -243,7 +243,7 @@ static int execute(Launch *launch, void *stream) {
     if (computed) {
         launch->kernel->compute(launch);
     } else {
-        /* Zeros, so that what follows is at least the same in every run. */
+        /* Zeros, so that results are at least the same in every run. */
         for (int i = launch->count - launch->outputs; i < launch->count; i++) {
             fill_with_zeros(launch->tensors[i]);
         }

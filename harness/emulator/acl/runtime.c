@@ -68,7 +68,7 @@ int aclrtSetCurrentContext(void *context) {
     return OK;
 }
 
-/* A name that torch_npu knows: it chooses what to launch by it. */
+/* A name that torch_npu knows: the operators that it launches depend on it. */
 const char *aclrtGetSocName(void) { return "Ascend910B1"; }
 
 const char *aclGetRecentErrMsg(void) { return "emulated"; }

@@ -1,4 +1,4 @@
-"""What the checks share: their findings, and why captures lack things."""
+"""What the checks share: their results, and why captures are empty."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from harness.devices.base import ProfilerFacts, Target
 
 
 class CheckResult(Struct, frozen=True):
-    """What a check found."""
+    """The verdict of a check."""
 
     status: DeliveryStatus
     arrived: str
-    """The evidence's figure."""
+    """What arrived, as a figure."""
     reason: str = ""
-    """When not delivered: known reasons, and what to do."""
+    """When not delivered: why it may be so, and what to do."""
 
 
 DeliveryCheck = Callable[[Capture], CheckResult]
@@ -37,7 +37,7 @@ def filled(column: pl.Series) -> int:
 
 
 def by_share(part: int, whole: int, what: str, why: str) -> CheckResult:
-    """Find something missing, partial or delivered, by how many have it."""
+    """Return missing, partial or delivered, by how many have it."""
     status: DeliveryStatus = "missing" if part == 0 else "delivered" if part == whole else "partial"
     return CheckResult(status, share(part, whole, what), "" if status == "delivered" else why)
 
@@ -73,7 +73,7 @@ def unread(capture: Capture) -> str:
         )
     if capture.analysis is not None and capture.analysis.reason:
         return (
-            f"the analysis of the captures did not end well: {capture.analysis.reason};"
+            f"the analysis of the captures failed: {capture.analysis.reason};"
             " python -m harness read RUN tries again"
         )
     return ""

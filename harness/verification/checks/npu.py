@@ -1,4 +1,4 @@
-"""Checks of torch_npu's own settings, by what its analysis and CANN left."""
+"""Checks of torch_npu's own settings, by the files of its analysis and of CANN."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ GC_RECORD_BYTES = 24
 def activities(capture: Capture) -> CheckResult:
     """As on other devices; at Level_none marks are all that the device records."""
     if capture.expected.experimental["profiler_level"] != "Level_none":
-        found = portable.activities(capture)
-        kernels = "device" in capture.expected.activities and found.status == "delivered"
-        return _in_each(capture, found, "kernels", _has_kernels) if kernels else found
+        result = portable.activities(capture)
+        kernels = "device" in capture.expected.activities and result.status == "delivered"
+        return _in_each(capture, result, "kernels", _has_kernels) if kernels else result
     operators, marks = capture.tables["operators"].height, _domains(capture).total()
     counts = {"host": (operators, "operators"), "device": (marks, "marks and ranges")}
-    asked = [counts[name] for name in capture.expected.activities]
-    arrived = ", ".join(f"{count:,} {what}" for count, what in asked)
-    some = [count for count, _ in asked if count]
-    if len(some) == len(asked):
+    requested = [counts[name] for name in capture.expected.activities]
+    arrived = ", ".join(f"{count:,} {what}" for count, what in requested)
+    some = [count for count, _ in requested if count]
+    if len(some) == len(requested):
         return CheckResult("delivered", arrived)
     return CheckResult(
         "partial" if some else "missing", arrived, unread(capture) or "see harness.log"
@@ -52,16 +52,14 @@ def activities(capture: Capture) -> CheckResult:
 
 
 def _in_each(
-    capture: Capture, found: CheckResult, what: str, has: Callable[[Path], bool]
+    capture: Capture, result: CheckResult, what: str, has: Callable[[Path], bool]
 ) -> CheckResult:
-    """Find something partial that some of the captures lack."""
+    """Return the result, or partial if some of the cycles lack what others have."""
     bare = [folder.name for folder in capture.cycle_folders if not has(folder)]
     if not bare or len(bare) == len(capture.cycle_folders):
-        return found
+        return result
     why = f"no {what} in {', '.join(bare)}: msprof failed there or wrote none"
-    return CheckResult(
-        "partial", found.arrived, "; ".join(each for each in (found.reason, why) if each)
-    )
+    return CheckResult("partial", result.arrived, "; ".join(filter(None, (result.reason, why))))
 
 
 def _has_kernels(folder: Path) -> bool:
@@ -72,24 +70,24 @@ def _has_kernels(folder: Path) -> bool:
 
 
 def profiler_level(capture: Capture) -> CheckResult:
-    """Tell the level by what only it delivers: kernels, their cores, calls of the runtime."""
-    asked = capture.expected.experimental["profiler_level"]
-    found = _level(capture)
-    if asked == "Level0" and found == "Level1" and _communication_alone(capture):
+    """Recognise the level by what only it delivers: kernels, their cores, runtime calls."""
+    requested = capture.expected.experimental["profiler_level"]
+    level = _level(capture)
+    if requested == "Level0" and level == "Level1" and _communication_alone(capture):
         return CheckResult("not_checkable", "Level0 or Level1: there is only communication")
-    if asked == found:
-        return CheckResult("delivered", found)
-    if found == "Level1" and asked == "Level2" and not any(_layers(capture)):
+    if requested == level:
+        return CheckResult("delivered", level)
+    if level == "Level1" and requested == "Level2" and not any(_layers(capture)):
         return CheckResult("not_checkable", "Level1 or Level2: there is no api_statistic.csv")
-    if found == "Level_none":
+    if level == "Level_none":
         return CheckResult("missing", "no kernels", unread(capture) or "see activities")
     return CheckResult(
-        "substituted", found, "torch_npu or CANN took another level: see harness.log"
+        "substituted", level, "torch_npu or CANN recorded at another level: see harness.log"
     )
 
 
 def _computing(kernels: pl.DataFrame) -> pl.DataFrame:
-    """Communication tells its core at any level, and no more."""
+    """Leave communication out: it has a core at any level, and nothing else."""
     return kernels.filter(~pl.col("core").fill_null("").is_in(HCCL_CORES))
 
 
@@ -122,8 +120,8 @@ def _layers(capture: Capture) -> Iterator[str]:
 
 
 def aic_metrics(capture: Capture) -> CheckResult:
-    """Read the counter group off its columns, and look for values on compute kernels."""
-    asked = capture.expected.experimental["aic_metrics"]
+    """Recognise the counter group by its columns, and look for values on compute kernels."""
+    group = capture.expected.experimental["aic_metrics"]
     kernels = capture.tables["kernels"]
     columns = pl.Series(kernels.columns)
     present = [name for name, pattern in SIGNATURES.items() if columns.str.contains(pattern).any()]
@@ -134,25 +132,25 @@ def aic_metrics(capture: Capture) -> CheckResult:
         )
     if not present or counting.is_empty():
         why = unread(capture) or (
-            "CANN counted nothing: another tool may hold the AI cores' counters, or the profiler"
-            " did not start; see harness.log"
+            "CANN counted nothing: another tool may be using the AI cores' counters, or the"
+            " profiler did not start; see harness.log"
         )
         return CheckResult("missing", "no counters", why)
-    if asked not in present:
+    if group not in present:
         why = (
-            "this CANN has no MemoryAccess, and torch_npu takes PipeUtilization in its place:"
-            " aic_metrics=Memory or L2Cache says part of it, a newer CANN all"
-            if asked == "MemoryAccess"
-            else "torch_npu or CANN took another group: see harness.log"
+            "this CANN has no MemoryAccess, and torch_npu records PipeUtilization instead:"
+            " aic_metrics=Memory or L2Cache delivers part of it, a newer CANN all of it"
+            if group == "MemoryAccess"
+            else "torch_npu or CANN recorded another group: see harness.log"
         )
         return CheckResult("substituted", ", ".join(present), why)
-    signature = [name for name in kernels.columns if _matches(name, SIGNATURES[asked])]
+    signature = [name for name in kernels.columns if _matches(name, SIGNATURES[group])]
     with_values = counting.filter(pl.any_horizontal(pl.col(signature).is_not_null())).height
     return by_share(
         with_values,
         counting.height,
-        f"compute kernels with {asked}",
-        "CANN leaves out the counters of kernels that run too long, and of those it lost",
+        f"compute kernels with {group}",
+        "CANN omits the counters of kernels that run too long, and of kernels that it lost",
     )
 
 
@@ -167,50 +165,52 @@ def l2_cache(capture: Capture) -> CheckResult:
     if not rows:
         if "Text" not in capture.expected.experimental["export_type"]:
             return CheckResult(
-                "not_checkable", "", "rates are in l2_cache.csv, of export_type Text"
+                "not_checkable",
+                "",
+                "hit rates are in l2_cache.csv, which needs export_type Text",
             )
         return CheckResult(
             "missing", "no l2_cache.csv", unread(capture) or "CANN recorded nothing of the L2 cache"
         )
     table = pl.concat(rows, how="diagonal_relaxed")
-    known = table.filter(~pl.col("Hit Rate").is_in(["N/A", ""]) & pl.col("Hit Rate").is_not_null())
-    found = by_share(
-        known.height,
+    with_rate = pl.col("Hit Rate").is_not_null() & ~pl.col("Hit Rate").is_in(["N/A", ""])
+    result = by_share(
+        table.filter(with_rate).height,
         table.height,
         "kernels in l2_cache.csv with a hit rate",
         "this chip reports no hit rate there; the counter group L2Cache has it:"
         " profiler.experimental.aic_metrics=L2Cache",
     )
-    if found.status == "missing" and table.height:
+    if result.status == "missing" and table.height:
         # The other column, of victims, is there.
-        return CheckResult("partial", found.arrived, found.reason)
+        return CheckResult("partial", result.arrived, result.reason)
     name = "l2_cache.csv"
-    return _in_each(capture, found, name, lambda each: ascend.output(each, name) is not None)
+    return _in_each(capture, result, name, lambda folder: ascend.output(folder, name) is not None)
 
 
 def mstx(capture: Capture) -> CheckResult:
     """Look for marks; torch_npu makes one for each step itself."""
-    found = _domains(capture)
-    if found:
-        named = ", ".join(f"{name} {count:,}" for name, count in found.most_common())
-        return CheckResult("delivered", f"{found.total():,} marks and ranges ({named})")
+    domains = _domains(capture)
+    if domains:
+        return CheckResult("delivered", f"{domains.total():,} marks and ranges ({_named(domains)})")
     return CheckResult(
         "missing", "no marks", unread(capture) or "CANN recorded none: see harness.log"
     )
 
 
 def mstx_domain_include(capture: Capture) -> CheckResult:
-    """Look for marks of other domains than those asked for."""
-    asked = set(capture.expected.experimental["mstx_domain_include"])
-    found = _domains(capture)
-    foreign = sorted(found.keys() - asked)
-    arrived = _named(found)
+    """Look for marks of the included domains, and for those of others."""
+    included = set(capture.expected.experimental["mstx_domain_include"])
+    domains = _domains(capture)
+    foreign = sorted(domains.keys() - included)
+    arrived = _named(domains)
     if foreign:
-        return CheckResult("substituted", arrived, f"marks of {', '.join(foreign)} came, too")
-    absent = sorted(asked - found.keys())
+        why = f"marks of {', '.join(foreign)} were recorded, too"
+        return CheckResult("substituted", arrived, why)
+    absent = sorted(included - domains.keys())
     if absent:
         return CheckResult(
-            "partial" if found else "missing",
+            "partial" if domains else "missing",
             arrived,
             unread(capture) or f"the workload made no marks in {', '.join(absent)}",
         )
@@ -219,13 +219,13 @@ def mstx_domain_include(capture: Capture) -> CheckResult:
 
 def mstx_domain_exclude(capture: Capture) -> CheckResult:
     """Look for marks of the domains that were to be left out."""
-    found = _domains(capture)
+    domains = _domains(capture)
     excluded = set(capture.expected.experimental["mstx_domain_exclude"])
-    unwanted = sorted(found.keys() & excluded)
+    unwanted = sorted(domains.keys() & excluded)
     if unwanted:
-        why = f"marks of {', '.join(unwanted)} came all the same"
-        return CheckResult("substituted", _named(found), why)
-    return CheckResult("delivered", _named(found))
+        why = f"marks of {', '.join(unwanted)} were recorded all the same"
+        return CheckResult("substituted", _named(domains), why)
+    return CheckResult("delivered", _named(domains))
 
 
 def _named(domains: Counter[str]) -> str:
@@ -234,10 +234,10 @@ def _named(domains: Counter[str]) -> str:
 
 def _domains(capture: Capture) -> Counter[str]:
     """Count the marks by domain."""
-    found: Counter[str] = Counter()
+    domains: Counter[str] = Counter()
     for folder in capture.cycle_folders:
-        found.update(ascend.marks(folder)["domain"].drop_nulls().to_list())
-    return found
+        domains.update(ascend.marks(folder)["domain"].drop_nulls().to_list())
+    return domains
 
 
 def with_flops(capture: Capture) -> CheckResult:
@@ -261,9 +261,11 @@ def with_modules(capture: Capture) -> CheckResult:
         return CheckResult("delivered", f"{count:,} calls of modules in trace_view.json")
     if "Text" not in capture.expected.experimental["export_type"]:
         return CheckResult(
-            "not_checkable", "", "modules are in trace_view.json, of export_type Text"
+            "not_checkable",
+            "",
+            "modules are in trace_view.json, which needs export_type Text",
         )
-    why = unread(capture) or "the workload calls no module, or torch_npu recorded none"
+    why = unread(capture) or "the workload calls no module, or torch_npu recorded none of the calls"
     return CheckResult("missing", "no calls of modules", why)
 
 
@@ -283,20 +285,20 @@ def data_simplification(capture: Capture) -> CheckResult:
     """Look for msprof's own output, which a simplified capture does not keep."""
     kept = [
         path
-        for each in capture.cycle_folders
-        for path in each.glob("PROF_*/mindstudio_profiler_output")
+        for folder in capture.cycle_folders
+        for path in folder.glob("PROF_*/mindstudio_profiler_output")
     ]
-    asked = bool(capture.expected.experimental["data_simplification"])
+    simplified = bool(capture.expected.experimental["data_simplification"])
     arrived = "msprof's own output was kept" if kept else "msprof's own output was deleted"
-    if asked != bool(kept):
+    if simplified != bool(kept):
         return CheckResult("delivered", arrived)
-    return CheckResult("missing", arrived, unread(capture) or "the analysis did not get that far")
+    return CheckResult("missing", arrived, unread(capture) or "the analysis ended before it")
 
 
 def record_op_args(capture: Capture) -> CheckResult:
     """Look for dumped arguments, beside the captures."""
     dumps = _folders(capture, "*_op_args", lambda name: f"{name}_op_args")
-    files = [path for each in dumps for path in each.rglob("*") if path.is_file()]
+    files = [path for folder in dumps for path in folder.rglob("*") if path.is_file()]
     if files:
         size = sum(path.stat().st_size for path in files)
         return CheckResult("delivered", f"{len(files):,} files, {size:,} bytes")
@@ -306,30 +308,24 @@ def record_op_args(capture: Capture) -> CheckResult:
 
 
 def _folders(capture: Capture, inside: str, beside: Callable[[str], str]) -> set[Path]:
-    """Return the folders that come in or beside a capture, wherever it lies itself."""
-    found = list(RunFolder(capture.folder).raw.glob(f"**/{inside}"))
-    for each in (folder.resolve() for folder in capture.cycle_folders):
-        found += [*each.glob(inside), each.parent / beside(each.name)]
-    return {each.resolve() for each in found if each.is_dir()}
+    """Return the folders in or beside those of the cycles, wherever these are."""
+    paths = list(RunFolder(capture.folder).raw.glob(f"**/{inside}"))
+    for folder in (folder.resolve() for folder in capture.cycle_folders):
+        paths += [*folder.glob(inside), folder.parent / beside(folder.name)]
+    return {path.resolve() for path in paths if path.is_dir()}
 
 
 def op_attr(capture: Capture) -> CheckResult:
     """Look for attributes in the database."""
-    rows = [
-        _texts(
-            folder,
-            "SELECT s.value FROM COMPUTE_TASK_INFO c LEFT JOIN STRING_IDS s ON s.id = c.attrInfo",
-        )
-        for folder in capture.cycle_folders
-    ]
-    values = [value for found in rows for value in found]
-    known = sum(value not in {"N/A", "", "None"} for value in values)
+    query = "SELECT s.value FROM COMPUTE_TASK_INFO c LEFT JOIN STRING_IDS s ON s.id = c.attrInfo"
+    values = [value for folder in capture.cycle_folders for value in _texts(folder, query)]
+    with_attributes = sum(value not in {"N/A", "", "None"} for value in values)
     return by_share(
-        known,
+        with_attributes,
         len(values),
         "kernels in the database with attributes",
         unread(capture)
-        or "this CANN has no feature ATTR, or the operators are not aclnn's, which alone have them",
+        or "this CANN has no feature ATTR, or the operators are not aclnn's: others have none",
     )
 
 
@@ -347,21 +343,21 @@ def gc_detect_threshold(capture: Capture) -> CheckResult:
 
 def export_type(capture: Capture) -> CheckResult:
     """Look for the files of each format."""
-    asked = capture.expected.experimental["export_type"]
-    found = {
-        "Text": [ascend.output(each, "trace_view.json") for each in capture.cycle_folders],
-        "Db": [ascend.database(each) for each in capture.cycle_folders],
+    requested = capture.expected.experimental["export_type"]
+    paths = {
+        "Text": [ascend.output(folder, "trace_view.json") for folder in capture.cycle_folders],
+        "Db": [ascend.database(folder) for folder in capture.cycle_folders],
     }
     names = {"Text": "trace_view.json", "Db": "ascend_pytorch_profiler.db"}
-    lacking = [name for name in asked if not found[name] or None in found[name]]
-    arrived = ", ".join(f"{'no ' if name in lacking else ''}{names[name]}" for name in asked)
+    lacking = [name for name in requested if not paths[name] or None in paths[name]]
+    arrived = ", ".join(f"{'no ' if name in lacking else ''}{names[name]}" for name in requested)
     if not lacking:
         return CheckResult("delivered", arrived)
     why = unread(capture) or (
-        "the analysis failed, which torch_npu prints and no more: see harness.log, and logs/ of the"
-        " capture; a database needs an msprof that knows --type=db"
+        "the analysis failed; torch_npu only logs it: see harness.log, and logs/ of the capture. A"
+        " database needs an msprof that has --type=db"
     )
-    return CheckResult("missing" if len(lacking) == len(asked) else "partial", arrived, why)
+    return CheckResult("missing" if len(lacking) == len(requested) else "partial", arrived, why)
 
 
 HOST_DATA = {
@@ -382,22 +378,22 @@ def _platform(name: str) -> str:
 
 def host_sys(capture: Capture) -> CheckResult:
     """Look for the host's tracks in the timeline, or its tables in the database."""
-    asked = capture.expected.experimental["host_sys"]
-    found = [name for name in asked if _host_data(capture, name)]
+    requested = capture.expected.experimental["host_sys"]
+    recorded = [name for name in requested if _host_data(capture, name)]
     return by_share(
-        len(found),
-        len(asked),
-        f"kinds of host data ({', '.join(found) or 'none'})",
+        len(recorded),
+        len(requested),
+        f"kinds of host data ({', '.join(recorded) or 'none'})",
         unread(capture)
-        or "CANN refused it, which torch_npu only logs: perf, ltrace and iotop, and the rights to"
-        " run them, are needed for DISK, NETWORK and OSRT",
+        or "CANN refused it, and torch_npu only logs that: DISK, NETWORK and OSRT need perf, ltrace"
+        " and iotop, and the right to run them",
     )
 
 
 def _host_data(capture: Capture, name: str) -> bool:
     if name == NUMA:
         folders = _folders(capture, "PLATFORM*", _platform)
-        return any(any(each.iterdir()) for each in folders)
+        return any(any(folder.iterdir()) for folder in folders)
     process, table = HOST_DATA[name]
     return any(
         _count(folder, "trace_view.json", f'"{process}"'.encode()) or _rows(folder, table)
@@ -423,26 +419,24 @@ def _sampled(capture: Capture, files: Iterable[str], tables: Iterable[str]) -> C
             counts[f"{name}.csv"] += 0 if table is None else table.height
         for name in tables:
             counts[name] += _rows(folder, name)
-    found = {name: count for name, count in counts.items() if count}
-    if found:
-        return CheckResult(
-            "delivered", ", ".join(f"{count:,} rows in {name}" for name, count in found.items())
-        )
+    rows = [f"{count:,} rows in {name}" for name, count in counts.items() if count]
+    if rows:
+        return CheckResult("delivered", ", ".join(rows))
     return CheckResult(
         "missing",
         f"no {' and no '.join(f'{name}.csv' for name in files)}",
         unread(capture)
-        or "CANN refused it, which torch_npu only logs, or the chip has no such port",
+        or "the chip has no such port, or CANN refused it, which torch_npu only logs",
     )
 
 
 def _rows(folder: Path, table: str) -> int:
-    found = _texts(folder, f"SELECT CAST(COUNT(*) AS TEXT) FROM {table}")  # noqa: S608 - ours
-    return int(found[0]) if found else 0
+    counts = _texts(folder, f"SELECT CAST(COUNT(*) AS TEXT) FROM {table}")  # noqa: S608 - ours
+    return int(counts[0]) if counts else 0
 
 
 def _texts(folder: Path, query: str) -> list[str]:
-    """Return the first column of what a query finds in the capture's database, if there is one."""
+    """Return the first column of a query on the cycle's database; nothing if there is none."""
     path = ascend.database(folder)
     if path is None:
         return []

@@ -1,4 +1,4 @@
-"""Checks of the settings that every device has."""
+"""Checks that look at tables, which all profilers fill alike."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ FLOPS_FORMULAS = frozenset(
 """Operators that torch 2.13 estimates flops for (torch/csrc/profiler/util.cpp, computeFlops)."""
 
 PERF = (
-    "torch drops every event where the system offers no perf events (virtual machines,"
-    " kernel.perf_event_paranoid); ask without profiler.experimental.performance_events"
+    "torch drops every event where the system has no perf events (virtual machines,"
+    " kernel.perf_event_paranoid); run without profiler.experimental.performance_events"
 )
 CUPTI = (
     "torch was built without CUPTI's range profiler, the GPU has no such metric, or this user may"
@@ -49,13 +49,13 @@ def activities(capture: Capture) -> CheckResult:
         "host": (capture.tables["operators"].height, "operators"),
         "device": (capture.tables["kernels"].height, "kernels"),
     }
-    asked = capture.expected.activities
-    empty = [name for name in asked if counts[name][0] == 0]
-    arrived = ", ".join(f"{counts[name][0]:,} {counts[name][1]}" for name in asked)
+    requested = capture.expected.activities
+    empty = [name for name in requested if counts[name][0] == 0]
+    arrived = ", ".join(f"{counts[name][0]:,} {counts[name][1]}" for name in requested)
     if not empty:
         return CheckResult("delivered", arrived)
     why = unread(capture) or "; ".join(_nothing_of(name, capture) for name in empty)
-    status: DeliveryStatus = "missing" if len(empty) == len(asked) else "partial"
+    status: DeliveryStatus = "missing" if len(empty) == len(requested) else "partial"
     return CheckResult(status, arrived, why)
 
 
@@ -68,29 +68,29 @@ def _nothing_of(activity: str, capture: Capture) -> str:
 
 
 def schedule(capture: Capture) -> CheckResult:
-    """Look for events of every asked step, and for steps that lost some of their kernels."""
-    asked = set(capture.expected.recorded)
-    seen = set(asked)
+    """Look for events of every requested step, and for steps that lost some of their kernels."""
+    requested = set(capture.expected.recorded)
+    recorded = set(requested)
     for activity, table in (("host", "operators"), ("device", "kernels")):
         # A program without kernels has none in any step; the check of activities says so.
         if activity in capture.expected.activities and not capture.tables[table].is_empty():
-            seen &= set(capture.tables[table]["step"].drop_nulls().unique())
+            recorded &= set(capture.tables[table]["step"].drop_nulls().unique())
     if all(capture.tables[table].is_empty() for table in ("operators", "kernels")):
-        seen = set()
-    missing = sorted(asked - seen)
-    short = _short_steps(capture, seen)
-    arrived = share(len(seen), len(asked), "asked steps recorded")
+        recorded = set()
+    missing = sorted(requested - recorded)
+    short = _short_steps(capture, recorded)
+    arrived = share(len(recorded), len(requested), "requested steps recorded")
     if not missing and not short:
         return CheckResult("delivered", arrived)
     if missing:
-        why = f"steps without a single event: {', '.join(map(str, missing))}: "
+        why = f"no event was recorded in step(s) {', '.join(map(str, missing))}: "
         why += (
             unread(capture)
             or f"the run ended before them, or {profiler_of(capture).why_steps_lost}"
         )
-        status: DeliveryStatus = "missing" if len(missing) == len(asked) or short else "partial"
+        status: DeliveryStatus = "missing" if len(missing) == len(requested) or short else "partial"
         return CheckResult(status, arrived, why)
-    counts = ", ".join(f"step {step} has {few} kernels of {all_}" for step, few, all_ in short)
+    counts = ", ".join(f"step {step} has {few} of {most} kernels" for step, few, most in short)
     return CheckResult(
         "missing",
         f"{arrived}, {counts}",
@@ -120,33 +120,34 @@ def _short_steps(capture: Capture, steps: set[int]) -> list[tuple[int, int, int]
 
 def record_shapes(capture: Capture) -> CheckResult:
     """Look for shapes of operators and, where the device itself records them, of kernels."""
-    found = _operator_shapes(capture)
-    every = capture.tables["operators"]
-    if found.status != "not_checkable":
-        showing = every.filter(has_shapes()).height
-        found = CheckResult(
-            found.status,
-            f"{showing:,} of {every.height:,} operators have shapes; {found.arrived}",
-            found.reason,
+    of_operators = _operator_shapes(capture)
+    operators = capture.tables["operators"]
+    if of_operators.status != "not_checkable":
+        with_shapes = operators.filter(has_shapes()).height
+        of_operators = CheckResult(
+            of_operators.status,
+            f"{with_shapes:,} of {operators.height:,} operators have shapes;"
+            f" {of_operators.arrived}",
+            of_operators.reason,
         )
     on_device = "device" in capture.expected.activities
     if not (on_device and profiler_of(capture).records_kernel_shapes):
-        return found
+        return of_operators
     of_kernels = _kernel_shapes(capture)
-    if found.status == "not_checkable":
+    if of_operators.status == "not_checkable":
         return of_kernels
     if of_kernels.status == "not_checkable":
-        return found
-    same = found.status == of_kernels.status
+        return of_operators
+    same = of_operators.status == of_kernels.status
     return CheckResult(
-        found.status if same else "partial",
-        f"{found.arrived}; {of_kernels.arrived}",
-        "; ".join(why for why in (found.reason, of_kernels.reason) if why),
+        of_operators.status if same else "partial",
+        f"{of_operators.arrived}; {of_kernels.arrived}",
+        "; ".join(why for why in (of_operators.reason, of_kernels.reason) if why),
     )
 
 
 def _operator_shapes(capture: Capture) -> CheckResult:
-    """Only torch's own operators carry arguments: ranges of the user's have none."""
+    """Look at torch's own operators alone: the user's ranges have no arguments."""
     operators = capture.tables["operators"].filter(pl.col("name").str.starts_with("aten::"))
     with_shapes = operators.filter(pl.col("input_shapes").is_not_null())
     if operators.is_empty():
@@ -161,7 +162,7 @@ def _operator_shapes(capture: Capture) -> CheckResult:
         with_shapes.height,
         carrying.height,
         "aten:: operators with arguments",
-        "the profiler recorded no arguments for the rest",
+        "the profiler recorded no arguments of the others",
     )
 
 
@@ -201,7 +202,7 @@ def _kernel_shapes(capture: Capture) -> CheckResult:
         "at Level0 kernels have shapes only if CANN has the feature AICORE_SHAPE; for shapes on"
         " any CANN: profiler.experimental.profiler_level=Level1"
         if lean
-        else f"without shapes: {named}; operators that are launched past CANN's registry have none"
+        else f"no shapes of {named}: operators launched outside CANN's registry have none"
     )
     return by_share(
         kernels.height - bare.height, kernels.height, "kernels that can carry shapes", why
@@ -239,7 +240,7 @@ def profile_memory(capture: Capture) -> CheckResult:
     allocations = memory.filter(pl.col("kind") == "alloc").height
     if allocations:
         return CheckResult("delivered", f"{allocations:,} allocations of {memory.height:,} events")
-    why = unread(capture) or "the recorded steps allocate nothing from torch"
+    why = unread(capture) or "the recorded steps allocate no memory through torch"
     return CheckResult("missing", "no allocations", why)
 
 
@@ -251,7 +252,7 @@ def with_modules(capture: Capture) -> CheckResult:
     return CheckResult(
         "missing",
         "no module hierarchy",
-        "torch records it for TorchScript only; profiler.with_stack=true names the callers",
+        "torch records it for TorchScript only; profiler.with_stack=true shows the callers",
     )
 
 
@@ -268,7 +269,7 @@ def with_flops(capture: Capture) -> CheckResult:
         filled(judged["flops"]),
         judged.height,
         "operators with a formula",
-        "torch could not apply its formula to the others' shapes",
+        "torch could not apply its formula to the shapes of the others",
     )
 
 
@@ -277,18 +278,18 @@ def performance_events(capture: Capture) -> CheckResult:
     operators = capture.tables["operators"]
     if operators.is_empty():
         return CheckResult("missing", "no operators, no counters", PERF)
-    asked = capture.expected.experimental["performance_events"]
+    events = capture.expected.experimental["performance_events"]
     started = "threads that were running before the profiler started are not counted"
-    return _counted(operators, asked, "operators", PERF, started)
+    return _counted(operators, events, "operators", PERF, started)
 
 
 def profiler_metrics(capture: Capture) -> CheckResult:
     """Look for the values of each metric, on every kernel."""
     kernels = capture.tables["kernels"]
-    asked = capture.expected.experimental["profiler_metrics"]
+    metrics = capture.expected.experimental["profiler_metrics"]
     if kernels.is_empty():
         return CheckResult("missing", "no kernels, no metrics", CUPTI)
-    return _counted(kernels, asked, "kernels", CUPTI, "copies have none; see harness.log")
+    return _counted(kernels, metrics, "kernels", CUPTI, "copies have none; see harness.log")
 
 
 def _counted(
@@ -308,4 +309,4 @@ def memory_timeline(capture: Capture) -> CheckResult:
     sizes = [(capture.folder / name).stat().st_size for name in files]
     if files and all(sizes):
         return CheckResult("delivered", f"{len(files)} file(s), {sum(sizes):,} bytes")
-    return CheckResult("missing", "no file", "torch wrote none; see harness.log")
+    return CheckResult("missing", "no file", "torch did not write it; see harness.log")

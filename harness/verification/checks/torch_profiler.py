@@ -21,43 +21,44 @@ STOPPED: Final = re.compile(
 
 
 def buffers(capture: Capture) -> CheckResult:
-    """Look for what torch and Kineto say when CUPTI's buffers overflow; a trace tells nothing."""
+    """Look for warnings of torch and Kineto that CUPTI's buffers overflowed; no trace shows it."""
     log = RunFolder(capture.folder).log
     if not log.exists():
         return CheckResult(
             "not_checkable",
             "",
-            "a trace does not tell whether CUPTI's buffers overflowed; torch warned of it where it"
-            " recorded: 'activity collection was stopped early'",
+            "a trace does not show whether CUPTI's buffers overflowed; if they did, torch warned"
+            " while it recorded: 'activity collection was stopped early'",
         )
-    found = STOPPED.search(log.read_text(encoding="utf-8", errors="replace"))
-    if found is None:
+    warning = STOPPED.search(log.read_text(encoding="utf-8", errors="replace"))
+    if warning is None:
         return CheckResult("delivered", "torch reports no loss")
     return CheckResult(
         "partial",
-        " ".join(found[0].split()),
+        " ".join(warning[0].split()),
         "CUPTI's buffers overflowed, and later kernels are lost: record fewer steps"
-        " (profiler.schedule.active), or give it more: device.environment.KINETO_CONFIG=FILE, with"
-        " ACTIVITIES_MAX_GPU_BUFFER_SIZE_MB=1024 in it (Kineto takes 128)",
+        " (profiler.schedule.active), or enlarge the buffers: write"
+        " ACTIVITIES_MAX_GPU_BUFFER_SIZE_MB=1024 into a file (Kineto's default is 128), and set"
+        " device.environment.KINETO_CONFIG=FILE",
     )
 
 
 def enable_cuda_sync_events(capture: Capture) -> CheckResult:
     """Look for synchronisation; each step ends with some."""
-    return _seen(capture, "cuda_sync", "synchronisation events", "CUPTI of CUDA 12 records them")
+    return _events(capture, "cuda_sync", "synchronisation events", "CUPTI has them since CUDA 12")
 
 
 def profiler_metrics(capture: Capture) -> CheckResult:
-    """Look for each metric's values on kernels; of the whole window, for what CUPTI counted in."""
+    """Look for each metric's values on kernels, or for ranges with counters of the whole window."""
     if capture.expected.experimental.get("profiler_measure_per_kernel"):
         return portable.profiler_metrics(capture)
-    why = "CUPTI counted nothing: it needs rights to (NVreg_RestrictProfilingToAdminUsers=0)"
-    return _seen(capture, "cuda_profiler_range", "ranges with counters", why)
+    why = "CUPTI counted nothing: it needs the right to (NVreg_RestrictProfilingToAdminUsers=0)"
+    return _events(capture, "cuda_profiler_range", "ranges with counters", why)
 
 
-def _seen(capture: Capture, kind: str, what: str, why: str) -> CheckResult:
-    account = capture.event_counts.get(kind)
-    count = account.seen if account else 0
+def _events(capture: Capture, kind: str, what: str, why: str) -> CheckResult:
+    counts = capture.event_counts.get(kind)
+    count = counts.seen if counts else 0
     if count:
         return CheckResult("delivered", f"{count:,} {what}")
     return CheckResult("missing", f"no {what}", f"{why}; see {LOG_FILE}")
@@ -69,7 +70,9 @@ def profile_all_threads(capture: Capture) -> CheckResult:
     if threads > 1:
         return CheckResult("delivered", f"operators of {threads} threads")
     return CheckResult(
-        "not_checkable", f"operators of {threads} thread(s)", "no other thread may have run any"
+        "not_checkable",
+        f"operators of {threads} thread(s)",
+        "other threads may have run none",
     )
 
 
@@ -81,8 +84,8 @@ def record_python_gc_info(capture: Capture) -> CheckResult:
     return CheckResult(
         "not_checkable",
         "none",
-        "there may have been none; and torch tells of them only beside Python's functions:"
-        " profiler.with_stack=true",
+        "there may have been none; and torch records them only together with Python's functions:"
+        " set profiler.with_stack=true",
     )
 
 

@@ -1,1 +1,1 @@
-"""What a capture tells twice, compared. A new one is a function here and a line in `CHECKS`."""
+"""Comparisons of two sources of a capture. A new one is a function here, and a line in `CHECKS`."""

@@ -1,4 +1,4 @@
-"""What the comparisons share: what they find, when they do not apply, whose files they take."""
+"""What the cross-checks share: their results, when they do not apply, and whose files they read."""
 
 from __future__ import annotations
 
@@ -16,69 +16,75 @@ EXACT: Final = 1e-5
 
 
 class CrossCheckResult(NamedTuple):
-    """What was compared, and how much of it differs."""
+    """What two sources of a capture say of the same thing."""
 
     expected: str
+    """What the first source says."""
     actual: str
+    """What the second source says."""
     difference: float
-    """Relative."""
+    """Between the two, relative."""
     reason: str = ""
-    """Empty if that is within what is allowed."""
+    """What is wrong; empty if the difference is within what is allowed."""
 
 
 class NotApplicableError(Exception):
-    """There is nothing to compare; says why."""
+    """There is nothing to compare; the message says why."""
 
 
 Compare = Callable[[Capture], CrossCheckResult]
 
 
 class Sums(NamedTuple):
-    """Two sources side by side, a row for each key, the one that is most off first."""
+    """Two sources side by side, one row for each key, the largest difference first."""
 
     rows: pl.DataFrame
-    """The keys, both columns (0 for what is absent) and ``off``, their difference."""
-    told: Any
-    found: Any
-    off: Any
+    """The keys, both columns (0 for what is absent) and ``difference``."""
+    expected: Any
+    """The total of the first source."""
+    actual: Any
+    """The total of the second source."""
+    difference: Any
+    """The total of the rows' differences."""
 
     @property
-    def difference(self) -> float:
-        """How much differs, relatively."""
-        return float(self.off / max(self.told, self.found, 1))
+    def relative(self) -> float:
+        """The difference in proportion to the larger total."""
+        return float(self.difference / max(self.expected, self.actual, 1))
 
 
 def sums(
-    told: pl.DataFrame, found: pl.DataFrame, on: Sequence[str], columns: tuple[str, str]
+    expected: pl.DataFrame, actual: pl.DataFrame, on: Sequence[str], columns: tuple[str, str]
 ) -> Sums:
-    """Put two sums by the same keys side by side; `columns` name the one and the other."""
-    one, other = columns
+    """Put two sums by the same keys side by side; `columns` name the first and the second."""
+    first, second = columns
     rows = (
-        told.join(found, on=on, how="full", coalesce=True)
+        expected.join(actual, on=on, how="full", coalesce=True)
         .with_columns(pl.all().exclude(*on).fill_null(0))
-        .with_columns(off=(pl.col(one) - pl.col(other)).abs())
-        .sort("off", descending=True)
+        .with_columns(difference=(pl.col(first) - pl.col(second)).abs())
+        .sort("difference", descending=True)
     )
-    return Sums(rows, *rows.select(pl.col(one, other, "off").sum()).row(0))
+    return Sums(rows, *rows.select(pl.col(first, second, "difference").sum()).row(0))
 
 
-def counted(what: str, expected: int, found: int, why: str) -> CrossCheckResult:
-    """Compare two counts."""
-    difference = abs(expected - found) / max(expected, found, 1)
+def counted(what: str, expected: int, rows: int, why: str) -> CrossCheckResult:
+    """Compare a count with one of rows."""
+    difference = abs(expected - rows) / max(expected, rows, 1)
     return CrossCheckResult(
-        f"{expected:,} {what}", f"{found:,} rows", difference, why if expected != found else ""
+        f"{expected:,} {what}", f"{rows:,} rows", difference, why if expected != rows else ""
     )
 
 
 def files(capture: Capture, name: str) -> list[tuple[Path, Path]]:
-    """Return the file of this name of each capture, with the capture's folder."""
-    found = [(ascend.output(folder, name), folder) for folder in capture.cycle_folders]
-    there = [(path, folder) for path, folder in found if path is not None]
-    if not there:
+    """Return the file of this name of each cycle, with the cycle's folder."""
+    folders = capture.cycle_folders
+    paths = [(ascend.output(folder, name), folder) for folder in folders]
+    present = [(path, folder) for path, folder in paths if path is not None]
+    if not present:
         raise NotApplicableError(f"there is no {name}")
-    if len(there) < len(found):
-        raise NotApplicableError(f"only {len(there)} of {len(found)} captures have {name}")
-    return there
+    if len(present) < len(folders):
+        raise NotApplicableError(f"only {len(present)} of {len(folders)} cycles have {name}")
+    return present
 
 
 def cells(

@@ -1,4 +1,4 @@
-"""Rows of kernels against what CANN's other files tell of them."""
+"""Rows of kernels against what CANN's other files say of them."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def rows(capture: Capture) -> CrossCheckResult:
     """Every line of kernel_details.csv, but its first, is a row of `kernels`."""
     paths = [path for path, _ in files(capture, "kernel_details.csv")]
     lines = sum(_lines(path) - 1 for path in paths)
-    found = capture.tables["kernels"].height
-    return counted("lines", lines, found, "kernel_details.csv is cut off or broken")
+    kernels = capture.tables["kernels"].height
+    return counted("lines", lines, kernels, "kernel_details.csv is cut off or broken")
 
 
 def _lines(path: Path) -> int:
@@ -48,7 +48,36 @@ def _lines(path: Path) -> int:
 
 def op_statistic(capture: Capture) -> CrossCheckResult:
     """Counts and times by type and core are those of the rows that do not communicate."""
-    told = pl.concat(
+    statistic = _statistic(capture)
+    kernels = capture.tables["kernels"].with_columns(pl.col(_PAIR).fill_null("N/A"))
+    communicates = is_hccl(kernels)
+    computing = (
+        kernels.filter(~communicates)
+        .group_by(_PAIR)
+        .agg(pl.len().cast(pl.Int64).alias("rows"), pl.col("duration_ns").sum())
+    )
+    # Communication that runs on vector cores may be in the file or not.
+    unclear = kernels.filter(communicates & ~kernels["core"].is_in(HCCL_CORES))
+    both = sums(
+        statistic.join(unclear, on=_PAIR, how="anti"),
+        computing.join(unclear, on=_PAIR, how="anti"),
+        _PAIR,
+        ("time_ns", "duration_ns"),
+    )
+    # Each row is rounded to nanoseconds.
+    allowed = pl.max_horizontal(pl.col("time_ns") * EXACT, pl.col("rows") + 1)
+    differs = (pl.col("count") != pl.col("rows")) | (pl.col("difference") > allowed)
+    return CrossCheckResult(
+        f"{both.rows['count'].sum():,} kernels, {both.expected:,.0f} ns",
+        f"{both.rows['rows'].sum():,} kernels, {both.actual:,} ns",
+        both.relative,
+        _worst_pair(both.rows.filter(differs), both.rows.height),
+    )
+
+
+def _statistic(capture: Capture) -> pl.DataFrame:
+    """Return count and time by type and core, as op_statistic.csv has them."""
+    lines = pl.concat(
         cells(
             ascend.table(folder, "op_statistic"),
             {"OP Type": "type", "Core Type": "core"},
@@ -56,38 +85,22 @@ def op_statistic(capture: Capture) -> CrossCheckResult:
         )
         for _, folder in files(capture, "op_statistic.csv")
     )
-    told = told.group_by(_PAIR).agg(
+    return lines.group_by(_PAIR).agg(
         pl.col("count").sum().cast(pl.Int64, strict=False),
         (pl.col("time_us").sum() * 1000).alias("time_ns"),
     )
-    kernels = capture.tables["kernels"].with_columns(pl.col(_PAIR).fill_null("N/A"))
-    moving = is_hccl(kernels)
-    # Communication that runs on vector cores may be in the file or not.
-    unsure = kernels.filter(moving & ~kernels["core"].is_in(HCCL_CORES))
-    computing = (
-        kernels.filter(~moving)
-        .group_by(_PAIR)
-        .agg(pl.len().cast(pl.Int64).alias("rows"), pl.col("duration_ns").sum())
-    )
-    told, computing = (each.join(unsure, on=_PAIR, how="anti") for each in (told, computing))
-    both = sums(told, computing, _PAIR, ("time_ns", "duration_ns"))
-    # Each row is rounded to nanoseconds.
-    allowed = pl.max_horizontal(pl.col("time_ns") * EXACT, pl.col("rows") + 1)
-    wrong = both.rows.filter((pl.col("count") != pl.col("rows")) | (pl.col("off") > allowed))
-    why = ""
-    if wrong.height:
-        worst = wrong.row(0, named=True)
-        why = (
-            f"{worst['type']} on {worst['core']}: {worst['count']:,} kernels and"
-            f" {worst['time_ns']:,.0f} ns in op_statistic.csv, {worst['rows']:,} and"
-            f" {worst['duration_ns']:,} ns in kernel_details.csv"
-            + (f"; {wrong.height - 1} more of {both.rows.height} differ" * (wrong.height > 1))
-        )
-    return CrossCheckResult(
-        f"{both.rows['count'].sum():,} kernels, {both.told:,.0f} ns",
-        f"{both.rows['rows'].sum():,} kernels, {both.found:,} ns",
-        both.difference,
-        why,
+
+
+def _worst_pair(wrong: pl.DataFrame, compared: int) -> str:
+    """Describe the first of the rows that differ, the worst; "" for none."""
+    if wrong.is_empty():
+        return ""
+    worst = wrong.row(0, named=True)
+    return (
+        f"{worst['type']} on {worst['core']}: {worst['count']:,} kernels and"
+        f" {worst['time_ns']:,.0f} ns in op_statistic.csv, {worst['rows']:,} and"
+        f" {worst['duration_ns']:,} ns in kernel_details.csv"
+        + (f"; {wrong.height - 1} more of {compared} differ" * (wrong.height > 1))
     )
 
 
@@ -98,22 +111,23 @@ def pipes(capture: Capture) -> CrossCheckResult:
     for time, core, ratio in _pipe_columns(kernels.columns):
         # Times have three digits, too: those of short kernels are rounded more, relatively.
         rounding = RATIO * (1 + (1 + pl.col(ratio)) / (pl.col(core) - RATIO))
-        off = kernels.filter(pl.col(core) > RATIO).select(
+        ratios = kernels.filter(pl.col(core) > RATIO).select(
             "name",
             time,
             core,
             ratio,
-            off=(pl.col(time) / pl.col(core) - pl.col(ratio)).abs(),
+            difference=(pl.col(time) / pl.col(core) - pl.col(ratio)).abs(),
             allowed=rounding + 1e-9,
         )
-        compared += off["off"].count()
-        wrong = off.filter(pl.col("off") > pl.col("allowed")).sort("off", descending=True)
-        largest = off.select((pl.col("off") - pl.col("allowed")).max()).item()
+        compared += ratios["difference"].count()
+        excess = pl.col("difference") - pl.col("allowed")
+        wrong = ratios.filter(excess > 0).sort("difference", descending=True)
+        largest = ratios.select(excess.max()).item()
         if wrong.height:
             row = wrong.row(0, named=True)
             why = why or (
                 f"{row['name']}: {time} {row[time]} of {core} {row[core]} is not {ratio}"
-                f" {row[ratio]} ({wrong.height:,} of {off.height:,} kernels)"
+                f" {row[ratio]} ({wrong.height:,} of {ratios.height:,} kernels)"
             )
         worst = max(worst, largest or 0.0)
     if not compared:
@@ -123,13 +137,13 @@ def pipes(capture: Capture) -> CrossCheckResult:
 
 def _pipe_columns(columns: Sequence[str]) -> list[tuple[str, str, str]]:
     """Return time, core's time and ratio of each pipe that has all three."""
-    found = []
+    complete = []
     for time in columns:
         stem = time.removesuffix("_time(us)")
         core = "aiv_time(us)" if stem.startswith("aiv_") else "aicore_time(us)"
         if stem != time and {core, f"{stem}_ratio"} <= set(columns):
-            found.append((time, core, f"{stem}_ratio"))
-    return found
+            complete.append((time, core, f"{stem}_ratio"))
+    return complete
 
 
 def reached(name: str, stream: str, task: str, capture: Capture) -> CrossCheckResult:
@@ -139,26 +153,30 @@ def reached(name: str, stream: str, task: str, capture: Capture) -> CrossCheckRe
     and `task` are the columns that name a kernel there; its numbers of tasks wrap around, and
     graphs that are replayed keep theirs.
     """
-    ends, whole = 0, 0
+    complete, compared = 0, 0
     names = {"Stream ID": stream, "Task ID": task}
     for _, folder in files(capture, name):
-        told, kernels = ascend.table(folder, name), ascend.table(folder, "kernel_details")
+        tasks, kernels = ascend.table(folder, name), ascend.table(folder, "kernel_details")
         if kernels is None or not {*names, "Accelerator Core"} <= set(kernels.columns):
             raise NotApplicableError("kernel_details.csv has no tasks to find its rows by")
-        if told is None or not {stream, task} <= set(told.columns):
+        if tasks is None or not {stream, task} <= set(tasks.columns):
             raise NotApplicableError(f"its columns are not {stream}, {task}")
         last = kernels.filter(pl.col("Accelerator Core").is_in(_CORES))[1:].tail(1)
         if last.is_empty():
             raise NotApplicableError("there are too few kernels on AI cores")
         rows = kernels.join(last, on=list(names), how="semi").height
-        found = told.join(last.rename(names), on=[stream, task], how="semi").height
-        if 0 < found < rows:
+        matches = tasks.join(last.rename(names), on=[stream, task], how="semi").height
+        if 0 < matches < rows:
             raise NotApplicableError(
-                f"{rows} kernels share the last one's stream and task, {found} of them are there"
+                f"{rows} kernels share the stream and task of the last one, and the file has"
+                f" {matches} of them"
             )
-        whole += 1
-        ends += found > 0
-    why = f"{name} ends before kernel_details.csv does: it is cut off" * (ends < whole)
+        compared += 1
+        complete += matches > 0
+    why = f"{name} ends before kernel_details.csv does: it is cut off" * (complete < compared)
     return CrossCheckResult(
-        f"the last kernel of {whole} file(s)", f"{ends} of them", 1 - ends / whole, why
+        f"the last kernel of {compared} file(s)",
+        f"{complete} of them",
+        1 - complete / compared,
+        why,
     )

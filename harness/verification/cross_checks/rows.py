@@ -41,21 +41,21 @@ def tables(capture: Capture) -> CrossCheckResult:
         raise NotApplicableError("the events were not counted")
     # A line of an NPU's memory is an allocation and its release: two rows.
     twice = {"operator_memory", "memory_record"}
-    kinds = {kind: each for kind, each in capture.event_counts.items() if kind not in twice}
+    counts = [count for kind, count in capture.event_counts.items() if kind not in twice]
     memory = ["memory"] if profiler_of(capture).single_stream else []
     names = ["operators", "kernels", *memory]
     rows = sum(capture.tables[name].height for name in names)
-    expected = sum(each.rows for each in kinds.values())
+    expected = sum(count.rows for count in counts)
     return counted("rows", expected, rows, f"rows were lost on their way into {', '.join(names)}")
 
 
 def operators(capture: Capture) -> CrossCheckResult:
     """operator_details.csv has a row for every operator, by name; marks of steps may have some."""
     names = pl.concat(_names(path) for path, _ in files(capture, "operator_details.csv"))
-    told = names.group_by("name").agg(pl.len().cast(pl.Int64).alias("told"))
+    lines = names.group_by("name").agg(pl.len().cast(pl.Int64).alias("lines"))
     rows = capture.tables["operators"].group_by("name").agg(pl.len().cast(pl.Int64).alias("rows"))
-    both = sums(told, rows, ["name"], ("told", "rows"))
-    wrong = both.rows.filter(pl.col("off") > 0)
+    both = sums(lines, rows, ["name"], ("lines", "rows"))
+    wrong = both.rows.filter(pl.col("difference") > 0)
     why = ""
     if wrong.height:
         name, in_file, in_table, _ = wrong.row(0)
@@ -63,8 +63,9 @@ def operators(capture: Capture) -> CrossCheckResult:
             f"{name}: {in_file:,} in operator_details.csv, {in_table:,} in trace_view.json; one of"
             " them is cut off or broken"
         )
-    found = f"{both.found:,} operators"
-    return CrossCheckResult(f"{both.told:,} rows", found, both.difference, why)
+    return CrossCheckResult(
+        f"{both.expected:,} rows", f"{both.actual:,} operators", both.relative, why
+    )
 
 
 def _names(path: Path) -> pl.DataFrame:
@@ -79,30 +80,31 @@ def _names(path: Path) -> pl.DataFrame:
 
 def calls(capture: Capture) -> CrossCheckResult:
     """The counts of api_statistic.csv add up to the calls into CANN of the timeline."""
-    account = capture.event_counts.get(CALLS)
-    if account is None:
+    in_timeline = capture.event_counts.get(CALLS)
+    if in_timeline is None:
         raise NotApplicableError("the timeline has no calls into CANN")
-    told = pl.concat(
+    statistic = pl.concat(
         cells(ascend.table(folder, "api_statistic"), {}, {"Count": "count"})
         for _, folder in files(capture, "api_statistic.csv")
     )
-    count = int(told["count"].sum())
-    if count > account.seen:
-        raise NotApplicableError("the timeline leaves out some of its calls")
-    off = account.seen - count
+    count = int(statistic["count"].sum())
+    if count > in_timeline.seen:
+        raise NotApplicableError("the timeline leaves out some of the calls")
+    missing = in_timeline.seen - count
     return CrossCheckResult(
         f"{count:,} calls",
-        f"{account.seen:,} in trace_view.json",
-        off / account.seen,
-        "api_statistic.csv is cut off or broken" if off else "",
+        f"{in_timeline.seen:,} in trace_view.json",
+        missing / in_timeline.seen,
+        "api_statistic.csv is cut off or broken" if missing else "",
     )
 
 
 def memory(capture: Capture) -> CrossCheckResult:
-    """Records and operators tell of the same memory.
+    """Records and operators report the same memory.
 
-    Each time of operator_memory.csv is one of a record; a record that rises is an allocation there,
-    one of GE any event. What is summed over components has a record for each of theirs.
+    Each time of operator_memory.csv is that of a record. A record whose total rises is an
+    allocation there; a record of GE is any event. The sum over components has a record for each
+    record of theirs.
     """
     compared, lost, extra = 0, 0, 0
     records_of = files(capture, "memory_record.csv")
@@ -110,16 +112,16 @@ def memory(capture: Capture) -> CrossCheckResult:
     for _, folder in records_of:
         every = _records(folder)
         records = every.filter(pl.col("component").is_in(_ALLOCATORS))
-        known = every.filter(pl.col("component").is_in([*_ALLOCATORS, _WORKSPACE]))
-        told = cells(ascend.table(folder, "operator_memory"), _TIMES, {})
+        comparable = every.filter(pl.col("component").is_in([*_ALLOCATORS, _WORKSPACE]))
+        allocations = cells(ascend.table(folder, "operator_memory"), _TIMES, {})
         rises = records.filter(pl.col("total").diff().over("component", "device") > 0)["time"]
-        times = pl.concat([told[name] for name in _TIMES.values()])
+        times = pl.concat([allocations[name] for name in _TIMES.values()])
         times = times.filter(times.str.len_chars() > 0)
         inner = records.filter(pl.col("component") == _GRAPHS)["time"]
         summed = every.filter(pl.col("component") == "+".join(_ALLOCATORS)).height
         compared += len(times) + len(rises) + len(inner) + summed
-        lost += _absent(rises, told["allocated"]) + _absent(inner, times)
-        extra += _absent(times, known["time"]) + (summed and abs(summed - records.height))
+        lost += _absent(rises, allocations["allocated"]) + _absent(inner, times)
+        extra += _absent(times, comparable["time"]) + (summed and abs(summed - records.height))
     if not compared:
         raise NotApplicableError("no memory was allocated")
     whys = [
@@ -127,10 +129,12 @@ def memory(capture: Capture) -> CrossCheckResult:
         f"memory_record.csv lacks {extra:,} events of operator_memory.csv or of its own sums"
         * (extra > 0),
     ]
-    why = "; ".join(each for each in whys if each)
-    off = lost + extra
+    wrong = lost + extra
     return CrossCheckResult(
-        f"{compared:,} events", f"{compared - off:,} in both", off / compared, why
+        f"{compared:,} events",
+        f"{compared - wrong:,} in both",
+        wrong / compared,
+        "; ".join(why for why in whys if why),
     )
 
 
@@ -142,13 +146,13 @@ def _records(folder: Path) -> pl.DataFrame:
     """Return the records, in the order of their times."""
     texts = {"Component": "component", "Timestamp(us)": "time", "Device Type": "device"}
     total = {"Total Allocated(MB)": "total"}
-    found = cells(ascend.table(folder, "memory_record"), texts, total)
-    return found.sort("time", maintain_order=True)
+    records = cells(ascend.table(folder, "memory_record"), texts, total)
+    return records.sort("time", maintain_order=True)
 
 
 def modules(capture: Capture) -> CrossCheckResult:
     """Each component in npu_module_mem.csv has as many samples as the others."""
-    short, expected, found = 0, 0, 0
+    cut_off, expected, rows = False, 0, 0
     for _, folder in files(capture, "npu_module_mem.csv"):
         name = {"Component": "component"}
         counts = cells(ascend.table(folder, "npu_module_mem"), name, {}).group_by(
@@ -156,12 +160,12 @@ def modules(capture: Capture) -> CrossCheckResult:
         )
         samples = counts.len()["len"]
         if len(samples) == 1:
-            raise NotApplicableError("it has one component, and none to compare that with")
+            raise NotApplicableError("it has one component, and no other to compare it with")
         if samples.is_empty() or samples[:-1].n_unique() > 1:
             raise NotApplicableError("its components are not sampled together")
-        short += samples[-1] < samples[0]
+        cut_off |= bool(samples[-1] < samples[0])
         expected += len(samples) * int(samples[0])
-        found += int(samples.sum())
-    why = "npu_module_mem.csv ends amid the samples of a component: it is cut off" * (short > 0)
-    off = (expected - found) / max(expected, 1)
-    return CrossCheckResult(f"{expected:,} samples", f"{found:,} rows", off if why else 0.0, why)
+        rows += int(samples.sum())
+    why = "npu_module_mem.csv ends amid the samples of a component: it is cut off" * cut_off
+    missing = (expected - rows) / max(expected, 1) if cut_off else 0.0
+    return CrossCheckResult(f"{expected:,} samples", f"{rows:,} rows", missing, why)

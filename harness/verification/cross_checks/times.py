@@ -1,4 +1,4 @@
-"""Times that a capture tells twice: of steps, of communication, of operators."""
+"""Times that a capture reports twice: of steps, of communication, of operators."""
 
 from __future__ import annotations
 
@@ -30,59 +30,59 @@ _THREAD: Final = ("rank", "thread")
 
 def computing(capture: Capture) -> CrossCheckResult:
     """Computing of each step is the union of its kernels that do not communicate."""
-    return _of_steps(capture, "Computing", "compute_ns", moving=False)
+    return _of_steps(capture, "Computing", "compute_ns", hccl=False)
 
 
 def communicating(capture: Capture) -> CrossCheckResult:
     """Communication of each step is the union of its kernels that do."""
-    return _of_steps(capture, "Communication", "communication_ns", moving=True)
+    return _of_steps(capture, "Communication", "communication_ns", hccl=True)
 
 
-def _of_steps(capture: Capture, name: str, column: str, *, moving: bool) -> CrossCheckResult:
+def _of_steps(capture: Capture, name: str, column: str, *, hccl: bool) -> CrossCheckResult:
     paths = [path for path, _ in files(capture, "step_trace_time.csv")]
     kernels = capture.tables["kernels"]
     rows = capture.tables["steps"].filter(pl.col(column).is_not_null())
     if not any(map(_steps, paths)) and kernels["step"].is_null().all():
         # Without steps, a file has one row for each device: of the whole capture.
-        rows, kernels = (each.with_columns(step=pl.lit(0, pl.Int64)) for each in (rows, kernels))
-    chosen = kernels.filter(is_hccl(kernels) == moving)
-    found = union(chosen, _DEVICE).group_by("step").agg(pl.col("union_ns").sum())
-    told = (
+        rows, kernels = (table.with_columns(step=pl.lit(0, pl.Int64)) for table in (rows, kernels))
+    chosen = kernels.filter(is_hccl(kernels) == hccl)
+    unions = union(chosen, _DEVICE).group_by("step").agg(pl.col("union_ns").sum())
+    reported = (
         rows.filter(pl.col("step").is_not_null())
         .group_by("step")
-        .agg(pl.col(column).sum().alias("told_ns"))
+        .agg(pl.col(column).sum().alias("reported_ns"))
     )
-    if told.is_empty() and not any(map(_whole_rows, paths)):
+    if reported.is_empty() and not any(map(_whole_rows, paths)):
         return CrossCheckResult(
             "a row for each step", "none", 1.0, "step_trace_time.csv has no whole row"
         )
-    if told.is_empty():
-        raise NotApplicableError("step_trace_time.csv tells of no step of the workload")
-    inside = found.filter(pl.col("step").is_not_null())
-    both = sums(told, inside, ["step"], ("told_ns", "union_ns"))
-    wrong = both.rows.filter(pl.col("off") > pl.col("told_ns") * EXACT + ROUNDED_NS)
+    if reported.is_empty():
+        raise NotApplicableError("step_trace_time.csv has no step of the workload")
+    inside = unions.filter(pl.col("step").is_not_null())
+    both = sums(reported, inside, ["step"], ("reported_ns", "union_ns"))
+    wrong = both.rows.filter(pl.col("difference") > pl.col("reported_ns") * EXACT + ROUNDED_NS)
     steps, why = both.rows.height, ""
     if wrong.height:
-        elsewhere = found.filter(pl.col("step").is_null())["union_ns"].sum()
-        allowed = both.told * EXACT + ROUNDED_NS * steps + elsewhere
-        if abs(both.told - both.found) <= allowed and (steps > 1 or elsewhere):
+        elsewhere = unions.filter(pl.col("step").is_null())["union_ns"].sum()
+        allowed = both.expected * EXACT + ROUNDED_NS * steps + elsewhere
+        if abs(both.expected - both.actual) <= allowed and (steps > 1 or elsewhere):
             raise NotApplicableError(
                 "kernels at the borders of steps are counted in another step, or in none"
             )
-        step, of_file, of_rows, _ = wrong.row(0)
+        step, in_file, of_kernels, _ = wrong.row(0)
         why = (
-            f"step {step}: {name} is {of_file:,} ns in step_trace_time.csv, the kernels'"
-            f" {of_rows:,} ns"
+            f"step {step}: {name} is {in_file:,} ns in step_trace_time.csv, the kernels'"
+            f" {of_kernels:,} ns"
         )
     return CrossCheckResult(
-        f"{both.told:,} ns in {steps:,} steps", f"{both.found:,} ns", both.difference, why
+        f"{both.expected:,} ns in {steps:,} steps", f"{both.actual:,} ns", both.relative, why
     )
 
 
 def _steps(path: Path) -> int:
     """Count the rows of steps."""
-    found = csv_files.text(path).table
-    return found.filter(pl.col("Step") != "").height if "Step" in found.columns else found.height
+    rows = csv_files.text(path).table
+    return rows.filter(pl.col("Step") != "").height if "Step" in rows.columns else rows.height
 
 
 def _whole_rows(path: Path) -> int:
@@ -97,13 +97,12 @@ def operations(capture: Capture) -> CrossCheckResult:
         for call in communication.calls(path)
     ]
     if not calls:
-        raise NotApplicableError("communication.json tells of no operation")
-    told = (
-        pl.DataFrame(
-            [(call.name, call.duration_ns) for call in calls], ["name", "told_ns"], orient="row"
-        )
+        raise NotApplicableError("communication.json has no operation")
+    columns = ["name", "reported_ns"]
+    reported = (
+        pl.DataFrame([(call.name, call.duration_ns) for call in calls], columns, orient="row")
         .group_by("name")
-        .agg(pl.len().alias("count"), pl.col("told_ns").sum())
+        .agg(pl.len().alias("count"), pl.col("reported_ns").sum())
     )
     kernels = capture.tables["kernels"]
     rows = (
@@ -111,23 +110,23 @@ def operations(capture: Capture) -> CrossCheckResult:
         .group_by("name")
         .agg(pl.len().alias("rows"), pl.col("duration_ns").sum())
         # An operation outside of all steps has rows, and is not in the file.
-        .join(told, on="name", how="semi")
+        .join(reported, on="name", how="semi")
     )
-    outside = rows.join(told, on="name").filter(pl.col("rows") > pl.col("count"))
-    told, rows = (each.join(outside, on="name", how="anti") for each in (told, rows))
-    both = sums(told, rows, ["name"], ("told_ns", "duration_ns"))
+    outside = rows.join(reported, on="name").filter(pl.col("rows") > pl.col("count"))
+    reported, rows = (table.join(outside, on="name", how="anti") for table in (reported, rows))
+    both = sums(reported, rows, ["name"], ("reported_ns", "duration_ns"))
     if both.rows.is_empty():
-        raise NotApplicableError("its operations are not those of steps alone")
-    wrong = both.rows.filter(pl.col("off") > pl.col("told_ns") * EXACT + pl.col("count"))
+        raise NotApplicableError("each of its operations also ran outside of the steps")
+    wrong = both.rows.filter(pl.col("difference") > pl.col("reported_ns") * EXACT + pl.col("count"))
     why = ""
     if wrong.height:
         row = wrong.row(0, named=True)
         why = (
-            f"{row['name']}: {row['told_ns']:,} ns in communication.json,"
+            f"{row['name']}: {row['reported_ns']:,} ns in communication.json,"
             f" {row['duration_ns']:,} ns in kernel_details.csv"
         )
-    text = f"{both.told:,} ns in {both.rows.height:,} operations"
-    return CrossCheckResult(text, f"{both.found:,} ns", both.difference, why)
+    expected = f"{both.expected:,} ns in {both.rows.height:,} operations"
+    return CrossCheckResult(expected, f"{both.actual:,} ns", both.relative, why)
 
 
 def self_times(capture: Capture) -> CrossCheckResult:
@@ -181,5 +180,5 @@ def _others_nest(capture: Capture) -> bool:
     if not profiler_of(capture).single_stream:
         frames = capture.event_counts.get("python_function")
         return frames is not None and frames.seen > 0
-    accounts = capture.event_counts.values()
-    return any(each.seen > each.rows + each.marks + each.hidden for each in accounts)
+    counts = capture.event_counts.values()
+    return any(count.seen > count.rows + count.marks + count.hidden for count in counts)

@@ -17,9 +17,9 @@ from tests.support.machines import (
 )
 
 NPU_OPTIONS = "--device /dev/davinci_manager --device /dev/devmm_svm --device /dev/hisi_hdc"
-UNDER_MSPROF = "torch_npu takes it for a run under msprof, and records nothing"
+UNDER_MSPROF = "torch_npu then assumes a run under msprof, and records nothing"
 OFF = "torch_npu then switches its profiler off, and records nothing"
-DAEMON = "torch_npu then profiles by itself, as a daemon says"
+DAEMON = "torch_npu is then controlled by a daemon"
 
 
 GOOD: list[Good] = [

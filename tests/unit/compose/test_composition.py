@@ -15,7 +15,7 @@ from harness.settings.request import Request
 CALLABLE = ("workload=callable", "workload.target=a:b")
 
 
-def found(composition: Composition) -> list[Problem]:
+def problems_in(composition: Composition) -> list[Problem]:
     """The problems of the command line, then those of the jobs, each once."""
     return list(
         dict.fromkeys(
@@ -28,7 +28,7 @@ def only(*overrides: str, config_dir: Path | None = None, config_name: str = "co
     composition = compose_jobs(
         overrides, config_dir=str(config_dir) if config_dir else None, config_name=config_name
     )
-    assert found(composition) == []
+    assert problems_in(composition) == []
     (job,) = composition.jobs
     assert job.request is not None
     return job.request
@@ -45,7 +45,7 @@ def test_each_job_of_a_sweep_is_composed() -> None:
     composition = compose_jobs(
         ["profiler=level0,level1", "seed=range(1,3)", "name=fixed"], multirun=True
     )
-    assert found(composition) == []
+    assert problems_in(composition) == []
     assert composition.multirun
     assert composition.swept == ("profiler", "seed")
     assert [job.overrides for job in composition.jobs] == [
@@ -70,12 +70,12 @@ def test_a_sweep_over_a_pattern_finds_the_files() -> None:
         ("profiler=level1",),
         ("profiler=level2",),
     ]
-    assert found(composition) == []
+    assert problems_in(composition) == []
 
 
 def test_a_sweep_of_what_has_no_default_pair_is_composed() -> None:
     composition = compose_jobs(["device=choice(npu)", "profiler=markers"], multirun=True)
-    assert found(composition) == []
+    assert problems_in(composition) == []
     assert composition.swept == ("device",)
 
 
@@ -139,9 +139,9 @@ def test_a_folder_of_ones_own_and_a_search_path_go_together(mine: Path, tmp_path
 
 
 def test_ones_own_profiles_are_listed_with_the_others(mine: Path) -> None:
-    (problem,) = found(compose_jobs(["profiler=nosuch"], config_dir=str(mine)))
+    (problem,) = problems_in(compose_jobs(["profiler=nosuch"], config_dir=str(mine)))
     assert "level2, markers, memory, mine, sglang" in problem.reason
-    (problem,) = found(compose_jobs(["profiler=mine", "device=cuda"], config_dir=str(mine)))
+    (problem,) = problems_in(compose_jobs(["profiler=mine", "device=cuda"], config_dir=str(mine)))
     assert "cpu: default, level0, level1, level2, memory, mine, stacks;" in problem.reason
     assert problem.fix == (
         "profiler=default, or device=cpu, or write your own profiler/experimental/cuda/mine.yaml"
@@ -165,7 +165,7 @@ def test_a_mistake_in_ones_own_file_is_found(
 ) -> None:
     write(tmp_path, "profiler/mine.yaml", f"defaults: [default, _self_]\n{line}\n")
     write(tmp_path, "profiler/experimental/cpu/mine.yaml", "defaults: [cpu/_base@_here_]\n")
-    problem = found(compose_jobs(["profiler=mine"], config_dir=str(tmp_path)))[0]
+    problem = problems_in(compose_jobs(["profiler=mine"], config_dir=str(tmp_path)))[0]
     assert setting in problem.setting
     assert problem.fix.startswith(fix)
 
@@ -173,7 +173,7 @@ def test_a_mistake_in_ones_own_file_is_found(
 @pytest.mark.parametrize("text", ["seed:\n\t- 1\n", "defaults: [nosuch]\n", "- a\n- b\n", "seed\n"])
 def test_a_primary_config_that_cannot_be_read_is_a_problem(tmp_path: Path, text: str) -> None:
     write(tmp_path, "own.yaml", text)
-    problems = found(compose_jobs([], config_dir=str(tmp_path), config_name="own"))
+    problems = problems_in(compose_jobs([], config_dir=str(tmp_path), config_name="own"))
     assert problems
     assert all(problem.fix for problem in problems)
 
@@ -185,7 +185,7 @@ def test_a_primary_config_that_cannot_be_read_is_a_problem(tmp_path: Path, text:
 def test_a_folder_or_primary_config_that_does_not_exist_is_a_problem(
     arguments: dict[str, str], setting: str
 ) -> None:
-    (problem,) = found(compose_jobs([], **arguments))  # type: ignore[arg-type]
+    (problem,) = problems_in(compose_jobs([], **arguments))  # type: ignore[arg-type]
     assert problem.setting == setting
 
 
@@ -202,7 +202,7 @@ hydra:
 def test_a_sweep_in_a_config_file_is_expanded(tmp_path: Path) -> None:
     write(tmp_path, "experiment/mine.yaml", SWEEP_FILE)
     composition = compose_jobs(["experiment=mine", "name=a,b"], config_dir=str(tmp_path))
-    assert found(composition) == []
+    assert problems_in(composition) == []
     assert composition.multirun
     assert composition.swept == ("profiler", "name")
     assert [job.overrides for job in composition.jobs] == [
@@ -227,13 +227,13 @@ def test_a_mistake_in_the_sweep_of_a_config_file_is_found(
 ) -> None:
     text = f"# @package _global_\nhydra: {{mode: MULTIRUN, sweeper: {{params: {{{params}}}}}}}\n"
     write(tmp_path, "experiment/mine.yaml", text)
-    (problem,) = found(compose_jobs(["experiment=mine"], config_dir=str(tmp_path)))
+    (problem,) = problems_in(compose_jobs(["experiment=mine"], config_dir=str(tmp_path)))
     assert problem.setting == setting
 
 
 def sweep(*overrides: str) -> str:
     composition = compose_jobs(overrides, multirun=True)
-    assert found(composition) == []
+    assert problems_in(composition) == []
     return identity(composition)
 
 
@@ -260,7 +260,7 @@ def test_the_identity_of_a_sweep_changes_with_all_that_is_fixed(tmp_path: Path) 
     composition = compose_jobs(
         ["profiler=level0,level1"], multirun=True, config_dir=str(tmp_path), config_name="other"
     )
-    assert found(composition) == []
+    assert problems_in(composition) == []
     identities = [
         sweep("profiler=level0,level1"),
         sweep("profiler=level0,level1", "seed=1"),
@@ -303,9 +303,9 @@ def test_a_folder_is_short_plain_and_distinct(texts: list[str]) -> None:
 
 
 def test_reference_to_a_wrong_setting_is_not_complained_of_again() -> None:
-    wrong = found(compose_jobs(["profiler.with_stack=7"]))
+    wrong = problems_in(compose_jobs(["profiler.with_stack=7"]))
     assert [problem.setting for problem in wrong] == ["profiler.with_stack"]
-    both = found(compose_jobs(["profiler.with_stack=7", "profiler.experimental.verbose=8"]))
+    both = problems_in(compose_jobs(["profiler.with_stack=7", "profiler.experimental.verbose=8"]))
     assert len(both) == 2
 
 
@@ -322,7 +322,7 @@ def test_how_a_table_is_judged_makes_no_other_sweep(tmp_path: Path) -> None:
     plain = compose_jobs(words, multirun=True)
     for more in (["analysis.bound.together=0.5"], ["analysis=mine"]):
         judged = compose_jobs([*words, *more], multirun=True, config_dir=str(tmp_path))
-        assert found(judged) == []
+        assert problems_in(judged) == []
         assert identity(judged) == identity(plain)
 
 

@@ -70,8 +70,8 @@ def main(config):
     again = hydra.compose("config", overrides=["rate=0.25"])
     print(json.dumps({
         "changed": [name for name in before if before[name] != after[name]],
-        "problems": [str(item) for each in (run, sweep) for item in each.problems]
-        + [str(item) for each in (run, sweep) for job in each.jobs for item in job.problems],
+        "problems": [str(item) for whole in (run, sweep) for item in whole.problems]
+        + [str(item) for whole in (run, sweep) for job in whole.jobs for item in job.problems],
         "seed": run.jobs[0].request.seed,
         "folder": run.folder,
         "profilers": [job.request.profiler.record_shapes for job in sweep.jobs],

@@ -21,7 +21,7 @@ WORDS = {
 }
 
 
-def found(composition: Composition) -> list[Problem]:
+def problems_in(composition: Composition) -> list[Problem]:
     """The problems of the command line, then those of the jobs, each once."""
     return list(
         dict.fromkeys(
@@ -216,20 +216,20 @@ HOLES = [
 def test_a_mistake_is_one_problem_with_its_setting_and_a_fix(
     override: str, setting: str, value: str, reason: str, fix: str
 ) -> None:
-    (problem,) = found(compose_jobs([override]))
+    (problem,) = problems_in(compose_jobs([override]))
     assert (problem.setting, problem.given) == (setting, value)
     assert problem.reason.startswith(reason)
     assert problem.fix.startswith(fix)
 
 
 def test_settings_of_the_cpu_are_refused_on_another_device() -> None:
-    (problem,) = found(compose_jobs(["device=cuda", "profiler/experimental=cpu/level1"]))
+    (problem,) = problems_in(compose_jobs(["device=cuda", "profiler/experimental=cpu/level1"]))
     assert problem.reason == "these are settings of the cpu profiler, and device=cuda"
     assert problem.fix == "profiler/experimental=cuda/level1, or device=cpu"
 
 
 def test_all_mistakes_of_a_command_line_are_reported_in_one_go() -> None:
-    problems = found(
+    problems = problems_in(
         compose_jobs(
             [
                 "profiler.with_stack",
@@ -284,13 +284,13 @@ SWEEPS = [
 def test_a_mistake_in_a_sweep_is_found_before_its_first_job(
     overrides: tuple[str, ...], setting: str, value: str, fix: str
 ) -> None:
-    (problem,) = found(compose_jobs(overrides, multirun=True))
+    (problem,) = problems_in(compose_jobs(overrides, multirun=True))
     assert (problem.setting, problem.given) == (setting, value)
     assert problem.fix.startswith(fix)
 
 
 def test_every_wrong_option_of_a_sweep_is_named() -> None:
-    problems = found(compose_jobs(["workload=mlp,nosuch,conv,neither"], multirun=True))
+    problems = problems_in(compose_jobs(["workload=mlp,nosuch,conv,neither"], multirun=True))
     assert [problem.given for problem in problems] == ["nosuch", "neither"]
 
 

@@ -28,14 +28,14 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         ("profiler.activities=[host,host]",),
         "profiler.activities",
         "[host,host]",
-        "torch refuses an activity that is named twice",
+        "torch refuses an activity that is listed twice",
     ),
     *(
         (
             ("device=cuda", "profiler=level0", "profiler.activities=[device]", f"{name}=true"),
             name,
             "true",
-            "activities leaves the host out",
+            "activities does not include host",
         )
         for name in (
             "profiler.record_shapes",
@@ -47,7 +47,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         (*NPU, "profiler=level0", "profiler.activities=[device]", "profiler.with_modules=true"),
         "profiler.with_modules",
         "true",
-        "activities leaves the host out",
+        "activities does not include host",
     ),
     (
         ("analysis.perturbed.short_us=50",),
@@ -59,13 +59,13 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         ("rehearsal.emulate=true",),
         "device",
         "cpu",
-        "a rehearsal stands in for an NPU; other devices are run",
+        "only npu can be rehearsed",
     ),
     (
         (*NPU, "rehearsal.emulate=true", "execution=inline"),
         "execution",
         "inline",
-        "the emulator's libraries must be known before a process starts",
+        "the emulator's libraries must be on the path before the process starts",
     ),
     (
         (*NPU, "rehearsal.emulate=true", "device.index=2"),
@@ -77,7 +77,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         (*NPU, "rehearsal.faults.lost_head=0.5"),
         "rehearsal.faults.lost_head",
         "0.5",
-        "it is for rehearsals, and this is none",
+        "this setting only applies to harness rehearse",
     ),
     (
         ("profiler.analyse=later",),
@@ -89,7 +89,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         ("profiler=level0", "profiler.activities=[host,device]"),
         "profiler.activities",
         "[host,device]",
-        "device=cpu cannot deliver it: there is no device beside the host",
+        "device=cpu cannot deliver it: the CPU is the host, and there is no other device",
     ),
     (
         (f"{EXPERIMENTAL}.profiler_metrics=[a]",),
@@ -101,13 +101,13 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         (f"{EXPERIMENTAL}.performance_events=[cycles,branches]",),
         f"{EXPERIMENTAL}.performance_events",
         "[cycles,branches]",
-        "torch knows no branches, and would record nothing at all; there are cycles, instruc",
+        "torch has no event branches, and would record nothing at all; it has cycles, instruc",
     ),
     (
         (f"{EXPERIMENTAL}.performance_events=[cycles,cycles]",),
         f"{EXPERIMENTAL}.performance_events",
         "[cycles,cycles]",
-        "named twice",
+        "listed twice",
     ),
     (
         (f"{EXPERIMENTAL}.performance_events=[{','.join(PERF_EVENTS)}]",),
@@ -124,7 +124,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         ),
         f"{EXPERIMENTAL}.performance_events",
         "[cycles]",
-        "activities leaves the host out",
+        "activities does not include host",
     ),
     (
         ("device=cuda", f"{EXPERIMENTAL}.profiler_metrics=['a=b']"),
@@ -140,7 +140,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         ),
         f"{EXPERIMENTAL}.profiler_metrics",
         "[sm__cycles_active.avg]",
-        "activities leaves the device out",
+        "activities does not include device",
     ),
     (
         (f"{EXPERIMENTAL}.enable_cuda_sync_events=true",),
@@ -158,7 +158,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         (*NPU, "profiler=memory", "profiler.memory_timeline=true"),
         "profiler.memory_timeline",
         "true",
-        "torch_npu's own memory files hold the same",
+        "torch_npu's own memory files have the same content",
     ),
     (
         ("profiler=level0", "profiler.with_flops=true"),
@@ -170,7 +170,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         ("profiler=stacks", "profiler.memory_timeline=true"),
         "profiler.memory_timeline",
         "true",
-        "not asked: profiler.record_shapes, profiler.profile_memory",
+        "it also needs profiler.record_shapes, profiler.profile_memory",
     ),
     (
         ("profiler.schedule.skip_first_wait=1",),
@@ -201,13 +201,13 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         ("workload.steps=5", "profiler.schedule.repeat=0"),
         "workload.steps",
         "5",
-        "a last, partial cycle",
+        "the last cycle would be cut short",
     ),
     (
         ("workload.steps=7", "profiler.schedule={wait: 1, repeat: 0}"),
         "workload.steps",
         "7",
-        "a last, partial cycle",
+        "the last cycle would be cut short",
     ),
     (
         ("workload.compile=true", "workload.warmup_steps=0"),
@@ -220,7 +220,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
             (f"device={device}", "profiler=stacks", "profiler.with_modules=true"),
             "profiler.with_modules",
             "true",
-            "no module hierarchy for eager workloads",
+            "no module hierarchy of eager workloads",
         )
         for device in ("cpu", "cuda")
     ),
@@ -266,7 +266,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         ("device=cuda", f"{EXPERIMENTAL}.profiler_measure_per_kernel=true"),
         f"{EXPERIMENTAL}.profiler_measure_per_kernel",
         "true",
-        "nothing to measure",
+        "profiler_metrics is empty",
     ),
     (
         (f"{EXPERIMENTAL}.custom_profiler_config='a=1'",),
@@ -293,7 +293,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         (*NPU, f"{EXPERIMENTAL}.op_attr=true"),
         f"{EXPERIMENTAL}.op_attr",
         "true",
-        "written to the database only",
+        "only written to the database",
     ),
     (
         (*NPU, f"{EXPERIMENTAL}.mstx_domain_include=[a]"),

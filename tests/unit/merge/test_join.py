@@ -70,7 +70,9 @@ def table(
     lanes: dict[tuple[int, int | None], list[Kernel]] = defaultdict(list)
     for at, kernel in enumerate(kernels):
         if at in inserted:
-            extra = Kernel(-1 - at, kernel.step, kernel.stream, f"Autotune{at}", ((at,),))
+            # Named by the kernel that follows: the same one in several runs is at the same place.
+            truth = kernel.truth
+            extra = Kernel(-1 - truth, kernel.step, kernel.stream, f"Autotune{truth}", ((truth,),))
             lanes[kernel.step, kernel.stream].append(extra)
         lanes[kernel.step, kernel.stream].append(kernel)
     rows: list[tuple[int, Kernel]] = []

@@ -180,3 +180,9 @@ def test_it_fits_120_columns() -> None:
 def test_whatever_the_shapes_there_is_a_cell(shape: object) -> None:
     kinds = titled(sections(table({"input_shapes": [shape]}), RUNS), "Bottlenecks")
     assert cells(kinds)[0][1] == {"None": "–", "[[4]]": "[4]"}.get(str(shape), "")
+
+
+def test_kernels_of_a_gpu_are_shown_by_name() -> None:
+    gpu: dict[str, list[object]] = {"type": ["kernel"], "name": ["gemm"], "core": [None]}
+    kinds = titled(sections(table(gpu), RUNS), "Bottlenecks")
+    assert kinds.rows[0][0] == "gemm"

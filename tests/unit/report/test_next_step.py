@@ -50,6 +50,14 @@ BROKEN = Consistency(name="a", status="broken")
         (REHEARSED, {"status": "failed"}, "rehearse workload=mlp profiler=level0"),
         (DONE, {"delivery": (LOST,)}, "check profiler=level1 workload=mlp"),
         (REHEARSED, {"delivery": (LOST,)}, "check device=npu profiler=level1 workload=mlp"),
+        (
+            REHEARSED,
+            {
+                "delivery": (LOST,),
+                "overrides": (*REHEARSED.overrides, "rehearsal.faults.dropped_kernels=3"),
+            },
+            "check device=npu profiler=level1 workload=mlp",
+        ),
         (DONE, {"consistency": (BROKEN,)}, "read 'a folder'"),
         (
             DONE,

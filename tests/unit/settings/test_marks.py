@@ -13,18 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct, convert, inspect, to_builtins
 
-from harness import tables
 from harness.capture.run_record import Delivery, RunRecord, finished, request_hash
 from harness.compose.composition import compose_jobs, identity
 from harness.errors import RefusedError
 from harness.execution.plan import plan
-from harness.execution.protocol import write_json
 from harness.merge.compatibility import candidates, chosen
 from harness.settings.changes import Changes, Executed, Judged, Placed
 from harness.settings.marks import _fields, mark_of, measured
 from harness.settings.request import COUNTERS, Request
 from harness.settings.schema import flatten
 from tests.support.composing import composed
+from tests.support.run_folders import Columns, run_folder
 
 REQUEST = inspect.type_info(Request)
 MEASURED = {Changes.EXECUTED, Changes.RECORDED}
@@ -225,10 +224,8 @@ def run(requested: dict[str, Any], **more: Any) -> RunRecord:
 
 def leave(folder: Path, record: RunRecord) -> None:
     folder.mkdir()
-    write_json(record, folder / "run.json")
-    rows = {"step": [0], "name": ["mm"], "start_ns": [1], "duration_ns": [2]}
-    for table in ("kernels", "operators"):
-        tables.write(tables.frame(table, rows), folder / "tables" / f"{table}.parquet")
+    rows: Columns = {"step": [0], "name": ["mm"], "start_ns": [1], "duration_ns": [2]}
+    run_folder(folder, record, kernels=rows, operators=rows)
 
 
 FLOPS = Delivery(

@@ -36,7 +36,7 @@ TEXTS = "must be a list, each a text"
 
 # The setting, what is typed, what is allowed, the fix.
 BAD: list[tuple[str, str, str, str]] = [
-    ("profiler_level", "Level9", LEVELS, "Level2"),
+    ("profiler_level", "Level9", LEVELS, "Level1"),
     ("profiler_level", "level1", LEVELS, "Level1"),
     ("profiler_level", "1", LEVELS, "Level1"),
     ("profiler_level", "true", LEVELS, "Level1"),
@@ -76,7 +76,7 @@ BAD: list[tuple[str, str, str, str]] = [
     ("export_type", "true", EXPORTS, "[Text]"),
     ("host_sys", "CPU", HOSTS, "[CPU]"),
     ("host_sys", "[mem]", HOSTS, "[MEM]"),
-    ("host_sys", "[GPU]", HOSTS, "[]"),
+    ("host_sys", "[GPU]", HOSTS, "[CPU]"),
     ("host_sys", "[MEM,null]", HOSTS, "[MEM]"),
     ("host_sys", "null", HOSTS, "[]"),
     ("host_sys", "7", HOSTS, "[]"),
@@ -108,7 +108,7 @@ def test_a_bad_value_is_refused_once_with_what_is_allowed_and_a_fix(
 
 
 HOST = ("profiler=level1", "profiler.activities=[host]")
-LATE = "CANN records it with the device, and activities leaves the device out"
+LATE = "CANN records it on the device, but profiler.activities does not include device"
 FLOPS = "torch_npu writes flops as marks, which would not be recorded"
 
 # What is typed, then the setting that is named, its value, and the reason.
@@ -119,13 +119,13 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
             (
                 "PROFILER_SAMPLECONFIG",
                 "/tmp",  # noqa: S108 - any text
-                "torch_npu takes it for a run under msprof, and records nothing",
+                "torch_npu then assumes a run under msprof, and records nothing",
             ),
             ("PROFILING_MODE", "dynamic", "torch_npu then switches its profiler off, and"),
             ("PROFILING_MODE", "0", "records nothing"),
-            ("PROF_CONFIG_PATH", "conf", "profiles by itself, as a file in that folder says"),
-            ("MSMONITOR_USE_DAEMON", "1", "profiles by itself, as a daemon says"),
-            ("KINETO_USE_DAEMON", "1", "profiles by itself, as a daemon says"),
+            ("PROF_CONFIG_PATH", "conf", "is then controlled by a file in that folder"),
+            ("MSMONITOR_USE_DAEMON", "1", "is then controlled by a daemon"),
+            ("KINETO_USE_DAEMON", "1", "is then controlled by a daemon"),
         )
     ),
     *(
@@ -155,7 +155,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
             ("profiler=markers", f"{EXPERIMENTAL}.{name}=[mine,'']"),
             f"{EXPERIMENTAL}.{name}",
             "[mine,'']",
-            "a domain without a name has no marks",
+            "torch_npu drops domains without a name",
         )
         for name in ("mstx_domain_include", "mstx_domain_exclude")
     ),
@@ -163,7 +163,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         ("profiler=markers", f"{EXPERIMENTAL}={{op_attr: true, export_type: [Db]}}"),
         f"{EXPERIMENTAL}.op_attr",
         "true",
-        "profiler_level=Level_none records no operators that could have attributes",
+        "profiler_level=Level_none records no operators, so there are no attributes",
     ),
     (
         (
@@ -173,7 +173,7 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         ),
         f"{EXPERIMENTAL}.gc_detect_threshold",
         "1.5",
-        "garbage collections are host events, and activities leaves the host out",
+        "garbage collections are host events, but profiler.activities does not include host",
     ),
     (("profiler.with_flops=true",), "profiler.with_flops", "true", FLOPS),
     ((*HOST, "profiler.with_flops=true"), "profiler.with_flops", "true", FLOPS),

@@ -57,11 +57,11 @@ def test_sweep_over_aic_metrics_is_all_groups_without_a_flag() -> None:
 
 def test_jobs_ask_for_the_same_in_all_but_what_is_swept() -> None:
     for overrides, setting in ((NPU, AIC), (("+sweep=performance_events",), PERF)):
-        asked = [requested(request(job)) for job in swept(*overrides, "seed=7").jobs]
-        for each in asked:
-            del each[setting]
-            assert each["seed"] == 7
-        assert asked == [asked[0]] * len(asked)
+        settings = [requested(request(job)) for job in swept(*overrides, "seed=7").jobs]
+        for of_job in settings:
+            del of_job[setting]
+            assert of_job["seed"] == 7
+        assert settings == [settings[0]] * len(settings)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
@@ -76,9 +76,9 @@ def test_every_sweep_says_how_it_is_typed_and_that_works(name: str) -> None:
 
 
 def test_sweep_over_perf_events_counts_all_that_torch_knows() -> None:
-    found = values(swept("+sweep=performance_events"), PERF)
-    assert all(isinstance(each, list | tuple) for each in found)
-    assert sorted(event for each in found for event in each) == sorted(PERF_EVENTS)  # type: ignore[attr-defined]
+    groups = values(swept("+sweep=performance_events"), PERF)
+    assert all(isinstance(group, list | tuple) for group in groups)
+    assert sorted(event for group in groups for event in group) == sorted(PERF_EVENTS)  # type: ignore[attr-defined]
 
 
 def test_sweep_over_cupti_metrics_reads_them_kernel_by_kernel() -> None:
@@ -155,8 +155,8 @@ def test_counters_of_another_device_are_one_problem(
 
 
 def test_other_mistakes_are_told_beside_counters_of_another_device() -> None:
-    found = all_problems(compose_jobs(["+sweep=aic_metrics", "workload.steps=zwei"]))
-    assert [problem.setting for problem in found] == ["+sweep", "workload.steps"]
+    problems = all_problems(compose_jobs(["+sweep=aic_metrics", "workload.steps=zwei"]))
+    assert [problem.setting for problem in problems] == ["+sweep", "workload.steps"]
 
 
 def test_what_no_job_can_do_is_one_problem_with_all_its_values() -> None:
@@ -235,16 +235,16 @@ def test_a_job_that_left_nothing_is_named_and_has_failed(tmp_path: Path) -> None
     composition = swept("seed=1,2,3", multirun=True)
     leave(tmp_path, composition, 0)
     leave(tmp_path, composition, 1, status="running", verdict="pending", exit_code=None)
-    found = jobs.end(tmp_path, composition)
-    assert [(job.folder, job.exit_code, job.reason) for job, _ in found] == [
+    results = jobs.end(tmp_path, composition)
+    assert [(job.folder, job.exit_code, job.reason) for job, _ in results] == [
         ("seed=1", 0, ""),
         ("seed=2", None, "the harness ended before this job did"),
         ("seed=3", None, "it left no result"),
     ]
-    assert jobs.exit_code(found) == ExitCode.FAILED
+    assert jobs.exit_code(results) == ExitCode.FAILED
     kept = msgspec.json.decode((tmp_path / "sweep.json").read_bytes(), type=SweepRecord)
-    assert kept == SweepRecord(swept=("seed",), jobs=tuple(job for job, _ in found))
-    (section,) = sections(composition.swept, found, [True, False, False], tmp_path)
+    assert kept == SweepRecord(swept=("seed",), jobs=tuple(job for job, _ in results))
+    (section,) = sections(composition.swept, results, [True, False, False], tmp_path)
     assert section.title == "Sweep: 1 of 3 jobs delivered"
     assert section.rows == (
         ("1", 0, 2_000_000, 3_000_000, 1.5, None, "delivered, kept"),
@@ -265,8 +265,8 @@ def test_a_broken_table_of_a_job_costs_its_figure_alone(tmp_path: Path) -> None:
     analyses = tmp_path / "seed=1" / "analyses"
     analyses.mkdir()
     (analyses / "step_breakdown.parquet").write_bytes(b"")
-    found = jobs.end(tmp_path, composition)
-    assert jobs.exit_code(found) == ExitCode.OK
+    results = jobs.end(tmp_path, composition)
+    assert jobs.exit_code(results) == ExitCode.OK
 
 
 def test_the_result_of_another_request_is_no_result(tmp_path: Path) -> None:
@@ -274,8 +274,8 @@ def test_the_result_of_another_request_is_no_result(tmp_path: Path) -> None:
     leave(tmp_path, composition, 0, request_hash="another")
     leave(tmp_path, composition, 1)
     assert jobs.kept(tmp_path, composition, print) == [False, True]
-    found = jobs.end(tmp_path, composition)
-    assert [job.exit_code for job, _ in found] == [None, 0]
+    results = jobs.end(tmp_path, composition)
+    assert [job.exit_code for job, _ in results] == [None, 0]
 
 
 def test_starting_over_keeps_nothing(tmp_path: Path) -> None:
@@ -297,10 +297,10 @@ def test_what_was_not_delivered_is_run_again_and_says_why(tmp_path: Path) -> Non
     leave(tmp_path, composition, 0, verdict="not_delivered", exit_code=3, delivery=(lost,))
     leave(tmp_path, composition, 1)
     assert jobs.kept(tmp_path, composition, print) == [False, True]
-    found = jobs.end(tmp_path, composition)
-    assert jobs.exit_code(found) == ExitCode.NOT_DELIVERED
+    results = jobs.end(tmp_path, composition)
+    assert jobs.exit_code(results) == ExitCode.NOT_DELIVERED
     reason = "aic_metrics substituted, arrived: PipeUtilization (an older CANN)"
-    assert [job.reason for job, _ in found] == [reason, ""]
+    assert [job.reason for job, _ in results] == [reason, ""]
 
 
 def test_the_record_at_the_start_says_what_is_expected_and_what_is_there(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_comparison_vouches_only_if_it_holds(tmp_path: Path, status: str) -> N
     else:
         assert (found.status, found.fails) == ("not_checkable", False)
         assert found.reason == (
-            "completeness could not be checked: nothing in the capture tells whether lines are"
+            "completeness could not be checked: nothing in the capture shows whether lines are"
             " missing at the end of op_statistic.csv"
         )
 

@@ -33,7 +33,10 @@ def test_tasks_that_come_again_do_not_hide_a_cut(tmp_path: Path) -> None:
         (output / "task_time.csv").write_text(f"stream_id,task_id\n{text}")
         found.append(judged(whole)["task_time.csv"])
     assert [each.status for each in found] == ["holds", "does_not_apply", "broken"]
-    assert found[1].reason == "3 kernels share the last one's stream and task, 1 of them are there"
+    assert (
+        found[1].reason
+        == "3 kernels share the stream and task of the last one, and the file has 1 of them"
+    )
 
 
 @pytest.mark.parametrize("lines", [None, -1])

@@ -38,13 +38,13 @@ def operators(**columns: list[object]) -> Columns:
             "partial",
             "3 operators, 0 kernels",
         ),
-        ("schedule", (), operators(), "delivered", "3 of 3 asked steps recorded (100.0%)"),
+        ("schedule", (), operators(), "delivered", "3 of 3 requested steps recorded (100.0%)"),
         (
             "schedule",
             (),
             operators(step=[1, 3, None]),
             "partial",
-            "2 of 3 asked steps recorded (66.7%)",
+            "2 of 3 requested steps recorded (66.7%)",
         ),
         (
             "record_shapes",
@@ -227,4 +227,4 @@ def test_a_setting_that_nothing_can_check_says_why() -> None:
         "profiler.experimental.capture_overload_names=true",
     )
     assert (found.status, found.fails) == ("not_checkable", False)
-    assert found.reason == "torch writes overloads into no trace, and no table has them"
+    assert found.reason == "torch writes overloads to no trace, and no table has them"

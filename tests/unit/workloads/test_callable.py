@@ -125,7 +125,7 @@ def test_callable_leaves_the_import_errors_of_the_users_module(
 
 
 @pytest.mark.parametrize(
-    "target", ["mine", "mine.make", "mine:", ":make", "mine/file.py:make", "a:b c"]
+    "target", ["mine", "mine.make", "mine:", ":make", ".mine:make", "mine/file.py:make", "a:b c"]
 )
 def test_a_target_that_names_no_factory_is_a_problem_that_shows_one(target: str) -> None:
     (problem,) = Callable(target=target).problems()

@@ -345,8 +345,6 @@ def test_one_image_needs_more_than_one_pixel_in_the_end() -> None:
         {"name": "matmul", "dtypes": ["int8"]},
         {"name": "transformer", "mode": "infer"},
         {"name": "callable"},
-        {"name": "callable", "target": "module.factory"},
-        {"name": "callable", "target": ".module:factory"},
         {"name": "lstm"},
     ],
 )

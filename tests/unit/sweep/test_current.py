@@ -1,0 +1,35 @@
+"""A job finds its place in the sweep that it belongs to."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.compose.composition import compose_jobs
+from harness.paths import SweepFolder
+from harness.sweep import jobs
+from harness.sweep.current import current_job
+
+
+def test_a_job_knows_its_number_what_is_kept_and_how_long_the_sweep_takes(tmp_path: Path) -> None:
+    words = ["+workload.kwargs.n=1,2,3", "workload=callable", "workload.target=a:b", "name=x"]
+    jobs.begin(tmp_path, compose_jobs(words, multirun=True), [False, True, False])
+    began = time.time() - 12
+    os.utime(SweepFolder(tmp_path).record, (began, began))
+    second = current_job(tmp_path, "+workload.kwargs.n=2")
+    assert (second.number, second.total) == (1, 3)
+    assert second.varied == "+workload.kwargs.n=2"
+    assert second.kept
+    assert second.kept_jobs == 1
+    assert second.elapsed_s == pytest.approx(12, abs=5)
+    assert not current_job(tmp_path, "+workload.kwargs.n=3").kept
+
+
+def test_a_sweep_of_one_value_says_what_it_varies(tmp_path: Path) -> None:
+    jobs.begin(tmp_path, compose_jobs(["seed=choice(4)"], multirun=True), [False])
+    assert current_job(tmp_path, "seed=4").varied == "seed=4"
+    jobs.begin(tmp_path, compose_jobs(["seed=4"], multirun=True), [False])
+    assert current_job(tmp_path, "job").varied == "(nothing varies)"
