@@ -57,15 +57,15 @@ def test_what_was_left_out_is_named_and_is_exit_3(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "merge: it takes the folder of a sweep, or several runs."),
-        (("a", "b"), "of several runs, it must be told where the merged tables go"),
-        (("a", "b", "--out", ""), "of several runs, it must be told where the merged tables go"),
-        (("a", "seed=1"), "seed=1: merge joins what was measured"),
+        ((), "merge: merge takes the folder of a sweep, or several runs."),
+        (("a", "b"), "several runs need a folder for the merged tables"),
+        (("a", "b", "--out", ""), "--out: a value must follow"),
+        (("a", "seed=1"), "seed=1: merge takes the settings merge.… and analysis.… alone"),
         (("a", "merge.match=loose"), "merge.match=loose"),
-        (("a", "-m", "merge.match=aligned,strict"), "a merge is one, and takes one value"),
+        (("a", "-m", "merge.match=aligned,strict"), "--multirun: merge does not take this flag"),
         (("nowhere",), "merge=nowhere: there is no such folder"),
         (("sweep/a=1",), "merge=sweep/a=1: there is no such folder"),
-        (("a=1",), "a=1: merge joins what was measured"),
+        (("a=1",), "a=1: merge takes the settings merge.… and analysis.… alone"),
     ],
 )
 def test_what_cannot_be_merged_is_refused(
