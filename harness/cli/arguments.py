@@ -95,9 +95,9 @@ def parse(
         # What they mean is looked up in the configuration: only where it is needed.
         from harness.cli.suggestions import bare_word, known_groups, unknown_flag
 
-        taken = (*subcommand.flags, *ANYWHERE)
+        flags = (*subcommand.flags, *ANYWHERE)
         groups = known_groups(command.config_dir, command.config_name)
-        problems += [unknown_flag(flag, value, taken, groups) for flag, value in line.unknown]
+        problems += [unknown_flag(flag, value, flags, groups) for flag, value in line.unknown]
         problems += [bare_word(word, name, subcommands, groups) for word in extra]
     refuse(problems)
     return command, name

@@ -165,7 +165,7 @@ def _value_problems(flag: Flag, value: str, equals: str) -> list[Problem]:
 def _together(flags: Mapping[str, str]) -> list[Problem]:
     """Return what is wrong between flags that are each right by themselves."""
     several = [name for name in _ALONE if name in flags]
-    found = [
+    problems = [
         Problem(
             setting=name,
             given=flags[name],
@@ -176,7 +176,7 @@ def _together(flags: Mapping[str, str]) -> list[Problem]:
         if name in flags and "--cfg" not in flags
     ]
     if len(several) > 1:
-        found.append(
+        problems.append(
             Problem(
                 setting=" ".join(several),
                 given="",
@@ -184,7 +184,7 @@ def _together(flags: Mapping[str, str]) -> list[Problem]:
                 fix=f"keep {' or '.join(several)}",
             )
         )
-    return found
+    return problems
 
 
 def _refused(name: str, value: str) -> Problem:

@@ -49,7 +49,7 @@ def test_without_an_npu_it_says_what_is_missing(harness: Harness) -> None:
         "no /dev/davinci0",
         "neither ASCEND_HOME_PATH nor ASCEND_TOOLKIT_HOME is set",
         "npu: obstacles: ",
-        "python -m harness rehearse runs an NPU profile without an NPU",
+        "run an NPU profile without an NPU: python -m harness rehearse",
     ):
         assert text in " ".join(run.out.split()), text
     assert list(run.folder.iterdir()) == []
