@@ -44,7 +44,7 @@ def test_what_was_recorded_before_is_kept(shared_run: Harness, name: str) -> Non
     delivery = {item.setting: item for item in run.record.delivery}
     assert delivery["profiler.schedule"].status == "partial"
     assert delivery["profiler.schedule"].arrived == "1 of 3 requested steps recorded (33.3%)"
-    assert "what was captured before is kept" in run.out
+    assert "what was recorded before that is kept" in run.out
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_a_killed_job_is_named_and_the_same_command_runs_it_alone(harness: Harne
     assert run.code == 1, run.err
     assert "2 of 3 jobs delivered" in run.out
     assert "seed=2: the child process died of SIGKILL" in run.out
-    assert "and runs 1 job" in run.out
+    assert "the same command again runs 1 job" in run.out
     assert "Traceback" not in run.err
     again = harness(*words("seed=1,2,3"))
     assert again.code == 0, again.err
@@ -122,7 +122,7 @@ def test_jobs_lost_with_a_killed_worker_are_named(harness: Harness, tmp_path: Pa
     ]
     for seed in (10, 11, 12):
         assert f"seed={seed}: " in run.out
-    assert "and runs 3 jobs" in run.out
+    assert "the same command again runs 3 jobs" in run.out
     (tmp_path / "go").touch()
     again = harness(*words("seed=1,10,11,12"))
     assert again.code == 0, again.err
