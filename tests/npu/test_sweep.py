@@ -94,7 +94,7 @@ def test_a_job_that_is_killed_costs_itself_alone(both: Both) -> None:
     (dead,) = [job for job in both.first_sweep.jobs if job.exit_code]
     assert "SIGKILL" in dead.reason
     assert f"aic_metrics={VICTIM}: the child process died of SIGKILL" in both.first.out
-    assert "and runs 1 job" in both.first.out
+    assert "the same command again runs 1 job" in both.first.out
 
 
 def test_the_same_command_again_runs_the_killed_job_alone(both: Both) -> None:
