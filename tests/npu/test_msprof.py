@@ -384,7 +384,7 @@ FAILS = Faults(msprof="fails").environment()
     [
         (["--help"], {}, 0, "--type"),
         (["--help"], FAILS, 0, "emulated"),
-        (["--analyze=on", "--output=none"], {}, 2, "no capture of the emulator"),
+        (["--analyze=on", "--output=none"], {}, 2, "not a capture of the emulator"),
         (["--export=on", "--output=none"], {"HARNESS_EMULATOR_ERA": "2023"}, 2, "block_dim"),
         (["--export=on", "--output=none"], FAILS, 1, "fails"),
     ],
