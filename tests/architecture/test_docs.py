@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import runpy
 import shlex
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 
 from harness import tables
 from harness.capture.run_record import Delivery, RunRecord
+from harness.cli.main import main
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -122,7 +122,6 @@ def readers_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(block, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # set by the command, for its own process
     return tmp_path
 
 
@@ -136,7 +135,7 @@ def test_every_command_composes(
     command = COMMANDS[words]
     monkeypatch.setattr(sys, "argv", ["harness", *as_check(words)])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module("harness", run_name="__main__")
+        main()  # not __main__, which sets signal handlers for the whole process
     errors = capsys.readouterr().err
     assert ended.value.code == (2 if command.refusal else 0), f"{command.page}: {errors}"
     assert errors.strip() == command.refusal
