@@ -211,5 +211,5 @@ def test_a_run_that_the_merge_leaves_out_is_said_by_the_exit_code(both: Both) ->
     kernels.write_bytes(whole)
     assert run.err.count("kept from before") == 8
     assert "Merged: 7 runs, 1 left out (emulated: invented)" in run.out
-    assert f"left out: {job.folder}: its tables/kernels.parquet cannot be read" in run.out
+    assert f"left out: {job.folder}: kernels.parquet: this table cannot be read" in run.out
     assert run.code == 3
