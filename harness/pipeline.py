@@ -23,7 +23,7 @@ from harness.capture import external
 from harness.capture.capture import Capture
 from harness.capture.capture_record import CaptureRecord
 from harness.capture.external import keep, missing_originals
-from harness.capture.load import collect_capture, load_capture
+from harness.capture.load import collect_capture, left_by_the_emulator, load_capture
 from harness.capture.run_folder import clear, files_of, held_run, shown
 from harness.capture.run_record import Consistency, Delivery, RunRecord, request_hash
 from harness.compose.validate import problems
@@ -104,6 +104,8 @@ def _recorded(
     """Carry out a plan, let the device analyse what it recorded, and return the capture."""
     profiler = request.profiler
     outcome = _run(request, planned, listener)
+    # A child that died could not say what it ran on.
+    outcome = replace(outcome, emulated=outcome.emulated or left_by_the_emulator(run_folder))
     write_json(outcome, run_folder.outcome)
     if profiler.analyse == "now" and outcome.status in {"ok", "failed"}:
         analysis = analyse(planned, listener, profiler.analyse_timeout_s)

@@ -88,8 +88,12 @@ def _outcomes(run: RunFolder) -> tuple[Outcome, Outcome | None]:
 
 def _ended_early(run: RunFolder) -> Outcome:
     """Return the outcome of a run that left none: its harness was killed."""
-    emulated = run.calls.exists() or any(map(ascend.emulated, run.cycle_folders()))
-    return Outcome(status="failed", reason=_ENDED_EARLY, emulated=emulated)
+    return Outcome(status="failed", reason=_ENDED_EARLY, emulated=left_by_the_emulator(run))
+
+
+def left_by_the_emulator(run: RunFolder) -> bool:
+    """Tell from a run's files whether the emulator made them; the child may not have said so."""
+    return run.calls.exists() or any(map(ascend.emulated, run.cycle_folders()))
 
 
 def _raw_files(run: RunFolder) -> Iterator[str]:

@@ -117,6 +117,7 @@ def test_a_crash_at_stop_is_exit_1_and_what_was_recorded_is_kept(tmp_path: Path)
     run = run_harness(tmp_path, "rehearse", *TINY_MLP, "rehearsal.faults.crash_at_stop=true")
     assert run.code == 1, run.err
     assert "the child process died of SIG" in run.out
+    assert (run.record.emulated, "EMULATED device" in run.out) == (True, True)
     assert list(run.latest.glob("raw/*_ascend_pt/PROF_*"))
     assert run.table("steps").height > 0
 
