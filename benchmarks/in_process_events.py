@@ -11,10 +11,14 @@ process's peak memory. The tables are made first: the peak only ever grows.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import statistics
 import time
 from collections.abc import Callable
+
+# An installed torch_npu stops `import torch` where CANN is missing.
+os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
 
 import torch
 from torch._C._autograd import _ProfilerResult

@@ -17,7 +17,7 @@ _FIGURES = {
     "unprofiled_step_ns": Column("unprofiled step", "ns"),
     "profiled_step_ns": Column("profiled step", "ns"),
     "overhead": Column("overhead", "ratio"),
-    "device_ns": Column("device/step", "ns"),
+    "device_ns": Column("device per step", "ns"),
 }
 
 
@@ -44,7 +44,7 @@ def sections(swept: Sequence[str], jobs: Jobs, kept: Sequence[bool], folder: Pat
                     *(job.values.get(setting) for setting in swept),
                     job.exit_code,
                     *values,
-                    _result(record) + (", kept" if is_kept else ""),
+                    _result(record) + (" (kept)" if is_kept else ""),
                 )
                 for (job, record), values, is_kept in zip(jobs, figures, kept, strict=True)
             ),

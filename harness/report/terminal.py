@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from rich import box
-from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.section import Command, Note, Section, Unit
-from harness.report.units import cells
+from harness.report.fitting import NARROW, fitted
+from harness.report.section import Command, Note, Section
 
-_NARROWEST: Final[Mapping[Unit, int]] = {"name": 20, "shapes": 16}
-"""Names and shapes are not cut below this many characters."""
-_BETWEEN: Final = 3
-"""Characters between two columns."""
 _INDENT: Final = 2
 
 
@@ -42,58 +37,21 @@ def _show_note(note: Note, console: Console) -> None:
 
 
 def _table(section: Section, width: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in section.columns:
+    grid = fitted(section, width)
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, 1, 0, 1) if grid.between > NARROW else (0, 1, 0, 0),
+    )
+    for column, header, wide in zip(grid.columns, grid.headers, grid.widths, strict=True):
         table.add_column(
-            escape(column.name),
+            escape(header),
             justify=column.align,
             no_wrap=column.align == "right",
             overflow="fold",
+            max_width=wide,
         )
-    for row in _fitted(section, width):
+    for row in grid.rows:
         table.add_row(*map(escape, row))
     return table
-
-
-def _fitted(section: Section, width: int) -> list[tuple[str, ...]]:
-    """Return the rows of a section, so that its table is no wider than `width` where that can be.
-
-    Names and shapes are shortened first; if that is not enough, each share of a whole goes below
-    its value. A table that is still too wide is folded.
-    """
-    rows = cells(section)
-    lengths = _lengths(section, rows)
-    excess = _width(lengths) - width
-    if excess <= 0:
-        return rows
-    limits = _limits(section, lengths, excess)
-    rows = cells(section, limits)
-    if _width(_lengths(section, rows)) <= width:
-        return rows
-    return cells(section, limits, before_share="\n")
-
-
-def _limits(section: Section, lengths: Sequence[int], excess: int) -> list[int | None]:
-    """Return for each column how long its names or shapes may be; the longest are cut first."""
-    least = {
-        place: _NARROWEST[column.unit]
-        for place, column in enumerate(section.columns)
-        if column.unit in _NARROWEST
-    }
-    limits = {place: lengths[place] for place in least}
-    for _ in range(excess):
-        longer = [place for place in limits if limits[place] > least[place]]
-        if not longer:
-            break
-        limits[max(longer, key=limits.__getitem__)] -= 1
-    return [limits.get(place) for place in range(len(lengths))]
-
-
-def _lengths(section: Section, rows: Sequence[tuple[str, ...]]) -> list[int]:
-    """Return the length of the longest text of each column, its header included."""
-    headers = [column.name for column in section.columns]
-    return [max(map(cell_len, texts)) for texts in zip(headers, *rows, strict=True)]
-
-
-def _width(lengths: Sequence[int]) -> int:
-    return sum(lengths) + _BETWEEN * (len(lengths) - 1)

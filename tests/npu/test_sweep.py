@@ -136,7 +136,7 @@ def test_the_table_is_kept_and_says_what_each_job_cost(both: Both) -> None:
     )
     summary = (both.again.latest / "summary.md").read_text()
     assert "| aic_metrics | exit | unprofiled step |" in summary
-    assert summary.count("delivered, kept |") == 7
+    assert summary.count("delivered (kept) |") == 7
 
 
 def test_a_group_that_cann_lacks_is_a_named_job_and_the_rest_go_on(tmp_path: Path) -> None:

@@ -168,11 +168,12 @@ def test_it_fits_120_columns() -> None:
     show(parts, Console(file=out, width=120))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 120
-    # No cell but an advice is broken over lines: a title, a header, a rule, and a line a row.
+    # No cell but an advice is broken over lines: below the rule, a line a row.
     for part in parts:
         if not part.title.startswith("What"):
             begin = lines.index(part.title)
-            assert lines[begin + 3 + len(part.rows)].startswith("  "), part.title
+            rule = next(place for place in range(begin, len(lines)) if lines[place].startswith("─"))
+            assert lines[rule + 1 + len(part.rows)].startswith("  "), part.title
     assert all(f"## {part.title}" in markdown(parts) for part in parts[1:])
 
 

@@ -107,8 +107,8 @@ def test_names_and_shapes_are_shortened_to_the_width_of_the_terminal() -> None:
     wide, narrow = shown(NAMES, width=120), shown(NAMES, width=60)
     assert "evaluate_function: AddmmBackward0   [32,3,224,224] [32,3,224,224]   1 µs" in wide[4]
     assert narrow[4:] == [
-        "autograd::en…dmmBackward0   [32,3,224,224] [32,3,224…   1 µs",
-        "autograd::en…MulBackward0   [4]                         2 µs",
+        "autograd::eng…dmmBackward0  [32,3,224,224] [32,3,224,…  1 µs",
+        "autograd::eng…MulBackward0  [4]                         2 µs",
     ]
 
 
@@ -119,4 +119,33 @@ def test_shares_go_below_their_values_where_they_do_not_fit_beside_them() -> Non
         rows=((1_000_000, 421_000),),
     )
     assert shown(section, width=21)[-1:] == ["1 ms   421 µs (42%)"]
-    assert shown(section, width=18)[-2:] == ["1 ms   421 µs", "        (42%)"]
+    assert shown(section, width=18)[-1:] == ["1 ms  421 µs (42%)"]
+    assert shown(section, width=17)[-2:] == ["1 ms  421 µs", "       (42%)"]
+
+
+def test_headers_are_wrapped_before_anything_is_cut() -> None:
+    columns = (Column("unprofiled step", "ns"), Column("device per step", "ns"))
+    section = Section(title="Sweep", columns=columns, rows=((41_400_000, 86_100),))
+    assert shown(section, width=33)[2] == "unprofiled step   device per step"
+    assert shown(section, width=32)[2:4] == ["unprofiled     device", "      step   per step"]
+
+
+def test_shapes_go_below_their_names_where_both_do_not_fit() -> None:
+    assert shown(NAMES, width=30)[2:] == [
+        "operator",
+        "input shapes              self",
+        "──────────────────────────────",
+        "autograd::en…mmBackward0  1 µs",
+        "[32,3,224,224] [32,3,22…",
+        "autograd::en…ulBackward0  2 µs",
+        "[4]",
+    ]
+
+
+def test_texts_are_wrapped_at_their_spaces_and_no_word_is_broken() -> None:
+    columns = (Column("aic_metrics"), Column("exit", "identifier"), Column("result"))
+    section = Section(title="Sweep", columns=columns, rows=(("MemoryAccess", 3, "not delivered"),))
+    assert shown(section, width=29)[-2:] == [
+        "MemoryAccess     3  not",
+        "                    delivered",
+    ]

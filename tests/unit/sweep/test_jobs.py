@@ -247,7 +247,7 @@ def test_a_job_that_left_nothing_is_named_and_has_failed(tmp_path: Path) -> None
     (section,) = sections(composition.swept, results, [True, False, False], tmp_path)
     assert section.title == "Sweep: 1 of 3 jobs delivered"
     assert section.rows == (
-        ("1", 0, 2_000_000, 3_000_000, 1.5, None, "delivered, kept"),
+        ("1", 0, 2_000_000, 3_000_000, 1.5, None, "delivered (kept)"),
         ("2", None, 2_000_000, 3_000_000, 1.5, None, "no result"),
         ("3", None, None, None, None, None, "no result"),
     )
