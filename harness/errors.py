@@ -103,8 +103,10 @@ class WriteError(HarnessError):
 
     exit_code = ExitCode.FAILED
 
-    def __init__(self, path: str, reason: str, fix: str) -> None:
+    def __init__(self, path: str, reason: str, fix: str, *, full: bool = False) -> None:
         self.path, self.reason, self.fix = path, reason, fix
+        self.full = full
+        """Whether the disk is full, or its inodes are used up."""
         super().__init__(f"{path} cannot be written: {reason}. {fix[:1].upper()}{fix[1:]}")
 
     @property
@@ -112,9 +114,9 @@ class WriteError(HarnessError):
         """What happened, without what to do."""
         return f"{self.path} cannot be written: {self.reason}"
 
-    def __reduce__(self) -> tuple[type[WriteError], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type[WriteError], tuple[str, str, str], dict[str, bool]]:
         """Keep the parts when a launcher hands the error of a job to its parent process."""
-        return type(self), (self.path, self.reason, self.fix)
+        return type(self), (self.path, self.reason, self.fix), {"full": self.full}
 
 
 class RecorderError(HarnessError):

@@ -20,6 +20,8 @@ from harness.errors import WriteError
 UNFINISHED: Final = ".unfinished"
 """How the name of a file ends that is not renamed yet; only a killed harness leaves one."""
 
+RESERVE: Final = ".reserve"
+"""The same of a `Reserve`."""
 _NEW: Final = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MODE: Final = 0o666
@@ -80,9 +82,12 @@ def make_root(path: Path) -> list[Path]:
     with failing_at(path):
         try:
             for folder in reversed([path, *path.parents]):
-                if not folder.is_dir():
-                    folder.mkdir(exist_ok=True)
-                    made.append(folder)
+                if folder.is_dir():
+                    continue
+                if folder.exists():
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+                folder.mkdir(exist_ok=True)
+                made.append(folder)
         except BaseException:
             remove_empty(made)
             raise
@@ -105,13 +110,37 @@ def failing_at(path: Path) -> Iterator[None]:
         raise write_error(path, error) from error
 
 
+@contextmanager
+def full_disk_named(folder: Path) -> Iterator[None]:
+    """Let an OSError of a block be a WriteError if a disk is full; any other is passed on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise write_error(folder, error) from error
+        raise
+
+
 def write_error(path: Path, error: OSError) -> WriteError:
     """Return what to say of a file that cannot be written: why, and what to do."""
     if error.errno in _FULL:
         fix = "free space on that disk, or inodes (df -h, df -i), and run the command again"
     else:
         fix = "mend that, or choose another folder, and run the command again"
-    return WriteError(str(path), error.strerror or str(error), fix)
+    # What a library writes in between, such as a temporary file, is named by its error alone.
+    elsewhere = isinstance(error.filename, str) and Path(error.filename).is_absolute()
+    named = error.filename if elsewhere else str(path)
+    full = error.errno in _FULL
+    return WriteError(named, error.strerror or str(error), fix, full=full)
+
+
+def remove_unfinished(root: Path) -> None:
+    """Remove what a process that was killed left of unfinished files; links are not followed."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if name.startswith(".") and UNFINISHED in name:
+                with suppress(OSError):
+                    Path(folder, name).unlink()
 
 
 class Appended:
@@ -182,12 +211,13 @@ class Reserve:
             WriteError: There is no room; nothing is left.
         """
         self._path = path
-        self._name = _unfinished_name()
+        self._name = f".{os.urandom(8).hex()}{RESERVE}"
         self._file = -1
         with failing_at(path):
             self._folder = os.open(root, _FOLDER)
         try:
             with failing_at(path):
+                self._remove_others()
                 self._file = os.open(self._name, os.O_RDWR | _NEW, _MODE, dir_fd=self._folder)
                 _allocate(self._file, size)
         except BaseException:
@@ -213,6 +243,13 @@ class Reserve:
                 return
         # Someone has removed it.
         write(self._path.parent, self._path, content)
+
+    def _remove_others(self) -> None:
+        """Remove what harnesses left that were killed: only one writes into a folder."""
+        with os.scandir(self._folder) as entries:
+            stale = [entry.name for entry in entries if entry.name.endswith(RESERVE)]
+        for name in stale:
+            os.unlink(name, dir_fd=self._folder)
 
     def _is_there(self) -> bool:
         try:

@@ -13,6 +13,10 @@ from harness.errors import WriteError
 from tests.support.full_disks import PAGE, fill, small_disk, unfinished_files, use_up_inodes
 
 
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
 def test_a_file_is_written_and_folders_are_made(tmp_path: Path) -> None:
     path = tmp_path / "tables" / "more" / "steps"
     files.write(tmp_path, path, b"new")
@@ -24,11 +28,16 @@ def test_a_file_is_written_and_folders_are_made(tmp_path: Path) -> None:
 def test_a_block_that_raises_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "summary.md"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), files.replacing(tmp_path, path) as file:
-        file.write(b"new")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with files.replacing(tmp_path, path) as file:
+            file.write(b"new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["summary.md"]
+    assert names(tmp_path) == ["summary.md"]
 
 
 def test_a_link_in_place_of_the_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
@@ -57,7 +66,7 @@ def test_a_folder_that_is_a_link_is_not_written_through(tmp_path: Path, there: b
     ):
         with pytest.raises(WriteError, match="tables is a symbolic link"):
             attempt()
-    assert not there or os.listdir(outside) == []
+    assert not there or names(outside) == []
 
 
 def test_the_folder_itself_may_be_reached_by_a_link(tmp_path: Path) -> None:
@@ -131,11 +140,11 @@ def test_a_reserve_that_is_not_used_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     with files.Reserve(tmp_path, path, PAGE):
         assert len(unfinished_files(tmp_path)) == 1
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
     with small_disk(tmp_path / "disk", pages=4) as disk:
         with pytest.raises(WriteError):
             files.Reserve(disk, disk / "run.json", 5 * PAGE)
-        assert os.listdir(disk) == []
+        assert names(disk) == []
 
 
 def test_a_reserve_that_someone_removed_is_not_needed(tmp_path: Path) -> None:
@@ -144,7 +153,7 @@ def test_a_reserve_that_someone_removed_is_not_needed(tmp_path: Path) -> None:
         (tmp_path / unfinished_files(tmp_path)[0]).unlink()
         reserve.write(b"failed")
     assert path.read_bytes() == b"failed"
-    assert os.listdir(tmp_path) == ["run.json"]
+    assert names(tmp_path) == ["run.json"]
 
 
 def test_a_log_grows_through_no_link_and_waits_for_no_reader(tmp_path: Path) -> None:
