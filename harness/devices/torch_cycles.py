@@ -16,7 +16,7 @@ from harness import tables
 from harness.devices.base import CycleWriter, LoweredProfiler
 from harness.devices.torch_counters import counted, measured, with_counts, with_metrics
 from harness.devices.torch_events import Converted, tables_of
-from harness.files import UNFINISHED, failing_at
+from harness.files import UNFINISHED, failing_at, make_folder
 from harness.paths import RunFolder
 
 
@@ -51,6 +51,7 @@ class TorchCycleHandler:
     def __call__(self, profiler: Any) -> None:
         """Write one finished cycle: its tables to ``cycles/``, its trace to ``raw/``."""
         self.writer.on_write()
+        self._make_folder()
         converted = self._convert(profiler)
         self._write(converted.frames)
         self.operators += converted.frames["operators"].height
@@ -61,6 +62,13 @@ class TorchCycleHandler:
         if self.lowered.memory_timeline:
             self._write_memory_timeline(profiler)
         self.cycle += 1
+
+    def _make_folder(self) -> None:
+        run = RunFolder(self.writer.folder)
+        make_folder(run.path, run.cycles)
+        folder = run.cycle(self.cycle)
+        with failing_at(folder):
+            folder.mkdir()
 
     def _convert(self, profiler: Any) -> Converted:
         return tables_of(
