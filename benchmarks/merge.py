@@ -111,7 +111,7 @@ def make(runs: Sequence[pl.DataFrame], folder: Path, lacking: Sequence[int]) -> 
     for number, table in enumerate(runs):
         kept = pl.Series(np.random.default_rng(number).random(len(table)) >= LOST)
         own = table.filter(kept) if number in lacking else table
-        tables.write(own, folder / str(number) / "kernels.parquet")
+        tables.write(own, folder / str(number) / "kernels.parquet", folder)
         as_csv(own, folder / f"{number}.csv")
 
 

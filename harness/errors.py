@@ -3,6 +3,7 @@
 HarnessError
 ├── RefusedError    the request was refused before anything ran (exit 2)
 ├── MachineError    this machine cannot do what was requested (exit 4)
+├── WriteError      a file cannot be written: the disk is full, or the like (exit 1)
 └── RecorderError   a recorder is used where or as it cannot record (exit 1)
 
 A workload that fails is not an error of the harness: the run folder records how it ended.
@@ -95,6 +96,27 @@ class MachineError(HarnessError):
     """This machine lacks something; the message says what, and how to get it."""
 
     exit_code = ExitCode.UNAVAILABLE
+
+
+class WriteError(HarnessError):
+    """A file of the harness cannot be written; says which, why, and what to do."""
+
+    exit_code = ExitCode.FAILED
+
+    def __init__(self, path: str, reason: str, fix: str, *, full: bool = False) -> None:
+        self.path, self.reason, self.fix = path, reason, fix
+        self.full = full
+        """Whether the disk is full, or its inodes are used up."""
+        super().__init__(f"{path} cannot be written: {reason}. {fix[:1].upper()}{fix[1:]}")
+
+    @property
+    def fact(self) -> str:
+        """What happened, without what to do."""
+        return f"{self.path} cannot be written: {self.reason}"
+
+    def __reduce__(self) -> tuple[type[WriteError], tuple[str, str, str], dict[str, bool]]:
+        """Keep the parts when a launcher hands the error of a job to its parent process."""
+        return type(self), (self.path, self.reason, self.fix), {"full": self.full}
 
 
 class RecorderError(HarnessError):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from harness import __version__, tables
+from harness import __version__, files, tables
 from harness.analyses.operators import linked
 from harness.analyses.registry import run_analyses
 from harness.analyses.steps import step_times
@@ -23,12 +24,13 @@ from harness.capture import external
 from harness.capture.capture import Capture
 from harness.capture.capture_record import CaptureRecord
 from harness.capture.external import keep, missing_originals
+from harness.capture.kept_record import kept
 from harness.capture.load import collect_capture, left_by_the_emulator, load_capture
-from harness.capture.run_folder import clear, files_of, held_run, shown
+from harness.capture.run_folder import clear, files_of, held_run, make, shown
 from harness.capture.run_record import Consistency, Delivery, RunRecord, request_hash
 from harness.compose.validate import problems
 from harness.doctor.preflight import check_analysis, check_machine
-from harness.errors import ExitCode, MachineError, Problem, RefusedError
+from harness.errors import ExitCode, MachineError, Problem, RefusedError, WriteError
 from harness.execution.plan import plan, requested
 from harness.execution.process import ProgressListener, analyse, run
 from harness.execution.protocol import Outcome, Plan, read_json, write_json
@@ -41,8 +43,6 @@ from harness.verification.completeness import completeness
 from harness.verification.consistency import consistency
 from harness.verification.delivery import verify
 
-_NOT_READ_BACK = "the harness ended before it had read the run; what was recorded is kept"
-
 
 class Finished(Struct, frozen=True, kw_only=True):
     """A run that is over, and the sections that show it."""
@@ -53,32 +53,54 @@ class Finished(Struct, frozen=True, kw_only=True):
     """The workload's, if it raised."""
 
 
+def _nothing(_folder: Path) -> None:
+    """Do nothing when a run begins."""
+
+
 def run_job(
     request: Request,
     folder: Path,
     *,
     overrides: Sequence[str],
     listener: ProgressListener,
+    begun: Callable[[Path], None] = _nothing,
 ) -> Finished:
     """Carry out one request in `folder`, where its record is written as run.json.
 
-    A run that this machine cannot do is recorded there, too, with exit code 4.
+    A run that this machine cannot do is recorded there, too, with exit code 4. `begun` is called
+    with the folder once the record is there.
 
     Raises:
         RefusedError: The request is not valid, or a run is going on there; nothing is written.
+        WriteError: The disk is full, or the like. The record says so; if there is no room even for
+            that, nothing is left.
     """
     if invalid := problems(request):
         raise RefusedError(invalid)
-    folder.mkdir(parents=True, exist_ok=True)
-    with held_run(folder):
-        clear(folder)
-        planned = plan(request, folder)
-        run_folder = RunFolder(folder)
+    planned = plan(request, folder)
+    run_folder = RunFolder(folder)
+    record = _started(request, planned, overrides)
+
+    def captured() -> Capture:
+        begun(folder)
         write_json(planned, run_folder.plan)
         write_json(CaptureRecord(expected=planned.recording.expected), run_folder.capture)
-        record = _started(request, planned, overrides)
-        write_json(record, run_folder.record)
-        return _concluded(record, folder, lambda: _recorded(request, planned, run_folder, listener))
+        return _recorded(request, planned, run_folder, listener)
+
+    with _made(folder, "hydra.run.dir"), held_run(folder):
+        clear(folder)
+        return _concluded(record, folder, captured)
+
+
+@contextmanager
+def _made(folder: Path, setting: str) -> Iterator[None]:
+    """Make a folder for a block; if that leaves nothing, the folder goes again."""
+    new = make(folder, setting)
+    try:
+        yield
+    except WriteError:
+        files.remove_empty(new)
+        raise
 
 
 def _started(request: Request, planned: Plan, overrides: Sequence[str]) -> RunRecord:
@@ -106,6 +128,7 @@ def _recorded(
     outcome = _run(request, planned, listener)
     # A child that died could not say what it ran on.
     outcome = replace(outcome, emulated=outcome.emulated or left_by_the_emulator(run_folder))
+    files.remove_unfinished(run_folder.path)
     write_json(outcome, run_folder.outcome)
     if profiler.analyse == "now" and outcome.status in {"ok", "failed"}:
         analysis = analyse(planned, listener, profiler.analyse_timeout_s)
@@ -124,10 +147,14 @@ def read_run(folder: Path, *, listener: ProgressListener, limit_s: float | None)
         RefusedError: It is no run folder that this version can read; or it is in use, or lacks
             files that the check needs. Nothing is changed.
         MachineError: The captures cannot be analysed on this machine. The run stays what it was.
+        WriteError: The disk is full, or the like. The run stays what it was.
     """
     run_folder = RunFolder(folder)
     with held_run(folder):
         record = read_json(run_folder.record, RunRecord)
+        if record.life == "alive":
+            # Where the file system has no locks.
+            raise RefusedError([_goes_on(folder, record.unended)])
         if record.source:
             if missing := missing_originals(folder):
                 raise RefusedError([_original_is_gone(folder, missing[0])])
@@ -154,7 +181,7 @@ def _analysed(
     if analysis.status == "unavailable":
         run_folder.analysis.unlink(missing_ok=True)
         if before is not None:
-            run_folder.analysis.write_bytes(before)
+            files.write(run_folder.path, run_folder.analysis, before)
         raise MachineError(analysis.reason)
     write_json(analysis, run_folder.analysis)
     return collect_capture(run_folder.path)
@@ -173,11 +200,6 @@ def read_capture(path: Path, folder: Path) -> Finished:
         raise RefusedError([_no_place(folder, "there is something in its place already")])
     imported = external.read(path)
     info = imported.info
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        why = f"the folder cannot be made: {error.strerror}"
-        raise RefusedError([_no_place(folder, why)]) from error
     record = RunRecord(
         status="running",
         verdict="pending",
@@ -194,14 +216,17 @@ def read_capture(path: Path, folder: Path) -> Finished:
         keep(imported, folder)
         return load_capture(folder)
 
-    with held_run(folder):
-        write_json(record, RunFolder(folder).record)
+    with _made(folder, "--out"), held_run(folder):
         return _concluded(record, folder, captured, _not_requested(info.settings))
 
 
 def _no_place(folder: Path, why: str) -> Problem:
     fix = "choose another folder, or remove what is there"
     return Problem(setting="--out", given=str(folder), reason=why, fix=fix)
+
+
+def _goes_on(folder: Path, why: str) -> Problem:
+    return Problem(setting=str(folder), given="", reason=why, fix="wait until it has ended")
 
 
 def _original_is_gone(folder: Path, original: Path) -> Problem:
@@ -230,12 +255,12 @@ def _concluded(
     captured: Callable[[], Capture],
     more: tuple[Delivery, ...] = (),
 ) -> Finished:
-    """Get the capture, check it, and write the results.
+    """Get the capture, check it, and write the results; run.json is true meanwhile, and after.
 
-    `more` is added to the delivery that the checks find.
+    `record` is its first state. `more` is added to the delivery that the checks find.
     """
     run_folder = RunFolder(folder)
-    try:
+    with kept(record, folder) as ending:
         capture = captured()
         outcome = capture.outcome
         nothing = _pending(capture) or outcome.status == "unavailable"
@@ -245,25 +270,13 @@ def _concluded(
             delivery += completeness(capture, consistent)
         analyses = run_analyses(capture)
         filled = {name: table for name, table in analyses.items() if not table.is_empty()}
-        tables.keep(filled, run_folder.analyses)
-        record = _ended(record, capture, delivery + more, consistent)
-        parts = sections(record, analyses, str(shown(folder)))
-        run_folder.summary.write_text(markdown(parts), encoding="utf-8")
+        tables.keep(filled, run_folder.analyses, folder)
+        ended = _ended(record, capture, delivery + more, consistent)
+        parts = sections(ended, analyses, str(shown(folder)))
+        files.write(folder, run_folder.summary, markdown(parts).encode(errors="backslashreplace"))
         shutil.rmtree(run_folder.cycles, ignore_errors=True)
-    except KeyboardInterrupt:
-        if record.status == "running":
-            record = replace(
-                record, status="interrupted", exit_code=ExitCode.INTERRUPTED, reason=_NOT_READ_BACK
-            )
-        raise
-    finally:
-        if record.status == "running":
-            # The harness itself failed; the exception is passed on.
-            record = replace(
-                record, status="failed", exit_code=ExitCode.FAILED, reason=_NOT_READ_BACK
-            )
-        write_json(record, run_folder.record)
-    return Finished(record=record, summary=tuple(parts), traceback=outcome.traceback)
+        ending.record = ended
+    return Finished(record=ended, summary=tuple(parts), traceback=outcome.traceback)
 
 
 def _run(request: Request, planned: Plan, listener: ProgressListener) -> Outcome:
@@ -294,6 +307,7 @@ def _ended(
     delivered = checked and not failing
     return replace(
         record,
+        writer=None,
         status="failed" if outcome.status == "unavailable" else outcome.status,
         verdict="pending" if pending else "delivered" if delivered else "not_delivered",
         exit_code=_exit_code(outcome, delivered=delivered or pending),

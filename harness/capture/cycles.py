@@ -21,7 +21,7 @@ def write(results: Sequence[ReadResult], run: RunFolder) -> None:
             if isinstance(frame, pl.DataFrame):
                 # A reader gives the columns that its source has; the others are null.
                 frame = tables.frame(name, {column.name: column for column in frame})
-            tables.write(frame, run.cycle(number) / f"{name}.parquet")
+            tables.write(frame, run.cycle(number) / f"{name}.parquet", run.path)
 
 
 def total(results: Sequence[ReadResult]) -> dict[str, EventCounts]:

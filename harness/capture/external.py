@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec import Struct, inspect
 from msgspec.structs import replace
 
-from harness import tables
+from harness import files, tables
 from harness.capture import cycles
 from harness.capture.capture_record import CaptureRecord, ReaderReport
 from harness.capture.run_folder import remove
@@ -122,7 +122,7 @@ def keep(capture: ExternalCapture, folder: Path) -> CaptureRecord:
     _link(capture.captures, run)
     remove(run.cycles)
     cycles.write(capture.results, run)
-    tables.join_cycles(run.cycles, run.tables)
+    tables.join_cycles(run.cycles, run.tables, run.path)
     reported = ReaderReport(
         event_counts=cycles.total(capture.results), lost=capture.lost, remarks=capture.remarks
     )
@@ -140,11 +140,12 @@ def missing_originals(folder: Path) -> list[Path]:
 def _link(captures: Sequence[Path], run: RunFolder) -> None:
     """Let ``raw/`` lead to the originals."""
     remove(run.raw)
-    run.raw.mkdir()
+    files.make_folder(run.path, run.raw)
     for number, path in enumerate(captures):
         name = path.name if path.is_file() else f"{path.name.removesuffix(ascend.SUFFIX)}_ascend_pt"
         link = run.raw / (name if len(captures) == 1 else f"{number:03d}_{name}")
-        link.symlink_to(path.absolute(), target_is_directory=path.is_dir())
+        with files.failing_at(link):
+            link.symlink_to(path.absolute(), target_is_directory=path.is_dir())
 
 
 def expected_settings(info: CaptureInfo) -> ExpectedSettings:

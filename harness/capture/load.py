@@ -15,12 +15,12 @@ from harness.capture import external
 from harness.capture.capture import Capture
 from harness.capture.capture_record import CaptureRecord, ReaderReport
 from harness.capture.collect import collect
+from harness.capture.run_record import DIED
 from harness.errors import Problem, RefusedError
 from harness.execution.protocol import Outcome, read_json, write_json
 from harness.paths import RunFolder
 from harness.readers.ascend import folder as ascend
 
-_ENDED_EARLY = "the harness ended before the run did; what was recorded by then is kept"
 _NOT_ANALYSED = "interrupted while its captures were analysed; they are kept"
 
 
@@ -88,7 +88,7 @@ def _outcomes(run: RunFolder) -> tuple[Outcome, Outcome | None]:
 
 def _ended_early(run: RunFolder) -> Outcome:
     """Return the outcome of a run that left none: its harness was killed."""
-    return Outcome(status="failed", reason=_ENDED_EARLY, emulated=left_by_the_emulator(run))
+    return Outcome(status="failed", reason=DIED, emulated=left_by_the_emulator(run))
 
 
 def left_by_the_emulator(run: RunFolder) -> bool:

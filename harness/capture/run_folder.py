@@ -11,25 +11,36 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from harness.errors import Problem, RefusedError
+from harness import files
+from harness.errors import Problem, RefusedError, WriteError
 from harness.paths import RunFolder, SweepFolder
 
 
-def make(folder: Path, setting: str) -> None:
+def make(folder: Path, setting: str) -> list[Path]:
     """Make a folder that results can be written into; `setting` is what chooses it.
+
+    Returns:
+        The folders that were not there before, to be removed if nothing is written into them.
 
     Raises:
         RefusedError: It cannot be made, or not be written into.
+        WriteError: The disk is full.
     """
+    made: list[Path] = []
+    why = ""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        why = f"results cannot be written there: {error.strerror}"
+        made = files.make_root(folder)
+    except WriteError as error:
+        if error.full:
+            raise
+        why = error.reason
+    if not why and not os.access(folder, os.W_OK | os.X_OK):
+        why = os.strerror(errno.EACCES)
+    if why:
         fix = f"choose another folder with {setting}, or mend this one"
-        problem = Problem(setting=setting, given=str(folder), reason=why, fix=fix)
-        raise RefusedError([problem]) from error
+        reason = f"results cannot be written there: {why}"
+        raise RefusedError([Problem(setting=setting, given=str(folder), reason=reason, fix=fix)])
+    return made
 
 
 @contextmanager
@@ -40,8 +51,12 @@ def held(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
 
     Raises:
         RefusedError: A sweep is running there.
+        WriteError: The disk is full, or the like.
     """
-    with SweepFolder(folder).lock.open("a") as lock:
+    path = SweepFolder(folder).lock
+    with files.failing_at(path):
+        lock = path.open("a")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -149,5 +164,10 @@ def link_latest(folder: Path) -> None:
         # The user made it.
         return
     unfinished = outputs / f".latest.{os.getpid()}"
-    unfinished.symlink_to(target.relative_to(outputs), target_is_directory=True)
-    unfinished.replace(latest)
+    with files.failing_at(latest):
+        try:
+            unfinished.symlink_to(target.relative_to(outputs), target_is_directory=True)
+            unfinished.replace(latest)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise

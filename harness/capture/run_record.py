@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from harness.capture.capture import Emulation
+from harness.capture.writer import Life, Writer, life_of
 from harness.errors import ExitCode, RefusedError
 from harness.execution.protocol import SCHEMA_VERSION, read_json
 from harness.paths import RunFolder
@@ -33,6 +35,9 @@ DeliveryStatus = Literal[
     "delivered", "partial", "missing", "substituted", "not_checkable", "not_requested"
 ]
 
+
+DIED = "the harness died before the run ended; what was recorded by then is kept"
+"""Why a run has no result whose record says that it is running."""
 
 READ = "read"
 """Stands in place of a setting where the completeness of a capture is checked."""
@@ -118,6 +123,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     """The versions of harness, Python, torch and what is below it."""
     host: str
+    writer: Writer | None = None
+    """The process that runs it; null once it has ended."""
     device: str = ""
     """cpu, cuda or npu."""
     device_name: str = ""
@@ -143,6 +150,24 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     """Relative to the run folder."""
 
+    @property
+    def life(self) -> Life | Literal["ended"]:
+        """Whether the process that runs it is still there; "ended" if the run is over."""
+        if self.status != "running":
+            return "ended"
+        return life_of(self.writer, here=self.host == socket.gethostname())
+
+    @property
+    def unended(self) -> str:
+        """Why there is no result: the run goes on, or its harness died; "" if it is over."""
+        pid = self.writer.pid if self.writer else 0
+        return {
+            "alive": f"it is still running (process {pid})",
+            "unknown": f"it was running on {self.host} (process {pid}), which cannot be seen here",
+            "dead": DIED,
+            "ended": "",
+        }[self.life]
+
 
 def request_hash(request: Request) -> str:
     """Return a digest of the settings that change what is measured."""
@@ -164,6 +189,8 @@ def finished(request: Request, folder: Path, report: Callable[[str], None]) -> R
     except RefusedError as error:
         report(f"{path}: {error.problems[0].reason}; run again")
         return None
+    if record.unended:
+        report(f"{folder}: {record.unended}; run again")
     return record if _answers(record, request) else None
 
 

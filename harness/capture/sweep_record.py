@@ -17,7 +17,7 @@ class SweepJob(Struct, frozen=True, kw_only=True):
     values: dict[str, str]
     """The values of the settings that the sweep varies, as they are typed."""
     exit_code: int | None = None
-    """Null if the job was not run, or the harness ended before it did."""
+    """Null if the job was not run, or the harness died before it ended."""
     reason: str = ""
     """One line, if the job did not deliver everything."""
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import sys
+from typing import TextIO
 
 from rich.console import Console
 
 _PIPE_WIDTH = 120
 
-OUT = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
-ERR = Console(stderr=True, width=None if sys.stderr.isatty() else _PIPE_WIDTH)
+def _width(stream: TextIO | None) -> int | None:
+    """Return how wide the text may be; None where rich asks the terminal."""
+    return None if stream is not None and stream.isatty() else _PIPE_WIDTH
+
+
+OUT = Console(width=_width(sys.stdout))
+
+ERR = Console(stderr=True, width=_width(sys.stderr))

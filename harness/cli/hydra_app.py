@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harness.capture.run_folder import held, link_latest, make
+from harness.capture.run_folder import held, link_latest, make, remove
 from harness.cli import signals
 from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
@@ -14,8 +16,9 @@ from harness.compose.composition import Composition, identity
 from harness.compose.overrides import opened, quoted
 from harness.doctor.preflight import check_machine
 from harness.errors import ExitCode, Problem, RefusedError, refuse, worst
+from harness.files import full_disk_named, remove_empty
 from harness.merge.pipeline import merge_runs
-from harness.paths import RunFolder
+from harness.paths import RunFolder, SweepFolder
 from harness.report.sweep import keep_summary, sections
 from harness.report.terminal import show
 from harness.sweep import interrupts, jobs
@@ -34,14 +37,17 @@ def _single(command: Command, composition: Composition) -> ExitCode:
     check_machine(request, ERR.print)
     setting = "--out" if command.out else "hydra.run.dir"
     refuse(_occupied(composition.folder, setting))
-    make(Path(composition.folder), setting)
+    made = make(Path(composition.folder), setting)
     overrides = [
         *opened(command.overrides),
         # Else it would be that of another moment.
         f"hydra.run.dir={quoted(composition.folder)}",
         "hydra.mode=RUN",
     ]
-    with refusals():
+    folder = Path(composition.folder)
+    unfilled = _gone_if_empty(RunFolder(folder).record, folder / ".hydra", made)
+    # Hydra writes into the folder, too.
+    with unfilled, refusals(), full_disk_named(folder):
         code = hydra_for(command).run(command.config_name, job, overrides).return_value
     return ExitCode(code if code is not None else ExitCode.FAILED)
 
@@ -62,28 +68,46 @@ def _occupied(folder: str, setting: str) -> list[Problem]:
 
 def _sweep(command: Command, composition: Composition) -> ExitCode:
     folder = jobs.sweep_folder(composition, identity(composition))
-    make(folder, "--out" if command.out else "hydra.sweep.dir")
-    with held(folder, ERR.print):
+    made = make(folder, "--out" if command.out else "hydra.sweep.dir")
+    sweep = SweepFolder(folder)
+    with _gone_if_empty(sweep.record, sweep.lock, made), held(folder, ERR.print):
         kept = jobs.kept(folder, composition, ERR.print)
         interrupts.clear(folder)
-        jobs.begin(folder, composition, kept)
-        link_latest(folder)
-        try:
-            _launch(command, composition, folder)
-        except KeyboardInterrupt:
-            interrupts.mark(folder)
-        finally:
-            # Whatever goes wrong in one job, what became of the others is shown.
-            results = jobs.end(folder, composition)
-            parts = sections(composition.swept, results, kept, folder)
-            keep_summary(parts, folder)
-            show(parts, OUT)
+        with jobs.recorded(folder, composition, kept) as reserve:
+            link_latest(folder)
+            try:
+                with full_disk_named(folder):
+                    _launch(command, composition, folder)
+            except KeyboardInterrupt:
+                interrupts.mark(folder)
+            finally:
+                # Whatever goes wrong in one job, what became of the others is shown.
+                results = jobs.results(folder, composition)
+                parts = sections(composition.swept, results, kept, folder)
+                show(parts, OUT)
+                jobs.save(folder, composition.swept, results, reserve)
+                keep_summary(parts, folder)
         if interrupts.marked(folder):
             return ExitCode.INTERRUPTED
         codes = [jobs.exit_code(results)]
         if jobs.varies_counters(composition):
             codes.append(_merged(folder, composition))
         return worst(codes)
+
+
+@contextmanager
+def _gone_if_empty(record: Path, other: Path, made: list[Path]) -> Iterator[None]:
+    """Remove the folders that were made for a run or a sweep which left no record.
+
+    `other` is what may be in there without one.
+    """
+    try:
+        yield
+    finally:
+        if made and not record.exists():
+            with suppress(OSError):
+                remove(other)
+        remove_empty(made)
 
 
 def _launch(command: Command, composition: Composition, folder: Path) -> None:

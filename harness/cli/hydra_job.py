@@ -11,12 +11,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness.capture.run_folder import link_latest, shown
 from harness.capture.run_record import RunRecord
+from harness.cli import streams
 from harness.cli.console import ERR, OUT
 from harness.cli.progress import ConsoleProgress, headline
 from harness.compose.composition import BASIC_LAUNCHER
 from harness.compose.resolve import request_of
-from harness.errors import ExitCode, RefusedError
+from harness.errors import ExitCode, RefusedError, WriteError
 from harness.execution.protocol import Progress
+from harness.files import remove_empty
 from harness.paths import RunFolder
 from harness.pipeline import Finished, run_job
 from harness.report.terminal import show
@@ -40,6 +42,8 @@ def job(config: DictConfig) -> int | None:
     Launchers pickle this function by its name: it stays at the top of its module. Whatever a
     workload does, this neither raises nor exits: the record of the run has the code.
     """
+    # A launcher may have chosen another process than that of the command.
+    streams.keep_going()
     run = HydraConfig.get()
     folder = Path(run.runtime.output_dir)
     groups = OmegaConf.to_container(run.runtime.choices)
@@ -49,8 +53,11 @@ def job(config: DictConfig) -> int | None:
         raise RefusedError(problems)
     work = _Work(request, folder, tuple(str(text) for text in run.overrides.task))
     if str(run.mode) != "RunMode.MULTIRUN":
-        link_latest(folder)
-        finished = _shown_run(work)
+        try:
+            finished = _shown_run(work, begun=link_latest)
+        except WriteError as error:
+            _print(str(error))
+            return error.exit_code
         show(finished.summary, OUT)
         return finished.record.exit_code
     current = current_job(Path(run.sweep.dir), folder.name)
@@ -59,9 +66,15 @@ def job(config: DictConfig) -> int | None:
     return _beside_others(current, work)
 
 
-def _shown_run(work: _Work) -> Finished:
+def _nothing(_folder: Path) -> None:
+    """Do nothing when a job of a sweep begins."""
+
+
+def _shown_run(work: _Work, begun: Callable[[Path], None] = _nothing) -> Finished:
     with ConsoleProgress(ERR) as screen:
-        done = run_job(work.request, work.folder, overrides=work.overrides, listener=screen)
+        done = run_job(
+            work.request, work.folder, overrides=work.overrides, listener=screen, begun=begun
+        )
     if done.traceback:
         OUT.print(f"\n{done.traceback.rstrip()}", highlight=False, markup=False)
     return done
@@ -110,6 +123,10 @@ def _unless_needless(
         interrupts.mark(current.sweep)
         say("interrupted")
         return ExitCode.INTERRUPTED
+    except WriteError as error:
+        remove_empty([work.folder])
+        say(str(error))
+        return error.exit_code
     if record.status == "interrupted":
         interrupts.mark(current.sweep)
     verdict = record.verdict.replace("_", " ")

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from harness import __version__
+from harness.cli import streams
 from harness.cli.arguments import parse
 from harness.cli.commands import RUN, SUBCOMMANDS
 from harness.errors import ExitCode, HarnessError, RefusedError
+from harness.files import full_disk_named
 
 
 def main() -> None:
     """Run the command line; always ends in ``sys.exit`` with one of `ExitCode`."""
+    streams.keep_going()
     try:
-        code = _main(sys.argv[1:])
+        with full_disk_named(Path()):
+            code = _main(sys.argv[1:])
     except HarnessError as error:
         code = _explain(error)
     except KeyboardInterrupt:

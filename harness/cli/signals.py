@@ -1,4 +1,4 @@
-"""Ctrl-C, and a reader that is gone: the end at once, or an exception where a run must be closed.
+"""Ctrl-C: the end at once, or an exception where a run must be closed.
 
 An exception would not do while nothing is open: raised inside an import or at the interpreter's
 end, it can be lost, or come with a traceback.
@@ -19,21 +19,18 @@ def begin() -> None:
 
 
 def end_at_once() -> None:
-    """Let Ctrl-C end the process with one line and exit code 130, and a broken pipe in silence.
+    """Let Ctrl-C end the process with one line and exit code 130.
 
     A signal that is ignored, or that someone else handles, stays as it is.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupted)
-    if signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN:
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def raise_instead() -> None:
-    """Undo `end_at_once`, as soon as there is something to close: both raise exceptions again."""
+    """Undo `end_at_once`, as soon as there is something to close: it raises an exception again."""
     if signal.getsignal(signal.SIGINT) is _interrupted:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 def _ignore() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from harness import tables
 from harness.devices.base import CycleWriter, LoweredProfiler
 from harness.devices.torch_counters import counted, measured, with_counts, with_metrics
 from harness.devices.torch_events import Converted, tables_of
+from harness.files import UNFINISHED, failing_at, make_folder
 from harness.paths import RunFolder
 
 
@@ -47,17 +51,24 @@ class TorchCycleHandler:
     def __call__(self, profiler: Any) -> None:
         """Write one finished cycle: its tables to ``cycles/``, its trace to ``raw/``."""
         self.writer.on_write()
-        folder = RunFolder(self.writer.folder).cycle(self.cycle)
-        folder.mkdir(parents=True)
+        self._make_folder()
         converted = self._convert(profiler)
-        _write(converted.frames, folder)
+        self._write(converted.frames)
         self.operators += converted.frames["operators"].height
         self._count(converted)
-        profiler.export_chrome_trace(str(self._raw("trace")))
-        _write(self._with_counters(converted.frames, profiler), folder)
+        with self._whole("trace") as path:
+            profiler.export_chrome_trace(path)
+        self._write(self._with_counters(converted.frames, profiler))
         if self.lowered.memory_timeline:
             self._write_memory_timeline(profiler)
         self.cycle += 1
+
+    def _make_folder(self) -> None:
+        run = RunFolder(self.writer.folder)
+        make_folder(run.path, run.cycles)
+        folder = run.cycle(self.cycle)
+        with failing_at(folder):
+            folder.mkdir()
 
     def _convert(self, profiler: Any) -> Converted:
         return tables_of(
@@ -90,8 +101,7 @@ class TorchCycleHandler:
         return with_counters
 
     def _write_memory_timeline(self, profiler: Any) -> None:
-        path = str(self._raw("memory_timeline"))
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), self._whole("memory_timeline") as path:
             # The user requested it by name; the docs say that torch may drop it.
             warnings.simplefilter("ignore", FutureWarning)
             profiler.export_memory_timeline(path, str(self.writer.torch_device))
@@ -100,7 +110,21 @@ class TorchCycleHandler:
         suffix = "" if self.writer.cycles == 1 else f"_{self.cycle}"
         return RunFolder(self.writer.folder).raw / f"{name}{suffix}.json.gz"
 
+    @contextmanager
+    def _whole(self, name: str) -> Iterator[str]:
+        """Give torch a path to write to; what is whole in the end is renamed, else removed."""
+        path = self._raw(name)
+        # torch compresses what is called so.
+        unfinished = path.with_name(f".{os.getpid()}{UNFINISHED}.json.gz")
+        with failing_at(path):
+            try:
+                yield str(unfinished)
+                unfinished.replace(path)
+            finally:
+                unfinished.unlink(missing_ok=True)
 
-def _write(frames: dict[str, pl.DataFrame], folder: Path) -> None:
-    for name, frame in frames.items():
-        tables.write(frame, folder / f"{name}.parquet")
+    def _write(self, frames: dict[str, pl.DataFrame]) -> None:
+        root = self.writer.folder
+        folder = RunFolder(root).cycle(self.cycle)
+        for name, frame in frames.items():
+            tables.write(frame, folder / f"{name}.parquet", root)

@@ -7,6 +7,7 @@ JSON lines; what the workload prints goes to the standard streams.
 from __future__ import annotations
 
 import faulthandler
+import io
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.errors import WriteError
 from harness.execution.protocol import (
     Plan,
     Progress,
@@ -28,6 +30,10 @@ def main(task: Task, plan_path: str, descriptor: int) -> None:
     """Do one task of the plan at `plan_path`; write its outcome beside it."""
     _die_with_parent()
     faulthandler.enable()
+    for stream in (sys.stdout, sys.stderr):
+        # They lead to the parent, whatever encoding the terminal has.
+        assert isinstance(stream, io.TextIOWrapper)
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     # The parent forwards Ctrl-C; a shell may have started us with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(plan_path).parent
@@ -41,7 +47,11 @@ def main(task: Task, plan_path: str, descriptor: int) -> None:
             pipe.write(msgspec.json.encode(progress) + b"\n")
 
         outcome = (execute if task == "execute" else analyse)(plan, report_progress)
-    write_json(outcome, outcome_file(folder, task))
+        try:
+            write_json(outcome, outcome_file(folder, task))
+        except WriteError:
+            # The parent has a record that it can write on a full disk.
+            report_progress(Progress(phase="done", done=0, total=0, outcome=outcome))
 
 
 def _die_with_parent() -> None:

@@ -26,6 +26,7 @@ from harness.execution.protocol import (
     outcome_file,
     read_json,
 )
+from harness.files import Appended
 from harness.paths import RunFolder
 
 _CHUNK = 65536
@@ -141,6 +142,8 @@ class _Child:
         self.result = outcome_file(folder, task)
         self.stop_reason = ""
         self.last_output = ""
+        self.sent: Outcome | None = None
+        """The outcome, if the child could not leave it on the disk."""
         self.kill_at: float | None = None
 
     def outcome(self) -> Outcome:
@@ -196,7 +199,10 @@ class _Child:
         """Pass on progress and output until the child has ended; enforce its limits."""
         output = self.process.stdout
         assert output is not None
-        with self.folder.log.open("ab") as log, selectors.DefaultSelector() as ready:
+        with (
+            Appended(self.folder.path, self.folder.log) as log,
+            selectors.DefaultSelector() as ready,
+        ):
             lines = {
                 ready.register(output, selectors.EVENT_READ).fd: _Lines(self._output(log)),
                 ready.register(progress, selectors.EVENT_READ).fd: _Lines(self._progress),
@@ -224,10 +230,9 @@ class _Child:
                 ready.unregister(key.fileobj)
         return bool(events)
 
-    def _output(self, log: Any) -> Callable[[bytes], None]:
+    def _output(self, log: Appended) -> Callable[[bytes], None]:
         def take(line: bytes) -> None:
             log.write(line + b"\n")
-            log.flush()
             text = line.decode(errors="replace")
             self.last_output = text.strip() or self.last_output
             self.listener.output(text)
@@ -235,7 +240,11 @@ class _Child:
         return take
 
     def _progress(self, line: bytes) -> None:
-        self.listener.progress(msgspec.json.decode(line, type=Progress))
+        progress = msgspec.json.decode(line, type=Progress)
+        if progress.outcome is None:
+            self.listener.progress(progress)
+        else:
+            self.sent = progress.outcome
 
     def _enforce_limits(self) -> None:
         now, limit_s = time.monotonic(), self.limits.seconds
@@ -260,7 +269,7 @@ class _Child:
 
     def _outcome_of(self, returncode: int) -> Outcome:
         """Return the child's report, or what its end says; a stop by the parent comes first."""
-        report = read_json(self.result, Outcome) if self.result.exists() else None
+        report = read_json(self.result, Outcome) if self.result.exists() else self.sent
         if self.stop_reason == "interrupted":
             return msgspec.structs.replace(
                 report or Outcome(status="interrupted"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from harness import files
 from harness.devices.base import LoweredProfiler
 from harness.errors import Problem, RefusedError
 from harness.paths import RunFolder
@@ -83,13 +83,15 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """How far a child process is."""
+    """How far a child process is; and how it ended, if it cannot leave that on the disk."""
 
     phase: str
     """build, warmup, baseline, wait, profiler_warmup, active, drain; analyse."""
     done: int
     """Finished steps of the whole run; in an analysis, analysed captures."""
     total: int
+    outcome: Outcome | None = None
+    """Null but at the end, where the file of the outcome cannot be written."""
 
 
 class StepTime(Struct, frozen=True, kw_only=True):
@@ -137,11 +139,18 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """How many of the profiler's events became rows, by activity type."""
 
 
+def json_of(value: Struct) -> bytes:
+    """Return the content of a record's file."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
 def write_json(value: Struct, path: Path) -> None:
-    """Write a record; a reader sees the old file or the new one, never half of one."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
-    unfinished.replace(path)
+    """Write a record; a reader sees the old file or the new one, never half of one.
+
+    Raises:
+        WriteError: The disk is full, or the like; the old file stays.
+    """
+    files.write(path.parent, path, json_of(value))
 
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import msgspec
 import torch
@@ -28,6 +28,7 @@ from harness.devices import DEVICES
 from harness.devices.base import CycleWriter, OpenDevice, Profiler
 from harness.errors import RecorderError
 from harness.execution.protocol import RecordingPlan, StepTime
+from harness.files import Appended, make_folder, make_root
 from harness.paths import RunFolder
 from harness.settings.request import Schedule
 from harness.settings.schedule import phase_of
@@ -64,7 +65,7 @@ class _Recording:
     thread: int
     device: OpenDevice
     writer: CycleWriter
-    times: BinaryIO
+    times: Appended
     closing: ExitStack
     profiler: Profiler | None = None
 
@@ -151,6 +152,7 @@ class Recorder:
             RecorderError: Another recorder is open, another profiler is recording, or this
                 recorder was open before.
             MachineError: The device is not there.
+            WriteError: The disk is full, or the like.
         """
         if self._recording is not None:
             raise RecorderError("a recorder opens only once: make another one")
@@ -160,8 +162,9 @@ class Recorder:
             closing.enter_context(_globals_restored(self._plan.device))
             device = self._device.open(self._plan.index)
             run = RunFolder(self._folder)
-            run.raw.mkdir(parents=True, exist_ok=True)
-            times = closing.enter_context(run.steps.open("wb", buffering=0))
+            make_root(self._folder)
+            make_folder(self._folder, run.raw)
+            times = closing.enter_context(Appended(self._folder, run.steps, afresh=True))
             writer = CycleWriter(
                 folder=self._folder,
                 torch_device=device.torch_device,

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 
+from harness import files
 from harness.devices import DEVICES
-from harness.errors import MachineError, RecorderError
+from harness.errors import MachineError, RecorderError, WriteError
 from harness.execution.protocol import Outcome, Plan, Progress, Status
 from harness.execution.recorder import Recorder
 from harness.paths import RunFolder
@@ -28,13 +29,16 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
     status: Status = "ok"
     reason = trace = ""
     try:
-        session.run()
+        with files.full_disk_named(Path(plan.folder)):
+            session.run()
     except KeyboardInterrupt:
         status, reason = "interrupted", "interrupted"
     except MachineError as error:
         status, reason = "unavailable", str(error)
     except RecorderError as error:
         status, reason = "failed", str(error)
+    except WriteError as error:
+        status, reason = "failed", f"{error.fact}; what was recorded by then is kept"
     except _WorkloadError as error:
         raised = error.raised
         status = "failed"

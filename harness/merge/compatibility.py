@@ -161,6 +161,8 @@ def _usable(run: Candidate, layout: Layout) -> tuple[pl.DataFrame | None, str]:
     record = run.record
     if record is None:
         return None, _reason(run.problem) if run.problem else _NO_RESULT
+    if record.unended:
+        return None, record.unended
     if record.status != "ok":
         return None, record.reason or f"it {record.status}"
     if record.verdict == "pending":

@@ -5,18 +5,19 @@ A merge that is refused writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
 from msgspec import Struct
 
-from harness import tables
+from harness import files, tables
 from harness.bottlenecks.table import bottlenecks
 from harness.capture.merge_record import MergedRun, MergeRecord
 from harness.capture.run_folder import make
-from harness.errors import ExitCode
-from harness.execution.protocol import write_json
+from harness.errors import ExitCode, WriteError
+from harness.execution.protocol import json_of
 from harness.merge.compatibility import Chosen, candidates, chosen
 from harness.merge.join import Joined, merge
 from harness.merge.sequences import KERNELS
@@ -50,6 +51,7 @@ def merge_runs(
 
     Raises:
         RefusedError: The runs do not belong together; nothing is written.
+        WriteError: The disk is full, or the like; what was there stays.
     """
     runs = chosen(candidates(paths), settings.match)
     joined = merge(runs.runs, match=settings.match, layout=runs.layout)
@@ -60,14 +62,35 @@ def merge_runs(
         *join_sections(record, joined.unmatched, str(folder)),
         *sections(kinds, joined.labels, emulated=record.emulated),
     ]
-    make(folder, "--out")
+    made = make(folder, "--out")
     merged = MergedFolder(folder)
-    tables.put(joined.table, merged.table(f"{runs.layout.table}_merged"))
-    tables.put(joined.unmatched, merged.table("unmatched"))
-    tables.put(kinds, merged.table("bottlenecks"))
-    write_json(record, merged.record)
-    merged.summary.write_text(markdown(parts), encoding="utf-8")
+    contents: dict[Path, pl.DataFrame | bytes] = {
+        # The first is closed, and takes its place, last.
+        merged.record: json_of(record),
+        merged.table(f"{runs.layout.table}_merged"): joined.table,
+        merged.table("unmatched"): joined.unmatched,
+        merged.table("bottlenecks"): kinds,
+        merged.summary: markdown(parts).encode(errors="backslashreplace"),
+    }
+    try:
+        _write(contents, folder)
+    except WriteError:
+        files.remove_empty([*made, merged.table("").parent])
+        raise
     return MergedRuns(record=record, summary=tuple(parts))
+
+
+def _write(contents: Mapping[Path, pl.DataFrame | bytes], folder: Path) -> None:
+    """Write files; none takes its place before all are written."""
+    with ExitStack() as together:
+        for path, content in contents.items():
+            file = together.enter_context(files.replacing(folder, path))
+            with files.failing_at(path):
+                if isinstance(content, bytes):
+                    file.write(content)
+                    file.flush()
+                else:
+                    tables.into(content, file)
 
 
 def _timed(joined: Joined, runs: Chosen) -> pl.DataFrame:

@@ -54,7 +54,7 @@ def _ending(record: RunRecord) -> str:
         case "interrupted":
             return f"INTERRUPTED: {record.reason}"
         case "running":
-            return "still running"
+            return f"UNFINISHED: {record.unended}"
 
 
 def _verdict(record: RunRecord) -> str:

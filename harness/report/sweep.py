@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness import files
 from harness.capture.run_record import RunRecord
 from harness.capture.sweep_record import SweepJob
 from harness.errors import ExitCode
@@ -72,7 +73,7 @@ def _notes(swept: Sequence[str], jobs: Sequence[SweepJob], folder: Path) -> tupl
 
 def _result(record: RunRecord | None) -> str:
     if record is None or record.exit_code is None:
-        return "no result"
+        return "running" if record and record.life == "alive" else "no result"
     if record.exit_code in {ExitCode.OK, ExitCode.NOT_DELIVERED}:
         return record.verdict.replace("_", " ")
     return "unavailable" if record.exit_code == ExitCode.UNAVAILABLE else record.status
@@ -80,4 +81,6 @@ def _result(record: RunRecord | None) -> str:
 
 def keep_summary(parts: Sequence[Section], folder: Path) -> None:
     """Write the table of a sweep's jobs into its folder."""
-    SweepFolder(folder).summary.write_text(markdown(parts), encoding="utf-8")
+    files.write(
+        folder, SweepFolder(folder).summary, markdown(parts).encode(errors="backslashreplace")
+    )

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -14,21 +14,27 @@ from typing import Final
 from harness.paths import SweepFolder
 
 _POLL_S: Final = 0.2
+_marked: set[Path] = set()
+"""The sweeps that this process has marked."""
 _Handler = Callable[[int, FrameType | None], None]
 
 
 def mark(sweep: Path) -> None:
     """Let no further job of the sweep begin, and end those that run in other processes."""
-    SweepFolder(sweep).interrupted.touch()
+    _marked.add(sweep.absolute())
+    # On a full disk, the others are not told; those that run here are.
+    with suppress(OSError):
+        SweepFolder(sweep).interrupted.touch()
 
 
 def marked(sweep: Path) -> bool:
     """Tell whether the sweep was interrupted."""
-    return SweepFolder(sweep).interrupted.exists()
+    return sweep.absolute() in _marked or SweepFolder(sweep).interrupted.exists()
 
 
 def clear(sweep: Path) -> None:
     """Forget the interrupt of an earlier run of the sweep."""
+    _marked.discard(sweep.absolute())
     SweepFolder(sweep).interrupted.unlink(missing_ok=True)
 
 

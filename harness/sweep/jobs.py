@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from harness import tables
 from harness.capture.run_folder import OUTPUTS
@@ -11,10 +13,14 @@ from harness.capture.run_record import as_typed, finished, record_of, request_ha
 from harness.capture.sweep_record import SweepJob, SweepRecord
 from harness.compose.composition import Composition, Job, setting_of, slug
 from harness.errors import ExitCode, worst
-from harness.execution.protocol import write_json
+from harness.execution.protocol import json_of, write_json
+from harness.files import Reserve
 from harness.paths import SweepFolder
 from harness.settings.request import COUNTERS
 from harness.sweep.table import Jobs, reason_of, sweep_table
+
+_ROOM_OF_A_JOB: Final = 1 << 10
+"""Bytes that are reserved in sweep.json for why a job failed."""
 
 
 def sweep_folder(composition: Composition, digest: str) -> Path:
@@ -63,47 +69,60 @@ def kept(folder: Path, composition: Composition, report: Callable[[str], None]) 
     ]
 
 
-def begin(folder: Path, composition: Composition, kept: Sequence[bool]) -> None:
-    """Write sweep.json before the first job: which jobs are expected, and which are kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(
-        SweepRecord(
-            swept=composition.swept,
-            jobs=tuple(
-                _job(composition, job, code=ExitCode.OK if there else None)
-                for job, there in zip(composition.jobs, kept, strict=True)
-            ),
+@contextmanager
+def recorded(folder: Path, composition: Composition, kept: Sequence[bool]) -> Iterator[Reserve]:
+    """Write sweep.json before the jobs run in a block: which are expected, and which are kept.
+
+    Yields the room for what `save` writes there at the end, however full the disk is then.
+
+    Raises:
+        WriteError: There is no room for it.
+    """
+    record = SweepRecord(
+        swept=composition.swept,
+        jobs=tuple(
+            _job(composition, job, code=ExitCode.OK if there else None)
+            for job, there in zip(composition.jobs, kept, strict=True)
         ),
-        SweepFolder(folder).record,
     )
+    path = SweepFolder(folder).record
+    size = len(json_of(record)) + _ROOM_OF_A_JOB * len(record.jobs)
+    with Reserve(folder, path, size) as reserve:
+        write_json(record, path)
+        yield reserve
 
 
-def end(folder: Path, composition: Composition) -> Jobs:
-    """Write into sweep.json what became of each expected job, and return it.
+def results(folder: Path, composition: Composition) -> Jobs:
+    """Return what became of each expected job.
 
     A record of another request does not count: this job was to replace it.
     """
-    results = []
+    ended = []
     for job in composition.jobs:
         assert job.request is not None
         record = record_of(folder / folder_name(composition, job))
         if record is not None and record.request_hash != request_hash(job.request):
             record = None
         code = None if record is None else record.exit_code
-        results.append((_job(composition, job, code=code, reason=reason_of(record)), record))
-    write_json(
-        SweepRecord(swept=composition.swept, jobs=tuple(job for job, _ in results)),
-        SweepFolder(folder).record,
-    )
-    tables.keep(
-        {"sweep": sweep_table(composition.swept, results, folder)}, SweepFolder(folder).tables
-    )
-    return results
+        ended.append((_job(composition, job, code=code, reason=reason_of(record)), record))
+    return ended
 
 
-def exit_code(results: Jobs) -> ExitCode:
+def save(folder: Path, swept: Sequence[str], ended: Jobs, reserve: Reserve) -> None:
+    """Write into sweep.json what became of each job, and the table of them.
+
+    Raises:
+        WriteError: The disk is full, or the like.
+    """
+    record = SweepRecord(swept=tuple(swept), jobs=tuple(job for job, _ in ended))
+    reserve.write(json_of(record))
+    table = sweep_table(swept, ended, folder)
+    tables.keep({"sweep": table}, SweepFolder(folder).tables, folder)
+
+
+def exit_code(ended: Jobs) -> ExitCode:
     """Return the exit code of a sweep; a job without one has failed."""
-    return worst(ExitCode.FAILED if job.exit_code is None else job.exit_code for job, _ in results)
+    return worst(ExitCode.FAILED if job.exit_code is None else job.exit_code for job, _ in ended)
 
 
 def folder_name(composition: Composition, job: Job) -> str:

@@ -21,7 +21,7 @@ def reason_of(record: RunRecord | None) -> str:
     if record is None:
         return "it left no result"
     if record.exit_code is None:
-        return "the harness ended before this job did"
+        return record.unended
     failing = [
         f"{item.setting.rpartition('.')[2]} {item.status}, arrived: {item.arrived or 'nothing'}"
         + (f" ({item.reason})" if item.reason else "")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import polars as pl
 from polars.exceptions import SchemaError
+
+from harness import files
 
 _SHAPES: Final[pl.DataType] = pl.List(pl.List(pl.Int64))
 _TEXTS: Final[pl.DataType] = pl.List(pl.String)
@@ -119,53 +124,80 @@ def frame(name: str, columns: Mapping[str, object]) -> pl.DataFrame:
     return pl.concat([empty(name), table], how="diagonal")
 
 
-def write(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
+def write(table: pl.DataFrame | pl.LazyFrame, path: Path, root: Path) -> None:
     """Write `table` to `path`, whose stem is the table's name, as parquet, all or nothing.
 
     A lazy table is computed batch by batch, and never whole in memory. A reader never sees a
-    half-written file, even if this process is killed. Folders are made.
-    Raises KeyError for an unknown table, SchemaError for a missing column or a wrong type.
+    half-written file, even if this process is killed. Folders below `root` are made.
+    Raises KeyError for an unknown table, SchemaError for a missing column or a wrong type,
+    WriteError if the disk is full, or the like.
     """
     schema = table.lazy().collect_schema()
     for column, dtype in SCHEMAS[path.stem].items():
         if schema.get(column) != dtype:
             actual = schema.get(column, "no such column")
             raise SchemaError(f"{path.stem}.{column} must be {dtype}, found {actual}")
-    _replace(table, path)
+    _replace(table, path, root)
 
 
-def _replace(table: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+def _replace(table: pl.DataFrame | pl.LazyFrame, path: Path, root: Path) -> None:
+    with files.replacing(root, path) as file:
+        into(table, file)
+
+
+def into(table: pl.DataFrame | pl.LazyFrame, file: BinaryIO) -> None:
+    """Write a table of any columns to an open file as parquet. Raises OSError if that fails."""
+    # Polars takes a path for a pattern; a file is a file.
+    with _system_errors():
         if isinstance(table, pl.LazyFrame):
             with pl.Config(streaming_chunk_size=_BATCH):
-                table.sink_parquet(unfinished, compression="zstd", row_group_size=_BATCH)
+                table.sink_parquet(file, compression="zstd", row_group_size=_BATCH)
         else:
-            table.write_parquet(unfinished, compression="zstd")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+            table.write_parquet(file, compression="zstd")
 
 
-def put(table: pl.DataFrame, path: Path) -> None:
-    """Write a table of any columns to `path` as parquet, all or nothing. Folders are made."""
-    _replace(table, path)
+@contextmanager
+def _system_errors() -> Iterator[None]:
+    """Let what the system answered to polars be an OSError: polars has it in a text only."""
+    try:
+        yield
+    except pl.exceptions.ComputeError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
-def keep(tables: Mapping[str, pl.DataFrame], folder: Path) -> None:
-    """Replace the folder's content by tables of any columns, as ``folder/<name>.parquet``."""
-    shutil.rmtree(folder, ignore_errors=True)
+def keep(tables: Mapping[str, pl.DataFrame], folder: Path, root: Path) -> None:
+    """Replace the folder's content by tables of any columns, as ``folder/<name>.parquet``.
+
+    What was there goes when all of them are written.
+    """
     for name, table in tables.items():
-        _replace(table, folder / f"{name}.parquet")
+        _replace(table, folder / f"{name}.parquet", root)
+    if folder.is_dir() and not folder.is_symlink():
+        with files.failing_at(folder):
+            _remove_others(folder, {f"{name}.parquet" for name in tables})
 
 
-def join_cycles(cycles_dir: Path, out_dir: Path) -> None:
+def _remove_others(folder: Path, kept: AbstractSet[str]) -> None:
+    for path in folder.iterdir():
+        if path.name in kept:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if not kept:
+        folder.rmdir()
+
+
+def join_cycles(cycles_dir: Path, out_dir: Path, root: Path) -> None:
     """Join ``cycles_dir/<number>/<table>.parquet`` into ``out_dir/<table>.parquet``.
 
     Rows are in the order of the cycles' numbers. Every table of `SCHEMAS` is written, an absent
     one without rows. A column that only some cycles have is null in the others. A stack that
-    occurs in several cycles is written once.
+    occurs in several cycles is written once. Folders below `root` are made, as in `write`.
     """
     folders = (path for path in cycles_dir.glob("*/") if path.name.isdecimal())
     cycles = sorted(folders, key=lambda path: int(path.name))
@@ -176,4 +208,4 @@ def join_cycles(cycles_dir: Path, out_dir: Path) -> None:
         table = pl.concat(frames, how="diagonal_relaxed")
         if name == "stacks":
             table = table.unique("stack_id", keep="first", maintain_order=True)
-        write(table, out_dir / f"{name}.parquet")
+        write(table, out_dir / f"{name}.parquet", root)

@@ -40,6 +40,7 @@ PACKAGES = (
     "workloads",
     "tables",
     "paths",
+    "files",
     "errors",
 )
 """The packages of harness/, the highest first: each imports only those below it."""

@@ -116,8 +116,8 @@ def test_jobs_lost_with_a_killed_worker_are_named(harness: Harness, tmp_path: Pa
     assert "1 of 4 jobs delivered" in run.out
     assert [(job.exit_code, job.reason) for job in jobs_of(run)] == [
         (0, ""),
-        (None, "the harness ended before this job did"),
-        (None, "the harness ended before this job did"),
+        (None, "the harness died before the run ended; what was recorded by then is kept"),
+        (None, "the harness died before the run ended; what was recorded by then is kept"),
         (None, "it left no result"),
     ]
     for seed in (10, 11, 12):

@@ -18,8 +18,9 @@ Columns = Mapping[str, list[object]]
 def run_folder(folder: Path, record: RunRecord, **columns: Columns) -> RunFolder:
     """Write the folder of a run that is over, with the given columns of its tables."""
     run = RunFolder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in tables.SCHEMAS:
-        tables.write(tables.frame(name, columns.get(name, {})), run.table(name))
+        tables.write(tables.frame(name, columns.get(name, {})), run.table(name), run.path)
     expected = ExpectedSettings(
         device=record.device, activities=(), effective=record.effective, experimental={}
     )

@@ -103,6 +103,6 @@ def test_a_run_whose_harness_was_killed_is_read_as_failed(
         path.unlink()
     record = pipeline.read_run(tmp_path, listener=_Silent(), limit_s=None).record
     assert (record.status, record.exit_code, record.verdict) == ("failed", 1, "not_delivered")
-    assert record.reason.startswith("the harness ended before the run did")
+    assert record.reason.startswith("the harness died before the run ended")
     assert record_of(tmp_path) == record
-    assert "the harness ended before the run did" in run.summary.read_text(encoding="utf-8")
+    assert "the harness died before the run ended" in run.summary.read_text(encoding="utf-8")

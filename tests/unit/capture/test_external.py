@@ -316,7 +316,7 @@ def test_a_folder_with_anything_in_it_is_not_written_to(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
     file = tmp_path / "out" / "mine.txt"
     assert "there is something in its place already" in refusal(capture, file)
-    assert "the folder cannot be made: Not a directory" in refusal(capture, file / "below")
+    assert "cannot be written there: Not a directory" in refusal(capture, file / "below")
 
 
 def test_a_renamed_capture_and_its_output_folder_are_found(tmp_path: Path) -> None:

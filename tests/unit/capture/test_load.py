@@ -51,7 +51,7 @@ def begun(path: Path) -> RunFolder:
     time = StepTime(phase="active", step=2, start_ns=5, duration_ns=7)
     run.steps.write_bytes(msgspec.json.encode(time) + b"\n{")
     operators = tables.frame("operators", {"id": [0], "step": [2], "name": ["aten::mm"]})
-    tables.write(operators, run.cycle(0) / "operators.parquet")
+    tables.write(operators, run.cycle(0) / "operators.parquet", run.path)
     return run
 
 
@@ -94,7 +94,7 @@ def test_a_run_whose_harness_was_killed_is_collected_first(tmp_path: Path) -> No
     assert capture.tables["steps"].select("step", "duration_ns").rows() == [(2, 7)]
     assert capture.outcome.status == "failed"
     assert capture.outcome.reason == (
-        "the harness ended before the run did; what was recorded by then is kept"
+        "the harness died before the run ended; what was recorded by then is kept"
     )
     assert not capture.outcome.emulated
     assert read_json(run.capture, CaptureRecord).reported == ReaderReport()
@@ -133,7 +133,7 @@ def test_tables_that_are_lost_are_not_taken_for_empty_ones(tmp_path: Path) -> No
     run.table("kernels").unlink()
     why = "this table is gone, and so is what it was made from"
     assert refusal(tmp_path) == f"{run.table('kernels')}: {why}"
-    tables.write(tables.empty("kernels"), run.cycle(0) / "kernels.parquet")
+    tables.write(tables.empty("kernels"), run.cycle(0) / "kernels.parquet", run.path)
     assert load_capture(tmp_path).tables["kernels"].is_empty()
 
 

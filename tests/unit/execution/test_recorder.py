@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from harness.errors import MachineError, RecorderError
+from harness.errors import MachineError, RecorderError, WriteError
 from harness.execution.plan import plan
 from harness.execution.protocol import Plan, Progress, StepTime
 from harness.execution.recorder import Recorder
@@ -295,7 +295,7 @@ def test_a_cycle_that_cannot_be_written_is_an_error_and_the_process_lives_on(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "cycles" / "000").mkdir(parents=True)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(WriteError, match="cycles/000 cannot be written: File exists"):
         record(recorder_in(tmp_path, *TWO_CYCLES))
     record(recorder_in(tmp_path / "next", *TWO_CYCLES))
     assert set(operators(tmp_path / "next")["step"].drop_nulls()) == {1, 3}

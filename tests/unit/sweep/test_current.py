@@ -8,15 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from harness.compose.composition import compose_jobs
+from harness.compose.composition import Composition, compose_jobs
 from harness.paths import SweepFolder
 from harness.sweep import jobs
 from harness.sweep.current import current_job
 
 
+def begin(sweep: Path, composition: Composition, kept: list[bool]) -> None:
+    """Write sweep.json, as before the first job."""
+    with jobs.recorded(sweep, composition, kept):
+        pass
+
+
 def test_a_job_knows_its_number_what_is_kept_and_how_long_the_sweep_takes(tmp_path: Path) -> None:
     words = ["+workload.kwargs.n=1,2,3", "workload=callable", "workload.target=a:b", "name=x"]
-    jobs.begin(tmp_path, compose_jobs(words, multirun=True), [False, True, False])
+    begin(tmp_path, compose_jobs(words, multirun=True), [False, True, False])
     began = time.time() - 12
     os.utime(SweepFolder(tmp_path).record, (began, began))
     second = current_job(tmp_path, "+workload.kwargs.n=2")
@@ -29,7 +35,7 @@ def test_a_job_knows_its_number_what_is_kept_and_how_long_the_sweep_takes(tmp_pa
 
 
 def test_a_sweep_of_one_value_says_what_it_varies(tmp_path: Path) -> None:
-    jobs.begin(tmp_path, compose_jobs(["seed=choice(4)"], multirun=True), [False])
+    begin(tmp_path, compose_jobs(["seed=choice(4)"], multirun=True), [False])
     assert current_job(tmp_path, "seed=4").varied == "seed=4"
-    jobs.begin(tmp_path, compose_jobs(["seed=4"], multirun=True), [False])
+    begin(tmp_path, compose_jobs(["seed=4"], multirun=True), [False])
     assert current_job(tmp_path, "job").varied == "(nothing varies)"

@@ -21,6 +21,7 @@ from harness.report.sweep import sections
 from harness.settings.npu import AiCMetrics
 from harness.settings.request import COUNTERS, Request
 from harness.sweep import jobs
+from harness.sweep.table import Jobs
 
 AIC, CUPTI, PERF = COUNTERS
 NPU = ("device=npu", "profiler=level1", "+sweep=aic_metrics")
@@ -231,14 +232,26 @@ def leave(folder: Path, composition: Composition, number: int, **changes: object
     return record
 
 
+def ended(folder: Path, composition: Composition) -> Jobs:
+    """Write what became of the jobs, as at the end of a sweep, and return it."""
+    with jobs.recorded(folder, composition, [False] * len(composition.jobs)) as reserve:
+        results = jobs.results(folder, composition)
+        jobs.save(folder, composition.swept, results, reserve)
+    return results
+
+
 def test_a_job_that_left_nothing_is_named_and_has_failed(tmp_path: Path) -> None:
     composition = swept("seed=1,2,3", multirun=True)
     leave(tmp_path, composition, 0)
     leave(tmp_path, composition, 1, status="running", verdict="pending", exit_code=None)
-    results = jobs.end(tmp_path, composition)
+    results = ended(tmp_path, composition)
     assert [(job.folder, job.exit_code, job.reason) for job, _ in results] == [
         ("seed=1", 0, ""),
-        ("seed=2", None, "the harness ended before this job did"),
+        (
+            "seed=2",
+            None,
+            "the harness died before the run ended; what was recorded by then is kept",
+        ),
         ("seed=3", None, "it left no result"),
     ]
     assert jobs.exit_code(results) == ExitCode.FAILED
@@ -252,7 +265,7 @@ def test_a_job_that_left_nothing_is_named_and_has_failed(tmp_path: Path) -> None
         ("3", None, None, None, None, None, "no result"),
     )
     assert section.notes[:2] == (
-        "seed=2: the harness ended before this job did",
+        "seed=2: the harness died before the run ended; what was recorded by then is kept",
         "seed=3: it left no result",
     )
     assert "runs 2 jobs, and keeps" in str(section.notes[-1])
@@ -265,7 +278,7 @@ def test_a_broken_table_of_a_job_costs_its_figure_alone(tmp_path: Path) -> None:
     analyses = tmp_path / "seed=1" / "analyses"
     analyses.mkdir()
     (analyses / "step_breakdown.parquet").write_bytes(b"")
-    results = jobs.end(tmp_path, composition)
+    results = ended(tmp_path, composition)
     assert jobs.exit_code(results) == ExitCode.OK
 
 
@@ -274,7 +287,7 @@ def test_the_result_of_another_request_is_no_result(tmp_path: Path) -> None:
     leave(tmp_path, composition, 0, request_hash="another")
     leave(tmp_path, composition, 1)
     assert jobs.kept(tmp_path, composition, print) == [False, True]
-    results = jobs.end(tmp_path, composition)
+    results = ended(tmp_path, composition)
     assert [job.exit_code for job, _ in results] == [None, 0]
 
 
@@ -297,7 +310,7 @@ def test_what_was_not_delivered_is_run_again_and_says_why(tmp_path: Path) -> Non
     leave(tmp_path, composition, 0, verdict="not_delivered", exit_code=3, delivery=(lost,))
     leave(tmp_path, composition, 1)
     assert jobs.kept(tmp_path, composition, print) == [False, True]
-    results = jobs.end(tmp_path, composition)
+    results = ended(tmp_path, composition)
     assert jobs.exit_code(results) == ExitCode.NOT_DELIVERED
     reason = "aic_metrics substituted, arrived: PipeUtilization (an older CANN)"
     assert [job.reason for job, _ in results] == [reason, ""]
@@ -305,8 +318,8 @@ def test_what_was_not_delivered_is_run_again_and_says_why(tmp_path: Path) -> Non
 
 def test_the_record_at_the_start_says_what_is_expected_and_what_is_there(tmp_path: Path) -> None:
     composition = swept("seed=1,2", "profiler=level0,level1", multirun=True)
-    jobs.begin(tmp_path / "new", composition, [True, False, False, False])
-    left = msgspec.json.decode((tmp_path / "new" / "sweep.json").read_bytes(), type=SweepRecord)
+    with jobs.recorded(tmp_path, composition, [True, False, False, False]):
+        left = msgspec.json.decode((tmp_path / "sweep.json").read_bytes(), type=SweepRecord)
     assert left.swept == ("seed", "profiler")
     assert [(job.folder, job.values, job.exit_code) for job in left.jobs] == [
         ("profiler=level0,seed=1", {"seed": "1", "profiler": "level0"}, 0),

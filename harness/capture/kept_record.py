@@ -1,0 +1,119 @@
+"""Keep run.json true: it says "running" first and then, whatever happens, how the run ended."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from harness import files
+from harness.capture.run_record import RunRecord
+from harness.capture.writer import this_process
+from harness.errors import ExitCode, WriteError
+from harness.execution.protocol import json_of, write_json
+from harness.paths import RunFolder
+
+NOT_READ_BACK: Final = "the harness ended before it had read the run; what was recorded is kept"
+_INTERRUPTED_LAST: Final = "interrupted while its record was written; everything else is there"
+_KEPT: Final = "what was recorded by then is kept"
+_ROOM: Final = 1 << 16
+"""Bytes that are reserved for a record, beyond its size at the start."""
+
+
+class Ending:
+    """How a run ends: to be set once everything else of it is on the disk."""
+
+    record: RunRecord | None = None
+
+
+@contextmanager
+def kept(record: RunRecord, folder: Path) -> Iterator[Ending]:
+    """Write run.json before and after a block; `record` is its first state.
+
+    A record that says how the run ended is an earlier one, of a run that is read again. It stays
+    until the block has set another.
+
+    Raises:
+        WriteError: There is no room for the record, and nothing was written; or the block could not
+            write its files, which the record says.
+    """
+    path = RunFolder(folder).record
+    files.remove_unfinished(folder)
+    begun = replace(record, writer=this_process()) if record.status == "running" else record
+    ending = Ending()
+    with files.Reserve(folder, path, len(json_of(begun)) + _ROOM) as reserve:
+        last = None
+        try:
+            if begun.status == "running":
+                write_json(begun, path)
+            with files.full_disk_named(folder):
+                yield ending
+            last = ending.record
+        except KeyboardInterrupt:
+            last = _stopped(begun, ExitCode.INTERRUPTED, NOT_READ_BACK)
+            raise
+        except WriteError as error:
+            last = _stopped(begun, ExitCode.FAILED, f"{error.fact}; {_KEPT}")
+            raise
+        finally:
+            # Without `last`, the harness itself failed; the exception is passed on.
+            _save(last or _stopped(begun, ExitCode.FAILED, NOT_READ_BACK), begun, reserve)
+
+
+def _stopped(record: RunRecord, code: ExitCode, reason: str) -> RunRecord:
+    """Return the record of a run that was cut short; an earlier one stays as it is."""
+    if record.status != "running":
+        return record
+    status = "interrupted" if code == ExitCode.INTERRUPTED else "failed"
+    return replace(record, status=status, exit_code=code, reason=reason, writer=None)
+
+
+def _save(record: RunRecord, begun: RunRecord, reserve: files.Reserve) -> None:
+    """Write the last record, also if an interrupt arrives meanwhile."""
+    if record is begun:
+        return
+    try:
+        with _interrupts_held():
+            _write(record, begun, reserve)
+    except KeyboardInterrupt:
+        with _interrupts_held():
+            code = ExitCode.INTERRUPTED
+            late = replace(record, status="interrupted", exit_code=code, reason=_INTERRUPTED_LAST)
+            _write(late if record.status == "ok" else record, begun, reserve)
+        raise
+
+
+def _write(record: RunRecord, begun: RunRecord, reserve: files.Reserve) -> None:
+    try:
+        reserve.write(json_of(record))
+    except WriteError as error:
+        # This one fits: it is as long as the first, and a line.
+        short = replace(begun, status="running")
+        reserve.write(json_of(_stopped(short, ExitCode.FAILED, f"{error.fact}; {_KEPT}")))
+        raise
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let signals that interrupt a run wait for the end of a block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    handled = {number: handler for number, handler in before.items() if callable(handler)}
+    try:
+        for number in handled:
+            signal.signal(number, lambda number, _frame: waiting.append(number))
+        yield
+    finally:
+        for number, handler in handled.items():
+            signal.signal(number, handler)
+    if waiting:
+        raise KeyboardInterrupt
