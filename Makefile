@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: run test lint bench docs clean
+.PHONY: run test lint faults bench docs clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m harness $(ARGS)
@@ -21,6 +21,11 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Every fault through the real command, some 20 minutes; writes docs/faults.md.
+faults: $(VENV)/.dev
+	$(BIN)/python -m tests.faults --write docs/faults.md
+	$(BIN)/python -m tests.faults.soak
 
 # torch_npu is installed for the tests; without CANN, torch cannot load it.
 bench: export TORCH_DEVICE_BACKEND_AUTOLOAD = 0

@@ -6,6 +6,7 @@ by one, the rest is composed without types, and the result is walked against the
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from msgspec import Struct
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.compose.hydra_loader import CONF, Loader, isolated, loader, missing_folder
@@ -117,7 +118,7 @@ def compose_jobs(
             swept=swept,
             folder=folder,
             launcher=_launcher(first),
-            jobs=tuple(map(composer.job, batches)),
+            jobs=tuple(composer.jobs(batches)),
             problems=tuple(problems),
             unswept=_unresolved(base) if isinstance(base, DictConfig) else {},
         )
@@ -255,6 +256,7 @@ class _Composer:
         self._files = files
         self._config_name = config_name
         self._composed: dict[tuple[str, ...], DictConfig | Problem] = {}
+        self._shared: dict[tuple[str, ...], _Composed | None] = {}
 
     def config(self, overrides: Iterable[Override]) -> DictConfig | Problem:
         """Return the composed config, or the problem that stopped Hydra."""
@@ -276,21 +278,82 @@ class _Composer:
         except MISTAKES as error:
             return explained(error, self.catalogue)
 
-    def job(self, texts: Sequence[str]) -> Job:
-        """Compose one job of a sweep, or the only one."""
+    def _with_values(self, overrides: Sequence[Override]) -> _Composed | None:
+        """Compose what Hydra chooses once for all jobs that share it, and set the values last.
+
+        So does Hydra, but for each job anew: that would be most of the time of a long sweep.
+        Returns None where the result might not be Hydra's.
+        """
+        values = [override for override in overrides if self._is_value(override)]
+        rest = [override for override in overrides if not self._is_value(override)]
+        if any(override.is_delete() for override in rest):
+            return None  # of a value, perhaps
+        texts = tuple(str(override.input_line) for override in rest)
+        if texts not in self._shared:
+            self._shared[texts] = _shared(self.config(rest))
+        shared = self._shared[texts]
+        if shared is None or any("${" in str(override.input_line) for override in values):
+            return None
+        config = copy.deepcopy(shared.config)
+        try:
+            for override in values:
+                OmegaConf.update(
+                    config, str(override.key_or_group), override.value(), force_add=True
+                )
+        except MISTAKES:
+            return None
+        return _Composed(config, shared.groups)
+
+    def _is_value(self, override: Override) -> bool:
+        """Whether it sets a value of ours, and chooses no group and no setting of Hydra's."""
+        return forced(override, self.catalogue.groups).startswith("++") and not (
+            override.is_hydra_override()
+        )
+
+    def jobs(self, batches: Sequence[Sequence[str]]) -> Iterator[Job]:
+        """Compose the jobs of a sweep, or the only one."""
+        for texts in batches:
+            yield self._job(texts, alone=len(batches) == 1)
+
+    def _job(self, texts: Sequence[str], *, alone: bool) -> Job:
         overrides = [self.catalogue.parse(text) for text in texts]
         task = tuple(
             text
             for text, override in zip(texts, overrides, strict=True)
             if not override.is_hydra_override()
         )
-        config = self.config(overrides)
-        if isinstance(config, Problem):
-            return Job(overrides=task, request=None, problems=(config,))
-        groups = OmegaConf.to_container(config.hydra.runtime.choices)
-        assert isinstance(groups, dict)
-        request, problems = request_of(config, {str(group): groups[group] for group in groups})
+        composed = None if alone else self._with_values(overrides)
+        if composed is None:
+            config = self.config(overrides)
+            if isinstance(config, Problem):
+                return Job(overrides=task, request=None, problems=(config,))
+            composed = _Composed(config, _groups(config))
+        request, problems = request_of(*composed)
         return Job(overrides=task, request=request, problems=tuple(problems))
+
+
+class _Composed(NamedTuple):
+    """What Hydra composed."""
+
+    config: DictConfig
+    groups: dict[str, Any]
+    """The file that was chosen in each group."""
+
+
+def _groups(config: DictConfig) -> dict[str, Any]:
+    groups = OmegaConf.to_container(config.hydra.runtime.choices)
+    assert isinstance(groups, dict)
+    return {str(group): groups[group] for group in groups}
+
+
+def _shared(config: DictConfig | Problem) -> _Composed | None:
+    """Return a config that jobs may share: without Hydra's part, if nothing refers to that."""
+    if isinstance(config, Problem):
+        return None
+    groups, settings = _groups(config), copy.deepcopy(config)
+    with open_dict(settings):
+        del settings["hydra"]
+    return None if "hydra" in OmegaConf.to_yaml(settings) else _Composed(settings, groups)
 
 
 def _unresolved(config: DictConfig) -> dict[str, Any]:

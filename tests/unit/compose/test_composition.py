@@ -331,3 +331,23 @@ def test_a_mapping_for_a_list_names_the_setting() -> None:
     (problem,) = compose_jobs(["device=npu", f"{setting}={{CPU:true}}"]).problems
     assert (problem.setting, problem.given) == (setting, "{CPU:true}")
     assert "a group of names cannot take the place of" in problem.reason
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["seed=1,2,3", "workload=mlp,matmul"],
+        ["device=npu", "profiler=level1", "+sweep=aic_metrics", "seed=1,2"],
+        ["workload.batch=4,8", "name=a,b", "profiler.schedule.active=1,2"],
+        ["workload=callable", "workload.target=a:b", "+workload.kwargs.x=1,2", "seed=${x},3"],
+        ["profiler.experimental={},{verbose:true}", "workload.batch=nine,4", "++new=1,2"],
+        ["workload=matmul", "workload.shapes=[[8,8,8]],[[4,4,4],[2,2,2]]", "~merge", "seed=1,2"],
+        ["name=${workload.name},b", "seed=1,2", "hydra.job.name=x"],
+    ],
+)
+def test_jobs_of_a_sweep_are_composed_as_each_alone(words: list[str]) -> None:
+    sweep = compose_jobs(words, multirun=True)
+    assert len(sweep.jobs) > 1
+    for job in sweep.jobs:
+        (alone,) = compose_jobs(job.overrides).jobs
+        assert (job.request, job.problems) == (alone.request, alone.problems)
