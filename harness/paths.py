@@ -105,8 +105,8 @@ class RunFolder(Struct, frozen=True):
 
     @property
     def replaced(self) -> tuple[Path, ...]:
-        """All that a new run in the same folder replaces: everything but the log."""
-        files = (self.record, self.plan, self.capture, self.outcome, self.analysis)
+        """All that a new run in the same folder replaces."""
+        files = (self.record, self.plan, self.capture, self.outcome, self.analysis, self.log)
         rows = (self.calls, self.steps, self.summary)
         return (*files, *rows, self.cycles, self.tables, self.analyses, self.raw)
 

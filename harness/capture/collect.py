@@ -27,11 +27,12 @@ _DEVICE_TIMES = ("compute_ns", "communication_ns", "overlapped_ns", "idle_ns")
 
 def collect(run: RunFolder, outcome: Outcome) -> ReaderReport:
     """Join the cycles of a run into ``tables/``; those of torch_npu are read from its folders."""
-    times = _step_times(run.steps)
+    times, foreign = _step_times(run.steps)
     folders = run.cycle_folders()
     report = ReaderReport(
         event_counts=outcome.event_counts,
         emulation=_emulation(folders) if outcome.emulated else None,
+        remarks=foreign,
     )
     if folders:
         shutil.rmtree(run.cycles, ignore_errors=True)
@@ -41,7 +42,7 @@ def collect(run: RunFolder, outcome: Outcome) -> ReaderReport:
             report,
             event_counts=cycles.total(results),
             lost=tuple(lost),
-            remarks=tuple(remark for result in results for remark in result.remarks),
+            remarks=(*foreign, *(remark for result in results for remark in result.remarks)),
         )
     tables.join_cycles(run.cycles, run.tables, run.path)
     device = pl.read_parquet(run.table("steps")).select("step", *_DEVICE_TIMES)
@@ -74,12 +75,22 @@ def _read(folders: Sequence[Path], times: Sequence[StepTime]) -> tuple[list[Read
     return results, lost
 
 
-def _step_times(path: Path) -> list[StepTime]:
+def _step_times(path: Path) -> tuple[list[StepTime], tuple[str, ...]]:
+    """Return the times of the steps, and what is to be said of other lines among them."""
     if not path.exists():
-        return []
+        return [], ()
     # A child that was killed may have left half a line.
     whole = path.read_bytes().rpartition(b"\n")[0]
-    return [msgspec.json.decode(line, type=StepTime) for line in whole.splitlines()]
+    times, foreign = [], 0
+    for line in whole.split(b"\n") if whole else ():
+        try:
+            times.append(msgspec.json.decode(line, type=StepTime))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            foreign += 1
+    if not foreign:
+        return times, ()
+    why = "the workload wrote into a descriptor that is not its own"
+    return times, (f"{path.name}: {foreign} lines are no times of steps: {why}",)
 
 
 def _steps(times: Sequence[StepTime], device: pl.DataFrame) -> pl.DataFrame:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ from harness.capture.writer import this_process
 from harness.errors import ExitCode, WriteError
 from harness.execution.protocol import json_of, write_json
 from harness.paths import RunFolder
+from harness.stopping import Held
 
 NOT_READ_BACK: Final = "the harness ended before it had read the run; what was recorded is kept"
 _INTERRUPTED_LAST: Final = "interrupted while its record was written; everything else is there"
@@ -78,10 +77,10 @@ def _save(record: RunRecord, begun: RunRecord, reserve: files.Reserve) -> None:
     if record is begun:
         return
     try:
-        with _interrupts_held():
+        with Held():
             _write(record, begun, reserve)
     except KeyboardInterrupt:
-        with _interrupts_held():
+        with Held():
             code = ExitCode.INTERRUPTED
             late = replace(record, status="interrupted", exit_code=code, reason=_INTERRUPTED_LAST)
             _write(late if record.status == "ok" else record, begun, reserve)
@@ -96,24 +95,3 @@ def _write(record: RunRecord, begun: RunRecord, reserve: files.Reserve) -> None:
         short = replace(begun, status="running")
         reserve.write(json_of(_stopped(short, ExitCode.FAILED, f"{error.fact}; {_KEPT}")))
         raise
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Let signals that interrupt a run wait for the end of a block."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    waiting: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
-    handled = {number: handler for number, handler in before.items() if callable(handler)}
-    try:
-        for number in handled:
-            signal.signal(number, lambda number, _frame: waiting.append(number))
-        yield
-    finally:
-        for number, handler in handled.items():
-            signal.signal(number, handler)
-    if waiting:
-        raise KeyboardInterrupt

@@ -68,7 +68,7 @@ def _capture(run: RunFolder, record: CaptureRecord, report: ReaderReport) -> Cap
         tables=_StoredTables(run),
         raw=tuple(_raw_files(run)),
         event_counts=report.event_counts,
-        notes=(*report.lost, *report.remarks),
+        notes=(*report.lost, *report.remarks, *outcome.notes),
         lost=report.lost,
         emulation=report.emulation,
         calls=tuple(_calls(run.calls)),

@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -24,40 +25,33 @@ from harness.execution.protocol import (
     read_json,
     write_json,
 )
+from harness.stopping import interrupt
 
 
 def main(task: Task, plan_path: str, descriptor: int) -> None:
     """Do one task of the plan at `plan_path`; write its outcome beside it."""
-    _die_with_parent()
     faulthandler.enable()
     for stream in (sys.stdout, sys.stderr):
         # They lead to the parent, whatever encoding the terminal has.
         assert isinstance(stream, io.TextIOWrapper)
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    # The parent forwards Ctrl-C; a shell may have started us with SIGINT ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(plan_path).parent
     plan = read_json(Path(plan_path), Plan)
 
     from harness.execution.session import analyse, execute
 
-    with os.fdopen(descriptor, "wb", buffering=0) as pipe:
+    def report_progress(progress: Progress) -> None:
+        # A workload may have closed it; the run goes on unseen.
+        with suppress(OSError):
+            os.write(descriptor, msgspec.json.encode(progress) + b"\n")
 
-        def report_progress(progress: Progress) -> None:
-            pipe.write(msgspec.json.encode(progress) + b"\n")
-
-        outcome = (execute if task == "execute" else analyse)(plan, report_progress)
-        try:
-            write_json(outcome, outcome_file(folder, task))
-        except WriteError:
-            # The parent has a record that it can write on a full disk.
-            report_progress(Progress(phase="done", done=0, total=0, outcome=outcome))
-
-
-def _die_with_parent() -> None:
-    """Let Linux kill this process when its parent dies: a killed run leaves no child behind."""
-    if sys.platform == "linux":
-        import ctypes
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    # The parent forwards Ctrl-C; a shell may have started us with SIGINT ignored.
+    signal.signal(signal.SIGINT, interrupt)
+    outcome = (execute if task == "execute" else analyse)(plan, report_progress)
+    # From here on, what the user's modules do at the end is not to be cut short.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        write_json(outcome, outcome_file(folder, task))
+    except WriteError:
+        # The parent has a record that it can write on a full disk.
+        report_progress(Progress(phase="done", done=0, total=0, outcome=outcome))

@@ -7,17 +7,17 @@ import selectors
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Final, NamedTuple, Protocol
 
 import msgspec
 
 from harness.emulator.build import build
 from harness.errors import MachineError
+from harness.execution.output import Lines, Printed
 from harness.execution.protocol import (
     Outcome,
     Plan,
@@ -28,8 +28,31 @@ from harness.execution.protocol import (
 )
 from harness.files import Appended
 from harness.paths import RunFolder
+from harness.stopping import Held
 
-_CHUNK = 65536
+_CHUNK: Final = 65536
+_DRAIN_S: Final = 1.0
+"""How long output is read after the child has ended; a pipe holds far less."""
+_PROGRESS_BYTES: Final = 1 << 20
+"""Of a line of progress, which may bring an outcome."""
+_FOREIGN: Final = (
+    "the workload wrote into a descriptor that is not its own, the harness's progress:"
+    " a part of it was not shown"
+)
+_DIE_WITH_PARENT: Final = (
+    # First thing in the child, before any import takes time; PR_SET_PDEATHSIG is 1, SIGKILL 9.
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9);"
+    # The parent may have died before that; then the child has another one.
+    " os.getppid() == int(sys.argv[1]) or os._exit(1); "
+    if sys.platform == "linux"
+    else "import os, sys; "
+)
+_END_IN_SILENCE: Final = (
+    # Until there is something to close. It begins with SIGINT blocked, so that Python's own start
+    # shows no traceback.
+    "import signal; signal.signal(signal.SIGINT, lambda *_: os._exit(130));"
+    " signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT}); "
+)
 
 
 class ProgressListener(Protocol):
@@ -74,8 +97,7 @@ def _in_child(plan: Plan, listener: ProgressListener, task: Task, limits: Limits
         environment = environment_of(plan)
     except MachineError as error:
         return Outcome(status="unavailable", reason=str(error))
-    with _terminate_is_interrupt():
-        return _Child(Path(plan.folder), listener, task, environment, limits).outcome()
+    return _Child(Path(plan.folder), listener, task, environment, limits).outcome()
 
 
 def environment_of(plan: Plan) -> dict[str, str]:
@@ -106,23 +128,6 @@ def _inline(plan: Plan, listener: ProgressListener) -> Outcome:
     return execute(plan, listener.progress)
 
 
-@contextmanager
-def _terminate_is_interrupt() -> Iterator[None]:
-    """Let SIGTERM, which schedulers send, stop a run as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 class _Child:
     """One child process, from its start to its outcome."""
 
@@ -140,111 +145,101 @@ class _Child:
         self.environment = environment
         self.limits = limits
         self.result = outcome_file(folder, task)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.progress = Lines(self._take_progress, _PROGRESS_BYTES)
         self.stop_reason = ""
-        self.last_output = ""
+        self.notes: tuple[str, ...] = ()
         self.sent: Outcome | None = None
         """The outcome, if the child could not leave it on the disk."""
         self.kill_at: float | None = None
 
     def outcome(self) -> Outcome:
-        """Start the child, wait for its end, and return how it ended."""
+        """Start the child, wait for its end, and return how it ended.
+
+        Linux kills the child with the thread that started it: that is the one which waits here.
+        """
         self.result.unlink(missing_ok=True)
+        with Appended(self.folder.path, self.folder.log) as log:
+            printed = Printed(log, self.listener.output)
+            returncode = self._ended(printed)
+        return self._outcome_of(returncode, printed.last_line)
+
+    def _ended(self, printed: Printed) -> int:
+        """Return how the child process ended; none is left behind, whatever goes wrong here."""
         self.started = time.monotonic()
         reading, writing = os.pipe()
-        try:
-            self.process = self._start(writing)
-        finally:
-            os.close(writing)
-        with self.process, os.fdopen(reading, "rb", buffering=0) as progress:
+        with os.fdopen(reading, "rb", buffering=0) as progress:
             try:
-                while True:
-                    try:
-                        self._listen(progress)
-                        break
-                    except KeyboardInterrupt:
-                        self._stop("interrupted")
+                process = self._start(writing)
+                assert process.stdout is not None
+                with process.stdout as output:
+                    while True:
+                        try:
+                            self._listen({output: printed.feed, progress: self.progress.feed})
+                            break
+                        except KeyboardInterrupt:
+                            self._stop("interrupted")
+                printed.flush()
+                self.progress.flush()
+                return process.wait()
             finally:
-                # No child is left behind, whatever goes wrong here.
                 self._kill()
-        return self._outcome_of(self.process.wait())
+                if self.process is not None:
+                    self.process.wait()
 
     def _start(self, descriptor: int) -> subprocess.Popen[bytes]:
         # -P keeps the current folder off the module path: a user's package named "harness" or
         # "conf" would hide ours. Ours is appended for plain checkouts.
         code = (
-            f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); "
+            f"{_DIE_WITH_PARENT}{_END_IN_SILENCE}sys.path.append({str(Path(__file__).parents[2])!r}); "
             "from harness.execution.child import main; "
-            "main(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
+            "main(sys.argv[2], sys.argv[3], int(sys.argv[4]))"
         )
-        return subprocess.Popen(  # noqa: S603 - our interpreter and our code
-            [
-                sys.executable,
-                "-P",
-                "-c",
-                code,
-                self.task,
-                str(self.folder.plan),
-                str(descriptor),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=self.environment,
-            pass_fds=(descriptor,),
-            # Ctrl-C in a terminal reaches only the parent, which then stops the child once.
-            start_new_session=True,
-        )
+        words = (str(os.getpid()), self.task, str(self.folder.plan), str(descriptor))
+        try:
+            # An interrupt in between would lose the child that has just begun.
+            with Held(), _interrupt_blocked():
+                self.process = subprocess.Popen(  # noqa: S603 - our interpreter and our code
+                    [sys.executable, "-P", "-c", code, *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    bufsize=0,
+                    env=self.environment,
+                    pass_fds=(descriptor,),
+                    # Ctrl-C reaches the parent alone, which then stops the child once.
+                    start_new_session=True,
+                )
+            return self.process
+        finally:
+            os.close(descriptor)
 
-    def _listen(self, progress: Any) -> None:
-        """Pass on progress and output until the child has ended; enforce its limits."""
-        output = self.process.stdout
-        assert output is not None
-        with (
-            Appended(self.folder.path, self.folder.log) as log,
-            selectors.DefaultSelector() as ready,
-        ):
-            lines = {
-                ready.register(output, selectors.EVENT_READ).fd: _Lines(self._output(log)),
-                ready.register(progress, selectors.EVENT_READ).fd: _Lines(self._progress),
-            }
+    def _listen(self, streams: Mapping[IO[bytes], Callable[[bytes], None]]) -> None:
+        """Pass on what the streams bring until the child has ended; enforce its limits."""
+        assert self.process is not None
+        with selectors.DefaultSelector() as ready:
+            for stream, take in streams.items():
+                ready.register(stream, selectors.EVENT_READ, take)
             while self.process.poll() is None:
                 self._enforce_limits()
-                self._read(ready, lines, timeout_s=0.1)
-            # A grandchild may hold the pipes open: read what is there without waiting.
-            while ready.get_map() and self._read(ready, lines, timeout_s=0):
+                _read(ready, timeout_s=0.1)
+            # What it has started ends with it; what has left its session may print for ever.
+            self._kill()
+            until = time.monotonic() + _DRAIN_S
+            while time.monotonic() < until and _read(ready, timeout_s=0):
                 pass
-            for pending in lines.values():
-                pending.flush()
 
-    def _read(
-        self, ready: selectors.BaseSelector, lines: dict[int, _Lines], timeout_s: float
-    ) -> bool:
-        events = ready.select(timeout_s) if ready.get_map() else []
-        if not ready.get_map():
-            time.sleep(timeout_s)
-        for key, _ in events:
-            data = os.read(key.fd, _CHUNK)
-            if data:
-                lines[key.fd].feed(data)
-            else:
-                ready.unregister(key.fileobj)
-        return bool(events)
-
-    def _output(self, log: Appended) -> Callable[[bytes], None]:
-        def take(line: bytes) -> None:
-            log.write(line + b"\n")
-            text = line.decode(errors="replace")
-            self.last_output = text.strip() or self.last_output
-            self.listener.output(text)
-
-        return take
-
-    def _progress(self, line: bytes) -> None:
-        progress = msgspec.json.decode(line, type=Progress)
+    def _take_progress(self, line: bytes, more: int) -> None:
+        try:
+            progress = msgspec.json.decode(line, type=Progress)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            progress = None
+        if progress is None or more:
+            self.notes = (_FOREIGN,)
+            return
+        self.sent = progress.outcome or self.sent
         if progress.outcome is None:
             self.listener.progress(progress)
-        else:
-            self.sent = progress.outcome
 
     def _enforce_limits(self) -> None:
         now, limit_s = time.monotonic(), self.limits.seconds
@@ -260,14 +255,21 @@ class _Child:
             return
         self.stop_reason = reason
         self.kill_at = time.monotonic() + self.limits.grace_s
+        assert self.process is not None
         with suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGINT)
 
     def _kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        """Kill the child with all that it has started and that has not left its session."""
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
-    def _outcome_of(self, returncode: int) -> Outcome:
+    def _outcome_of(self, returncode: int, last_line: str) -> Outcome:
+        outcome = self._judged(returncode, last_line)
+        return msgspec.structs.replace(outcome, notes=(*outcome.notes, *self.notes))
+
+    def _judged(self, returncode: int, last_line: str) -> Outcome:
         """Return the child's report, or what its end says; a stop by the parent comes first."""
         report = read_json(self.result, Outcome) if self.result.exists() else self.sent
         if self.stop_reason == "interrupted":
@@ -276,7 +278,7 @@ class _Child:
                 status="interrupted",
                 reason="interrupted"
                 if report
-                else "interrupted, and killed before it wrote its data",
+                else "interrupted before it had written what it recorded",
             )
         if self.stop_reason:
             return msgspec.structs.replace(
@@ -285,7 +287,31 @@ class _Child:
         if report and report.status == "interrupted":
             # Another process sent SIGINT to the child.
             return msgspec.structs.replace(report, reason="the child process was sent SIGINT")
-        return report or Outcome(status="failed", reason=_death(returncode, self.last_output))
+        return report or Outcome(status="failed", reason=_death(returncode, last_line))
+
+
+@contextmanager
+def _interrupt_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread, and so in the processes that a block starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _read(ready: selectors.BaseSelector, timeout_s: float) -> bool:
+    """Take what the streams bring within the time; return False if there is nothing."""
+    events = ready.select(timeout_s) if ready.get_map() else []
+    if not ready.get_map():
+        time.sleep(timeout_s)
+    for key, _ in events:
+        data = os.read(key.fd, _CHUNK)
+        if data:
+            key.data(data)
+        else:
+            ready.unregister(key.fileobj)
+    return bool(events)
 
 
 def _death(returncode: int, last_output: str) -> str:
@@ -305,21 +331,3 @@ def _death(returncode: int, last_output: str) -> str:
     name = signal.Signals(number).name
     cause = causes.get(signal.Signals(number), "")
     return f"the child process died of {name} (signal {number}){cause}"
-
-
-class _Lines:
-    """Cuts a stream of bytes into lines."""
-
-    def __init__(self, take: Callable[[bytes], None]) -> None:
-        self.take = take
-        self.rest = b""
-
-    def feed(self, data: bytes) -> None:
-        *whole, self.rest = (self.rest + data).split(b"\n")
-        for line in whole:
-            self.take(line)
-
-    def flush(self) -> None:
-        if self.rest:
-            self.take(self.rest)
-            self.rest = b""

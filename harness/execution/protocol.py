@@ -137,6 +137,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """Whether the driver reports that the device is emulated."""
     event_counts: dict[str, EventCounts] = {}
     """How many of the profiler's events became rows, by activity type."""
+    notes: tuple[str, ...] = ()
+    """What a user should know about how the child process behaved."""
 
 
 def json_of(value: Struct) -> bytes:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter_ns, time_ns
 from typing import NamedTuple, Self
 
 import msgspec
@@ -32,6 +31,7 @@ from harness.files import Appended, make_folder, make_root
 from harness.paths import RunFolder
 from harness.settings.request import Schedule
 from harness.settings.schedule import phase_of
+from harness.stopping import Held
 from harness.tables.event_counts import EventCounts
 from harness.tables.markers import STAGE_MARK, STEP_MARK, HostRange
 
@@ -99,8 +99,8 @@ class Recorder:
             plan: What to record.
             folder: The run folder, which may not exist yet.
             on_write: Called before a cycle is written.
-            hold_interrupts: Let SIGINT wait while a cycle is written; sets a signal handler
-                meanwhile, in the main thread only.
+            hold_interrupts: Let signals that stop wait while a cycle is written; sets signal
+                handlers meanwhile, in the main thread only.
         """
         self._plan = plan
         self._folder = folder
@@ -215,7 +215,7 @@ class Recorder:
         self._device.synchronise(recording.device.torch_device)
         if number is not None:
             self._mark.enter_context(record_function(f"{STEP_MARK}{number}"))
-        self._open_step = _OpenStep(phase, number, time.time_ns(), time.perf_counter_ns())
+        self._open_step = _OpenStep(phase, number, time_ns(), perf_counter_ns())
 
     def end_step(self) -> None:
         """End the step when the device has finished it; its asynchronous errors come up here."""
@@ -227,7 +227,7 @@ class Recorder:
             phase=step.phase,
             step=step.number,
             start_ns=step.start_ns,
-            duration_ns=time.perf_counter_ns() - step.started,
+            duration_ns=perf_counter_ns() - step.started,
         )
         self._leave_step()
 
@@ -269,8 +269,7 @@ class Recorder:
         self._mark.close()
 
     def _interrupts_held(self) -> AbstractContextManager[None]:
-        main = threading.current_thread() is threading.main_thread()
-        return _interrupts_held() if self._hold_interrupts and main else nullcontext()
+        return Held() if self._hold_interrupts else nullcontext()
 
     def _open_recording(self) -> _Recording:
         if self._recording is None or self._recording.times.closed:
@@ -332,16 +331,3 @@ def _globals_restored(device: str) -> Iterator[None]:
             sys.setprofile(profile_function)
         if backend and index is not None:
             backend.set_device(index)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Let an interrupt wait for the end; whoever sent it sets a limit to that."""
-    waiting: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: waiting.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if waiting:
-        raise KeyboardInterrupt

@@ -5,7 +5,7 @@ Imported in the child process only: this is where torch is loaded.
 
 from __future__ import annotations
 
-import traceback
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +16,10 @@ from harness import files
 from harness.devices import DEVICES
 from harness.errors import MachineError, RecorderError, WriteError
 from harness.execution.protocol import Outcome, Plan, Progress, Status
+from harness.execution.raised import described, traceback_of
 from harness.execution.recorder import Recorder
 from harness.paths import RunFolder
+from harness.stopping import Interrupted
 from harness.workloads.base import Setup, Step
 
 ReportProgress = Callable[[Progress], None]
@@ -31,7 +33,7 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
     try:
         with files.full_disk_named(Path(plan.folder)):
             session.run()
-    except KeyboardInterrupt:
+    except Interrupted:
         status, reason = "interrupted", "interrupted"
     except MachineError as error:
         status, reason = "unavailable", str(error)
@@ -40,10 +42,8 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
     except WriteError as error:
         status, reason = "failed", f"{error.fact}; what was recorded by then is kept"
     except _WorkloadError as error:
-        raised = error.raised
-        status = "failed"
-        reason = f"the workload raised {type(raised).__name__}: {raised}".rstrip(": ")
-        trace = _traceback(raised)
+        status, reason = "failed", f"the workload raised {described(error.raised)}"
+        trace = _traceback(error.raised)
     facts = session.recorder.facts
     return Outcome(
         status=status,
@@ -75,7 +75,7 @@ def _traceback(error: BaseException) -> str:
     frames = error.__traceback__
     while frames and frames.tb_next and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames))
+    return traceback_of(error, frames)
 
 
 class _WorkloadError(Exception):
@@ -83,15 +83,23 @@ class _WorkloadError(Exception):
 
     def __init__(self, raised: BaseException) -> None:
         self.raised = raised
-        super().__init__(str(raised))
+        super().__init__()
 
 
 @contextmanager
 def _workload() -> Iterator[None]:
+    """Tell what the workload raises from all else, and end a copy of the process that it forked."""
+    process = os.getpid()
     try:
         yield
-    except (Exception, SystemExit) as error:
+    except Interrupted:
+        raise
+    except BaseException as error:
         raise _WorkloadError(error) from error
+    finally:
+        if os.getpid() != process:
+            os.write(2, b"a copy of the process, which the workload forked, ends here\n")
+            os._exit(0)
 
 
 class _Session:

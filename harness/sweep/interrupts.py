@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Final
 
 from harness.paths import SweepFolder
+from harness.stopping import STOPS, interrupt
 
 _POLL_S: Final = 0.2
 _marked: set[Path] = set()
@@ -40,18 +41,18 @@ def clear(sweep: Path) -> None:
 
 @contextmanager
 def first_marks(sweep: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM mark the sweep, so that its jobs end cleanly.
+    """Let the first signal that stops mark the sweep, so that its jobs end cleanly.
 
-    `report` is called then. The second signal raises KeyboardInterrupt.
+    `report` is called then. The second signal raises `Interrupted`.
     """
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    def first(number: int, frame: FrameType | None) -> None:
         if marked(sweep):
-            raise KeyboardInterrupt
+            interrupt(number, frame)
         mark(sweep)
         report("stopping: running jobs write down what they have; once more ends them at once")
 
-    with _handlers({signal.SIGINT: interrupt, signal.SIGTERM: interrupt}):
+    with _handlers(dict.fromkeys(_not_ignored(), first)):
         yield
 
 
@@ -59,12 +60,9 @@ def first_marks(sweep: Path, report: Callable[[str], None]) -> Iterator[None]:
 def obeyed(sweep: Path) -> Iterator[None]:
     """Interrupt this process, which runs one job of the sweep, once the sweep is marked.
 
-    Ctrl-C in a terminal reaches this process, too; it is left to the process that marks the sweep,
-    since a job ends at once if it is interrupted twice.
+    Ctrl-C in a terminal, or its end, reaches this process, too; that is left to the process which
+    marks the sweep, since a job ends at once if it is interrupted twice.
     """
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
 
     def ignore(_number: int, _frame: FrameType | None) -> None:
         """Do nothing. SIG_IGN would be inherited by the workload."""
@@ -72,7 +70,7 @@ def obeyed(sweep: Path) -> Iterator[None]:
     handlers: dict[signal.Signals, _Handler] = {signal.SIGTERM: interrupt}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Else this is the process that marks the sweep.
-        handlers[signal.SIGINT] = ignore
+        handlers |= {number: ignore for number in _not_ignored() if number != signal.SIGTERM}
     ended = threading.Event()
 
     def watch() -> None:
@@ -89,6 +87,11 @@ def obeyed(sweep: Path) -> Iterator[None]:
         finally:
             ended.set()
             watcher.join()
+
+
+def _not_ignored() -> list[signal.Signals]:
+    """Return the signals that stop; one that is ignored, as SIGHUP under nohup, stays so."""
+    return [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextmanager

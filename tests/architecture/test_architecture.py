@@ -41,6 +41,7 @@ PACKAGES = (
     "tables",
     "paths",
     "files",
+    "stopping",
     "errors",
 )
 """The packages of harness/, the highest first: each imports only those below it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.execution.process import _death, _Lines
+from harness.execution.process import _death
 
 
 @pytest.mark.parametrize(
@@ -22,13 +22,3 @@ def test_death_is_named(code: int, words: str) -> None:
 
 def test_a_signal_without_a_name_is_a_death_too() -> None:
     assert _death(-40, "") == "the child process died of signal 40"
-
-
-def test_lines_are_cut_across_chunks() -> None:
-    cut: list[bytes] = []
-    lines = _Lines(cut.append)
-    for chunk in (b"one\ntw", b"o\n\nthr", b"ee"):
-        lines.feed(chunk)
-    assert cut == [b"one", b"two", b""]
-    lines.flush()
-    assert cut[-1] == b"three"
