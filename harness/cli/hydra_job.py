@@ -24,6 +24,7 @@ from harness.pipeline import Finished, run_job
 from harness.report.terminal import show
 from harness.report.units import duration
 from harness.settings.request import Request
+from harness.stopping import Interrupted
 from harness.sweep import interrupts
 from harness.sweep.current import CurrentJob, current_job
 
@@ -81,7 +82,15 @@ def _shown_run(work: _Work, begun: Callable[[Path], None] = _nothing) -> Finishe
 
 
 def _after_another(current: CurrentJob, work: _Work) -> int | None:
-    """Run a job in the process of the sweep, after the one before it; show how it goes."""
+    """Run a job in the process of the sweep, after the one before it; show how it goes.
+
+    Raises:
+        Interrupted: The sweep was interrupted before; the jobs that are left need not be composed.
+    """
+    if interrupts.marked(current.sweep):
+        left = current.total - current.number
+        _print(f"{left} job{'s' if left > 1 else ''} not run: the sweep was interrupted")
+        raise Interrupted
     elapsed = [f"{duration(current.elapsed_s * 1e9)} so far"] if current.number else []
     kept = [f"{current.kept_jobs} kept"] if current.kept_jobs else []
     headline(ERR, current.number, current.total, current.varied, ", ".join([*elapsed, *kept]))

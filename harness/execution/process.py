@@ -191,7 +191,8 @@ class _Child:
         # -P keeps the current folder off the module path: a user's package named "harness" or
         # "conf" would hide ours. Ours is appended for plain checkouts.
         code = (
-            f"{_DIE_WITH_PARENT}{_END_IN_SILENCE}sys.path.append({str(Path(__file__).parents[2])!r}); "
+            f"{_DIE_WITH_PARENT}{_END_IN_SILENCE}"
+            f"sys.path.append({str(Path(__file__).parents[2])!r}); "
             "from harness.execution.child import main; "
             "main(sys.argv[2], sys.argv[3], int(sys.argv[4]))"
         )

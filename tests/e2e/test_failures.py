@@ -147,7 +147,7 @@ def test_interrupt_ends_a_sweep(tmp_path: Path, user_module: str) -> None:
         "seed=1,2,3",
     )
     assert run.code == 130
-    assert run.err.count("not run: the sweep was interrupted") == 2
+    assert run.err.count("2 jobs not run: the sweep was interrupted") == 1
     assert "0 of 3 jobs delivered" in run.out
     assert len(list(run.latest.glob("*/run.json"))) == 1
 

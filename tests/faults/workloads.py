@@ -11,7 +11,7 @@ from tests.faults.workload import BEFORE_A_STEP, PHASES, harmful
 
 _RAISES: Final[Mapping[str, tuple[str, str]]] = {
     "an error without a text": ("raise ValueError", "ValueError"),
-    "an error of 50 MB": ("raise ValueError('x' * 50_000_000)", "ValueError: xxx"),
+    "an error of 50 MB": ("raise ValueError('x' * 50_000_000)", "characters more"),
     "an error with a NUL and a lone surrogate": (
         "raise ValueError('a\\0b\\udc80c\\x1b[31m\\nd')",
         "ValueError: a",
