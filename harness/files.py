@@ -83,7 +83,7 @@ def make_root(path: Path) -> list[Path]:
         try:
             for folder in reversed([path, *path.parents]):
                 if _made(folder):
-                    made.append(folder)
+                    made.append(folder)  # noqa: PERF401 - one after the other, to be undone
         except BaseException:
             remove_empty(made)
             raise
