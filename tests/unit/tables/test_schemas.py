@@ -202,6 +202,6 @@ def test_a_table_whose_last_bytes_do_not_fit_is_an_error_that_names_it(tmp_path:
     with small_disk(tmp_path / "disk", pages=6) as disk:
         path = disk / "steps.parquet"
         fill(disk)
-        with pytest.raises(WriteError, match="steps.parquet cannot be written: No space left"):
+        with pytest.raises(WriteError, match=r"steps\.parquet cannot be written: No space left"):
             tables.write(tables.empty("steps"), path, disk)
         assert unfinished_files(disk) == []
