@@ -82,16 +82,22 @@ def make_root(path: Path) -> list[Path]:
     with failing_at(path):
         try:
             for folder in reversed([path, *path.parents]):
-                if folder.is_dir():
-                    continue
-                if folder.exists():
-                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-                folder.mkdir(exist_ok=True)
-                made.append(folder)
+                if _made(folder):
+                    made.append(folder)  # noqa: PERF401 - one after the other, to be undone
         except BaseException:
             remove_empty(made)
             raise
     return made
+
+
+def _made(folder: Path) -> bool:
+    """Make a folder, unless it is there."""
+    if folder.is_dir():
+        return False
+    if folder.exists():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    folder.mkdir(exist_ok=True)
+    return True
 
 
 def remove_empty(folders: list[Path]) -> None:
@@ -115,9 +121,11 @@ def full_disk_named(folder: Path) -> Iterator[None]:
     """Let an OSError of a block be a WriteError if a disk is full; any other is passed on."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise write_error(folder, error) from error
+    except (OSError, ValueError) as error:
+        # logging makes a ValueError of it.
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            raise write_error(folder, cause) from error
         raise
 
 

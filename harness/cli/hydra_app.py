@@ -42,17 +42,17 @@ def _single(command: Command, composition: Composition) -> ExitCode:
     check_machine(request, ERR.print)
     setting = "--out" if command.out else "hydra.run.dir"
     refuse(_occupied(composition.folder, setting))
-    made = make(Path(composition.folder), setting)
+    folder = Path(composition.folder)
+    made = make(folder, setting)
     overrides = [
         *opened(command.overrides),
         # Else it would be that of another moment.
         f"hydra.run.dir={quoted(composition.folder)}",
         "hydra.mode=RUN",
     ]
-    folder = Path(composition.folder)
-    unfilled = _gone_if_empty(RunFolder(folder).record, folder / ".hydra", made)
+    nothing_left = _nothing_left_without(RunFolder(folder).record, made)
     # Hydra writes into the folder, too.
-    with unfilled, refusals(), full_disk_named(folder):
+    with nothing_left, refusals(), full_disk_named(folder):
         code = hydra_for(command).run(command.config_name, job, overrides).return_value
     return ExitCode(code if code is not None else ExitCode.FAILED)
 
@@ -74,8 +74,8 @@ def _occupied(folder: str, setting: str) -> list[Problem]:
 def _sweep(command: Command, composition: Composition) -> ExitCode:
     folder = jobs.sweep_folder(composition, identity(composition))
     made = make(folder, "--out" if command.out else "hydra.sweep.dir")
-    sweep = SweepFolder(folder)
-    with _gone_if_empty(sweep.record, sweep.lock, made), held(folder, ERR.print):
+    nothing_left = _nothing_left_without(SweepFolder(folder).record, made)
+    with nothing_left, held(folder, ERR.print):
         kept = jobs.kept(folder, composition, ERR.print)
         interrupts.clear(folder)
         with jobs.recorded(folder, composition, kept) as reserve:
@@ -101,18 +101,20 @@ def _sweep(command: Command, composition: Composition) -> ExitCode:
 
 
 @contextmanager
-def _gone_if_empty(record: Path, other: Path, made: list[Path]) -> Iterator[None]:
-    """Remove the folders that were made for a run or a sweep which left no record.
+def _nothing_left_without(record: Path, made: list[Path]) -> Iterator[None]:
+    """Remove what a block adds to the folder of a record if it cannot write the record.
 
-    `other` is what may be in there without one.
+    `made` are the folders that were made for it.
     """
+    before = set(record.parent.iterdir())
     try:
         yield
     finally:
-        if made and not record.exists():
-            with suppress(OSError):
-                remove(other)
-        remove_empty(made)
+        if not record.exists():
+            for path in set(record.parent.iterdir()) - before:
+                with suppress(OSError):
+                    remove(path)
+            remove_empty(made)
 
 
 def _launch(command: Command, composition: Composition, folder: Path) -> None:

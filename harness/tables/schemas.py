@@ -18,6 +18,7 @@ from harness import files
 
 _SHAPES: Final[pl.DataType] = pl.List(pl.List(pl.Int64))
 _TEXTS: Final[pl.DataType] = pl.List(pl.String)
+_PAGE: Final = 4096  # bytes that a file system gives at once, or more
 _BATCH: Final = 25_000  # rows of a lazy table that are computed and written at a time
 
 
@@ -148,7 +149,7 @@ def _replace(table: pl.DataFrame | pl.LazyFrame, path: Path, root: Path) -> None
 def into(table: pl.DataFrame | pl.LazyFrame, file: BinaryIO) -> None:
     """Write a table of any columns to an open file as parquet. Raises OSError if that fails."""
     # Polars takes a path for a pattern; a file is a file.
-    with _system_errors():
+    with _system_errors(file):
         if isinstance(table, pl.LazyFrame):
             with pl.Config(streaming_chunk_size=_BATCH):
                 table.sink_parquet(file, compression="zstd", row_group_size=_BATCH)
@@ -157,13 +158,16 @@ def into(table: pl.DataFrame | pl.LazyFrame, file: BinaryIO) -> None:
 
 
 @contextmanager
-def _system_errors() -> Iterator[None]:
-    """Let what the system answered to polars be an OSError: polars has it in a text only."""
+def _system_errors(file: BinaryIO) -> Iterator[None]:
+    """Let what the system answered to polars be an OSError: polars has it in a text at most."""
     try:
         yield
     except pl.exceptions.ComputeError as error:
         number = re.search(r"\(os error (\d+)\)", str(error))
         if number is None:
+            # "Invalid thrift: transport error" may be a full disk: then, no more can be written.
+            os.lseek(file.fileno(), 0, os.SEEK_END)
+            files.write_all(file.fileno(), bytes(_PAGE))
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 

@@ -15,7 +15,7 @@ from polars.exceptions import SchemaError
 from harness import tables
 from harness.errors import WriteError
 from harness.tables.intervals import StepLookup
-from tests.support.full_disks import small_disk, unfinished_files
+from tests.support.full_disks import fill, small_disk, unfinished_files
 
 
 def memory(*sizes: int, **columns: object) -> pl.DataFrame:
@@ -172,6 +172,7 @@ def test_a_table_on_a_full_disk_is_an_error_that_names_it(tmp_path: Path, lazy: 
         with pytest.raises(WriteError) as raised:
             tables.write(rows.lazy() if lazy else rows, path, disk)
         assert raised.value.fact == f"{path} cannot be written: No space left on device"
+        assert not path.exists()
         assert unfinished_files(disk) == []
 
 
@@ -194,3 +195,13 @@ def test_tables_that_are_replaced_go_once_the_new_ones_are_there(tmp_path: Path)
     assert [path.name for path in folder.iterdir()] == ["b.parquet"]
     tables.keep({}, folder, tmp_path)
     assert not folder.exists()
+
+
+def test_a_table_whose_last_bytes_do_not_fit_is_an_error_that_names_it(tmp_path: Path) -> None:
+    # polars says "Invalid thrift: transport error" then, and no more.
+    with small_disk(tmp_path / "disk", pages=6) as disk:
+        path = disk / "steps.parquet"
+        fill(disk)
+        with pytest.raises(WriteError, match=r"steps\.parquet cannot be written: No space left"):
+            tables.write(tables.empty("steps"), path, disk)
+        assert unfinished_files(disk) == []
