@@ -18,26 +18,32 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from msgspec import Struct
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from harness.compose.hydra_loader import CONF, Loader, isolated, loader, missing_folder
-from harness.compose.mistakes import MISTAKES, bad_search_path, explained, unknown_before_the_run
-from harness.compose.overrides import (
-    Catalogue,
+from harness.compose.config_files import MISTAKES
+from harness.compose.hydra_loader import CONF, Loader, isolated, loader, place_problems
+from harness.compose.hydra_settings import hydra_problems
+from harness.compose.mistakes import (
+    at_fault,
+    bad_search_path,
+    explained,
+    file_at_fault,
+    unknown_before_the_run,
+)
+from harness.compose.overrides import Catalogue, first_value, forced, judged
+from harness.compose.resolve import check_references, request_of
+from harness.compose.sweeps import (
     added_twice,
     ambiguous,
     as_typed,
     enumerable,
-    first_value,
-    forced,
-    judged,
+    repeated_values,
+    size_problems,
     sweep_problems,
 )
-from harness.compose.resolve import check_references, request_of
 from harness.devices import TARGETS
 from harness.errors import Problem, RefusedError
 from harness.settings.marks import mark_of, measured
-from harness.settings.request import Request
+from harness.settings.request import MOST_JOBS, Request, Sweep
 
 BASIC_LAUNCHER: Final = BasicLauncherConf._target_
 """Hydra's default launcher."""
@@ -91,20 +97,22 @@ def compose_jobs(
 
     It leaves no trace in the process: it may be called within a Hydra program, and in threads.
     """
+    if misplaced := place_problems(config_dir, config_name):
+        return _refused(multirun, misplaced)
     with isolated():
-        problems = missing_folder(config_dir)
-        files = loader(None if problems else config_dir)
+        files = loader(config_dir)
         try:
             composer = _Composer(files, config_name, Catalogue(files, config_name, overrides))
         except MISTAKES as error:
-            return _refused(multirun, [*problems, bad_search_path(error)])
-        valid, mistakes = judged(overrides, composer.catalogue)
-        problems += mistakes
+            return _refused(multirun, [bad_search_path(error)])
+        valid, problems = judged(overrides, composer.catalogue)
         base = composer.config(item for item in valid if not item.is_sweep_override())
         # Without the swept settings there may be nothing to compose.
         first = base if isinstance(base, DictConfig) else composer.first_of_sweep(valid)
         if isinstance(first, Problem):
             return _refused(multirun, [*problems, first])
+        if unfit := list(hydra_problems(first)):
+            return _refused(multirun, [*problems, *unfit])
         multirun = multirun or str(first.hydra.mode) == "RunMode.MULTIRUN"
         expand = _sweep if multirun else _one_job
         batches, swept, mistakes = expand(first, valid, composer.catalogue)
@@ -145,18 +153,33 @@ def _sweep(first: DictConfig, typed: Sequence[Override], catalogue: Catalogue) -
     in_file, problems = judged(texts, catalogue)
     everything = [*in_file, *typed]
     problems += [*sweep_problems(everything), *added_twice(in_file, typed)]
+    discrete = [override for override in everything if enumerable(override)]
+    if unbounded := list(size_problems(discrete, _max_jobs(first))):
+        return _Expansion([], (), [*problems, *unbounded])
+    problems += [
+        problem
+        for override in discrete
+        if override.is_sweep_override()
+        for problem in repeated_values(override)
+    ]
     # What a file varies is swept, even if the command line leaves it one value.
     varied = {_key(override) for override in everything if override.is_sweep_override()}
-    overrides = [override for override in everything if enumerable(override)]
-    foreign = dict(_foreign(first, overrides, varied))
+    foreign = dict(_foreign(first, discrete, varied))
     problems += foreign.values()
     # The other settings of the sweep's file belong to those.
     without = {*foreign, *(["sweep"] if foreign else [])}
-    overrides = [override for override in overrides if _key(override) not in without]
+    overrides = [override for override in discrete if _key(override) not in without]
     swept = tuple(dict.fromkeys(_key(item) for item in overrides if _key(item) in varied))
     # As in Hydra, the last override of a setting counts.
     (batches,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     return _Expansion(batches, swept, problems)
+
+
+def _max_jobs(config: DictConfig) -> int:
+    """Return the bound that the settings say; the default where it is not known yet."""
+    limit = OmegaConf.select(config, "sweep.max_jobs", throw_on_missing=False)
+    usual = Sweep().max_jobs
+    return limit if isinstance(limit, int) and 0 < limit <= MOST_JOBS else usual
 
 
 _DEFAULT_FOLDER: Final = "outputs/sweeps/${name}"
@@ -174,7 +197,7 @@ def _folder(config: DictConfig, *, multirun: bool) -> str | Problem:
     try:
         check_references(folder)
         return str(config.hydra[mode].dir)
-    except OmegaConfBaseException as error:
+    except MISTAKES as error:
         return unknown_before_the_run(f"hydra.{mode}.dir", folder, error)
 
 
@@ -227,10 +250,13 @@ def _foreign(
 
 def choices(config_dir: str | None, config_name: str = "config") -> dict[str, list[str]]:
     """Return the config groups with the files that can be chosen in each."""
-    if problems := missing_folder(config_dir):
+    if problems := place_problems(config_dir, config_name):
         raise RefusedError(problems)
     with isolated():
-        catalogue = Catalogue(loader(config_dir), config_name, ())
+        try:
+            catalogue = Catalogue(loader(config_dir), config_name, ())
+        except MISTAKES as error:
+            raise RefusedError([bad_search_path(error)]) from error
         return {group: catalogue.options(group) for group in catalogue.groups}
 
 
@@ -258,7 +284,7 @@ class _Composer:
 
     def config(self, overrides: Iterable[Override]) -> DictConfig | Problem:
         """Return the composed config, or the problem that stopped Hydra."""
-        texts = tuple(forced(override, self.catalogue.groups) for override in overrides)
+        texts = tuple(forced(override, self.catalogue) for override in overrides)
         if texts not in self._composed:
             self._composed[texts] = self._compose(texts)
         return self._composed[texts]
@@ -270,11 +296,36 @@ class _Composer:
 
     def _compose(self, texts: Sequence[str]) -> DictConfig | Problem:
         try:
-            return self._files.load_configuration(
-                self._config_name, list(texts), RunMode.RUN, from_shell=False
-            )
+            return self._loaded(texts)
         except MISTAKES as error:
-            return explained(error, self.catalogue)
+            return explained(error, self.catalogue) or self._fault(texts)
+
+    def _loaded(self, texts: Sequence[str]) -> DictConfig:
+        return self._files.load_configuration(
+            self._config_name, list(texts), RunMode.RUN, from_shell=False
+        )
+
+    def _fault(self, texts: Sequence[str]) -> Problem:
+        """Return the problem of the override that stops Hydra: the last of the fewest that do."""
+        composed, stopped = -1, len(texts)
+        error = self._error(texts)
+        while stopped - composed > 1:
+            count = (composed + stopped) // 2
+            if other := self._error(texts[:count]):
+                stopped, error = count, other
+            else:
+                composed = count
+        assert error is not None
+        if not stopped:
+            return file_at_fault(self._config_name, error)
+        return at_fault(texts[stopped - 1], error)
+
+    def _error(self, texts: Sequence[str]) -> Exception | None:
+        try:
+            self._loaded(texts)
+        except MISTAKES as error:
+            return error
+        return None
 
     def job(self, texts: Sequence[str]) -> Job:
         """Compose one job of a sweep, or the only one."""

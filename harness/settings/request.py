@@ -175,12 +175,17 @@ class Rehearsal(Settings, frozen=True, kw_only=True):
     """What is to go wrong. Read by: the emulator."""
 
 
+MOST_JOBS: Final = 1_000_000
+
+
 class Sweep(Settings, frozen=True, kw_only=True):
-    """How a sweep finds its earlier results."""
+    """How a sweep finds its earlier results, and how large it may be."""
 
     resume: bool = True
     """Keep the finished jobs of the same sweep, and run the others; false: start over.
     Read by: pipeline."""
+    max_jobs: Annotated[int, Meta(ge=1, le=MOST_JOBS)] = 5000
+    """A sweep of more jobs is refused before anything is composed. Read by: compose."""
 
 
 Match = Literal["aligned", "strict"]
@@ -314,7 +319,7 @@ class Request(Settings, frozen=True, kw_only=True):
     rehearsal: Executed[Rehearsal]
     """Whether it runs over an emulator. Read by: run."""
     sweep: Placed[Sweep]
-    """How a sweep finds its earlier results. Read by: pipeline."""
+    """How a sweep finds its earlier results, and how large it may be. Read by: pipeline."""
     merge: Judged[Merge]
     """How a sweep over groups of counters is joined. Read by: merge."""
     analysis: Judged[Analysis]

@@ -32,6 +32,9 @@ _NO_TEXT: Final = re.compile(
 )
 
 
+_LARGE: Final = 10**40
+
+
 def show(value: object) -> str:
     """Return a value as it is typed on the command line."""
     if value is None:
@@ -45,6 +48,9 @@ def show(value: object) -> str:
         return "{" + ",".join(f"{key}:{show(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Sequence):
         return "[" + ",".join(map(show, value)) + "]"
+    if isinstance(value, int) and abs(value) >= _LARGE:
+        # Python refuses to write very large numbers.
+        return f"{'-' if value < 0 else ''}about 1e{round(value.bit_length() * math.log10(2))}"
     return str(value)
 
 
@@ -150,7 +156,7 @@ def _number_fits(data: object, type_: inspect.IntType | inspect.FloatType) -> bo
     return (
         isinstance(data, kind)
         and not isinstance(data, bool)
-        and math.isfinite(data)
+        and (isinstance(data, int) or math.isfinite(data))
         and _within(data, type_)
     )
 
