@@ -153,7 +153,12 @@ def _sweep(first: DictConfig, typed: Sequence[Override], catalogue: Catalogue) -
     in_file, problems = judged(texts, catalogue)
     everything = [*in_file, *typed]
     problems += [*sweep_problems(everything), *added_twice(in_file, typed)]
-    discrete = [override for override in everything if enumerable(override)]
+    discrete = [
+        override
+        for override in everything
+        if enumerable(override)
+        and not (override.is_sweep_override() and override.is_hydra_override())
+    ]
     if unbounded := list(size_problems(discrete, _max_jobs(first))):
         return _Expansion([], (), [*problems, *unbounded])
     problems += [
@@ -223,7 +228,8 @@ def _foreign(
 
     Else each job would report it again, for its value.
     """
-    device, sweep = first.device.get("name"), first.hydra.runtime.choices.get("sweep")
+    device = OmegaConf.select(first, "device.name", throw_on_missing=False)
+    sweep = first.hydra.runtime.choices.get("sweep")
     if device not in TARGETS or "device" in varied:
         return
     last = {_key(override): override for override in overrides}

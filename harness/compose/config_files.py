@@ -6,6 +6,7 @@ is, and how much its aliases stand for.
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.object_type import ObjectType
 from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.errors import Problem
@@ -40,8 +42,8 @@ Few of their checks raise errors of their own: a set in a file is an AttributeEr
 variable that is not there a KeyError, a deep list a RecursionError.
 """
 
-_MAX_BYTES: Final = 2**20
-_MAX_VALUES: Final = 20_000
+_MAX_BYTES: Final = 100_000
+_MAX_VALUES: Final = 5_000
 _MAX_DEPTH: Final = 32
 _MAX_NAME: Final = 255
 _MAX_PATH: Final = 4095
@@ -65,7 +67,12 @@ class FileSource(FileConfigSource):  # type: ignore[misc]
             BadFileError: It is no file of settings.
         """
         path = Path(self.path, self._normalize_file_name(config_path))
-        _check_file(path)
+        if not _checked_size(path):
+            # It is not opened: files of the kernel have no size, and may never end.
+            return ConfigResult(
+                config=OmegaConf.create(), path=self.path, provider=self.provider, header={}
+            )
+        _check_values(path)
         try:
             return super().load_config(config_path)
         except MISTAKES as error:
@@ -81,15 +88,28 @@ class FileSource(FileConfigSource):  # type: ignore[misc]
         return names
 
 
-def _check_file(path: Path) -> None:
-    """Raise `BadFileError` unless a file holds settings, and not too many of them."""
+def _checked_size(path: Path) -> int:
+    """Return how many bytes a file has.
+
+    Raises:
+        BadFileError: It is no file, or too large for a file of settings.
+    """
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise _bad(path, "this is not a regular file", "name a YAML file")
-        if status.st_size > _MAX_BYTES:
-            reason = f"a file of configuration has at most 1 MiB, and this one {status.st_size:,} B"
-            raise _bad(path, reason, "keep data elsewhere, and its path in the configuration")
+    except OSError as error:
+        raise BadFileError(unreadable(str(path), error)) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise _bad(path, "this is not a regular file", "name a YAML file")
+    if status.st_size > _MAX_BYTES:
+        limit = f"{_MAX_BYTES:,} bytes"
+        reason = f"a file of configuration has at most {limit}, and this one {status.st_size:,}"
+        raise _bad(path, reason, "keep data elsewhere, and its path in the configuration")
+    return status.st_size
+
+
+def _check_values(path: Path) -> None:
+    """Raise `BadFileError` unless a file holds settings, and not too many of them."""
+    try:
         with path.open(encoding="utf-8") as file:
             root = yaml.compose(file, Loader=yaml.SafeLoader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
@@ -101,8 +121,8 @@ def _check_file(path: Path) -> None:
         raise _bad(path, f"it holds {kind}, not settings", "write name: value, one on each line")
     count = _expanded(root, {}, 0, path)
     if count > _MAX_VALUES:
-        reason = f"its aliases stand for more than {_MAX_VALUES:,} values"
-        raise _bad(path, reason, "write out what is needed")
+        reason = f"it stands for more than {_MAX_VALUES:,} values, aliases written out"
+        raise _bad(path, reason, "keep data elsewhere, and its path in the configuration")
 
 
 def _expanded(node: yaml.Node, counts: dict[int, int], depth: int, path: Path) -> int:
@@ -142,7 +162,7 @@ def unreadable(path: str, error: Exception) -> Problem:
     elif isinstance(error, RecursionError):
         reason, fix = f"it is nested more than {_MAX_DEPTH} deep", "write it flatter"
     else:
-        reason, fix = f"it does not hold settings: {one_line(error)}", "correct the file"
+        reason, fix = f"it does not hold settings: {first_line(error)}", "correct the file"
     return Problem(setting=path, given="", reason=reason, fix=fix)
 
 
@@ -150,7 +170,7 @@ def _bad_yaml(path: str, error: yaml.YAMLError) -> Problem:
     mark = getattr(error, "problem_mark", None)
     place = f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else path
     what = getattr(error, "problem", None) or one_line(error)
-    tab = "\\t" in what or "tab" in what
+    tab = re.search(r"\\t|\btab\b", what) is not None
     return Problem(
         setting=place,
         given="",
@@ -161,7 +181,17 @@ def _bad_yaml(path: str, error: yaml.YAMLError) -> Problem:
 
 def one_line(error: Exception) -> str:
     """Return what an error says, in one line; its type if it says nothing."""
+    if "integer string conversion" in str(error):
+        return "a number has too many digits"
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says; further ones say where OmegaConf was."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep, or refers to itself"
+    line = " ".join(str(error).partition("\n")[0].split()).rstrip(".")
+    return line if line and "integer string conversion" not in line else one_line(error)
 
 
 def possible(name: str) -> bool:

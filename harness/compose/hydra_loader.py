@@ -18,7 +18,6 @@ from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository, IConfigRepository
 from hydra._internal.core_plugins import structured_config_source
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.default_element import ResultDefault
@@ -75,7 +74,7 @@ class _Repository(ConfigRepository):
         self.sources[-1] = StructuredConfigSource(schema.provider, schema.path)
         self.sources = [
             FileSource(source.provider, source.path)
-            if type(source) is FileConfigSource and source.path != str(CONF)
+            if source.scheme() == "file" and source.path != str(CONF)
             else source
             for source in self.sources
         ]

@@ -44,24 +44,29 @@ def hydra_mistakes(override: Override, is_group: bool) -> Iterator[Problem]:  # 
 
 def hydra_problems(config: DictConfig) -> Iterator[Problem]:
     """Yield the settings of Hydra that would stop it in the middle of a run."""
+    unresolved = OmegaConf.to_container(config.hydra, resolve=False)
     for path, (check, allowed, fix) in _CHECKS.items():
         try:
-            node = OmegaConf.select(config, f"hydra.{path}", throw_on_missing=False)
-            resolve = path in _RESOLVED
-            is_node = OmegaConf.is_config(node)
-            value = OmegaConf.to_container(node, resolve=resolve) if is_node else node
+            value = _resolved(config, path) if path in _RESOLVED else _below(unresolved, path)
         except MISTAKES as error:
-            yield Problem(
-                setting=f"hydra.{path}",
-                given="",
-                reason=f"this reference cannot be resolved: {one_line(error)}",
-                fix=fix,
-            )
-            continue
-        if not check(value):
-            yield Problem(
-                setting=f"hydra.{path}", given=show(value), reason=f"must be {allowed}", fix=fix
-            )
+            reason = f"this reference cannot be resolved: {one_line(error)}"
+        else:
+            if check(value):
+                continue
+            reason = f"must be {allowed}"
+        given = show(_below(unresolved, path))
+        yield Problem(setting=f"hydra.{path}", given=given, reason=reason, fix=fix)
+
+
+def _resolved(config: DictConfig, path: str) -> Any:
+    value = OmegaConf.select(config, f"hydra.{path}", throw_on_missing=False)
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _below(data: Any, path: str) -> Any:
+    for key in path.split("."):
+        data = data.get(key) if isinstance(data, Mapping) else None
+    return data
 
 
 def _is_verbosity(value: Any) -> bool:
@@ -105,16 +110,12 @@ def _are_callbacks(value: Any) -> bool:
     )
 
 
-def _has_folder(value: Any) -> bool:
-    return isinstance(value, Mapping) and value.get("dir") not in {None, ""}
-
-
 _RESOLVED: Final = ("verbose", "output_subdir", "job.env_set", "sweeper.max_batch_size")
 """The settings whose references are looked into; others may refer to what is not known yet."""
 
 _CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str, str]]] = {
-    "run": (_has_folder, "a group with a dir, the folder of a run", "hydra.run.dir=FOLDER"),
-    "sweep": (_has_folder, "a group with a dir, the folder of a sweep", "hydra.sweep.dir=FOLDER"),
+    "run.dir": (bool, "the folder of a run", "hydra.run.dir=FOLDER"),
+    "sweep.dir": (bool, "the folder of a sweep", "hydra.sweep.dir=FOLDER"),
     "verbose": (
         _is_verbosity,
         "true, false, the name of a logger or a list of them",

@@ -6,11 +6,13 @@ import re
 
 from hydra.errors import MissingConfigException
 
-from harness.compose.config_files import BadFileError, one_line
+from harness.compose.config_files import BadFileError, first_line, one_line
 from harness.compose.overrides import LAUNCHERS, Catalogue, unknown_launcher
 from harness.errors import Problem
 from harness.settings.nearest import nearest
 
+_IN_FILE = r"In '([^']+)': (?:\w+ raised while composing config:)?\s*([^\n]*)"
+"""How Hydra begins what is wrong in a file."""
 _MAX_REASON = 300
 """Characters of Hydra's own words, which may quote the whole search path."""
 
@@ -51,18 +53,21 @@ def explained(error: Exception, catalogue: Catalogue) -> Problem | None:
 
 def at_fault(override: str, error: Exception) -> Problem:
     """Return the problem of the override without which Hydra composes the rest."""
+    if re.search(_IN_FILE, str(error)):
+        return file_at_fault("", error)
     setting, _, given = override.lstrip("+").partition("=")
+    shown = "--cfg hydra" if setting.startswith("hydra") else "--cfg job"
     return Problem(
         setting=setting,
         given=given,
         reason=f"Hydra does not take it: {_words(error)}",
-        fix="leave it out; --cfg hydra shows Hydra's own settings, --cfg job those of the harness",
+        fix=f"leave it out; {shown} shows what there is",
     )
 
 
 def file_at_fault(config_name: str, error: Exception) -> Problem:
     """Return the problem of a file that Hydra cannot compose, whatever is typed."""
-    inside = re.search(r"In '([^']+)'", str(error))
+    inside = re.search(_IN_FILE, str(error))
     name = inside[1] if inside else config_name
     return Problem(
         setting=f"{name}.yaml",
@@ -76,10 +81,8 @@ def _words(error: Exception) -> str:
     """Return the innermost words of an error: those around it only say where it was."""
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
-    # Further lines say where OmegaConf was.
-    words = " ".join(str(error).partition("\n")[0].split()).rstrip(".") or one_line(error)
-    if isinstance(error, RecursionError):
-        words = "it is nested too deep"
+    inside = re.search(_IN_FILE, str(error))
+    words = inside[2].rstrip(".") if inside and inside[2] else first_line(error)
     return words if len(words) <= _MAX_REASON else f"{words[:_MAX_REASON]}…"
 
 

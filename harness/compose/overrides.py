@@ -151,6 +151,8 @@ def _too_much(text: str) -> str:
         return f"an override has at most {_MAX_LENGTH:,} characters, and this one {len(text):,}"
     if "\0" in text:
         return "a NUL character has no place in a setting"
+    if re.search("[\ud800-\udfff]", text):
+        return "it is not valid UTF-8"
     depth = deepest = 0
     for bracket in re.findall(r"[\[{(\]})]", text):
         depth = max(0, depth + (1 if bracket in "[{(" else -1))

@@ -64,6 +64,8 @@ def problems(
     if data is UNSET:
         return
     match type_:
+        case inspect.Metadata(type=inner) if not _is_number(inner):
+            yield from problems(data, inner, path, default)
         case inspect.UnionType(types):
             yield from _union(data, types, path, default)
         case inspect.StructType():
@@ -125,10 +127,16 @@ def _struct(data: object, type_: inspect.StructType, path: str) -> Iterator[Prob
             )
 
 
+def _is_number(type_: inspect.Type) -> bool:
+    return isinstance(type_, inspect.IntType | inspect.FloatType)
+
+
 def _fits(data: object, type_: inspect.Type) -> bool:
     match type_:
+        case inspect.Metadata(type=inner):
+            return _fits(data, inner)
         case inspect.AnyType():
-            return True
+            return _is_plain(data)
         case inspect.NoneType():
             return data is None
         case inspect.BoolType():
@@ -136,7 +144,7 @@ def _fits(data: object, type_: inspect.Type) -> bool:
         case inspect.LiteralType(values):
             return isinstance(data, str) and data in values
         case inspect.StrType(pattern=pattern):
-            return isinstance(data, str) and (pattern is None or bool(re.search(pattern, data)))
+            return _is_text(data) and (pattern is None or bool(re.search(pattern, str(data))))
         case inspect.IntType() | inspect.FloatType():
             return _number_fits(data, type_)
         case inspect.VarTupleType() | inspect.ListType() | inspect.TupleType():
@@ -151,6 +159,24 @@ def _fits(data: object, type_: inspect.Type) -> bool:
             raise TypeError(f"no rule for settings of type {type_}")
 
 
+def _is_text(data: object) -> bool:
+    """Tell whether this is a text that can be written into a file."""
+    return isinstance(data, str) and not re.search("[\0\ud800-\udfff]", data)
+
+
+def _is_plain(data: object) -> bool:
+    """Tell whether a value comes out of JSON as it went in."""
+    if isinstance(data, Mapping):
+        return all(map(_is_text, data)) and all(map(_is_plain, data.values()))
+    if _is_list(data):
+        return all(map(_is_plain, data))
+    if isinstance(data, float):
+        return math.isfinite(data)
+    if isinstance(data, int):
+        return -(2**63) <= data < 2**64
+    return data is None or _is_text(data)
+
+
 def _number_fits(data: object, type_: inspect.IntType | inspect.FloatType) -> bool:
     kind = int if isinstance(type_, inspect.IntType) else int | float
     return (
@@ -162,7 +188,7 @@ def _number_fits(data: object, type_: inspect.IntType | inspect.FloatType) -> bo
 
 
 def _is_list(data: object) -> TypeGuard[Sequence[object]]:
-    return isinstance(data, Sequence) and not isinstance(data, str)
+    return isinstance(data, Sequence) and not isinstance(data, str | bytes)
 
 
 def _items_fit(
@@ -186,8 +212,10 @@ def _within(number: float, type_: inspect.IntType | inspect.FloatType) -> bool:
 def describe(type_: inspect.Type) -> str:
     """Return what values a type allows, as a phrase: "an integer of at least 1"."""
     match type_:
+        case inspect.Metadata(type=inner):
+            return describe(inner)
         case inspect.AnyType():
-            return "anything"
+            return "a text, a number, true, false, null, or lists and groups of them"
         case inspect.NoneType():
             return "null"
         case inspect.BoolType():
@@ -218,15 +246,17 @@ def _list_of(type_: inspect.VarTupleType | inspect.ListType | inspect.TupleType)
 
 def _range(type_: inspect.IntType | inspect.FloatType) -> str:
     if type_.gt is not None:
-        return f" above {type_.gt}"
+        return f" above {type_.gt}" + (f", at most {type_.le:,}" if type_.le is not None else "")
     if type_.ge is not None and type_.le is not None:
-        return f" from {type_.ge} to {type_.le}"
+        return f" from {type_.ge:,} to {type_.le:,}"
     return "" if type_.ge is None else f" of at least {type_.ge}"
 
 
 def example(type_: inspect.Type) -> str:
     """Return one allowed value, as it is typed."""
     match type_:
+        case inspect.Metadata(type=inner):
+            return example(inner)
         case inspect.BoolType():
             return "true"
         case inspect.LiteralType(values):
@@ -250,6 +280,8 @@ def example(type_: inspect.Type) -> str:
 def _meant(data: object, type_: inspect.Type) -> str | None:
     """Return the allowed value that was most probably meant; None if there is no hint."""
     match type_:
+        case inspect.Metadata(type=inner):
+            return _meant(data, inner)
         case inspect.UnionType(types):
             plain = [item for item in types if not isinstance(item, inspect.NoneType)]
             return _meant(data, plain[0])
@@ -266,6 +298,8 @@ def _meant(data: object, type_: inspect.Type) -> str | None:
             ]
             allowed = [text for text in mended if text is not None]
             return "[" + ",".join(dict.fromkeys(allowed)) + "]" if allowed else None
+        case inspect.IntType(le=most) | inspect.FloatType(le=most) if _exceeds(data, most):
+            return str(most)
         case inspect.StrType(pattern=None) if isinstance(data, int | float):
             return f"\"'{show(data)}'\""
         case inspect.IntType() if isinstance(data, float) and math.isfinite(data):
@@ -293,9 +327,24 @@ def _wrong(data: object, type_: inspect.Type, path: str, default: object = NODEF
     return Problem(
         setting=path,
         given=show(data),
-        reason=f"must be {describe(type_)}",
+        reason=f"must be {describe(type_)}{_why_no_more(data, type_)}",
         fix=f"{path}={fix}",
     )
+
+
+def _why_no_more(data: object, type_: inspect.Type) -> str:
+    """Return the reason for the limit that a number exceeds; "" if it exceeds none."""
+    for branch in type_.types if isinstance(type_, inspect.UnionType) else (type_,):
+        if isinstance(branch, inspect.Metadata) and _is_number(branch.type):
+            limit = (branch.extra or {}).get("limit", "")
+            if limit and _exceeds(data, branch.type.le):
+                return f": {limit}"
+    return ""
+
+
+def _exceeds(data: object, most: float | None) -> bool:
+    is_number = isinstance(data, int | float) and not isinstance(data, bool)
+    return is_number and most is not None and data > most
 
 
 def _not_a_group(data: object, path: str) -> Problem:
