@@ -48,7 +48,12 @@ def _single(command: Command, composition: Composition) -> ExitCode:
 
 def _occupied(folder: str, setting: str) -> list[Problem]:
     """Refuse to overwrite an earlier run in a folder that the user chose."""
-    if not RunFolder(Path(folder)).record.exists():
+    try:
+        is_there = RunFolder(Path(folder)).record.exists()
+    except OSError:
+        # Its name is too long: `make` says so.
+        is_there = False
+    if not is_there:
         return []
     return [
         Problem(

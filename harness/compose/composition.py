@@ -335,7 +335,12 @@ class _Composer:
 
     def job(self, texts: Sequence[str]) -> Job:
         """Compose one job of a sweep, or the only one."""
-        overrides = [self.catalogue.parse(text) for text in texts]
+        try:
+            overrides = [self.catalogue.parse(text) for text in texts]
+        except MISTAKES:
+            # Hydra writes the values of a sweep anew, and cannot read all that it wrote.
+            _, problems = judged(texts, self.catalogue)
+            return Job(overrides=tuple(texts), request=None, problems=tuple(problems))
         task = tuple(
             text
             for text, override in zip(texts, overrides, strict=True)
@@ -346,8 +351,8 @@ class _Composer:
             return Job(overrides=task, request=None, problems=(config,))
         groups = OmegaConf.to_container(config.hydra.runtime.choices)
         assert isinstance(groups, dict)
-        request, problems = request_of(config, {str(group): groups[group] for group in groups})
-        return Job(overrides=task, request=request, problems=tuple(problems))
+        request, mistakes = request_of(config, {str(group): groups[group] for group in groups})
+        return Job(overrides=task, request=request, problems=tuple(mistakes))
 
 
 def _unresolved(config: DictConfig) -> dict[str, Any]:

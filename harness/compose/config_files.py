@@ -57,7 +57,7 @@ class BadFileError(HydraException):
         super().__init__(str(problem))
 
 
-class FileSource(FileConfigSource):  # type: ignore[misc]
+class FileSource(FileConfigSource):
     """A folder of configuration whose files are checked before Hydra reads them."""
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -77,7 +77,6 @@ class FileSource(FileConfigSource):  # type: ignore[misc]
             return super().load_config(config_path)
         except MISTAKES as error:
             raise BadFileError(unreadable(str(path), error)) from error
-
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """Return the names of a folder's files; none if it cannot be read."""
@@ -128,7 +127,9 @@ def _check_values(path: Path) -> None:
 def _expanded(node: yaml.Node, counts: dict[int, int], depth: int, path: Path) -> int:
     """Count the values below a node as often as aliases repeat them."""
     if depth > _MAX_DEPTH:
-        reason = f"it is nested more than {_MAX_DEPTH} deep, or an alias stands within its own value"
+        reason = (
+            f"it is nested more than {_MAX_DEPTH} deep, or an alias stands within its own value"
+        )
         raise _bad(path, reason, "write it flatter")
     if id(node) not in counts:
         inner = sum(_expanded(child, counts, depth + 1, path) for child in _children(node))
@@ -162,7 +163,7 @@ def unreadable(path: str, error: Exception) -> Problem:
     elif isinstance(error, RecursionError):
         reason, fix = f"it is nested more than {_MAX_DEPTH} deep", "write it flatter"
     else:
-        reason, fix = f"it does not hold settings: {first_line(error)}", "correct the file"
+        reason, fix = f"it does not hold settings: {plainly(error)}", "correct the file"
     return Problem(setting=path, given="", reason=reason, fix=fix)
 
 
@@ -186,11 +187,12 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of what an error says; further ones say where OmegaConf was."""
+def plainly(error: Exception) -> str:
+    """Return what an error says, without the lines that say where OmegaConf and Hydra were."""
     if isinstance(error, RecursionError):
         return "it is nested too deep, or refers to itself"
-    line = " ".join(str(error).partition("\n")[0].split()).rstrip(".")
+    text = re.split(r"\n\s*(?:full_key:|object_type=|reference_type=|See https:)", str(error))[0]
+    line = " ".join(text.split()).rstrip(".")
     return line if line and "integer string conversion" not in line else one_line(error)
 
 
@@ -234,6 +236,9 @@ def _has_configuration(folder: Path, groups: Collection[str]) -> bool:
 
 def _inside(folders: Iterable[Path]) -> Iterator[Path]:
     for folder in folders:
+        if folder.is_symlink():
+            # /proc/self/cwd leads anywhere.
+            continue
         try:
             yield from folder.iterdir()
         except OSError:

@@ -25,7 +25,7 @@ _LOGS: Final = ("hydra.job_logging", "hydra.hydra_logging")
 _SWEEPER: Final = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
 
 
-def hydra_mistakes(override: Override, is_group: bool) -> Iterator[Problem]:  # noqa: FBT001
+def hydra_mistakes(override: Override, is_group: bool) -> Iterator[Problem]:
     """Yield what is wrong with an override of Hydra's settings, whatever its value."""
     key, typed = override.key_or_group, as_typed(override)
     if override.is_delete():
@@ -148,8 +148,7 @@ _CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str, str]]] = {
         "hydra.sweeper.max_batch_size=null",
     ),
     "sweeper.params": (
-        lambda value: value is None
-        or (isinstance(value, Mapping) and None not in value.values()),
+        lambda value: value is None or (isinstance(value, Mapping) and None not in value.values()),
         "a group of settings, each with the values that it takes",
         "+hydra.sweeper.params.SETTING=VALUES, or SETTING=VALUES",
     ),

@@ -6,7 +6,7 @@ import re
 
 from hydra.errors import MissingConfigException
 
-from harness.compose.config_files import BadFileError, first_line, one_line
+from harness.compose.config_files import BadFileError, one_line, plainly
 from harness.compose.overrides import LAUNCHERS, Catalogue, unknown_launcher
 from harness.errors import Problem
 from harness.settings.nearest import nearest
@@ -82,7 +82,7 @@ def _words(error: Exception) -> str:
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
     inside = re.search(_IN_FILE, str(error))
-    words = inside[2].rstrip(".") if inside and inside[2] else first_line(error)
+    words = inside[2].rstrip(".") if inside and inside[2] else plainly(error)
     return words if len(words) <= _MAX_REASON else f"{words[:_MAX_REASON]}…"
 
 

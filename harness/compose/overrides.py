@@ -17,7 +17,6 @@ from typing import Final
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
-from hydra.errors import HydraException
 
 from harness.compose.config_files import MISTAKES, one_line
 from harness.compose.hydra_loader import Loader
@@ -72,7 +71,7 @@ class Catalogue:
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
-        """The groups that hold settings: device, profiler, profiler/experimental, …
+        """The groups that hold settings, as profiler and profiler/experimental.
 
         The first of them, where a folder has very many: it may be no folder of configuration.
         """

@@ -63,9 +63,8 @@ def problems(
     """
     if data is UNSET:
         return
+    limited, type_ = type_, _bare(type_)
     match type_:
-        case inspect.Metadata(type=inner) if not _is_number(inner):
-            yield from problems(data, inner, path, default)
         case inspect.UnionType(types):
             yield from _union(data, types, path, default)
         case inspect.StructType():
@@ -77,7 +76,7 @@ def problems(
             for key, value in data.items():
                 yield from problems(value, value_type, f"{path}.{key}")
         case _ if not _fits(data, type_):
-            yield _wrong(data, type_, path, default)
+            yield _wrong(data, limited, path, default)
         case _:
             pass
 
@@ -127,14 +126,14 @@ def _struct(data: object, type_: inspect.StructType, path: str) -> Iterator[Prob
             )
 
 
-def _is_number(type_: inspect.Type) -> bool:
-    return isinstance(type_, inspect.IntType | inspect.FloatType)
+def _bare(type_: inspect.Type) -> inspect.Type:
+    """Return a type without the reason for its limit."""
+    return type_.type if isinstance(type_, inspect.Metadata) else type_
 
 
 def _fits(data: object, type_: inspect.Type) -> bool:
+    type_ = _bare(type_)
     match type_:
-        case inspect.Metadata(type=inner):
-            return _fits(data, inner)
         case inspect.AnyType():
             return _is_plain(data)
         case inspect.NoneType():
@@ -179,12 +178,9 @@ def _is_plain(data: object) -> bool:
 
 def _number_fits(data: object, type_: inspect.IntType | inspect.FloatType) -> bool:
     kind = int if isinstance(type_, inspect.IntType) else int | float
-    return (
-        isinstance(data, kind)
-        and not isinstance(data, bool)
-        and (isinstance(data, int) or math.isfinite(data))
-        and _within(data, type_)
-    )
+    if isinstance(data, float) and not math.isfinite(data):
+        return False
+    return isinstance(data, kind) and not isinstance(data, bool) and _within(data, type_)
 
 
 def _is_list(data: object) -> TypeGuard[Sequence[object]]:
@@ -211,9 +207,8 @@ def _within(number: float, type_: inspect.IntType | inspect.FloatType) -> bool:
 
 def describe(type_: inspect.Type) -> str:
     """Return what values a type allows, as a phrase: "an integer of at least 1"."""
+    type_ = _bare(type_)
     match type_:
-        case inspect.Metadata(type=inner):
-            return describe(inner)
         case inspect.AnyType():
             return "a text, a number, true, false, null, or lists and groups of them"
         case inspect.NoneType():
@@ -254,9 +249,8 @@ def _range(type_: inspect.IntType | inspect.FloatType) -> str:
 
 def example(type_: inspect.Type) -> str:
     """Return one allowed value, as it is typed."""
+    type_ = _bare(type_)
     match type_:
-        case inspect.Metadata(type=inner):
-            return example(inner)
         case inspect.BoolType():
             return "true"
         case inspect.LiteralType(values):
@@ -279,9 +273,8 @@ def example(type_: inspect.Type) -> str:
 
 def _meant(data: object, type_: inspect.Type) -> str | None:
     """Return the allowed value that was most probably meant; None if there is no hint."""
+    type_ = _bare(type_)
     match type_:
-        case inspect.Metadata(type=inner):
-            return _meant(data, inner)
         case inspect.UnionType(types):
             plain = [item for item in types if not isinstance(item, inspect.NoneType)]
             return _meant(data, plain[0])
@@ -335,16 +328,20 @@ def _wrong(data: object, type_: inspect.Type, path: str, default: object = NODEF
 def _why_no_more(data: object, type_: inspect.Type) -> str:
     """Return the reason for the limit that a number exceeds; "" if it exceeds none."""
     for branch in type_.types if isinstance(type_, inspect.UnionType) else (type_,):
-        if isinstance(branch, inspect.Metadata) and _is_number(branch.type):
-            limit = (branch.extra or {}).get("limit", "")
-            if limit and _exceeds(data, branch.type.le):
-                return f": {limit}"
+        match branch:
+            case inspect.Metadata(
+                type=inspect.IntType(le=most) | inspect.FloatType(le=most), extra={"limit": why}
+            ) if _exceeds(data, most):
+                return f": {why}"
+            case _:
+                pass
     return ""
 
 
 def _exceeds(data: object, most: float | None) -> bool:
-    is_number = isinstance(data, int | float) and not isinstance(data, bool)
-    return is_number and most is not None and data > most
+    if not isinstance(data, int | float) or isinstance(data, bool):
+        return False
+    return most is not None and most < data < math.inf
 
 
 def _not_a_group(data: object, path: str) -> Problem:

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 DType = Literal["float32", "bfloat16", "float16", "float64"]
-Count = Annotated[
-    int, Meta(ge=1, le=2**31 - 1, extra={"limit": "no memory holds a larger tensor"})
-]
+Count = Annotated[int, Meta(ge=1, le=2**31 - 1, extra={"limit": "no memory holds a larger tensor"})]
 Repeats = Annotated[
     int, Meta(ge=1, le=1_000_000, extra={"limit": "one step would take longer than a day"})
 ]

@@ -29,7 +29,7 @@ GROUPS = (
     " MemoryUB, PipeUtilization, ResourceConflictRatio or null"
 )
 SWITCH = "must be true or false"
-THRESHOLD = "must be a number of at least 0 or null"
+THRESHOLD = "must be a number from 0 to 1,000,000 or null"
 EXPORTS = "must be a list with at least 1 item, each one of Db, Text"
 HOSTS = "must be a list, each one of CPU, DISK, MEM, NETWORK, NUMA, OSRT"
 TEXTS = "must be a list, each a text"
