@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
+from harness.report.console import Console
 
 _PIPE_WIDTH = 120
 

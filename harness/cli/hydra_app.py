@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from harness.capture.run_folder import held, link_latest, make
 from harness.cli import signals
@@ -12,13 +13,16 @@ from harness.cli.hydra_job import job
 from harness.cli.hydra_main import hydra_for, refusals
 from harness.compose.composition import Composition, identity
 from harness.compose.overrides import opened, quoted
-from harness.doctor.preflight import check_machine
+from harness.doctor.preflight import check_machine, check_sweep
 from harness.errors import ExitCode, Problem, RefusedError, refuse, worst
 from harness.merge.pipeline import merge_runs
 from harness.paths import RunFolder
 from harness.report.sweep import keep_summary, sections
 from harness.report.terminal import show
 from harness.sweep import interrupts, jobs
+from harness.sweep.table import Jobs
+
+_TO_MERGE: Final = 2
 
 
 def carry_out(command: Command, composition: Composition) -> ExitCode:
@@ -67,6 +71,7 @@ def _occupied(folder: str, setting: str) -> list[Problem]:
 
 def _sweep(command: Command, composition: Composition) -> ExitCode:
     folder = jobs.sweep_folder(composition, identity(composition))
+    _check_machine(composition, folder)
     make(folder, "--out" if command.out else "hydra.sweep.dir")
     with held(folder, ERR.print):
         kept = jobs.kept(folder, composition, ERR.print)
@@ -87,8 +92,18 @@ def _sweep(command: Command, composition: Composition) -> ExitCode:
             return ExitCode.INTERRUPTED
         codes = [jobs.exit_code(results)]
         if jobs.varies_counters(composition):
-            codes.append(_merged(folder, composition))
+            codes.append(_merged(folder, composition, results))
         return worst(codes)
+
+
+def _check_machine(composition: Composition, folder: Path) -> None:
+    """Raise `MachineError` if this machine, where all jobs will run, can do none of them."""
+    if composition.in_this_process and not any(jobs.kept(folder, composition, _nobody)):
+        check_sweep(job.request for job in composition.jobs if job.request)
+
+
+def _nobody(_text: str) -> None:
+    """Say nothing: what is found is said when the folder is held."""
 
 
 def _launch(command: Command, composition: Composition, folder: Path) -> None:
@@ -119,8 +134,11 @@ def _launch(command: Command, composition: Composition, folder: Path) -> None:
             ERR.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
 
 
-def _merged(folder: Path, composition: Composition) -> ExitCode:
+def _merged(folder: Path, composition: Composition, results: Jobs) -> ExitCode:
     """Merge what a sweep over counters measured; say so if that is refused."""
+    if sum(record is not None and record.status == "ok" for _, record in results) < _TO_MERGE:
+        ERR.print("\nnot merged: a merge takes two runs or more; the table says why jobs failed")
+        return ExitCode.NOT_DELIVERED
     request = composition.jobs[0].request
     assert request is not None
     try:

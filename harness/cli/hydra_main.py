@@ -7,7 +7,8 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 
 from hydra import version
 from hydra._internal.hydra import Hydra
@@ -22,6 +23,7 @@ from harness.compose.config_files import plainly
 from harness.compose.hydra_loader import JOB_NAME, VERSION_BASE, loader, place_problems
 from harness.compose.overrides import opened
 from harness.errors import Problem, RefusedError, refuse
+from harness.text import visible
 
 
 def hydra_for(command: Command) -> Hydra:
@@ -70,11 +72,20 @@ def show_with_hydra(command: Command) -> None:
         with refusals("--shell-completion"):
             _complete(hydra, name, overrides)
     elif "--cfg" in flags:
-        with refusals("--cfg", flags["--cfg"]):
+        with _only_text(), refusals("--cfg", flags["--cfg"]):
             _show_config(hydra, command, overrides)
     else:
-        with refusals("--info", flags["--info"]):
+        with _only_text(), refusals("--info", flags["--info"]):
             hydra.show_info(flags["--info"], name, overrides)
+
+
+@contextmanager
+def _only_text() -> Iterator[None]:
+    """Print what a block prints once it is done, as text."""
+    printed = StringIO()
+    with redirect_stdout(printed):
+        yield
+    sys.stdout.write(visible(printed.getvalue()))
 
 
 def _show_config(hydra: Hydra, command: Command, overrides: list[str]) -> None:

@@ -13,6 +13,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from harness.compose.config_files import MISTAKES, one_line
@@ -110,12 +111,24 @@ def _are_callbacks(value: Any) -> bool:
     )
 
 
-_RESOLVED: Final = ("verbose", "output_subdir", "job.env_set", "sweeper.max_batch_size")
+_RESOLVED: Final = (
+    "mode",
+    "sweeper.params",
+    "verbose",
+    "output_subdir",
+    "job.env_set",
+    "sweeper.max_batch_size",
+)
 """The settings whose references are looked into; others may refer to what is not known yet."""
 
 _CHECKS: Final[Mapping[str, tuple[Callable[[Any], bool], str, str]]] = {
     "run.dir": (bool, "the folder of a run", "hydra.run.dir=FOLDER"),
     "sweep.dir": (bool, "the folder of a sweep", "hydra.sweep.dir=FOLDER"),
+    "mode": (
+        lambda value: value is None or isinstance(value, RunMode),
+        "RUN or MULTIRUN",
+        "hydra.mode=RUN",
+    ),
     "verbose": (
         _is_verbosity,
         "true, false, the name of a logger or a list of them",

@@ -24,6 +24,7 @@ from harness.compose.hydra_settings import hydra_mistakes
 from harness.compose.sweeps import as_typed, enumerable, values_problems
 from harness.errors import Problem
 from harness.settings.nearest import nearest
+from harness.text import assignment
 
 OPEN_GROUPS = ("device.environment.", "workload.kwargs.")
 """Below these, the user chooses the names; they may be deleted, too."""
@@ -259,7 +260,7 @@ def _group_mistakes(override: Override, catalogue: Catalogue) -> Iterator[Proble
             setting=key,
             given=typed,
             reason="this is a group of settings; choose one of its files with a slash",
-            fix=f"{slashed}={typed}",
+            fix=assignment(slashed, typed),
         )
     elif "/" in key:
         close = nearest(key, catalogue.groups)

@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep, 
 
 from harness.errors import Problem
 from harness.settings.request import MOST_JOBS
+from harness.text import assignment
 
 _FIGURES: Final = 10**12
 
@@ -140,7 +141,7 @@ def repeated_values(override: Override) -> Iterator[Problem]:
             setting=override.get_key_element(),
             given=as_typed(override),
             reason=f"the value {value} occurs twice, and both would be the same job",
-            fix=f"{override.key_or_group}={','.join(counts)}",
+            fix=assignment(str(override.key_or_group), ",".join(counts)),
         )
 
 
@@ -154,7 +155,7 @@ def added_twice(in_file: Sequence[Override], typed: Sequence[Override]) -> Itera
                 setting=override.get_key_element(),
                 given=value,
                 reason="the sweep varies this setting under its plain name",
-                fix=f"{key}={value}, which then replaces the values of the sweep",
+                fix=f"{assignment(key, value)}, which then replaces the values of the sweep",
             )
 
 
@@ -166,5 +167,5 @@ def ambiguous(override: Override) -> Problem:
         given=typed,
         reason="several values make a sweep, and a sweep needs -m",
         fix="add -m to run each value, or write one value"
-        + (f", or a list: {key}=[{typed}]" if "." in key else ""),
+        + (f", or a list: {assignment(key, f'[{typed}]')}" if "." in key else ""),
     )

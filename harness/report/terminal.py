@@ -7,14 +7,14 @@ from typing import Final
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harness.report.console import Console
 from harness.report.section import Command, Note, Section, Unit
 from harness.report.units import cells
+from harness.text import one_line, visible
 
 _NARROWEST: Final[Mapping[Unit, int]] = {"name": 20, "shapes": 16}
 """Names and shapes are not cut below this many characters."""
@@ -26,32 +26,32 @@ _INDENT: Final = 2
 def show(sections: Iterable[Section], console: Console) -> None:
     """Print sections to a terminal, or plainly to a pipe."""
     for section in sections:
-        console.print(f"\n[bold]{escape(section.title)}[/bold]", highlight=False)
+        console.print(Text.assemble("\n", (one_line(section.title), "bold")))
         if section.rows:
-            console.print(_table(section, console.width), highlight=False)
+            console.print(_table(section, console.width))
         for note in section.notes:
             _show_note(note, console)
 
 
 def _show_note(note: Note, console: Console) -> None:
     text = f"{note.purpose}:" if isinstance(note, Command) else note
-    console.print(Padding(Text(text), (0, 0, 0, _INDENT), expand=False))
+    console.print(Padding(Text(visible(text)), (0, 0, 0, _INDENT), expand=False))
     if isinstance(note, Command):
         # In one piece however long it is, to be copied.
-        console.print(Text(" " * _INDENT + note.line), soft_wrap=True)
+        console.print(Text(" " * _INDENT + one_line(note.line)), soft_wrap=True)
 
 
 def _table(section: Section, width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in section.columns:
         table.add_column(
-            escape(column.name),
+            Text(one_line(column.name)),
             justify=column.align,
             no_wrap=column.align == "right",
             overflow="fold",
         )
     for row in _fitted(section, width):
-        table.add_row(*map(escape, row))
+        table.add_row(*map(Text, row))
     return table
 
 

@@ -15,6 +15,7 @@ from msgspec import NODEFAULT, inspect
 
 from harness.errors import Problem
 from harness.settings.nearest import nearest
+from harness.text import assignment
 
 
 class _Unset:
@@ -294,7 +295,7 @@ def _meant(data: object, type_: inspect.Type) -> str | None:
         case inspect.IntType(le=most) | inspect.FloatType(le=most) if _exceeds(data, most):
             return str(most)
         case inspect.StrType(pattern=None) if isinstance(data, int | float):
-            return f"\"'{show(data)}'\""
+            return f"'{show(data)}'"
         case inspect.IntType() if isinstance(data, float) and math.isfinite(data):
             return str(int(data)) if _within(int(data), type_) else None
         case _:
@@ -321,7 +322,7 @@ def _wrong(data: object, type_: inspect.Type, path: str, default: object = NODEF
         setting=path,
         given=show(data),
         reason=f"must be {describe(type_)}{_why_no_more(data, type_)}",
-        fix=f"{path}={fix}",
+        fix=assignment(path, fix),
     )
 
 
@@ -364,7 +365,7 @@ def _unknown(key: str, value: object, type_: inspect.StructType, path: str) -> P
         given="" if isinstance(value, Mapping) else show(value),
         reason="there is no such setting"
         + (f"; did you mean {meant}?" if meant else f" in {path}" if path else ""),
-        fix=f"{meant}={show(value)}"
+        fix=assignment(meant, show(value))
         if meant and not isinstance(value, Mapping)
         else f"use one of {', '.join(names)}",
     )

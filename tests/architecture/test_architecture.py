@@ -41,6 +41,7 @@ PACKAGES = (
     "tables",
     "paths",
     "errors",
+    "text",
 )
 """The packages of harness/, the highest first: each imports only those below it."""
 LOADS_TORCH = {

@@ -47,7 +47,7 @@ def test_check_shows_requested_effective_and_evidence(harness: Harness) -> None:
     assert repeat.split() == ["profiler.schedule.repeat", "0", "2"]
     assert "profiler.with_stack" in run.out
     assert "operators have Python stacks" in run.out
-    assert "recorded: 1, 2, 3, 5, 6, 7" in run.out
+    assert "recorded: 1–3, 5–7 (counted from 0)" in run.out
 
 
 def test_all_problems_are_shown_at_once(harness: Harness) -> None:

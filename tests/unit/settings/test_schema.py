@@ -211,7 +211,7 @@ WRONG: list[tuple[object, str, str, str, str]] = [
         "pet.tricks",
         "[1]",
         "must be a list, each a text",
-        "pet.tricks=[\"'1'\"]",
+        "pet.tricks=\"['1']\"",
     ),
     (
         {"pet": "cat"},
