@@ -72,7 +72,7 @@ class ConsoleProgress:
 
     def progress(self, progress: Progress) -> None:
         """Move the bar; in a pipe, say each phase once."""
-        words = PHASES.get(progress.phase, progress.phase)
+        words = PHASES.get(progress.phase) or one_line(progress.phase)
         unit = "captures" if progress.phase == "analyse" else "steps"
         self.bar.update(
             self.task,
