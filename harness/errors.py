@@ -17,6 +17,8 @@ from typing import ClassVar
 
 from msgspec import Struct
 
+from harness.text import one_line, shortened, visible
+
 
 class ExitCode(IntEnum):
     """The exit codes of the process."""
@@ -67,9 +69,11 @@ class Problem(Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         """Return the problem in two lines: what is wrong, then the fix."""
-        given = f"={self.given}" if self.given else ""
+        given = f"={shortened(self.given)}" if self.given else ""
         stop = "" if self.reason.endswith("?") else "."
-        return f"{self.setting}{given}: {self.reason}{stop}\n    fix: {self.fix}"
+        # What was typed or read stays in its line; a reason of our own may have several.
+        name = one_line(f"{shortened(self.setting)}{given}")
+        return f"{name}: {visible(self.reason)}{stop}\n    fix: {visible(self.fix)}"
 
 
 class HarnessError(Exception):

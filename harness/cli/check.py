@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from harness.capture.run_record import as_typed
 from harness.cli.arguments import Command
@@ -18,6 +20,8 @@ from harness.settings.changes import Changes
 from harness.settings.marks import mark_of
 from harness.settings.request import Request
 from harness.settings.schema import show as typed
+
+_RANGES: Final = 10
 
 
 def check(command: Command) -> ExitCode:
@@ -69,8 +73,21 @@ def _steps(planned: Plan) -> Section:
             ("under the profiler", loop.steps),
             ("of these recorded", len(recorded)),
         ),
-        notes=(f"recorded: {', '.join(map(str, recorded))} (counted from 0)",),
+        notes=(f"recorded: {_ranges(recorded)} (counted from 0)",),
     )
+
+
+def _ranges(steps: Sequence[int]) -> str:
+    """Return numbers of steps as ranges, the first of them if there are many."""
+    ranges: list[list[int]] = []
+    for step in steps:
+        if ranges and step == ranges[-1][1] + 1:
+            ranges[-1][1] = step
+        else:
+            ranges.append([step, step])
+    texts = [str(first) if first == last else f"{first}–{last}" for first, last in ranges]
+    more = len(texts) - _RANGES
+    return ", ".join(texts[:_RANGES]) + (f" and {more} more ranges" if more > 0 else "")
 
 
 def _expectations(planned: Plan) -> Section:

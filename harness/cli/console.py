@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-from rich.console import Console
+from harness.report.console import Console
 
 _PIPE_WIDTH = 120
 

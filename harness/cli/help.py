@@ -10,6 +10,7 @@ from harness.cli.arguments import ANYWHERE, Command, Subcommand
 from harness.cli.flags import FLAGS
 from harness.errors import ExitCode, Problem, RefusedError
 from harness.settings.nearest import nearest
+from harness.text import visible
 
 _WIDTH = 80
 _COMMAND = "python -m harness"
@@ -37,7 +38,7 @@ def help_for(
         page = _page(name, subcommands[name])
     else:
         page = _main_page(run, subcommands, _groups(command))
-    print("\n".join(page))
+    print(visible("\n".join(page)))
     return ExitCode.OK
 
 

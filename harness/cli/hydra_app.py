@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from harness.capture.run_folder import held, link_latest, make, remove
 from harness.cli import signals
@@ -14,7 +15,7 @@ from harness.cli.hydra_job import job
 from harness.cli.hydra_main import hydra_for, refusals
 from harness.compose.composition import Composition, identity
 from harness.compose.overrides import opened, quoted
-from harness.doctor.preflight import check_machine
+from harness.doctor.preflight import check_machine, check_sweep
 from harness.errors import ExitCode, Problem, RefusedError, refuse, worst
 from harness.files import full_disk_named, remove_empty
 from harness.merge.pipeline import merge_runs
@@ -22,6 +23,9 @@ from harness.paths import RunFolder, SweepFolder
 from harness.report.sweep import keep_summary, sections
 from harness.report.terminal import show
 from harness.sweep import interrupts, jobs
+from harness.sweep.table import Jobs
+
+_TO_MERGE: Final = 2
 
 _BATCH = 16
 """Jobs that Hydra composes anew before the first of them runs; some 0.1 s each."""
@@ -59,7 +63,12 @@ def _single(command: Command, composition: Composition) -> ExitCode:
 
 def _occupied(folder: str, setting: str) -> list[Problem]:
     """Refuse to overwrite an earlier run in a folder that the user chose."""
-    if not RunFolder(Path(folder)).record.exists():
+    try:
+        is_there = RunFolder(Path(folder)).record.exists()
+    except OSError:
+        # Its name is too long: `make` says so.
+        is_there = False
+    if not is_there:
         return []
     return [
         Problem(
@@ -73,6 +82,7 @@ def _occupied(folder: str, setting: str) -> list[Problem]:
 
 def _sweep(command: Command, composition: Composition) -> ExitCode:
     folder = jobs.sweep_folder(composition, identity(composition))
+    _check_machine(composition, folder)
     made = make(folder, "--out" if command.out else "hydra.sweep.dir")
     nothing_left = _nothing_left_without(SweepFolder(folder).record, made)
     with nothing_left, held(folder, ERR.print):
@@ -96,7 +106,7 @@ def _sweep(command: Command, composition: Composition) -> ExitCode:
             return ExitCode.INTERRUPTED
         codes = [jobs.exit_code(results)]
         if jobs.varies_counters(composition):
-            codes.append(_merged(folder, composition))
+            codes.append(_merged(folder, composition, results))
         return worst(codes)
 
 
@@ -115,6 +125,16 @@ def _nothing_left_without(record: Path, made: list[Path]) -> Iterator[None]:
                 with suppress(OSError):
                     remove(path)
             remove_empty(made)
+
+
+def _check_machine(composition: Composition, folder: Path) -> None:
+    """Raise `MachineError` if this machine, where all jobs will run, can do none of them."""
+    if composition.in_this_process and not any(jobs.kept(folder, composition, _nobody)):
+        check_sweep(job.request for job in composition.jobs if job.request)
+
+
+def _nobody(_text: str) -> None:
+    """Say nothing: what is found is said when the folder is held."""
 
 
 def _launch(command: Command, composition: Composition, folder: Path) -> None:
@@ -146,8 +166,11 @@ def _launch(command: Command, composition: Composition, folder: Path) -> None:
             ERR.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
 
 
-def _merged(folder: Path, composition: Composition) -> ExitCode:
+def _merged(folder: Path, composition: Composition, results: Jobs) -> ExitCode:
     """Merge what a sweep over counters measured; say so if that is refused."""
+    if sum(record is not None and record.status == "ok" for _, record in results) < _TO_MERGE:
+        ERR.print("\nnot merged: a merge takes two runs or more; the table says why jobs failed")
+        return ExitCode.NOT_DELIVERED
     request = composition.jobs[0].request
     assert request is not None
     try:

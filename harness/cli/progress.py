@@ -6,12 +6,13 @@ import re
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from harness.execution.protocol import Progress
+from harness.report.console import Console
+from harness.text import one_line, visible
 
 PHASES = {
     "build": "building the workload",
@@ -46,10 +47,10 @@ class ConsoleProgress:
         self.console = console
         self.phase = ""
         self.bar = Bar(
-            TextColumn("{task.description:<26}"),
+            TextColumn("{task.description:<26}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[unit]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -71,7 +72,7 @@ class ConsoleProgress:
 
     def progress(self, progress: Progress) -> None:
         """Move the bar; in a pipe, say each phase once."""
-        words = PHASES.get(progress.phase, progress.phase)
+        words = PHASES.get(progress.phase) or one_line(progress.phase)
         unit = "captures" if progress.phase == "analyse" else "steps"
         self.bar.update(
             self.task,
@@ -88,14 +89,12 @@ class ConsoleProgress:
         """Pass on what the workload prints."""
         if not _CHATTER.search(line):
             line = _SPINNER.sub("", line)
-            self.console.print(f"[dim]│[/dim] {escape(line)}", highlight=False, soft_wrap=True)
+            self.console.print(Text.assemble(("│", "dim"), " ", visible(line)), soft_wrap=True)
 
 
 def headline(console: Console, number: int, total: int, text: str, note: str = "") -> None:
     """Print which job begins, and how far the sweep is."""
-    console.print(
-        f"\n[bold]job {number + 1} of {total}[/bold]  {escape(text)}"
-        + (f"  [dim]{escape(note)}[/dim]" if note else ""),
-        highlight=False,
-        soft_wrap=True,
-    )
+    parts = [(f"\njob {number + 1} of {total}", "bold"), ("  " + one_line(text), "")]
+    if note:
+        parts.append(("  " + one_line(note), "dim"))
+    console.print(Text.assemble(*parts), soft_wrap=True)

@@ -10,6 +10,7 @@ from harness.cli.arguments import Command
 from harness.cli.prepare import composed
 from harness.compose.composition import Composition
 from harness.errors import ExitCode, refuse
+from harness.text import visible
 
 
 def show(command: Command) -> ExitCode:
@@ -20,7 +21,7 @@ def show(command: Command) -> ExitCode:
         refuse([*composition.problems, *(item for item in problems if item.given != "???")])
         if _is_plain(command, composition):
             # Hydra would compose it again.
-            sys.stdout.write(OmegaConf.to_yaml(OmegaConf.create(composition.unswept)))
+            sys.stdout.write(visible(OmegaConf.to_yaml(OmegaConf.create(composition.unswept))))
             return ExitCode.OK
 
     from harness.cli.hydra_main import show_with_hydra

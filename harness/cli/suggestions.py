@@ -11,6 +11,7 @@ from harness.errors import Problem, RefusedError
 from harness.settings.nearest import nearest
 from harness.settings.request import Request
 from harness.settings.schema import paths
+from harness.text import assignment
 
 _PAIRS = "profiler/experimental"
 """A group whose files follow from the choice of others."""
@@ -29,7 +30,7 @@ def unknown_flag(
     setting = None if close else _meant(word, settings)
     if setting:
         reason = "settings are written without dashes, as name=value"
-        fix = f"write {settings[setting]}={value or '…'}"
+        fix = f"write {assignment(settings[setting], value or '…')}"
     elif close:
         reason, fix = "there is no such flag", f"write --{close}"
     else:

@@ -6,7 +6,6 @@ by one, the rest is composed without types, and the result is walked against the
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
@@ -18,27 +17,34 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from msgspec import Struct
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
 
-from harness.compose.hydra_loader import CONF, Loader, isolated, loader, missing_folder
-from harness.compose.mistakes import MISTAKES, bad_search_path, explained, unknown_before_the_run
-from harness.compose.overrides import (
-    Catalogue,
+from harness.compose.config_files import MISTAKES
+from harness.compose.hydra_loader import CONF, Loader, isolated, loader, place_problems
+from harness.compose.hydra_settings import hydra_problems
+from harness.compose.mistakes import (
+    at_fault,
+    bad_search_path,
+    explained,
+    file_at_fault,
+    unknown_before_the_run,
+)
+from harness.compose.overrides import Catalogue, first_value, forced, judged
+from harness.compose.resolve import check_references, request_of
+from harness.compose.sharing import Composed, Sharing, groups_of
+from harness.compose.sweeps import (
     added_twice,
     ambiguous,
     as_typed,
     enumerable,
-    first_value,
-    forced,
-    judged,
+    repeated_values,
+    size_problems,
     sweep_problems,
 )
-from harness.compose.resolve import check_references, request_of
 from harness.devices import TARGETS
 from harness.errors import Problem, RefusedError
 from harness.settings.marks import mark_of, measured
-from harness.settings.request import Request
+from harness.settings.request import MOST_JOBS, Request, Sweep
 
 BASIC_LAUNCHER: Final = BasicLauncherConf._target_
 """Hydra's default launcher."""
@@ -92,20 +98,22 @@ def compose_jobs(
 
     It leaves no trace in the process: it may be called within a Hydra program, and in threads.
     """
+    if misplaced := place_problems(config_dir, config_name):
+        return _refused(multirun, misplaced)
     with isolated():
-        problems = missing_folder(config_dir)
-        files = loader(None if problems else config_dir)
+        files = loader(config_dir)
         try:
             composer = _Composer(files, config_name, Catalogue(files, config_name, overrides))
         except MISTAKES as error:
-            return _refused(multirun, [*problems, bad_search_path(error)])
-        valid, mistakes = judged(overrides, composer.catalogue)
-        problems += mistakes
+            return _refused(multirun, [bad_search_path(error)])
+        valid, problems = judged(overrides, composer.catalogue)
         base = composer.config(item for item in valid if not item.is_sweep_override())
         # Without the swept settings there may be nothing to compose.
         first = base if isinstance(base, DictConfig) else composer.first_of_sweep(valid)
         if isinstance(first, Problem):
             return _refused(multirun, [*problems, first])
+        if unfit := list(hydra_problems(first)):
+            return _refused(multirun, [*problems, *unfit])
         multirun = multirun or str(first.hydra.mode) == "RunMode.MULTIRUN"
         expand = _sweep if multirun else _one_job
         batches, swept, mistakes = expand(first, valid, composer.catalogue)
@@ -146,18 +154,38 @@ def _sweep(first: DictConfig, typed: Sequence[Override], catalogue: Catalogue) -
     in_file, problems = judged(texts, catalogue)
     everything = [*in_file, *typed]
     problems += [*sweep_problems(everything), *added_twice(in_file, typed)]
+    discrete = [
+        override
+        for override in everything
+        if enumerable(override)
+        and not (override.is_sweep_override() and override.is_hydra_override())
+    ]
+    if unbounded := list(size_problems(discrete, _max_jobs(first))):
+        return _Expansion([], (), [*problems, *unbounded])
+    problems += [
+        problem
+        for override in discrete
+        if override.is_sweep_override()
+        for problem in repeated_values(override)
+    ]
     # What a file varies is swept, even if the command line leaves it one value.
     varied = {_key(override) for override in everything if override.is_sweep_override()}
-    overrides = [override for override in everything if enumerable(override)]
-    foreign = dict(_foreign(first, overrides, varied))
+    foreign = dict(_foreign(first, discrete, varied))
     problems += foreign.values()
     # The other settings of the sweep's file belong to those.
     without = {*foreign, *(["sweep"] if foreign else [])}
-    overrides = [override for override in overrides if _key(override) not in without]
+    overrides = [override for override in discrete if _key(override) not in without]
     swept = tuple(dict.fromkeys(_key(item) for item in overrides if _key(item) in varied))
     # As in Hydra, the last override of a setting counts.
     (batches,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     return _Expansion(batches, swept, problems)
+
+
+def _max_jobs(config: DictConfig) -> int:
+    """Return the bound that the settings say; the default where it is not known yet."""
+    limit = OmegaConf.select(config, "sweep.max_jobs", throw_on_missing=False)
+    usual = Sweep().max_jobs
+    return limit if isinstance(limit, int) and 0 < limit <= MOST_JOBS else usual
 
 
 _DEFAULT_FOLDER: Final = "outputs/sweeps/${name}"
@@ -175,7 +203,7 @@ def _folder(config: DictConfig, *, multirun: bool) -> str | Problem:
     try:
         check_references(folder)
         return str(config.hydra[mode].dir)
-    except OmegaConfBaseException as error:
+    except MISTAKES as error:
         return unknown_before_the_run(f"hydra.{mode}.dir", folder, error)
 
 
@@ -201,7 +229,8 @@ def _foreign(
 
     Else each job would report it again, for its value.
     """
-    device, sweep = first.device.get("name"), first.hydra.runtime.choices.get("sweep")
+    device = OmegaConf.select(first, "device.name", throw_on_missing=False)
+    sweep = first.hydra.runtime.choices.get("sweep")
     if device not in TARGETS or "device" in varied:
         return
     last = {_key(override): override for override in overrides}
@@ -228,10 +257,13 @@ def _foreign(
 
 def choices(config_dir: str | None, config_name: str = "config") -> dict[str, list[str]]:
     """Return the config groups with the files that can be chosen in each."""
-    if problems := missing_folder(config_dir):
+    if problems := place_problems(config_dir, config_name):
         raise RefusedError(problems)
     with isolated():
-        catalogue = Catalogue(loader(config_dir), config_name, ())
+        try:
+            catalogue = Catalogue(loader(config_dir), config_name, ())
+        except MISTAKES as error:
+            raise RefusedError([bad_search_path(error)]) from error
         return {group: catalogue.options(group) for group in catalogue.groups}
 
 
@@ -256,11 +288,11 @@ class _Composer:
         self._files = files
         self._config_name = config_name
         self._composed: dict[tuple[str, ...], DictConfig | Problem] = {}
-        self._shared: dict[tuple[str, ...], _Composed | None] = {}
+        self._sharing = Sharing(self.config, catalogue)
 
     def config(self, overrides: Iterable[Override]) -> DictConfig | Problem:
         """Return the composed config, or the problem that stopped Hydra."""
-        texts = tuple(forced(override, self.catalogue.groups) for override in overrides)
+        texts = tuple(forced(override, self.catalogue) for override in overrides)
         if texts not in self._composed:
             self._composed[texts] = self._compose(texts)
         return self._composed[texts]
@@ -272,43 +304,36 @@ class _Composer:
 
     def _compose(self, texts: Sequence[str]) -> DictConfig | Problem:
         try:
-            return self._files.load_configuration(
-                self._config_name, list(texts), RunMode.RUN, from_shell=False
-            )
+            return self._loaded(texts)
         except MISTAKES as error:
-            return explained(error, self.catalogue)
+            return explained(error, self.catalogue) or self._fault(texts)
 
-    def _with_values(self, overrides: Sequence[Override]) -> _Composed | None:
-        """Compose what Hydra chooses once for all jobs that share it, and set the values last.
-
-        So does Hydra, but for each job anew: that would be most of the time of a long sweep.
-        Returns None where the result might not be Hydra's.
-        """
-        values = [override for override in overrides if self._is_value(override)]
-        rest = [override for override in overrides if not self._is_value(override)]
-        if any(override.is_delete() for override in rest):
-            return None  # of a value, perhaps
-        texts = tuple(str(override.input_line) for override in rest)
-        if texts not in self._shared:
-            self._shared[texts] = _shared(self.config(rest))
-        shared = self._shared[texts]
-        if shared is None or any("${" in str(override.input_line) for override in values):
-            return None
-        config = copy.deepcopy(shared.config)
-        try:
-            for override in values:
-                OmegaConf.update(
-                    config, str(override.key_or_group), override.value(), force_add=True
-                )
-        except MISTAKES:
-            return None
-        return _Composed(config, shared.groups)
-
-    def _is_value(self, override: Override) -> bool:
-        """Whether it sets a value of ours, and chooses no group and no setting of Hydra's."""
-        return forced(override, self.catalogue.groups).startswith("++") and not (
-            override.is_hydra_override()
+    def _loaded(self, texts: Sequence[str]) -> DictConfig:
+        return self._files.load_configuration(
+            self._config_name, list(texts), RunMode.RUN, from_shell=False
         )
+
+    def _fault(self, texts: Sequence[str]) -> Problem:
+        """Return the problem of the override that stops Hydra: the last of the fewest that do."""
+        composed, stopped = -1, len(texts)
+        error = self._error(texts)
+        while stopped - composed > 1:
+            count = (composed + stopped) // 2
+            if other := self._error(texts[:count]):
+                stopped, error = count, other
+            else:
+                composed = count
+        assert error is not None
+        if not stopped:
+            return file_at_fault(self._config_name, error)
+        return at_fault(texts[stopped - 1], error)
+
+    def _error(self, texts: Sequence[str]) -> Exception | None:
+        try:
+            self._loaded(texts)
+        except MISTAKES as error:
+            return error
+        return None
 
     def jobs(self, batches: Sequence[Sequence[str]]) -> Iterator[Job]:
         """Compose the jobs of a sweep, or the only one."""
@@ -316,44 +341,25 @@ class _Composer:
             yield self._job(texts, alone=len(batches) == 1)
 
     def _job(self, texts: Sequence[str], *, alone: bool) -> Job:
-        overrides = [self.catalogue.parse(text) for text in texts]
+        try:
+            overrides = [self.catalogue.parse(text) for text in texts]
+        except MISTAKES:
+            # Hydra writes the values of a sweep anew, and cannot read all that it wrote.
+            _, problems = judged(texts, self.catalogue)
+            return Job(overrides=tuple(texts), request=None, problems=tuple(problems))
         task = tuple(
             text
             for text, override in zip(texts, overrides, strict=True)
             if not override.is_hydra_override()
         )
-        composed = None if alone else self._with_values(overrides)
+        composed = None if alone else self._sharing.composed(overrides)
         if composed is None:
             config = self.config(overrides)
             if isinstance(config, Problem):
                 return Job(overrides=task, request=None, problems=(config,))
-            composed = _Composed(config, _groups(config))
-        request, problems = request_of(*composed)
-        return Job(overrides=task, request=request, problems=tuple(problems))
-
-
-class _Composed(NamedTuple):
-    """What Hydra composed."""
-
-    config: DictConfig
-    groups: dict[str, Any]
-    """The file that was chosen in each group."""
-
-
-def _groups(config: DictConfig) -> dict[str, Any]:
-    groups = OmegaConf.to_container(config.hydra.runtime.choices)
-    assert isinstance(groups, dict)
-    return {str(group): groups[group] for group in groups}
-
-
-def _shared(config: DictConfig | Problem) -> _Composed | None:
-    """Return a config that jobs may share: without Hydra's part, if nothing refers to that."""
-    if isinstance(config, Problem):
-        return None
-    groups, settings = _groups(config), copy.deepcopy(config)
-    with open_dict(settings):
-        del settings["hydra"]
-    return None if "hydra" in OmegaConf.to_yaml(settings) else _Composed(settings, groups)
+            composed = Composed(config, groups_of(config))
+        request, mistakes = request_of(*composed)
+        return Job(overrides=task, request=request, problems=tuple(mistakes))
 
 
 def _unresolved(config: DictConfig) -> dict[str, Any]:

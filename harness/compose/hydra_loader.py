@@ -21,9 +21,20 @@ from hydra._internal.core_plugins import structured_config_source
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.default_element import ResultDefault
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 
+from harness.compose.config_files import (
+    MISTAKES,
+    BadFileError,
+    FileSource,
+    folder_problems,
+    name_problems,
+    possible,
+    unreadable,
+)
 from harness.errors import Problem
 
 _BESIDE = Path(__file__).parents[1] / "conf"
@@ -55,10 +66,32 @@ class StructuredConfigSource(structured_config_source.StructuredConfigSource):
 
 
 class _Repository(ConfigRepository):
+    """Hydra's, whose files outside the shipped configuration are checked before they are read."""
+
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
         super().initialize_sources(config_search_path)
         schema = config_search_path.get_path()[-1]
         self.sources[-1] = StructuredConfigSource(schema.provider, schema.path)
+        self.sources = [
+            FileSource(source.provider, source.path)
+            if source.scheme() == "file" and source.path != str(CONF)
+            else source
+            for source in self.sources
+        ]
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        try:
+            return super().load_config(config_path)
+        except MISTAKES as error:
+            # As for a list of defaults that is none.
+            raise BadFileError(unreadable(f"{config_path}.yaml", error)) from error
+
+    def _find_object_source(
+        self, config_path: str, object_type: ObjectType | None
+    ) -> ConfigSource | None:
+        if not possible(config_path):
+            return None
+        return super()._find_object_source(config_path, object_type)
 
 
 class Loader(ConfigLoaderImpl):
@@ -87,18 +120,10 @@ def loader(config_dir: str | None = None) -> Loader:
     return Loader(path)
 
 
-def missing_folder(config_dir: str | None) -> list[Problem]:
-    """Return the problem of a ``--config-dir`` that does not exist."""
-    if config_dir is None or Path(config_dir).is_dir():
-        return []
-    return [
-        Problem(
-            setting="--config-dir",
-            given=config_dir,
-            reason="there is no such folder",
-            fix="name a folder that holds profiler/, workload/, …",
-        )
-    ]
+def place_problems(config_dir: str | None, config_name: str = "config") -> list[Problem]:
+    """Return what is wrong with the folder and the name that say where configuration is."""
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    return [*folder_problems(config_dir, groups), *name_problems(config_name)]
 
 
 _LOCK = threading.RLock()

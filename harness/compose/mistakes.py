@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import re
-from typing import Final
 
-import yaml
-from hydra.errors import HydraException, MissingConfigException
-from omegaconf.errors import OmegaConfBaseException
+from hydra.errors import MissingConfigException
 
+from harness.compose.config_files import BadFileError, one_line, plainly
 from harness.compose.overrides import LAUNCHERS, Catalogue, unknown_launcher
 from harness.errors import Problem
 from harness.settings.nearest import nearest
 
-MISTAKES: Final = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, UserWarning)
-"""What composing raises for mistakes in what a user wrote."""
+_IN_FILE = r"In '([^']+)': (?:\w+ raised while composing config:)?\s*([^\n]*)"
+"""How Hydra begins what is wrong in a file."""
+_MAX_REASON = 300
+"""Characters of Hydra's own words, which may quote the whole search path."""
 
 
-def explained(error: Exception, catalogue: Catalogue) -> Problem:
-    """Return the problem behind an error that stopped Hydra."""
+def explained(error: Exception, catalogue: Catalogue) -> Problem | None:
+    """Return the problem behind an error that stopped Hydra; None if it tells too little."""
+    if isinstance(error, BadFileError):
+        return error.problem
     if isinstance(error, MissingConfigException):
         return _missing(str(error.missing_cfg_file or ""), error, catalogue)
-    if isinstance(error, yaml.YAMLError):
-        return _bad_yaml(error)
     text = str(error)
+    if isinstance(error, KeyError):
+        # The only look-up without an error of its own: hydra.job.env_copy.
+        name = text.strip("'\"")
+        return Problem(
+            setting="hydra.job.env_copy",
+            given=name,
+            reason="there is no environment variable of this name",
+            fix=f"export {name}=…, or leave it out",
+        )
     if twice := re.search(r"Multiple values for ([\w/]+)\. .*: (\S+)'", text):
         return Problem(
             setting=f"+{twice[1]}",
@@ -31,30 +40,61 @@ def explained(error: Exception, catalogue: Catalogue) -> Problem:
             reason="this group is chosen already, and + would add a second choice",
             fix=f"{twice[1]}={twice[2]}",
         )
-    if unlike := re.search(r"merging override \+*([\w./]+)=(.*?)\.?$", text, re.MULTILINE):
+    unlike = re.search(r"merging override \+*([\w./]+)=(.*?)\.?$", text, re.MULTILINE)
+    if unlike and not unlike[1].startswith("hydra"):
         return Problem(
             setting=unlike[1],
             given=unlike[2],
             reason="a group of names cannot take the place of a value or a list",
             fix=f"{unlike[1]}=VALUE or [VALUES]; --cfg job shows the value that it has",
         )
+    return None
+
+
+def at_fault(override: str, error: Exception) -> Problem:
+    """Return the problem of the override without which Hydra composes the rest."""
+    if re.search(_IN_FILE, str(error)):
+        return file_at_fault("", error)
+    setting, _, given = override.lstrip("+").partition("=")
+    shown = "--cfg hydra" if setting.startswith("hydra") else "--cfg job"
     return Problem(
-        setting="configuration",
-        given="",
-        reason="Hydra cannot compose it: " + _one_line(error),
-        fix="look at the defaults with --info defaults",
+        setting=setting,
+        given=given,
+        reason=f"Hydra does not take it: {_words(error)}",
+        fix=f"leave it out; {shown} shows what there is",
     )
+
+
+def file_at_fault(config_name: str, error: Exception) -> Problem:
+    """Return the problem of a file that Hydra cannot compose, whatever is typed."""
+    inside = re.search(_IN_FILE, str(error))
+    name = inside[1] if inside else config_name
+    return Problem(
+        setting=f"{name}.yaml",
+        given="",
+        reason=f"Hydra cannot compose it: {_words(error)}",
+        fix="correct the file; --info defaults shows what it chooses",
+    )
+
+
+def _words(error: Exception) -> str:
+    """Return the innermost words of an error: those around it only say where it was."""
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    inside = re.search(_IN_FILE, str(error))
+    words = inside[2].rstrip(".") if inside and inside[2] else plainly(error)
+    return words if len(words) <= _MAX_REASON else f"{words[:_MAX_REASON]}…"
 
 
 def bad_search_path(error: Exception) -> Problem:
     """Return the problem behind an error that stopped Hydra from reading its search path."""
-    if isinstance(error, yaml.YAMLError):
-        return _bad_yaml(error)
+    if isinstance(error, BadFileError):
+        return error.problem
     missing = re.search(r"path=(.*) is not available", str(error))
     return Problem(
         setting="hydra.searchpath",
         given=missing[1] if missing else "",
-        reason="there is no such folder" if missing else str(error).rstrip("."),
+        reason="there is no such folder" if missing else one_line(error),
         fix="hydra.searchpath=[file://FOLDER], with a folder that holds profiler/, workload/, …",
     )
 
@@ -64,7 +104,7 @@ def unknown_before_the_run(setting: str, value: str, error: Exception) -> Proble
     return Problem(
         setting=setting,
         given=value,
-        reason="it must be known before the run: " + _one_line(error),
+        reason="it must be known before the run: " + one_line(error),
         fix=f"{setting}=FOLDER, without references to what Hydra only knows later",
     )
 
@@ -76,9 +116,9 @@ def _missing(path: str, error: Exception, catalogue: Catalogue) -> Problem:
     if group == LAUNCHERS:
         return unknown_launcher(name, catalogue.options(group))
     return Problem(
-        setting=group or "configuration",
+        setting=group or "--config-name",
         given=name,
-        reason="there is no such config file" if path else _one_line(error),
+        reason="there is no such config file" if path else one_line(error),
         fix=f"use one of {', '.join(catalogue.options(group))}"
         if group
         else "look at --info searchpath",
@@ -98,20 +138,3 @@ def _missing_pair(device: str, profile: str, catalogue: Catalogue) -> Problem:
         + (f", or device={others[0]}" if others else "")
         + f", or write your own profiler/experimental/{device}/{profile}.yaml",
     )
-
-
-def _bad_yaml(error: yaml.YAMLError) -> Problem:
-    mark = getattr(error, "problem_mark", None)
-    place = f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}" if mark else "YAML"
-    what = getattr(error, "problem", None) or str(error)
-    tab = "\\t" in what or "tab" in what
-    return Problem(
-        setting=place,
-        given="",
-        reason="YAML does not allow a tab here" if tab else f"not valid YAML: {what}",
-        fix="indent with spaces" if tab else "correct the file at that place",
-    )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")

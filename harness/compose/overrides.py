@@ -8,21 +8,33 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections import Counter
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from typing import Final
 
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
+from hydra.core.override_parser.types import Override, RangeSweep
 
+from harness.compose.config_files import MISTAKES, one_line
 from harness.compose.hydra_loader import Loader
+from harness.compose.hydra_settings import hydra_mistakes
+from harness.compose.sweeps import as_typed, enumerable, values_problems
 from harness.errors import Problem
 from harness.settings.nearest import nearest
+from harness.text import assignment
 
 OPEN_GROUPS = ("device.environment.", "workload.kwargs.")
 """Below these, the user chooses the names; they may be deleted, too."""
+
+_MAX_LENGTH: Final = 20_000
+_MAX_DEPTH: Final = 32
+"""Of brackets in an override; each level takes Hydra's parser dozens of calls."""
+_MAX_GROUPS: Final = 200
+_MAX_OPTIONS: Final = 20
+"""Of wrong names in one sweep over a group, each of which is a problem of its own."""
 
 _PAIRS = "profiler/experimental"
 _SWEEPS = "sweep"
@@ -44,7 +56,7 @@ class Catalogue:
     """The config groups and their files, those on the user's search path included.
 
     Raises:
-        HydraException: The search path is no list of texts.
+        HydraException: The search path is no list of texts, or the primary file cannot be read.
         UserWarning: A folder of the search path does not exist.
     """
 
@@ -57,8 +69,18 @@ class Catalogue:
             _, self._files = loader._parse_overrides_and_create_caching_repo(  # noqa: SLF001
                 config_name, search
             )
-        self.groups = tuple(self._below(""))
-        """Every group that holds settings: device, profiler, profiler/experimental, …"""
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that hold settings, as profiler and profiler/experimental.
+
+        The first of them, where a folder has very many: it may be no folder of configuration.
+        """
+        return tuple(sorted(islice(self._below(), _MAX_GROUPS), key=lambda path: path.split("/")))
+
+    def has_group(self, name: str) -> bool:
+        """Tell whether there is a group of this name, as Hydra looks for it."""
+        return bool(name) and self._files.group_exists(name)
 
     def parse(self, text: str) -> Override:
         """Read one override; its ``glob(…)`` looks into the config groups."""
@@ -66,13 +88,17 @@ class Catalogue:
         override.config_loader = self._loader
         return override
 
-    def _below(self, parent: str) -> Iterator[str]:
-        for name in self._files.get_group_options(parent, ObjectType.GROUP):
-            if name != "hydra":
+    def _below(self) -> Iterator[str]:
+        """Yield the groups, those at the top first."""
+        parents = deque([""])
+        while parents:
+            parent = parents.popleft()
+            for name in self._files.get_group_options(parent, ObjectType.GROUP):
                 path = f"{parent}/{name}" if parent else name
-                yield path
-                if path != _PAIRS:
-                    yield from self._below(path)
+                if path != "hydra":
+                    yield path
+                    if path != _PAIRS:
+                        parents.append(path)
 
     def options(self, group: str) -> list[str]:
         """Return the names of a group's files; those that begin with "_" are only for others."""
@@ -105,25 +131,46 @@ def judged(texts: Iterable[str], catalogue: Catalogue) -> tuple[list[Override], 
     valid: list[Override] = []
     problems: list[Problem] = []
     for text in texts:
+        if why := _too_much(text):
+            problems.append(_unparsable(text, why))
+            continue
         try:
             override = catalogue.parse(text)
             mistakes = list(_mistakes(override, catalogue))
-        except (HydraException, OmegaConfBaseException) as error:
-            problems.append(_unparsable(text, error))
+        except MISTAKES as error:
+            problems.append(_unparsable(text, f"Hydra cannot read this override: {_line(error)}"))
             continue
         problems += mistakes
         valid += [] if mistakes else [override]
     return valid, problems
 
 
+def _too_much(text: str) -> str:
+    """Say why an override is too much for Hydra's parser, which would take long or fail."""
+    if len(text) > _MAX_LENGTH:
+        return f"an override has at most {_MAX_LENGTH:,} characters, and this one {len(text):,}"
+    if "\0" in text:
+        return "a NUL character has no place in a setting"
+    if re.search("[\ud800-\udfff]", text):
+        return "it is not valid UTF-8"
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[{(\]})]", text):
+        depth = max(0, depth + (1 if bracket in "[{(" else -1))
+        deepest = max(deepest, depth)
+    return f"its brackets are nested more than {_MAX_DEPTH} deep" if deepest > _MAX_DEPTH else ""
+
+
 def _mistakes(override: Override, catalogue: Catalogue) -> Iterator[Problem]:
     key = override.key_or_group
-    if key == LAUNCHERS:
+    endless = list(values_problems(override))
+    if endless:
+        yield from endless
+    elif key == LAUNCHERS:
         yield from _launcher_mistakes(override, catalogue)
     elif key == "hydra" or override.is_hydra_override():
-        return
+        yield from hydra_mistakes(override, catalogue.has_group(key))
     elif not key:
-        yield _unparsable(str(override.input_line), HydraException("there is no name before '='"))
+        yield _unparsable(str(override.input_line), "there is no name before '='")
     elif override.is_delete():
         yield from _removal_mistakes(override)
     elif key == _SWEEPS and (override.is_sweep_override() or not override.is_add()):
@@ -134,10 +181,10 @@ def _mistakes(override: Override, catalogue: Catalogue) -> Iterator[Problem]:
             reason="one sweep at a time is added to the settings, with a +",
             fix=f"+{key}={typed.partition(',')[0]}",
         )
-    elif key in catalogue.groups:
+    elif catalogue.has_group(key):
         yield from _option_mistakes(override, catalogue.options(key))
     else:
-        yield from _group_mistakes(override, catalogue.groups)
+        yield from _group_mistakes(override, catalogue)
 
 
 def _launcher_mistakes(override: Override, catalogue: Catalogue) -> Iterator[Problem]:
@@ -184,7 +231,7 @@ def _option_mistakes(override: Override, options: Sequence[str]) -> Iterator[Pro
     group = override.key_or_group
     plus = "+" if group == _SWEEPS else ""
     chosen = (
-        [str(value) for value in override.sweep_string_iterator()]
+        [str(value) for value in islice(override.sweep_string_iterator(), _MAX_OPTIONS)]
         if override.is_sweep_override() and enumerable(override)
         else [as_typed(override)]
     )
@@ -204,51 +251,47 @@ def _option_mistakes(override: Override, options: Sequence[str]) -> Iterator[Pro
         )
 
 
-def _group_mistakes(override: Override, groups: Sequence[str]) -> Iterator[Problem]:
+def _group_mistakes(override: Override, catalogue: Catalogue) -> Iterator[Problem]:
     """Yield the mistakes in a key that is no group itself."""
     key, typed = override.key_or_group, as_typed(override)
     slashed = key.replace(".", "/")
-    if slashed in groups and not isinstance(override.value(), dict):
+    if catalogue.has_group(slashed) and not isinstance(override.value(), dict):
         yield Problem(
             setting=key,
             given=typed,
             reason="this is a group of settings; choose one of its files with a slash",
-            fix=f"{slashed}={typed}",
+            fix=assignment(slashed, typed),
         )
     elif "/" in key:
-        close = nearest(key, groups)
+        close = nearest(key, catalogue.groups)
         yield Problem(
             setting=key,
             given=typed,
             reason="there is no such config group" + (f"; did you mean {close}?" if close else ""),
-            fix=f"use one of {', '.join(groups)}",
+            fix=f"use one of {', '.join(catalogue.groups)}",
         )
-
-
-def as_typed(override: Override) -> str:
-    """Return the value as it was typed; a sweep's, too."""
-    return str(override.input_line).partition("=")[2]
-
-
-def enumerable(override: Override) -> bool:
-    """Return whether the override has one value, or values that can be counted."""
-    return not override.is_sweep_override() or override.is_discrete_sweep()
 
 
 def first_value(override: Override, catalogue: Catalogue) -> Override:
     """Return the override with the first of its values, if it is a sweep."""
     if override.is_sweep_override():
-        key, value = override.get_key_element(), next(iter(override.sweep_string_iterator()))
-        return catalogue.parse(f"{key}={value}")
+        key, values = override.get_key_element(), override.value()
+        # A range that is shuffled would be made whole.
+        first = (
+            values.start
+            if isinstance(values, RangeSweep)
+            else next(iter(override.sweep_string_iterator()), "null")
+        )
+        return catalogue.parse(f"{key}={first}")
     return override
 
 
-def forced(override: Override, groups: Sequence[str]) -> str:
+def forced(override: Override, catalogue: Catalogue) -> str:
     """Return the override with ``++``, if it sets a value: its name is judged later."""
     if (
         override.is_hydra_override()
         or override.is_delete()
-        or override.key_or_group in groups
+        or catalogue.has_group(override.key_or_group)
         or override.package is not None
     ):
         return str(override.input_line)
@@ -266,80 +309,17 @@ def _escaped_quote(match: re.Match[str]) -> str:
     return match[1] * 2 + ("\\'" if match[2] else "")
 
 
-def ambiguous(override: Override) -> Problem:
-    """Say that several values were written where there is no sweep."""
-    key, typed = str(override.key_or_group), as_typed(override)
+def _unparsable(text: str, why: str) -> Problem:
+    setting, equals, given = text.partition("=")
     return Problem(
-        setting=override.get_key_element(),
-        given=typed,
-        reason="several values make a sweep, and a sweep needs -m",
-        fix="add -m to run each value, or write one value"
-        + (f", or a list: {key}=[{typed}]" if "." in key else ""),
-    )
-
-
-def sweep_problems(overrides: Sequence[Override]) -> Iterator[Problem]:
-    """Yield what cannot be part of a sweep."""
-    for override in overrides:
-        key, typed = override.key_or_group, as_typed(override)
-        if key in _NOT_IN_A_SWEEP:
-            reason, fix = _NOT_IN_A_SWEEP[key]
-            yield Problem(setting=key, given=typed, reason=reason, fix=fix)
-        if not override.is_sweep_override():
-            continue
-        if override.is_hydra_override():
-            reason = "settings of Hydra itself cannot be swept"
-            yield Problem(setting=key, given=typed, reason=reason, fix=f"{key}= with one value")
-        elif not enumerable(override):
-            yield Problem(
-                setting=override.get_key_element(),
-                given=typed,
-                reason="an interval cannot be swept: it has infinitely many values",
-                fix=f"{key}=1,2,3 or {key}=range(1,4)",
-            )
-        else:
-            yield from _repeated_values(override)
-
-
-_NOT_IN_A_SWEEP = {
-    "hydra.run.dir": ("Hydra ignores it in a sweep", "hydra.sweep.dir=FOLDER"),
-    "hydra.sweep.subdir": (
-        "a job's folder is named after what the sweep varies, to be found again",
-        "leave it out; sweep.json says which folder belongs to which job",
-    ),
-}
-
-
-def _repeated_values(override: Override) -> Iterator[Problem]:
-    """Refuse two jobs that would be the same, and write into the same folder."""
-    counts = Counter(map(str, override.sweep_string_iterator()))
-    for value in (value for value, count in counts.items() if count > 1):
-        yield Problem(
-            setting=override.get_key_element(),
-            given=as_typed(override),
-            reason=f"the value {value} occurs twice, and both would be the same job",
-            fix=f"{override.key_or_group}={','.join(counts)}",
-        )
-
-
-def added_twice(in_file: Sequence[Override], typed: Sequence[Override]) -> Iterator[Problem]:
-    """Yield what a + adds though the sweep's file varies it: each job would have two values."""
-    varied = {override.key_or_group for override in in_file}
-    for override in typed:
-        key, value = override.key_or_group, as_typed(override)
-        if key in varied and override.get_key_element() != key:
-            yield Problem(
-                setting=override.get_key_element(),
-                given=value,
-                reason="the sweep varies this setting under its plain name",
-                fix=f"{key}={value}, which then replaces the values of the sweep",
-            )
-
-
-def _unparsable(text: str, error: Exception) -> Problem:
-    return Problem(
-        setting=text,
-        given="",
-        reason="Hydra cannot read this override: " + " ".join(str(error).split("\n")[0].split()),
+        setting=setting if equals and setting else text,
+        given=given if setting else "",
+        reason=why,
         fix="write key=value; quote special characters: 'key=\"value\"'",
     )
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "its brackets are nested too deep"
+    return " ".join(one_line(error).split("\n")[0].split())

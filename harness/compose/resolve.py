@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from msgspec import convert, inspect
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException, UnsupportedInterpolationType
+from omegaconf.errors import UnsupportedInterpolationType
 
+from harness.compose.config_files import MISTAKES, one_line
 from harness.devices import TARGETS
 from harness.errors import Problem
 from harness.settings.request import Request
@@ -19,13 +20,17 @@ from harness.workloads.callable import EXAMPLE
 _EXAMPLES: Final = {"workload.target": EXAMPLE}
 """What to write for a setting that must be given, where its name does not say it."""
 
+_MAX_DEPTH: Final = 32
+_MAX_VALUES: Final = 20_000
+"""Of a whole configuration; references can repeat what they refer to."""
+
 
 def request_of(config: DictConfig, choices: dict[str, Any]) -> tuple[Request | None, list[Problem]]:
     """Turn a composed config into a request, or say everything that is wrong with it."""
-    unresolved: list[Problem] = []
-    data = _plain(config, "", unresolved)
+    resolver = _Resolver()
+    data = resolver.plain(config, "")
     everything = [
-        *unresolved,
+        *resolver.unresolved,
         *_misplaced(data),
         *_foreign_profiler(data, str(choices.get("profiler/experimental"))),
         *problems(data, _request_type(), ""),
@@ -34,9 +39,9 @@ def request_of(config: DictConfig, choices: dict[str, Any]) -> tuple[Request | N
     remaining = [
         _named_group(problem)
         for problem in everything
-        if _reference(config, problem.setting) not in wrong
+        if _cause(config, problem.setting) not in wrong
     ]
-    return (None if remaining else convert(data, Request)), remaining
+    return (None if everything else convert(data, Request)), remaining
 
 
 def _foreign_profiler(data: dict[str, Any], chosen: str) -> list[Problem]:
@@ -95,46 +100,61 @@ def _misplaced(data: dict[str, Any]) -> list[Problem]:
     return misplaced
 
 
-def _plain(node: DictConfig, path: str, unresolved: list[Problem]) -> dict[str, Any]:
-    """Return a config as plain data; what cannot be resolved becomes UNSET and a problem."""
-    return {
-        str(key): _value(node, key, f"{path}.{key!s}" if path else str(key), unresolved)
-        for key in node
-        if path or key != "hydra"
-    }
+class _Resolver:
+    """Makes plain data of a config; what cannot be resolved becomes UNSET and a problem."""
+
+    def __init__(self) -> None:
+        self.unresolved: list[Problem] = []
+        self._values = 0
+
+    def plain(self, node: DictConfig, path: str, depth: int = 0) -> dict[str, Any]:
+        """Return a group of settings."""
+        return {
+            str(key): self._value(node, key, f"{path}.{key!s}" if path else str(key), depth)
+            for key in node
+            if path or key != "hydra"
+        }
+
+    def _value(self, node: DictConfig | ListConfig, key: Any, path: str, depth: int) -> Any:
+        self._values += 1
+        if OmegaConf.is_missing(node, key):
+            fix = _EXAMPLES.get(path, f"{path}=…")
+            reason = "this setting has no default and must be given"
+            return self._unset(path, "???", reason, fix)
+        try:
+            if OmegaConf.is_interpolation(node, key):
+                check_references(_unresolved_text(node, key))
+            value = node[key]
+        except MISTAKES as error:
+            given = _unresolved_text(node, key)
+            return self._unset(path, given, f"this reference cannot be resolved: {_why(error)}")
+        if not isinstance(value, DictConfig | ListConfig):
+            return value
+        if depth > _MAX_DEPTH or self._values > _MAX_VALUES:
+            reason = (
+                f"it is nested more than {_MAX_DEPTH} deep"
+                if depth > _MAX_DEPTH
+                else f"the configuration has more than {_MAX_VALUES:,} values"
+            )
+            return self._unset(path, "", f"{reason}; does it refer to itself?")
+        if isinstance(value, DictConfig):
+            return self.plain(value, path, depth + 1)
+        return [
+            self._value(value, place, f"{path}[{place}]", depth + 1) for place in range(len(value))
+        ]
+
+    def _unset(self, path: str, given: str, reason: str, fix: str = "") -> Any:
+        fix = fix or f"{path}=… with a value, or correct the reference"
+        # All below a setting that is too large are one problem.
+        if not any(problem.reason == reason and "itself" in reason for problem in self.unresolved):
+            self.unresolved.append(Problem(setting=path, given=given, reason=reason, fix=fix))
+        return UNSET
 
 
-def _value(node: DictConfig | ListConfig, key: Any, path: str, unresolved: list[Problem]) -> Any:
-    if OmegaConf.is_missing(node, key):
-        unresolved.append(
-            Problem(
-                setting=path,
-                given="???",
-                reason="this setting has no default and must be given",
-                fix=_EXAMPLES.get(path, f"{path}=…"),
-            )
-        )
-        return UNSET
-    try:
-        if OmegaConf.is_interpolation(node, key):
-            check_references(_unresolved_text(node, key))
-        value = node[key]
-    except OmegaConfBaseException as error:
-        unresolved.append(
-            Problem(
-                setting=path,
-                given=_unresolved_text(node, key),
-                reason="this reference cannot be resolved: "
-                + str(error).split("\n", maxsplit=1)[0],
-                fix=f"{path}=… with a value, or correct the reference",
-            )
-        )
-        return UNSET
-    if isinstance(value, DictConfig):
-        return _plain(value, path, unresolved)
-    if isinstance(value, ListConfig):
-        return [_value(value, i, f"{path}[{i}]", unresolved) for i in range(len(value))]
-    return value
+def _why(error: Exception) -> str:
+    if isinstance(error, RecursionError) or "RecursionError" in str(error):
+        return "it refers to itself"
+    return str(error).split("\n", maxsplit=1)[0] or one_line(error)
 
 
 def _unresolved_text(node: DictConfig | ListConfig, key: Any) -> str:
@@ -151,6 +171,17 @@ def check_references(text: str) -> None:
     """
     if re.search(r"(?<!\\)\$\{\s*hydra\s*:", text):
         raise UnsupportedInterpolationType("Unsupported interpolation type hydra")
+
+
+def _cause(config: DictConfig, path: str) -> str | None:
+    """Return the setting at the end of references that begin at `path`; None for a circle."""
+    seen = {path}
+    while (reference := _reference(config, path)) is not None:
+        if reference in seen:
+            return None
+        seen.add(reference)
+        path = reference
+    return path if len(seen) > 1 else None
 
 
 def _reference(config: DictConfig, path: str) -> str | None:

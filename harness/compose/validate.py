@@ -7,6 +7,7 @@ one device are its own: `harness.devices`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from msgspec import to_builtins
 
@@ -135,6 +136,30 @@ def _steps_fill_schedule(request: Request) -> Iterator[Problem]:
         )
 
 
+MOST_RECORDED: Final = 100_000
+MOST_STEPS: Final = 1_000_000
+
+
+def _schedule_has_limits(request: Request) -> Iterator[Problem]:
+    """Refuse cycles that together record, or run, more steps than a run can hold."""
+    schedule = request.profiler.schedule
+    steps = request.workload.steps
+    cycles = schedule.repeat if steps is None else whole_cycles(schedule, steps)
+    recorded, total = cycles * schedule.active, steps or steps_for(schedule, cycles)
+    for count, most, what in (
+        (recorded, MOST_RECORDED, "recorded steps; each leaves events on disk"),
+        (total, MOST_STEPS, "steps; each leaves a line in steps.jsonl"),
+    ):
+        if count > most:
+            yield Problem(
+                setting="profiler.schedule.repeat",
+                given=str(schedule.repeat),
+                reason=f"that makes {count:,} {what}, and a run has at most {most:,}",
+                fix=f"profiler.schedule.repeat={max(1, most // cycle_length(schedule))}, or shorter"
+                " cycles",
+            )
+
+
 def _compile_before_timing(request: Request) -> Iterator[Problem]:
     if request.workload.compile and request.workload.warmup_steps == 0:
         yield Problem(
@@ -209,6 +234,7 @@ RULES: tuple[Rule, ...] = (
     _capabilities,
     _memory_timeline_needs,
     _steps_fill_schedule,
+    _schedule_has_limits,
     _compile_before_timing,
     _rehearsal,
     _analysis,

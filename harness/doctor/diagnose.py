@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import Struct
-from rich.console import Console
 
 from harness.devices import TARGETS
 from harness.doctor.diagnoses import cuda, host, npu
 from harness.doctor.diagnoses.base import Answer
 from harness.doctor.machine import Machine, Probe
 from harness.errors import ExitCode, Problem, refuse
+from harness.report.console import Console
 from harness.report.section import Column, Command, Note, Section, Status
 from harness.report.terminal import show
 from harness.settings.nearest import nearest

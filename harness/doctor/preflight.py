@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from harness.devices import TARGETS
@@ -26,8 +26,34 @@ def check_machine(request: Request, report_progress: Callable[[str], None]) -> N
     _check_torch()
     if request.rehearsal.emulate:
         build(report_progress=report_progress)
-    elif missing := _MISSING[TARGETS[request.device.name].profiled_by.name](request):
+    elif missing := _MISSING[TARGETS[request.device.name].profiled_by.name](request, Machine()):
         raise MachineError(missing)
+
+
+def check_sweep(requests: Iterable[Request]) -> None:
+    """Raise `MachineError` if this machine can do none of the jobs of a sweep, each cause once.
+
+    A cause that stops some of the jobs is found when they run.
+    """
+    _check_torch()
+    machine = Machine()
+    causes: list[str] = []
+    for request in requests:
+        cause = _obstacle(request, machine)
+        if not cause:
+            return
+        causes.append(cause)
+    if causes:
+        raise MachineError("\n".join(dict.fromkeys(causes)))
+
+
+def _obstacle(request: Request, machine: Machine) -> str:
+    """Say why a job cannot run here, "" if nothing shows before it runs."""
+    if request.rehearsal.emulate:
+        return ""
+    missing = _MISSING[TARGETS[request.device.name].profiled_by.name](request, machine)
+    # A single run finds that out itself, by importing torch, as this does.
+    return missing or (cuda.lacks(machine) if request.device.name == "cuda" else "")
 
 
 def check_analysis(plan: Plan, report_progress: Callable[[str], None]) -> None:
@@ -49,23 +75,23 @@ def _check_torch() -> None:
         )
 
 
-def _for_torch(request: Request) -> str:
+def _for_torch(request: Request, machine: Machine) -> str:
     """Say which requested counters of torch's profiler this machine does not have."""
     experimental = request.profiler.experimental
     assert isinstance(experimental, TorchExperimental)
-    reasons = [host.uncounted(Machine(), experimental.performance_events)]
+    reasons = [host.uncounted(machine, experimental.performance_events)]
     if experimental.profiler_metrics:
-        reasons.append(cuda.uncounted(Machine()))
+        reasons.append(cuda.uncounted(machine))
     return " ".join(filter(None, reasons))
 
 
-def _for_torch_npu(request: Request) -> str:
+def _for_torch_npu(request: Request, machine: Machine) -> str:
     """Say what this machine lacks for torch_npu's profiler, and for its analysis if that is now."""
     now = request.profiler.analyse == "now"
-    return npu.lacks(Machine(), analyse=now and "device" in request.profiler.activities)
+    return npu.lacks(machine, analyse=now and "device" in request.profiler.activities)
 
 
-_MISSING: Final[Mapping[str, Callable[[Request], str]]] = {
+_MISSING: Final[Mapping[str, Callable[[Request, Machine], str]]] = {
     TORCH.name: _for_torch,
     TORCH_NPU.name: _for_torch_npu,
 }

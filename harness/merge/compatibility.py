@@ -24,6 +24,7 @@ from harness.merge.sequences import KERNELS, OPERATORS, Layout, Run
 from harness.paths import RunFolder, SweepFolder
 from harness.settings.marks import mark_of
 from harness.settings.request import COUNTERS, Match
+from harness.text import command
 
 _MAY_DIFFER: Final = (*COUNTERS, "rehearsal.faults")
 """Measured settings, or groups of them, in which runs that are merged may differ."""
@@ -166,7 +167,8 @@ def _usable(run: Candidate, layout: Layout) -> tuple[pl.DataFrame | None, str]:
     if record.status != "ok":
         return None, record.reason or f"it {record.status}"
     if record.verdict == "pending":
-        return None, f"its captures are not analysed yet: python -m harness read {run.folder}"
+        read = command(("python", "-m", "harness", "read", str(run.folder)))
+        return None, f"its captures are not analysed yet: {read}"
     for item in record.delivery:
         if item.setting in COUNTERS and item.status in {"missing", "substituted"}:
             return None, f"its counters did not arrive, but: {item.arrived or 'nothing'}"

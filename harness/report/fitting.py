@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from harness.report.section import Column, Section, Unit
 from harness.report.units import cells
+from harness.text import one_line
 
 WIDE: Final = 3
 """Characters between two columns."""
@@ -49,7 +50,7 @@ def fitted(section: Section, width: int) -> Grid:
 
 def _ways(section: Section, width: int) -> Iterator[Grid]:
     columns = section.columns
-    headers = tuple(column.name for column in columns)
+    headers = tuple(one_line(column.name) for column in columns)
     rows = cells(section)
     yield _grid(columns, headers, rows, WIDE)
     headers = _folded(headers, rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from io import StringIO
 
+from harness import text
 from harness.report.section import Command, Note, Section
 from harness.report.units import cells
 
@@ -15,12 +16,12 @@ def markdown(sections: Iterable[Section]) -> str:
     """Render sections as Markdown."""
     out = StringIO()
     for number, section in enumerate(sections):
-        out.write(f"{'#' if number == 0 else '##'} {section.title}\n\n")
+        out.write(f"{'#' if number == 0 else '##'} {text.paragraph(section.title)}\n\n")
         if section.rows:
-            out.write(_row(column.name for column in section.columns))
+            out.write(_row(text.cell(column.name) for column in section.columns))
             out.write(_row(_RULES[column.align] for column in section.columns))
             for row in cells(section):
-                out.write(_row(row))
+                out.write(_row(map(text.cell, row)))
             out.write("\n")
         for note in section.notes:
             out.write(f"- {_note(note)}\n")
@@ -30,17 +31,10 @@ def markdown(sections: Iterable[Section]) -> str:
 
 
 def _row(texts: Iterable[str]) -> str:
-    return "| " + " | ".join(map(_escaped, texts)) + " |\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", "<br>")
+    return "| " + " | ".join(texts) + " |\n"
 
 
 def _note(note: Note) -> str:
-    return f"{note.purpose}: {_code(note.line)}" if isinstance(note, Command) else note
-
-
-def _code(line: str) -> str:
-    # A command may have backticks of its own.
-    return f"`` {line} ``" if "`" in line else f"`{line}`"
+    if isinstance(note, Command):
+        return f"{text.paragraph(note.purpose)}: {text.code(note.line)}"
+    return text.paragraph(note)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Final
 
 from harness.capture.run_record import RunRecord, as_typed
 from harness.report.section import Command
+from harness.text import command
 
 _HARNESS: Final = ("python", "-m", "harness")
 
@@ -73,4 +73,4 @@ def _typed(record: RunRecord) -> list[str]:
 
 
 def _command(purpose: str, words: Sequence[str]) -> Command:
-    return Command(purpose=f"next, {purpose}", line=shlex.join((*_HARNESS, *words)))
+    return Command(purpose=f"next, {purpose}", line=command((*_HARNESS, *words)))

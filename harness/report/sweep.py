@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from harness import files
 from harness.capture.run_record import RunRecord
@@ -13,6 +14,9 @@ from harness.paths import SweepFolder
 from harness.report.markdown import markdown
 from harness.report.section import Column, Section
 from harness.sweep.table import Jobs, short_names, sweep_table
+
+_NAMED: Final = 3
+"""Jobs that are named of those that ended for the same reason."""
 
 _FIGURES = {
     "unprofiled_step_ns": Column("unprofiled step", "ns"),
@@ -56,12 +60,13 @@ def sections(swept: Sequence[str], jobs: Jobs, kept: Sequence[bool], folder: Pat
 
 def _notes(swept: Sequence[str], jobs: Sequence[SweepJob], folder: Path) -> tuple[str, ...]:
     """Return why jobs failed, where the files are, and how to run what is left."""
-    notes = []
     names = dict(zip(swept, short_names(swept), strict=True))
+    reasons: dict[str, list[str]] = {}
     for job in jobs:
         if job.reason:
             values = (f"{name}={job.values.get(key, '')}" for key, name in names.items())
-            notes.append(f"{' '.join(values)}: {job.reason}")
+            reasons.setdefault(job.reason, []).append(" ".join(values))
+    notes = [f"{_some(places)}: {reason}" for reason, places in reasons.items()]
     sweep = SweepFolder(folder)
     files = f"{sweep.record.name}, {sweep.summary.name}, {sweep.tables.name}/"
     notes.append(f"{folder}/: {files}, and a folder for each job")
@@ -69,6 +74,12 @@ def _notes(swept: Sequence[str], jobs: Sequence[SweepJob], folder: Path) -> tupl
         count = f"{unfinished} job{'s' if unfinished > 1 else ''}"
         notes.append(f"the same command again runs {count}, and keeps what was delivered")
     return tuple(notes)
+
+
+def _some(places: Sequence[str]) -> str:
+    """Return the first of the jobs that ended for the same reason, and how many more there are."""
+    more = len(places) - _NAMED
+    return ", ".join(places[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _result(record: RunRecord | None) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harness.report.console import Console
 from harness.report.fitting import NARROW, fitted
 from harness.report.section import Command, Note, Section
+from harness.text import one_line, visible
 
 _INDENT: Final = 2
 
@@ -21,19 +21,19 @@ _INDENT: Final = 2
 def show(sections: Iterable[Section], console: Console) -> None:
     """Print sections to a terminal, or plainly to a pipe."""
     for section in sections:
-        console.print(f"\n[bold]{escape(section.title)}[/bold]", highlight=False)
+        console.print(Text.assemble("\n", (one_line(section.title), "bold")))
         if section.rows:
-            console.print(_table(section, console.width), highlight=False)
+            console.print(_table(section, console.width))
         for note in section.notes:
             _show_note(note, console)
 
 
 def _show_note(note: Note, console: Console) -> None:
     text = f"{note.purpose}:" if isinstance(note, Command) else note
-    console.print(Padding(Text(text), (0, 0, 0, _INDENT), expand=False))
+    console.print(Padding(Text(visible(text)), (0, 0, 0, _INDENT), expand=False))
     if isinstance(note, Command):
         # In one piece however long it is, to be copied.
-        console.print(Text(" " * _INDENT + note.line), soft_wrap=True)
+        console.print(Text(" " * _INDENT + one_line(note.line)), soft_wrap=True)
 
 
 def _table(section: Section, width: int) -> Table:
@@ -46,12 +46,12 @@ def _table(section: Section, width: int) -> Table:
     )
     for column, header, wide in zip(grid.columns, grid.headers, grid.widths, strict=True):
         table.add_column(
-            escape(header),
+            Text(header),
             justify=column.align,
             no_wrap=column.align == "right",
             overflow="fold",
             max_width=wide,
         )
     for row in grid.rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(Text, row))
     return table

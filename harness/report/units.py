@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from harness.report.section import Column, Section, Status, Unit, Value
+from harness.text import one_line, visible
 
 MARKS: Final[Mapping[Status, str]] = {
     "delivered": "✓",
@@ -142,6 +143,9 @@ def _wholes(columns: Sequence[Column], row: Sequence[Value]) -> list[Value]:
 def _text(column: Column, value: Value, width: int | None) -> str:
     if value is None or value == "":
         return column.absent
+    if isinstance(value, str):
+        # Before it is shortened: a sign is longer than its character.
+        value = one_line(value) if column.unit == "name" else visible(value).replace("\t", " ")
     if width is not None and column.unit in _SHORTENERS:
         return _SHORTENERS[column.unit](value, width)
     return FORMATTERS[column.unit](value)

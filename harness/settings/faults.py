@@ -36,7 +36,7 @@ class Faults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lost_head: Annotated[float, Meta(ge=0, le=1)] = 0.0
     """This fraction of the kernels, the first ones, is missing: a buffer overflowed.
     Read by: the emulator."""
-    dropped_kernels: Annotated[int, Meta(ge=0)] = 0
+    dropped_kernels: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     """This many kernels, spread over the capture, are missing. Read by: the emulator."""
     na_shapes: tuple[str, ...] = ()
     """Kernels of these types come without shapes, as custom operators do. Read by: the emulator."""
@@ -44,7 +44,7 @@ class Faults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """l2_cache.csv has N/A for every hit rate, as on an Ascend 910B. Read by: the emulator."""
     msprof: Literal["works", "fails", "missing"] = "works"
     """The program that turns raw data into tables. Read by: the emulator."""
-    slow_analysis_s: Annotated[float, Meta(ge=0)] = 0.0
+    slow_analysis_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
     """The analysis takes this many seconds longer. Read by: the emulator."""
 
     def environment(self) -> dict[str, str]:

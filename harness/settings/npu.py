@@ -76,7 +76,7 @@ class NpuExperimental(
     """Attributes of aclnn operators: attrInfo of COMPUTE_TASK_INFO in the database. Needs
     export_type Db, a level above Level_none, and a CANN that has ATTR, else it is dropped.
     Read by: the profiler."""
-    gc_detect_threshold: Annotated[float, Meta(ge=0)] | None = None
+    gc_detect_threshold: Annotated[float, Meta(ge=0, le=1_000_000)] | None = None
     """Python garbage collections of at least this many milliseconds: a layer of trace_view.json,
     GC_RECORD in a database, FRAMEWORK/torch.gc_record; no file if there was none. 0: all, which
     can be much data; null: none. Needs the activity host. Read by: the profiler."""

@@ -15,8 +15,17 @@ from harness.settings.faults import Era, Faults
 from harness.settings.npu import NpuExperimental
 from harness.settings.torch import CpuExperimental, CudaExperimental
 from harness.workloads import AnyWorkload
+from harness.workloads.base import Steps
 
-Steps = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[
+    float, Meta(gt=0, le=31_536_000, extra={"limit": "that is a year; null sets no limit"})
+]
+Microseconds = Annotated[float, Meta(ge=0, le=1e9)]
+Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+RecordedSteps = Annotated[
+    int,
+    Meta(ge=1, le=100_000, extra={"limit": "each recorded step is held in memory until it ends"}),
+]
 Activity = Literal["host", "device"]
 DeviceName = Literal["cpu", "cuda", "npu"]
 AnyExperimental = CpuExperimental | CudaExperimental | NpuExperimental
@@ -32,7 +41,7 @@ class Device(Settings, frozen=True, kw_only=True):
 
     name: DeviceName
     """Which device file is used. Read by: validate, plan, run."""
-    index: Annotated[int, Meta(ge=0)] = 0
+    index: Annotated[int, Meta(ge=0, le=1023)] = 0
     """Which of several devices, numbered from 0. Read by: run."""
     activities: tuple[Activity, ...]
     """What profiles record here unless they say otherwise. Read by: the profiles."""
@@ -40,7 +49,7 @@ class Device(Settings, frozen=True, kw_only=True):
     """Whether profiles with flops request them on this device. Read by: the profiles."""
     with_modules: bool
     """Whether profiles with modules request them on this device. Read by: the profiles."""
-    environment: dict[str, str | int] = {}
+    environment: dict[str, str | Integer] = {}
     """Environment variables to set before torch loads, e.g. OMP_NUM_THREADS. Read by: plan."""
 
 
@@ -55,7 +64,7 @@ class Schedule(Settings, frozen=True, kw_only=True):
     """Steps at the start of a cycle with the profiler off. Read by: plan, the profiler."""
     warmup: Steps = 1
     """Steps with the profiler on whose data are discarded. Read by: plan, the profiler."""
-    active: Annotated[int, Meta(ge=1)] = 3
+    active: RecordedSteps = 3
     """Recorded steps at the end of a cycle. Read by: plan, the profiler."""
     repeat: Steps = 1
     """Cycles; 0: as many whole cycles as fit into workload.steps. Read by: plan, the profiler."""
@@ -90,7 +99,7 @@ class Profiler(Settings, frozen=True, kw_only=True):
     analyse: Placed[Literal["now", "later"]] = "now"
     """When torch_npu's raw data are turned into tables: after the run, or later by ``harness read
     RUN``, which completes the verdict. npu only. Read by: run."""
-    analyse_timeout_s: Placed[Annotated[float, Meta(gt=0)] | None] = 3600
+    analyse_timeout_s: Placed[Seconds | None] = 3600
     """Wall-clock limit of that analysis, in seconds; null: none. Raw data that are not analysed by
     then stay, and ``harness read RUN`` tries again. npu only. Read by: run."""
     schedule: Schedule
@@ -151,9 +160,9 @@ class Execution(Settings, frozen=True, kw_only=True):
 
     kind: Literal["isolated", "inline"]
     """isolated: in a child process; inline: in this one, for debuggers. Read by: run."""
-    timeout_s: Placed[Annotated[float, Meta(gt=0)] | None] = None
+    timeout_s: Placed[Seconds | None] = None
     """Wall-clock limit of the child process, in seconds; null: none. Read by: run."""
-    grace_s: Placed[Annotated[float, Meta(ge=0)]] = 20
+    grace_s: Placed[Annotated[float, Meta(ge=0, le=86_400)]] = 20
     """How many seconds a child that is stopped may take to write what it recorded, before it is
     killed. Read by: run."""
 
@@ -175,12 +184,19 @@ class Rehearsal(Settings, frozen=True, kw_only=True):
     """What is to go wrong. Read by: the emulator."""
 
 
+MOST_JOBS: Final = 1_000_000
+
+
 class Sweep(Settings, frozen=True, kw_only=True):
-    """How a sweep finds its earlier results."""
+    """How a sweep finds its earlier results, and how large it may be."""
 
     resume: bool = True
     """Keep the finished jobs of the same sweep, and run the others; false: start over.
     Read by: pipeline."""
+    max_jobs: Annotated[
+        int, Meta(ge=1, le=MOST_JOBS, extra={"limit": "each job is a run of several seconds"})
+    ] = 5000
+    """A sweep of more jobs is refused before anything is composed. Read by: compose."""
 
 
 Match = Literal["aligned", "strict"]
@@ -195,7 +211,7 @@ class Merge(Settings, frozen=True, kw_only=True):
 
 
 Ratio = Annotated[float, Meta(ge=0, le=1)]
-Peak = Annotated[float, Meta(gt=0)] | None
+Peak = Annotated[float, Meta(gt=0, le=1e9)] | None
 
 
 class CubePipes(Settings, frozen=True, kw_only=True):
@@ -240,7 +256,7 @@ class Bound(Settings, frozen=True, kw_only=True):
     """The share of instruction fetches that miss. Read by: merge."""
     conflict: Ratio = 0.15
     """The share of cycles that vector instructions lose to conflicts. Read by: merge."""
-    short_us: Annotated[float, Meta(ge=0)] = 20
+    short_us: Microseconds = 20
     """In microseconds: a shorter kernel without a full pipe is bound by overhead, a longer one by
     latency. Read by: merge."""
 
@@ -251,13 +267,13 @@ class Perturbed(Settings, frozen=True, kw_only=True):
     The limit is `short` for kernels up to `short_us`, `long` from `long_us` on, linear between.
     """
 
-    short_us: Annotated[float, Meta(ge=0)] = 20
+    short_us: Microseconds = 20
     """A mean duration, in microseconds. Read by: merge."""
-    short: Annotated[float, Meta(gt=0)] = 0.25
+    short: Annotated[float, Meta(gt=0, le=1000)] = 0.25
     """(max - min) / mean over the runs. Read by: merge."""
-    long_us: Annotated[float, Meta(gt=0)] = 50
+    long_us: Annotated[float, Meta(gt=0, le=1e9)] = 50
     """A mean duration above short_us, in microseconds. Read by: merge."""
-    long: Annotated[float, Meta(gt=0)] = 0.1
+    long: Annotated[float, Meta(gt=0, le=1000)] = 0.1
     """(max - min) / mean over the runs. Read by: merge."""
 
 
@@ -297,7 +313,7 @@ class Request(Settings, frozen=True, kw_only=True):
 
     # The mark on a group is that of every setting in it that has none of its own.
 
-    name: Placed[Annotated[str, Meta(pattern=r"^[\w.-]{1,40}$")]] = "harness"
+    name: Placed[Annotated[str, Meta(pattern=r"^[\w.-]{1,40}\Z")]] = "harness"
     """Names the folder of a sweep; letters, digits, '_', '.', '-'. Read by: cli."""
     seed: Executed[Annotated[int, Meta(ge=0, le=2**63 - 1)]] = 0
     """Seeds parameters and inputs. Read by: run."""
@@ -314,7 +330,7 @@ class Request(Settings, frozen=True, kw_only=True):
     rehearsal: Executed[Rehearsal]
     """Whether it runs over an emulator. Read by: run."""
     sweep: Placed[Sweep]
-    """How a sweep finds its earlier results. Read by: pipeline."""
+    """How a sweep finds its earlier results, and how large it may be. Read by: pipeline."""
     merge: Judged[Merge]
     """How a sweep over groups of counters is joined. Read by: merge."""
     analysis: Judged[Analysis]

@@ -15,6 +15,7 @@ from msgspec import NODEFAULT, inspect
 
 from harness.errors import Problem
 from harness.settings.nearest import nearest
+from harness.text import assignment
 
 
 class _Unset:
@@ -32,6 +33,9 @@ _NO_TEXT: Final = re.compile(
 )
 
 
+_LARGE: Final = 10**40
+
+
 def show(value: object) -> str:
     """Return a value as it is typed on the command line."""
     if value is None:
@@ -45,6 +49,9 @@ def show(value: object) -> str:
         return "{" + ",".join(f"{key}:{show(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Sequence):
         return "[" + ",".join(map(show, value)) + "]"
+    if isinstance(value, int) and abs(value) >= _LARGE:
+        # Python refuses to write very large numbers.
+        return f"{'-' if value < 0 else ''}about 1e{round(value.bit_length() * math.log10(2))}"
     return str(value)
 
 
@@ -57,6 +64,7 @@ def problems(
     """
     if data is UNSET:
         return
+    limited, type_ = type_, _bare(type_)
     match type_:
         case inspect.UnionType(types):
             yield from _union(data, types, path, default)
@@ -69,7 +77,7 @@ def problems(
             for key, value in data.items():
                 yield from problems(value, value_type, f"{path}.{key}")
         case _ if not _fits(data, type_):
-            yield _wrong(data, type_, path, default)
+            yield _wrong(data, limited, path, default)
         case _:
             pass
 
@@ -119,10 +127,16 @@ def _struct(data: object, type_: inspect.StructType, path: str) -> Iterator[Prob
             )
 
 
+def _bare(type_: inspect.Type) -> inspect.Type:
+    """Return a type without the reason for its limit."""
+    return type_.type if isinstance(type_, inspect.Metadata) else type_
+
+
 def _fits(data: object, type_: inspect.Type) -> bool:
+    type_ = _bare(type_)
     match type_:
         case inspect.AnyType():
-            return True
+            return _is_plain(data)
         case inspect.NoneType():
             return data is None
         case inspect.BoolType():
@@ -130,7 +144,7 @@ def _fits(data: object, type_: inspect.Type) -> bool:
         case inspect.LiteralType(values):
             return isinstance(data, str) and data in values
         case inspect.StrType(pattern=pattern):
-            return isinstance(data, str) and (pattern is None or bool(re.search(pattern, data)))
+            return _is_text(data) and (pattern is None or bool(re.search(pattern, str(data))))
         case inspect.IntType() | inspect.FloatType():
             return _number_fits(data, type_)
         case inspect.VarTupleType() | inspect.ListType() | inspect.TupleType():
@@ -145,18 +159,33 @@ def _fits(data: object, type_: inspect.Type) -> bool:
             raise TypeError(f"no rule for settings of type {type_}")
 
 
+def _is_text(data: object) -> bool:
+    """Tell whether this is a text that can be written into a file."""
+    return isinstance(data, str) and not re.search("[\0\ud800-\udfff]", data)
+
+
+def _is_plain(data: object) -> bool:
+    """Tell whether a value comes out of JSON as it went in."""
+    if isinstance(data, Mapping):
+        return all(map(_is_text, data)) and all(map(_is_plain, data.values()))
+    if _is_list(data):
+        return all(map(_is_plain, data))
+    if isinstance(data, float):
+        return math.isfinite(data)
+    if isinstance(data, int):
+        return -(2**63) <= data < 2**64
+    return data is None or _is_text(data)
+
+
 def _number_fits(data: object, type_: inspect.IntType | inspect.FloatType) -> bool:
     kind = int if isinstance(type_, inspect.IntType) else int | float
-    return (
-        isinstance(data, kind)
-        and not isinstance(data, bool)
-        and math.isfinite(data)
-        and _within(data, type_)
-    )
+    if isinstance(data, float) and not math.isfinite(data):
+        return False
+    return isinstance(data, kind) and not isinstance(data, bool) and _within(data, type_)
 
 
 def _is_list(data: object) -> TypeGuard[Sequence[object]]:
-    return isinstance(data, Sequence) and not isinstance(data, str)
+    return isinstance(data, Sequence) and not isinstance(data, str | bytes)
 
 
 def _items_fit(
@@ -179,9 +208,10 @@ def _within(number: float, type_: inspect.IntType | inspect.FloatType) -> bool:
 
 def describe(type_: inspect.Type) -> str:
     """Return what values a type allows, as a phrase: "an integer of at least 1"."""
+    type_ = _bare(type_)
     match type_:
         case inspect.AnyType():
-            return "anything"
+            return "a text, a number, true, false, null, or lists and groups of them"
         case inspect.NoneType():
             return "null"
         case inspect.BoolType():
@@ -212,14 +242,15 @@ def _list_of(type_: inspect.VarTupleType | inspect.ListType | inspect.TupleType)
 
 def _range(type_: inspect.IntType | inspect.FloatType) -> str:
     if type_.gt is not None:
-        return f" above {type_.gt}"
+        return f" above {type_.gt}" + (f", at most {type_.le:,}" if type_.le is not None else "")
     if type_.ge is not None and type_.le is not None:
-        return f" from {type_.ge} to {type_.le}"
+        return f" from {type_.ge:,} to {type_.le:,}"
     return "" if type_.ge is None else f" of at least {type_.ge}"
 
 
 def example(type_: inspect.Type) -> str:
     """Return one allowed value, as it is typed."""
+    type_ = _bare(type_)
     match type_:
         case inspect.BoolType():
             return "true"
@@ -243,6 +274,7 @@ def example(type_: inspect.Type) -> str:
 
 def _meant(data: object, type_: inspect.Type) -> str | None:
     """Return the allowed value that was most probably meant; None if there is no hint."""
+    type_ = _bare(type_)
     match type_:
         case inspect.UnionType(types):
             plain = [item for item in types if not isinstance(item, inspect.NoneType)]
@@ -260,8 +292,10 @@ def _meant(data: object, type_: inspect.Type) -> str | None:
             ]
             allowed = [text for text in mended if text is not None]
             return "[" + ",".join(dict.fromkeys(allowed)) + "]" if allowed else None
+        case inspect.IntType(le=most) | inspect.FloatType(le=most) if _exceeds(data, most):
+            return str(most)
         case inspect.StrType(pattern=None) if isinstance(data, int | float):
-            return f"\"'{show(data)}'\""
+            return f"'{show(data)}'"
         case inspect.IntType() if isinstance(data, float) and math.isfinite(data):
             return str(int(data)) if _within(int(data), type_) else None
         case _:
@@ -287,9 +321,28 @@ def _wrong(data: object, type_: inspect.Type, path: str, default: object = NODEF
     return Problem(
         setting=path,
         given=show(data),
-        reason=f"must be {describe(type_)}",
-        fix=f"{path}={fix}",
+        reason=f"must be {describe(type_)}{_why_no_more(data, type_)}",
+        fix=assignment(path, fix),
     )
+
+
+def _why_no_more(data: object, type_: inspect.Type) -> str:
+    """Return the reason for the limit that a number exceeds; "" if it exceeds none."""
+    for branch in type_.types if isinstance(type_, inspect.UnionType) else (type_,):
+        match branch:
+            case inspect.Metadata(
+                type=inspect.IntType(le=most) | inspect.FloatType(le=most), extra={"limit": why}
+            ) if _exceeds(data, most):
+                return f": {why}"
+            case _:
+                pass
+    return ""
+
+
+def _exceeds(data: object, most: float | None) -> bool:
+    if not isinstance(data, int | float) or isinstance(data, bool):
+        return False
+    return most is not None and most < data < math.inf
 
 
 def _not_a_group(data: object, path: str) -> Problem:
@@ -312,7 +365,7 @@ def _unknown(key: str, value: object, type_: inspect.StructType, path: str) -> P
         given="" if isinstance(value, Mapping) else show(value),
         reason="there is no such setting"
         + (f"; did you mean {meant}?" if meant else f" in {path}" if path else ""),
-        fix=f"{meant}={show(value)}"
+        fix=assignment(meant, show(value))
         if meant and not isinstance(value, Mapping)
         else f"use one of {', '.join(names)}",
     )

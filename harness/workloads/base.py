@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     import torch
 
 DType = Literal["float32", "bfloat16", "float16", "float64"]
-Count = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1, le=2**31 - 1, extra={"limit": "no memory holds a larger tensor"})]
+Repeats = Annotated[
+    int, Meta(ge=1, le=1_000_000, extra={"limit": "one step would take longer than a day"})
+]
+"""How often a step does something."""
+Steps = Annotated[
+    int, Meta(ge=0, le=1_000_000, extra={"limit": "each step leaves a line in steps.jsonl"})
+]
+SomeSteps = Annotated[
+    int, Meta(ge=1, le=1_000_000, extra={"limit": "each step leaves a line in steps.jsonl"})
+]
+"""Steps, one at least."""
 Step = Callable[[], object]
 """One step of a workload; its return value is dropped."""
 
@@ -35,9 +46,9 @@ class Setup(Struct, frozen=True, kw_only=True):
 class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="name"):
     """The settings that all workloads share. A subclass adds its sizes and `build`."""
 
-    steps: Count | None = None
+    steps: SomeSteps | None = None
     """Steps after warm-up and baseline; null: as many as the schedule needs. Read by: plan."""
-    warmup_steps: Annotated[int, Meta(ge=0)] = 2
+    warmup_steps: Steps = 2
     """Steps before anything is timed or profiled. Read by: run."""
     dtype: DType = "float32"
     """Element type of parameters and inputs. Read by: the workload."""

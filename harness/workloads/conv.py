@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta
 
 from harness.errors import Problem
-from harness.workloads.base import Count, Setup, Step, Workload
+from harness.workloads.base import Count, Repeats, Setup, Step, Workload
 from harness.workloads.training import TRAINING_STAGES, training_step
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Conv(Workload, tag="conv", frozen=True, kw_only=True, forbid_unknown_field
     channels: Annotated[tuple[Count, ...], Meta(min_length=1)] = (16, 32, 64)
     """Channels of each group of blocks; every group after the first halves the image. Read by:
     the workload."""
-    blocks: Count = 1
+    blocks: Repeats = 1
     """Residual blocks per group. Read by: the workload."""
     classes: Count = 10
     """Classes; elements of an output vector. Read by: the workload."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta
 
 from harness.errors import Problem
-from harness.workloads.base import Count, DType, Setup, Step, Workload
+from harness.workloads.base import Count, DType, Repeats, Setup, Step, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ class Matmul(Workload, tag="matmul", frozen=True, kw_only=True, forbid_unknown_f
     """Products ``[m, k, n]``: an m by k matrix times a k by n matrix. Read by: the workload."""
     dtypes: tuple[DType, ...] | None = None
     """Element types in place of `dtype`; null or empty: just `dtype`. Read by: the workload."""
-    iterations: Count = 1
+    iterations: Repeats = 1
     """Times that a step repeats each product. Read by: the workload."""
 
     @property

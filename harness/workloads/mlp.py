@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from harness.workloads.base import Count, Setup, Step, Workload
+from harness.workloads.base import Count, Repeats, Setup, Step, Workload
 from harness.workloads.training import TRAINING_STAGES, training_step
 
 
@@ -19,7 +19,7 @@ class Mlp(Workload, tag="mlp", frozen=True, kw_only=True, forbid_unknown_fields=
     """Elements between two layers. Read by: the workload."""
     out_features: Count = 64
     """Classes; elements of an output vector. Read by: the workload."""
-    layers: Count = 4
+    layers: Repeats = 4
     """Linear layers, the last one included. Read by: the workload."""
 
     @property

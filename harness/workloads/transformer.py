@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from harness.errors import Problem
-from harness.workloads.base import Count, Setup, Step, Workload
+from harness.workloads.base import Count, Repeats, Setup, Step, Workload
 from harness.workloads.training import TRAINING_STAGES, training_step
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Transformer(
     """Sequences per step. Read by: the workload."""
     sequence: Count = 128
     """Tokens per sequence; generate: of the prompt. Read by: the workload."""
-    layers: Count = 4
+    layers: Repeats = 4
     """Blocks of attention and feed-forward. Read by: the workload."""
     heads: Count = 4
     """Attention heads; must divide `width`. Read by: the workload."""
@@ -36,7 +36,7 @@ class Transformer(
     """Elements of a token's hidden state. Read by: the workload."""
     vocabulary: Count = 1024
     """Different token ids. Read by: the workload."""
-    new_tokens: Count = 16
+    new_tokens: Repeats = 16
     """Tokens to generate per sequence; the prefill yields the first of them, the decode the
     others. Read by: the workload, in mode generate."""
 

@@ -43,6 +43,7 @@ PACKAGES = (
     "files",
     "stopping",
     "errors",
+    "text",
 )
 """The packages of harness/, the highest first: each imports only those below it."""
 LOADS_TORCH = {

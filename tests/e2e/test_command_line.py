@@ -47,7 +47,7 @@ def test_check_shows_requested_effective_and_evidence(harness: Harness) -> None:
     assert repeat.split() == ["profiler.schedule.repeat", "0", "2"]
     assert "profiler.with_stack" in run.out
     assert "operators have Python stacks" in run.out
-    assert "recorded: 1, 2, 3, 5, 6, 7" in run.out
+    assert "recorded: 1–3, 5–7 (counted from 0)" in run.out
 
 
 def test_all_problems_are_shown_at_once(harness: Harness) -> None:
@@ -197,3 +197,45 @@ def test_a_bad_target_is_answered_with_a_factory(harness: Harness, words: tuple[
     run = harness("workload=callable", *words)
     assert run.code == 2
     assert "def factory(device, dtype, seed):" in run.err
+
+
+@pytest.mark.parametrize(
+    "word", ["name=nope:factory", "name=:100:", "name=[bold]a", "workload.target=mine.py:100:"]
+)
+def test_what_is_typed_is_printed_as_it_is(harness: Harness, word: str) -> None:
+    run = harness("check", "workload=callable", word)
+    assert run.code == 2
+    assert f"  {word}: " in run.err
+
+
+def test_escape_characters_are_printed_as_signs(harness: Harness) -> None:
+    run = harness("check", "\x1b[31m", "--nope\N{RIGHT-TO-LEFT OVERRIDE}", "name='a\x9b'")
+    assert run.code == 2
+    assert {"[U+001B][31m", "--nope[U+202E]"} <= set(run.err.replace(": ", " ").split())
+    assert "\x1b" not in run.err
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--out", "x" * 300], "--out=xxx"),
+        (["+hydra.callbacks.mine._target_=nosuch"], "hydra.callbacks.mine: "),
+        (["hydra.verbose=5"], "hydra.verbose=5: "),
+        (["hydra.job.env_copy=[NO_SUCH_VARIABLE]"], "hydra.job.env_copy=NO_SUCH_VARIABLE: "),
+        (["--cfg", "job", "-p", "nosuch"], "--package=nosuch: "),
+        (["--cfg", "hydra", "--resolve"], "--cfg=hydra: "),
+        (["--hydra-help", "--config-dir", "/proc/self"], "--config-dir=/proc/self: "),
+        (["--shell-completion", "install=nosuch"], "--shell-completion=install=nosuch: "),
+        (["check", "--config-dir", "/proc/self"], "--config-dir=/proc/self: "),
+        (["check", "-m", "seed=range(0,100000)"], "this sweep has 100,000 jobs"),
+        (["check", "profiler.schedule.active=1000000000000"], "from 1 to 100,000: each recorded"),
+    ],
+)
+def test_what_hydra_would_stumble_over_is_refused_under_its_name(
+    harness: Harness, words: list[str], named: str
+) -> None:
+    run = harness(*words)
+    assert (run.code, run.out) == (2, "")
+    assert named in run.err
+    assert "Traceback" not in run.err
+    assert list(run.folder.rglob("*.json")) == []

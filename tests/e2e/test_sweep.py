@@ -296,3 +296,12 @@ def test_a_folder_that_cannot_be_written_is_refused(harness: Harness, tmp_path: 
         run = harness(*TINY_MATMUL, *words)
         assert run.code == 2, run.err
         assert "results cannot be written there" in run.err
+
+
+def test_what_stops_every_job_is_said_once_before_the_first(harness: Harness) -> None:
+    metrics = "profiler.experimental.aic_metrics=PipeUtilization,Memory,L2Cache"
+    run = harness("-m", "device=npu", "profiler=level1", metrics)
+    assert (run.code, run.out) == (4, "")
+    assert run.err.count("device=npu cannot run on this machine") == 1
+    assert len(run.err.splitlines()) < 15
+    assert list(run.folder.iterdir()) == []

@@ -84,6 +84,18 @@ def gpus(probe: Probe) -> Answer:
     return good(f"{len(answer.gpus)}: {', '.join(answer.gpus)}")
 
 
+def lacks(probe: Probe) -> str:
+    """Say why no GPU can be used; "" if one can, or if torch cannot say."""
+    answer = child(probe, CUDA_CODE, Cuda)
+    if isinstance(answer, str) or answer.gpus:
+        return ""
+    found = gpus(probe)
+    return (
+        f"device=cuda cannot run on this machine: {found.says}.\n  to do: {found.do}"
+        "\n  python -m harness doctor device=cuda checks everything that a run needs"
+    )
+
+
 def cupti(probe: Probe) -> Answer:
     """Check whether torch can record kernels."""
     answer = child(probe, CUDA_CODE, Cuda)

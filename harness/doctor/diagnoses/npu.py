@@ -20,6 +20,7 @@ from harness.doctor.diagnoses.base import (
     why,
 )
 from harness.doctor.machine import Probe
+from harness.text import word
 
 _ASCEND = "/usr/local/Ascend"
 _HOMES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
@@ -107,7 +108,7 @@ def cann(probe: Probe) -> Answer:
 
 def _source(probe: Probe) -> str:
     scripts = probe.paths(f"{_ASCEND}/*/set_env.sh")
-    return f"source {scripts[0]}" if scripts else "install CANN, and source its set_env.sh"
+    return f"source {word(scripts[0])}" if scripts else "install CANN, and source its set_env.sh"
 
 
 def _version(probe: Probe, home: str) -> str:

@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from harness import pipeline
 from harness.capture import external
@@ -20,6 +19,7 @@ from harness.capture.run_record import RunRecord, record_of
 from harness.cli.progress import ConsoleProgress
 from harness.errors import RefusedError
 from harness.readers.ascend import folder as ascend
+from harness.report.console import Console
 from tests.support.ascend_folders import (
     COMMON,
     EVENTS,

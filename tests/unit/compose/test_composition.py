@@ -180,7 +180,7 @@ def test_a_primary_config_that_cannot_be_read_is_a_problem(tmp_path: Path, text:
 
 @pytest.mark.parametrize(
     ("arguments", "setting"),
-    [({"config_dir": "/nowhere"}, "--config-dir"), ({"config_name": "nosuch"}, "configuration")],
+    [({"config_dir": "/nowhere"}, "--config-dir"), ({"config_name": "nosuch"}, "--config-name")],
 )
 def test_a_folder_or_primary_config_that_does_not_exist_is_a_problem(
     arguments: dict[str, str], setting: str
@@ -218,7 +218,7 @@ def test_a_sweep_in_a_config_file_is_expanded(tmp_path: Path) -> None:
     [
         ("profiler: 'level0,nosuch'", "profiler"),
         ("~workload: mlp", "~workload"),
-        ("seed: '1,[2'", "seed=1,[2"),
+        ("seed: '1,[2'", "seed"),
         ("nokey: choice(1)", "nokey"),
     ],
 )

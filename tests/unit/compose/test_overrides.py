@@ -147,7 +147,7 @@ HOLES = [
         "Hydra cannot read this override: missing EQUAL",
         "write key=value",
     ),
-    ("=1", "=1", "", "Hydra cannot read this override: there is no name", "write key=value"),
+    ("=1", "=1", "", "there is no name before '='", "write key=value"),
     (
         "workload=callable",
         "workload.target",
@@ -178,7 +178,7 @@ HOLES = [
         "there is no such folder",
         "hydra.searchpath=[file://FOLDER]",
     ),
-    ("hydra.nokey=1", "configuration", "", "Hydra cannot compose it: Could not override", "look"),
+    ("hydra.nokey=1", "hydra.nokey", "1", "Hydra does not take it: Key 'nokey' not in", "leave"),
     (
         "hydra/launcher=nosuch",
         "hydra/launcher",

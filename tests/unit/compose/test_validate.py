@@ -186,6 +186,18 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
     ),
     (("workload.steps=3",), "workload.steps", "3", "the schedule needs 4"),
     (
+        ("profiler.schedule.active=1000", "profiler.schedule.repeat=101"),
+        "profiler.schedule.repeat",
+        "101",
+        "that makes 101,000 recorded steps",
+    ),
+    (
+        ("profiler.schedule.wait=1000", "profiler.schedule.repeat=1000"),
+        "profiler.schedule.repeat",
+        "1000",
+        "that makes 1,004,000 steps",
+    ),
+    (
         ("workload.steps=7", "profiler.schedule.repeat=2"),
         "workload.steps",
         "7",

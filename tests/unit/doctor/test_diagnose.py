@@ -9,7 +9,6 @@ from io import StringIO
 
 import msgspec
 import pytest
-from rich.console import Console
 
 from harness.devices import TARGETS
 from harness.doctor.diagnose import ALL, CHECKS, Diagnosis, diagnose, doctor, examine
@@ -18,6 +17,7 @@ from harness.doctor.diagnoses.host import PYTHON, TORCH
 from harness.doctor.diagnoses.npu import NPU_CODE
 from harness.doctor.machine import DiskSpace
 from harness.errors import RefusedError
+from harness.report.console import Console
 from tests.conftest import ROOT
 from tests.support.machines import CANN, MSPROF, Fake, dies
 

@@ -8,10 +8,10 @@ import pytest
 
 from harness.doctor.diagnoses import cuda, host
 from harness.doctor.machine import Machine
-from harness.doctor.preflight import check_machine
+from harness.doctor.preflight import check_machine, check_sweep
 from harness.errors import MachineError
 from tests.support.composing import composed
-from tests.support.machines import Fake
+from tests.support.machines import Fake, answers
 
 EXPERIMENTAL = "profiler.experimental"
 READ_BY_ADMINISTRATORS = {
@@ -43,6 +43,24 @@ def test_a_run_that_asks_for_them_is_not_for_this_machine(virtual: Machine) -> N
     check_machine(composed(f"{setting}=[pagefaults]"), print)
     with pytest.raises(MachineError, match="does not count cycles"):
         check_machine(composed(f"{setting}=[cycles]"), print)
+
+
+def test_what_stops_every_job_of_a_sweep_is_said_once(virtual: Machine) -> None:
+    assert virtual.count("cycles")
+    setting = f"{EXPERIMENTAL}.performance_events"
+    cycles, pagefaults = composed(f"{setting}=[cycles]"), composed(f"{setting}=[pagefaults]")
+    with pytest.raises(MachineError) as stopped:
+        check_sweep([cycles] * 16)
+    assert str(stopped.value).count("does not count cycles") == 1
+    check_sweep([cycles, pagefaults])
+    check_sweep([])
+
+
+def test_gpus_that_torch_does_not_find_stop_a_sweep() -> None:
+    assert cuda.lacks(Fake()) == ""
+    blind = answers(cuda="13.0", gpus=[], warnings="", cupti=True)
+    says = cuda.lacks(replace(Fake(), commands={cuda.CUDA_CODE: blind}))
+    assert says.startswith("device=cuda cannot run on this machine: torch finds none.")
 
 
 def test_gpu_counters_that_administrators_alone_may_read_are_told() -> None:

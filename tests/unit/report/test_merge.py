@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from rich.console import Console
 
 from harness.bottlenecks.classes import CLASSES
 from harness.bottlenecks.counters import COUNTS, RATES
 from harness.bottlenecks.table import bottlenecks
+from harness.report.console import Console
 from harness.report.markdown import markdown
 from harness.report.merge import TOP, sections
 from harness.report.section import Section

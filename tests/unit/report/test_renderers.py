@@ -6,8 +6,8 @@ from io import StringIO
 from typing import Final, get_args
 
 import pytest
-from rich.console import Console
 
+from harness.report.console import Console
 from harness.report.markdown import markdown
 from harness.report.section import Column, Command, Section, Unit, Value
 from harness.report.terminal import show

@@ -79,6 +79,7 @@ def test_settings_of_every_kind_are_marked_as_such() -> None:
         "profiler.analyse_timeout_s",
         "execution.timeout_s",
         "execution.grace_s",
+        "sweep.max_jobs",
         "sweep.resume",
     }
 
@@ -112,6 +113,8 @@ def test_two_marks_on_one_field_are_a_mistake_of_ours() -> None:
 def values(type_: inspect.Type) -> st.SearchStrategy[Any]:  # noqa: C901, PLR0912 - a case a type
     """Return a strategy for what a setting of this type may be."""
     match type_:
+        case inspect.Metadata(type=inner):
+            return values(inner)
         case inspect.BoolType():
             return st.booleans()
         case inspect.NoneType():

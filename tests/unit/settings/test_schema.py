@@ -211,7 +211,7 @@ WRONG: list[tuple[object, str, str, str, str]] = [
         "pet.tricks",
         "[1]",
         "must be a list, each a text",
-        "pet.tricks=[\"'1'\"]",
+        "pet.tricks=\"['1']\"",
     ),
     (
         {"pet": "cat"},
@@ -362,7 +362,7 @@ def test_no_problems_means_that_the_value_converts_and_the_reverse(type_: Any) -
         (list[Literal["b", "a"]], "a list, each one of a, b", "[a]"),
         (None, "null", "null"),
         (int | None, "an integer or null", "1"),
-        (Any, "anything", "…"),
+        (Any, "a text, a number, true, false, null, or lists and groups of them", "…"),
         (Inner, "a group of settings", "…"),
     ],
     ids=str,
