@@ -151,6 +151,20 @@ def remove_unfinished(root: Path) -> None:
                     Path(folder, name).unlink()
 
 
+def regular(path: Path, *, follow: bool = True) -> BinaryIO:
+    """Open a file to read it; nothing else is opened, so that no FIFO or device is waited for.
+
+    Raises:
+        OSError: It cannot be opened, or is no regular file; a link neither, without `follow`.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 class Appended:
     """A file that grows line by line: a log, the times of the steps."""
 

@@ -24,6 +24,7 @@ from harness.capture import external
 from harness.capture.capture import Capture
 from harness.capture.capture_record import CaptureRecord
 from harness.capture.external import keep, missing_originals
+from harness.capture.foreign import check_run
 from harness.capture.kept_record import kept
 from harness.capture.load import collect_capture, left_by_the_emulator, load_capture
 from harness.capture.run_folder import clear, files_of, held_run, make, shown
@@ -31,7 +32,7 @@ from harness.capture.run_record import Consistency, Delivery, RunRecord, request
 from harness.compose.validate import problems
 from harness.doctor.preflight import check_analysis, check_machine
 from harness.errors import ExitCode, MachineError, Problem, RefusedError, WriteError
-from harness.execution.plan import plan, requested
+from harness.execution.plan import plan, requested, trusted
 from harness.execution.process import ProgressListener, analyse, run
 from harness.execution.protocol import Outcome, Plan, read_json, write_json
 from harness.paths import RunFolder
@@ -150,6 +151,7 @@ def read_run(folder: Path, *, listener: ProgressListener, limit_s: float | None)
         WriteError: The disk is full, or the like. The run stays what it was.
     """
     run_folder = RunFolder(folder)
+    check_run(folder)
     with held_run(folder):
         record = read_json(run_folder.record, RunRecord)
         if record.life == "alive":
@@ -164,9 +166,8 @@ def read_run(folder: Path, *, listener: ProgressListener, limit_s: float | None)
         if not run_folder.cycle_folders():
             capture = load_capture(folder)
             return _concluded(record, folder, lambda: capture)
-        planned = read_json(run_folder.plan, Plan)
-        # The folder may have been moved since.
-        planned = replace(planned, folder=str(folder.absolute()))
+        # The folder may have been moved since, or be another's.
+        planned = trusted(read_json(run_folder.plan, Plan), folder)
         return _concluded(record, folder, lambda: _analysed(planned, run_folder, listener, limit_s))
 
 

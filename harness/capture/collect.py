@@ -45,7 +45,7 @@ def collect(run: RunFolder, outcome: Outcome) -> ReaderReport:
             remarks=(*foreign, *(remark for result in results for remark in result.remarks)),
         )
     tables.join_cycles(run.cycles, run.tables, run.path)
-    device = pl.read_parquet(run.table("steps")).select("step", *_DEVICE_TIMES)
+    device = tables.read(run.table("steps")).select("step", *_DEVICE_TIMES)
     tables.write(_steps(times, device), run.table("steps"), run.path)
     return report
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from harness import files, tables
 from harness.capture import cycles
 from harness.capture.capture_record import CaptureRecord, ReaderReport
+from harness.capture.foreign import check_capture
 from harness.capture.run_folder import remove
 from harness.devices import TARGETS
 from harness.errors import Problem, RefusedError
@@ -71,6 +72,9 @@ def read(path: Path) -> ExternalCapture:
     Raises:
         RefusedError: There is no capture that can be read, or the captures do not belong together.
     """
+    # A link may lead to another capture tomorrow.
+    path = path.resolve()
+    check_capture(path)
     lost: list[str] = []
     captures: list[Path] = []
     results: list[ReadResult] = []
@@ -96,7 +100,7 @@ def read(path: Path) -> ExternalCapture:
     if unranked > 1:
         remarks.append(f"{unranked} captures report no rank, nor do their names: all are rank 0")
     return ExternalCapture(
-        source=path.absolute(),
+        source=path,
         captures=tuple(captures),
         results=tuple(results),
         lost=tuple(lost),

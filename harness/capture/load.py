@@ -15,11 +15,13 @@ from harness.capture import external
 from harness.capture.capture import Capture
 from harness.capture.capture_record import CaptureRecord, ReaderReport
 from harness.capture.collect import collect
-from harness.capture.run_record import DIED
+from harness.capture.foreign import check_run
+from harness.capture.run_record import DIED, RunRecord
 from harness.errors import Problem, RefusedError
 from harness.execution.protocol import Outcome, read_json, write_json
 from harness.paths import RunFolder
 from harness.readers.ascend import folder as ascend
+from harness.settings.expectations import ExpectedSettings
 
 _NOT_ANALYSED = "interrupted while its captures were analysed; they are kept"
 
@@ -30,8 +32,9 @@ def load_capture(folder: Path) -> Capture:
     Raises:
         RefusedError: It is no run folder, or one of another version; or its tables are lost.
     """
+    check_run(folder)
     run = RunFolder(folder)
-    record = read_json(run.capture, CaptureRecord)
+    record = _capture_record(run)
     missing = [name for name in tables.SCHEMAS if not run.table(name).exists()]
     if record.reported is not None and not missing:
         return _capture(run, record, record.reported)
@@ -50,11 +53,23 @@ def collect_capture(folder: Path) -> Capture:
         RefusedError: It is no run folder, or one of another version.
     """
     run = RunFolder(folder)
-    record = read_json(run.capture, CaptureRecord)
+    record = _capture_record(run)
     report = collect(run, _outcomes(run)[0])
     record = replace(record, reported=report)
     write_json(record, run.capture)
     return _capture(run, record, report)
+
+
+def _capture_record(run: RunFolder) -> CaptureRecord:
+    """Return what a capture is checked against; of a run that was killed as it began, nothing."""
+    if run.record.exists() and not run.capture.exists():
+        record = read_json(run.record, RunRecord)
+        if record.exit_code is None:
+            nothing = ExpectedSettings(
+                device=record.device, activities=(), effective=record.effective, experimental={}
+            )
+            return CaptureRecord(expected=nothing)
+    return read_json(run.capture, CaptureRecord)
 
 
 def _capture(run: RunFolder, record: CaptureRecord, report: ReaderReport) -> Capture:
@@ -139,7 +154,7 @@ class _StoredTables(Mapping[str, pl.DataFrame]):
 
 def _table(path: Path) -> pl.DataFrame:
     try:
-        return pl.read_parquet(path)
+        return tables.read(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason, fix = f"this table cannot be read: {error}", "run again"
         raise RefusedError(

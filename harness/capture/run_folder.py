@@ -54,8 +54,9 @@ def held(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
         WriteError: The disk is full, or the like.
     """
     path = SweepFolder(folder).lock
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with files.failing_at(path):
-        lock = path.open("a")
+        lock = os.fdopen(os.open(path, flags, 0o666), "rb+")
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -158,13 +159,13 @@ def link_latest(folder: Path) -> None:
     target, outputs = folder.absolute(), OUTPUTS.absolute()
     if not target.is_relative_to(outputs):
         return
-    outputs.mkdir(exist_ok=True)
     latest = outputs / "latest"
-    if latest.is_dir() and not latest.is_symlink():
+    if latest.exists() and not latest.is_symlink():
         # The user made it.
         return
-    unfinished = outputs / f".latest.{os.getpid()}"
+    unfinished = outputs / f".latest.{os.urandom(8).hex()}"
     with files.failing_at(latest):
+        outputs.mkdir(exist_ok=True)
         try:
             unfinished.symlink_to(target.relative_to(outputs), target_is_directory=True)
             unfinished.replace(latest)

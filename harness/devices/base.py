@@ -127,7 +127,7 @@ class Target(Protocol):
     def problems(self, request: Request) -> Iterator[Problem]:
         """Yield the device's own objections to a request; touches no device."""
 
-    def environment(self, request: Request) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Return the variables that must be set before torch is imported."""
 
 

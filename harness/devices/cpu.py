@@ -75,7 +75,7 @@ class Cpu:
                 fix="device.index=0",
             )
 
-    def environment(self, request: Request) -> dict[str, str]:  # noqa: ARG002 - the protocol's
+    def environment(self) -> dict[str, str]:
         """Keep torch from loading accelerator backends that a CPU run does not need."""
         return dict(AUTOLOAD)
 

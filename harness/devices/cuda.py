@@ -56,7 +56,7 @@ class Cuda:
                 " or profiler.experimental.profiler_metrics=[]",
             )
 
-    def environment(self, request: Request) -> dict[str, str]:  # noqa: ARG002 - the protocol's
+    def environment(self) -> dict[str, str]:
         """Keep torch from loading other accelerators' backends."""
         return dict(AUTOLOAD)
 

@@ -73,7 +73,7 @@ class Npu:
         """Yield what torch_npu would reset with a printed warning."""
         return npu_problems(request)
 
-    def environment(self, request: Request) -> dict[str, str]:  # noqa: ARG002 - the protocol's
+    def environment(self) -> dict[str, str]:
         """Let this file decide when torch_npu is imported."""
         return dict(AUTOLOAD)
 

@@ -53,7 +53,14 @@ def _obstacle(request: Request, machine: Machine) -> str:
         return ""
     missing = _MISSING[TARGETS[request.device.name].profiled_by.name](request, machine)
     # A single run finds that out itself, by importing torch, as this does.
-    return missing or (cuda.lacks(machine) if request.device.name == "cuda" else "")
+    return missing or _FOUND_BY_TORCH.get(request.device.name, _nothing)(machine)
+
+
+def _nothing(_machine: Machine) -> str:
+    return ""
+
+
+_FOUND_BY_TORCH: Final[Mapping[str, Callable[[Machine], str]]] = {"cuda": cuda.lacks}
 
 
 def check_analysis(plan: Plan, report_progress: Callable[[str], None]) -> None:

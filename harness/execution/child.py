@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from harness.errors import WriteError
 from harness.execution.protocol import (
@@ -36,7 +37,8 @@ def main(task: Task, plan_path: str, descriptor: int) -> None:
         assert isinstance(stream, io.TextIOWrapper)
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     folder = Path(plan_path).parent
-    plan = read_json(Path(plan_path), Plan)
+    # The folder may have been moved since the plan was written.
+    plan = replace(read_json(Path(plan_path), Plan), folder=str(folder))
 
     from harness.execution.session import analyse, execute
 

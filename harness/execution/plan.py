@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import to_builtins
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from harness.devices import TARGETS
 from harness.devices.base import LoweredProfiler, LoweredSchedule
@@ -66,6 +66,16 @@ def _recording(request: Request, cycles: int) -> RecordingPlan:
     )
 
 
+def trusted(plan: Plan, folder: Path) -> Plan:
+    """Return a plan that was found in a run folder, for the analysis of what lies there.
+
+    Its folder and its variables choose what is run, and where; a folder from elsewhere may not.
+    """
+    environment = TARGETS[plan.recording.device].environment()
+    recording = replace(plan.recording, environment=environment)
+    return replace(plan, folder=str(folder.absolute()), recording=recording)
+
+
 def requested(request: Request) -> dict[str, Any]:
     """Return every setting of a request by its dotted name, as plain values."""
     data = to_builtins(request)
@@ -77,7 +87,7 @@ def requested(request: Request) -> dict[str, Any]:
 def environment(request: Request) -> dict[str, str]:
     """Return the variables to set before torch loads: the device's, then the user's."""
     of_user = {name: str(value) for name, value in request.device.environment.items()}
-    return TARGETS[request.device.name].environment(request) | of_user
+    return TARGETS[request.device.name].environment() | of_user
 
 
 def _lower(profiler: Profiler, cycles: int) -> LoweredProfiler:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -156,6 +156,8 @@ def write_json(value: Struct, path: Path) -> None:
 
 
 T = TypeVar("T")
+_LARGEST: Final = 64 << 20
+"""Bytes of a record; that of a sweep of 10,000 jobs has some 5 million."""
 
 
 class _Version(Struct):
@@ -169,7 +171,10 @@ def read_json(path: Path, kind: type[T]) -> T:
         RefusedError: It is missing, broken, or of another schema version; names the file.
     """
     try:
-        content = path.read_bytes()
+        with files.regular(path, follow=False) as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise RefusedError([_no_record(path, f"it is larger than {_LARGEST >> 20} MiB")])
         version = msgspec.json.decode(content, type=_Version).schema_version
         if version != SCHEMA_VERSION:
             raise RefusedError([_another_version(path, version)])

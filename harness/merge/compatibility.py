@@ -87,7 +87,11 @@ def _no_folders(paths: Sequence[Path]) -> Iterator[Problem]:
 
 def _of_a_sweep(sweep: SweepFolder) -> list[Candidate]:
     if sweep.record.exists():
-        expected = [sweep.job(job.folder) for job in read_json(sweep.record, SweepRecord).jobs]
+        names = [job.folder for job in read_json(sweep.record, SweepRecord).jobs]
+        if leads := [name for name in names if Path(name).name != name or name in {"", ".."}]:
+            why = f"{sweep.record.name} names a job outside of its folder: {leads[0]}"
+            raise RefusedError([_refused(sweep.path, why)])
+        expected = [sweep.job(name) for name in names]
     else:
         expected = sweep.jobs()
     if not expected:

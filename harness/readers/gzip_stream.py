@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from harness.files import regular
 from harness.readers.base import CaptureError
 from harness.readers.json_stream import Source
 
@@ -66,7 +67,7 @@ class Inflating:
 def opened(path: Path, notes: list[str]) -> Iterator[Source]:
     """Open a file; its first bytes say whether it is compressed. Raises CaptureError on failure."""
     try:
-        with path.open("rb") as file:
+        with regular(path) as file:
             compressed = file.read(len(_MAGIC)) == _MAGIC
             file.seek(0)
             yield Inflating(file, path.name, notes) if compressed else file

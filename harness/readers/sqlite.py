@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import struct
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from urllib.parse import quote
 import polars as pl
 from polars.exceptions import PolarsError
 
+from harness.files import regular
 from harness.readers.base import CaptureError
 
 _ROWS: Final = 200_000
@@ -20,6 +22,11 @@ _HEAD: Final = 100
 _MAGIC: Final = b"SQLite format 3\0"
 _BROKEN: Final = (sqlite3.Error, UnicodeDecodeError)
 """What sqlite3 raises; UnicodeDecodeError if a name, or its message about one, is not UTF-8."""
+
+
+_KIND: Final = "SELECT type, sql FROM sqlite_master WHERE name = ? COLLATE NOCASE"
+_STORED: Final = re.compile(r"\s*CREATE\s+TABLE\b", re.IGNORECASE).match
+"""A table whose rows are in the file; virtual ones are made by code."""
 
 
 class Tables:
@@ -41,6 +48,9 @@ class Tables:
         Raises CaptureError if the file is no database.
         """
         try:
+            kinds = self._connection.execute(_KIND, (table,)).fetchall()
+            if not any(kind == "table" and _STORED(sql or "") for kind, sql in kinds):
+                return []
             rows = self._connection.execute(f"PRAGMA table_info({table})").fetchall()
         except _BROKEN as error:
             raise CaptureError(f"{self._name}: {error}") from error
@@ -92,16 +102,27 @@ class Tables:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Tables]:
-    """Open a file read-only, even on a read-only disk.
+    """Open a file read-only, even on a read-only disk; its views and triggers are not run.
 
     Raises CaptureError if this is no database.
     """
     try:
+        regular(path).close()
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
-    except _BROKEN as error:
+    except (*_BROKEN, OSError) as error:
         raise CaptureError(f"{path.name}: {error}") from error
     with closing(connection):
+        connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("PRAGMA query_only=ON")
+        connection.set_authorizer(_stored_alone)
         yield Tables(connection, path.name)
+
+
+def _stored_alone(
+    _action: int, _first: str | None, _second: str | None, _name: str | None, inner: str | None
+) -> int:
+    """Deny what a view or a trigger would read: it may never end."""
+    return sqlite3.SQLITE_OK if inner is None else sqlite3.SQLITE_DENY
 
 
 def cut_off(path: Path) -> str | None:
@@ -110,7 +131,7 @@ def cut_off(path: Path) -> str | None:
     By the format of sqlite's files (sqlite.org/fileformat2.html): the page size is at byte 16, the
     page count at 28, valid if the counters at 24 and 92 are equal.
     """
-    with path.open("rb") as file:
+    with regular(path) as file:
         head = file.read(_HEAD)
     if len(head) < _HEAD or not head.startswith(_MAGIC):
         return "no database" if head else "empty"

@@ -25,7 +25,8 @@ def mark(sweep: Path) -> None:
     _marked.add(sweep.absolute())
     # On a full disk, the others are not told; those that run here are.
     with suppress(OSError):
-        SweepFolder(sweep).interrupted.touch()
+        flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(SweepFolder(sweep).interrupted, flags, 0o666))
 
 
 def marked(sweep: Path) -> bool:

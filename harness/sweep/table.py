@@ -8,6 +8,7 @@ from statistics import median
 
 import polars as pl
 
+from harness import tables
 from harness.capture.run_record import RunRecord
 from harness.capture.sweep_record import SweepJob
 from harness.paths import RunFolder
@@ -85,7 +86,7 @@ def _device_time(job: Path) -> int | None:
     path = RunFolder(job).analysis_table("step_breakdown")
     busy = pl.col("compute_ns") + pl.col("communication_ns")
     try:
-        steps = pl.read_parquet(path).filter(pl.col("step").is_not_null())
+        steps = tables.read(path).filter(pl.col("step").is_not_null())
         times = steps.group_by("step").agg(busy.sum())["compute_ns"].to_list()
     except (OSError, pl.exceptions.PolarsError):
         return None

@@ -196,6 +196,17 @@ def _remove_others(folder: Path, kept: AbstractSet[str]) -> None:
         folder.rmdir()
 
 
+def read(path: Path) -> pl.DataFrame:
+    """Return a table that `write` wrote. Raises OSError, or polars' errors, if that cannot be."""
+    with files.regular(path, follow=False) as file:
+        return pl.read_parquet(file)
+
+
+def _scanned(path: Path) -> pl.LazyFrame:
+    # A path is no pattern: a folder may be called [proj].
+    return pl.scan_parquet(path, glob=False)
+
+
 def join_cycles(cycles_dir: Path, out_dir: Path, root: Path) -> None:
     """Join ``cycles_dir/<number>/<table>.parquet`` into ``out_dir/<table>.parquet``.
 
@@ -207,7 +218,7 @@ def join_cycles(cycles_dir: Path, out_dir: Path, root: Path) -> None:
     cycles = sorted(folders, key=lambda path: int(path.name))
     for name in SCHEMAS:
         files = [path for cycle in cycles if (path := cycle / f"{name}.parquet").exists()]
-        frames = [empty(name).lazy(), *map(pl.scan_parquet, files)]
+        frames = [empty(name).lazy(), *map(_scanned, files)]
         # Relaxed: a further column may have whole numbers in one cycle and only nulls in another.
         table = pl.concat(frames, how="diagonal_relaxed")
         if name == "stacks":

@@ -13,6 +13,7 @@ from typing import Final
 
 from harness.capture.capture import Capture
 from harness.capture.run_record import READ, Consistency, Delivery, DeliveryStatus
+from harness.files import regular
 from harness.readers.ascend import folder as ascend
 from harness.readers.sqlite import cut_off
 
@@ -97,7 +98,7 @@ def _early_end(path: Path, *, by_reader: bool) -> str | None:
 
 
 def _last_byte(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with regular(path) as file:
         file.seek(max(0, path.stat().st_size - 1))
         return file.read()
 

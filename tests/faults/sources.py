@@ -6,10 +6,13 @@ import atexit
 import functools
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 from tests.conftest import run_harness
 from tests.faults.scene import Scene, tiny
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @functools.cache
@@ -19,17 +22,27 @@ def _home() -> Path:
     return folder
 
 
-@functools.cache
 def made(name: str) -> Path:
     """Return the folder of a whole run with that name. Nothing may change it."""
+    with _ONE_AT_A_TIME:
+        return _made(name)
+
+
+@functools.cache
+def _made(name: str) -> Path:
     run = run_harness(_home(), *tiny("--out", name))
     assert run.code == 0, run.err
     return _home() / name
 
 
-@functools.cache
 def made_emulated(name: str) -> Path:
     """Return the folder of a whole rehearsal, whose captures are analysed anew by ``read``."""
+    with _ONE_AT_A_TIME:
+        return _made_emulated(name)
+
+
+@functools.cache
+def _made_emulated(name: str) -> Path:
     run = run_harness(_home(), "rehearse", "profiler=level1", *tiny()[1:], "--out", name)
     assert run.code == 0, run.err
     return _home() / name

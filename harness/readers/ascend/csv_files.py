@@ -12,12 +12,17 @@ from typing import BinaryIO, Final, NamedTuple
 import polars as pl
 from polars.exceptions import PolarsError
 
+from harness.files import regular
 from harness.readers.base import CaptureError
 from harness.readers.cells import NOT_RECORDED, exact_nanoseconds
 
 _BLANKS: Final = " \t\r\n"
 _FLOAT: Final = re.compile(r"\((us|ms|GB/s|MB/s|KB|MB|%)\)$|_(ratio|rate)$|^(Hit|Miss) Rate$")
 _WHOLE: Final = re.compile(r"(cycles|_fops|_hit|_miss|_miss_allocate|_victim)$")
+_HEADER: Final = 1 << 20
+"""Bytes of a header; the longest that we know has some thousands."""
+_COLUMNS: Final = 2_000
+"""As many as sqlite takes; the widest file that we know has 75."""
 _SHOWN: Final = 3
 _BLOCK: Final = 16 << 20
 _BARE: Final = "\0bare"
@@ -69,12 +74,17 @@ def counter_type(name: str) -> pl.DataType | None:
 
 def _header(path: Path) -> list[str]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            header = next(csv.reader(lines), None)
+        with regular(path) as file:
+            line = file.readline(_HEADER)
+            if len(line) == _HEADER:
+                raise CaptureError(f"{path.name}: line 1: longer than {_HEADER:,} bytes")
+            header = next(csv.reader([line.decode("utf-8-sig")]), None)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CaptureError(f"{path.name}: line 1: {error}") from error
     if not header:
         raise CaptureError(f"{path.name}: line 1: no header")
+    if len(header) > _COLUMNS:
+        raise CaptureError(f"{path.name}: line 1: {len(header):,} columns, more than {_COLUMNS:,}")
     if len(set(header)) != len(header):
         raise CaptureError(f"{path.name}: line 1: a column occurs twice: {','.join(header)}")
     return header
@@ -114,7 +124,7 @@ def _whole_rows(
     cells = pl.col(last).str.strip_chars(_BLANKS)
     ends = cells.replace(nothing, None).cast(types[last]), cells.is_null().alias(_BARE)
     parts = [schema.to_frame().with_columns(*ends).with_columns(exact)]
-    with path.open("rb") as file:
+    with regular(path) as file:
         if list(csv.reader([file.readline().decode("utf-8-sig")])) != [list(types)]:
             return None
         for block in _blocks(file):
@@ -151,7 +161,7 @@ def _last_end(data: bytes) -> int:
 
 def _is_ragged(path: Path, cells: int) -> bool:
     """Tell whether a row has too few or too many cells; slow, so only called if one may have."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+    with io.TextIOWrapper(regular(path), "utf-8-sig", errors="replace", newline="") as lines:
         try:
             return any(row and len(row) != cells for row in csv.reader(lines, strict=True))
         except csv.Error:
@@ -159,7 +169,7 @@ def _is_ragged(path: Path, cells: int) -> bool:
 
 
 def _ends_with_a_line(path: Path) -> bool:
-    with path.open("rb") as file:
+    with regular(path) as file:
         file.seek(0, io.SEEK_END)
         file.seek(max(0, file.tell() - 1))
         return file.read() in {b"\n", b""}
@@ -172,7 +182,8 @@ def _by_line(path: Path, types: dict[str, pl.DataType], nothing: str | None) -> 
     notes: list[str] = []
     try:
         # csv, not splitlines: a line break within quotes belongs to a cell.
-        content = path.read_bytes().decode("utf-8-sig", errors="replace")
+        with regular(path) as file:
+            content = file.read().decode("utf-8-sig", errors="replace")
     except OSError as error:
         raise CaptureError(f"{path.name}: {error}") from error
     lines = csv.reader(io.StringIO(content, newline=""), strict=True)

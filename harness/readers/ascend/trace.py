@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 from msgspec import Struct, field
 
+from harness.files import regular
 from harness.readers.base import CaptureError
 from harness.readers.call_tree import Marker, is_mark
 from harness.readers.cells import (
@@ -158,7 +159,7 @@ def emulated(path: Path) -> bool:
 
 def _chunks(path: Path, notes: list[str]) -> Iterator[list[_Event]]:
     try:
-        with path.open("rb") as file:
+        with regular(path) as file:
             events = EventFile(file, path.name, _Event)
             yield from events.chunks()
             notes += events.notes

@@ -10,6 +10,7 @@ import polars as pl
 
 from harness.capture.capture import Capture
 from harness.devices.npu_rules import FLOPS_DOMAIN
+from harness.files import regular
 from harness.paths import RunFolder
 from harness.readers import sqlite
 from harness.readers.ascend import folder as ascend
@@ -277,7 +278,7 @@ def _count(folder: Path, name: str, word: bytes) -> int:
     path = ascend.output(folder, name)
     if path is None:
         return 0
-    with path.open("rb") as file:
+    with regular(path) as file:
         return words_in(iter(lambda: file.read(_CHUNK), b""), word)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from harness.capture.capture import Capture
+from harness.files import regular
 from harness.readers.ascend import folder as ascend
 from harness.tables.selection import HCCL_CORES, is_hccl
 from harness.verification.cross_checks.base import (
@@ -39,7 +40,7 @@ def rows(capture: Capture) -> CrossCheckResult:
 def _lines(path: Path) -> int:
     """Count lines, an unfinished one too; no cell of this file has an end of line in it."""
     count, last = 0, b"\n"
-    with path.open("rb") as file:
+    with regular(path) as file:
         while chunk := file.read(1 << 22):
             count += chunk.count(b"\n")
             last = chunk[-1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -285,7 +286,14 @@ def test_a_file_that_may_not_be_read_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     capture = folder(tmp_path / "in", FILES, info() | {"config": WITH_MODULES})
-    forbid(monkeypatch, "open", name)
+    opened = os.open
+
+    def forbidden(path: Any, *args: Any, **named: Any) -> int:
+        if Path(path).name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **named)
+
+    monkeypatch.setattr(os, "open", forbidden)
     record = imported(capture, tmp_path / "out")
     whys = {item.setting: item.reason for item in record.delivery if item.fails}
     assert record.exit_code == 3
