@@ -27,7 +27,7 @@ from harness.capture.external import keep, missing_originals
 from harness.capture.kept_record import kept
 from harness.capture.load import collect_capture, left_by_the_emulator, load_capture
 from harness.capture.run_folder import clear, files_of, held_run, make, shown
-from harness.capture.run_record import Consistency, Delivery, RunRecord, request_hash
+from harness.capture.run_record import Consistency, Delivery, RunRecord, record_of, request_hash
 from harness.compose.validate import problems
 from harness.doctor.preflight import check_analysis, check_machine
 from harness.errors import ExitCode, MachineError, Problem, RefusedError, WriteError
@@ -88,6 +88,7 @@ def run_job(
         return _recorded(request, planned, run_folder, listener)
 
     with _made(folder, "hydra.run.dir"), held_run(folder):
+        _refuse_unended(record_of(folder), folder)
         clear(folder)
         return _concluded(record, folder, captured)
 
@@ -152,9 +153,7 @@ def read_run(folder: Path, *, listener: ProgressListener, limit_s: float | None)
     run_folder = RunFolder(folder)
     with held_run(folder):
         record = read_json(run_folder.record, RunRecord)
-        if record.life == "alive":
-            # Where the file system has no locks.
-            raise RefusedError([_goes_on(folder, record.unended)])
+        _refuse_unended(record, folder)
         if record.source:
             if missing := missing_originals(folder):
                 raise RefusedError([_original_is_gone(folder, missing[0])])
@@ -225,8 +224,11 @@ def _no_place(folder: Path, why: str) -> Problem:
     return Problem(setting="--out", given=str(folder), reason=why, fix=fix)
 
 
-def _goes_on(folder: Path, why: str) -> Problem:
-    return Problem(setting=str(folder), given="", reason=why, fix="wait until it has ended")
+def _refuse_unended(record: RunRecord | None, folder: Path) -> None:
+    """Refuse a run that goes on, also where the file system has no locks."""
+    if record is not None and record.life == "alive":
+        fix = "wait until it has ended"
+        raise RefusedError([Problem(setting=str(folder), given="", reason=record.unended, fix=fix)])
 
 
 def _original_is_gone(folder: Path, original: Path) -> Problem:
