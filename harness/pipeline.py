@@ -186,14 +186,16 @@ def _analysed(
     return collect_capture(run_folder.path)
 
 
-def read_capture(path: Path, folder: Path) -> Finished:
+def read_capture(path: Path, folder: Path, *, begun: Callable[[Path], None] = _nothing) -> Finished:
     """Import a capture that another program recorded, as a run in `folder`.
 
-    The capture is linked to, and never changed.
+    The capture is linked to, and never changed. `begun` is called with the folder once the record
+    is there.
 
     Raises:
         RefusedError: There is something in the folder already, or nothing that can be read; nothing
             is written.
+        WriteError: The disk is full, or the like. The record says so, if there is room for it.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RefusedError([_no_place(folder, "there is something in its place already")])
@@ -212,6 +214,7 @@ def read_capture(path: Path, folder: Path) -> Finished:
     )
 
     def captured() -> Capture:
+        begun(folder)
         keep(imported, folder)
         return load_capture(folder)
 
