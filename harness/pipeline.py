@@ -28,7 +28,7 @@ from harness.capture.foreign import check_run
 from harness.capture.kept_record import kept
 from harness.capture.load import collect_capture, left_by_the_emulator, load_capture
 from harness.capture.run_folder import clear, files_of, held_run, make, shown
-from harness.capture.run_record import Consistency, Delivery, RunRecord, request_hash
+from harness.capture.run_record import Consistency, Delivery, RunRecord, record_of, request_hash
 from harness.compose.validate import problems
 from harness.doctor.preflight import check_analysis, check_machine
 from harness.errors import ExitCode, MachineError, Problem, RefusedError, WriteError
@@ -89,6 +89,7 @@ def run_job(
         return _recorded(request, planned, run_folder, listener)
 
     with _made(folder, "hydra.run.dir"), held_run(folder):
+        _refuse_unended(record_of(folder), folder)
         clear(folder)
         return _concluded(record, folder, captured)
 
@@ -154,9 +155,7 @@ def read_run(folder: Path, *, listener: ProgressListener, limit_s: float | None)
     check_run(folder)
     with held_run(folder):
         record = read_json(run_folder.record, RunRecord)
-        if record.life == "alive":
-            # Where the file system has no locks.
-            raise RefusedError([_goes_on(folder, record.unended)])
+        _refuse_unended(record, folder)
         if record.source:
             if missing := missing_originals(folder):
                 raise RefusedError([_original_is_gone(folder, missing[0])])
@@ -188,14 +187,16 @@ def _analysed(
     return collect_capture(run_folder.path)
 
 
-def read_capture(path: Path, folder: Path) -> Finished:
+def read_capture(path: Path, folder: Path, *, begun: Callable[[Path], None] = _nothing) -> Finished:
     """Import a capture that another program recorded, as a run in `folder`.
 
-    The capture is linked to, and never changed.
+    The capture is linked to, and never changed. `begun` is called with the folder once the record
+    is there.
 
     Raises:
         RefusedError: There is something in the folder already, or nothing that can be read; nothing
             is written.
+        WriteError: The disk is full, or the like. The record says so, if there is room for it.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RefusedError([_no_place(folder, "there is something in its place already")])
@@ -214,6 +215,7 @@ def read_capture(path: Path, folder: Path) -> Finished:
     )
 
     def captured() -> Capture:
+        begun(folder)
         keep(imported, folder)
         return load_capture(folder)
 
@@ -226,8 +228,11 @@ def _no_place(folder: Path, why: str) -> Problem:
     return Problem(setting="--out", given=str(folder), reason=why, fix=fix)
 
 
-def _goes_on(folder: Path, why: str) -> Problem:
-    return Problem(setting=str(folder), given="", reason=why, fix="wait until it has ended")
+def _refuse_unended(record: RunRecord | None, folder: Path) -> None:
+    """Refuse a run that goes on, also where the file system has no locks."""
+    if record is not None and record.life == "alive":
+        fix = "wait until it has ended"
+        raise RefusedError([Problem(setting=str(folder), given="", reason=record.unended, fix=fix)])
 
 
 def _original_is_gone(folder: Path, original: Path) -> Problem:

@@ -190,7 +190,7 @@ def finished(request: Request, folder: Path, report: Callable[[str], None]) -> R
         report(f"{path}: {error.problems[0].reason}; run again")
         return None
     if record.unended:
-        report(f"{folder}: {record.unended}; run again")
+        report(f"{folder}: {record.unended}")
     return record if _answers(record, request) else None
 
 

@@ -30,8 +30,7 @@ def read(command: Command) -> ExitCode:
         refuse(_nothing_to_analyse(command.overrides))
         signals.raise_instead()
         folder = Path(out) if out else new_folder()
-        done = read_capture(path, folder)
-        link_latest(folder)
+        done = read_capture(path, folder, begun=link_latest)
     show(done.summary, OUT)
     return ExitCode(done.record.exit_code or ExitCode.OK)
 

@@ -64,9 +64,12 @@ def analyse(plan: Plan, report_progress: ReportProgress) -> Outcome:
     try:
         for number, capture in enumerate(captures):
             report_progress(Progress(phase="analyse", done=number, total=len(captures)))
-            device.analyse(capture)
+            with files.full_disk_named(capture):
+                device.analyse(capture)
     except MachineError as error:
         return Outcome(status="unavailable", reason=str(error))
+    except WriteError as error:
+        return Outcome(status="failed", reason=error.fact)
     return Outcome(status="ok")
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from harness import pipeline
+from harness import files, pipeline
 from harness.capture.capture_record import CaptureRecord
 from harness.capture.run_record import record_of
+from harness.capture.writer import this_process
 from harness.errors import MachineError, RefusedError
 from harness.execution.protocol import Outcome, Progress, read_json, write_json
 from harness.paths import RunFolder
@@ -106,3 +108,55 @@ def test_a_run_whose_harness_was_killed_is_read_as_failed(
     assert record.reason.startswith("the harness died before the run ended")
     assert record_of(tmp_path) == record
     assert "the harness died before the run ended" in run.summary.read_text(encoding="utf-8")
+
+
+def test_a_run_whose_process_is_there_is_not_read_even_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "run", lambda *_values: Outcome(status="ok"))
+    ended = pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent()).record
+    run = RunFolder(tmp_path)
+    running = replace(ended, status="running", exit_code=None, writer=this_process())
+    write_json(running, run.record)
+    with pytest.raises(RefusedError, match=rf"still running \(process {os.getpid()}\)"):
+        pipeline.read_run(tmp_path, listener=_Silent(), limit_s=None)
+    with pytest.raises(RefusedError, match="still running"):
+        pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
+    write_json(replace(running, writer=replace(this_process(), started=1)), run.record)
+    assert pipeline.read_run(tmp_path, listener=_Silent(), limit_s=None).record.status == "ok"
+
+
+def test_the_record_says_how_a_run_ended_only_once_all_else_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path)
+    write = files.write
+    statuses = {}
+
+    def watched(root: Path, path: Path, content: bytes) -> None:
+        write(root, path, content)
+        record = record_of(tmp_path)
+        statuses[path] = record and record.status
+
+    monkeypatch.setattr(pipeline, "run", lambda *_values: Outcome(status="ok"))
+    monkeypatch.setattr(files, "write", watched)
+    pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
+    assert statuses[run.summary] == "running"
+    record = record_of(tmp_path)
+    assert record is not None
+    assert record.status == "ok"
+
+
+def test_a_summary_that_is_interrupted_is_an_interrupted_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_values: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "run", lambda *_values: Outcome(status="ok"))
+    monkeypatch.setattr(pipeline, "markdown", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
+    record = record_of(tmp_path)
+    assert record is not None
+    assert (record.status, record.exit_code) == ("interrupted", 130)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from harness.capture.merge_record import LeftOut
 from harness.capture.run_record import Delivery, RunRecord
 from harness.capture.sweep_record import SweepJob, SweepRecord
+from harness.capture.writer import this_process
 from harness.errors import RefusedError
 from harness.execution.protocol import write_json
 from harness.merge.compatibility import candidates, chosen
@@ -171,6 +172,8 @@ SUBSTITUTED = Delivery(
     [
         (None, 0, "it left no result"),
         (record("L2Cache", status="failed", reason="killed by SIGKILL"), 0, "killed by SIGKILL"),
+        (record("L2Cache", status="running"), 0, "the harness died before the run ended"),
+        (record("L2Cache", status="running", writer=this_process()), 0, "it is still running ("),
         (record("L2Cache", delivery=(SUBSTITUTED,)), 0, "its counters did not arrive, but: Pipe"),
         (record("L2Cache", verdict="pending"), 0, "its captures are not analysed yet: python -m"),
         (record("L2Cache"), None, "it has no kernels of any step"),

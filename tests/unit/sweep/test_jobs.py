@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from harness.capture.run_record import Delivery, RunRecord, Timing, request_hash
+from harness.capture.run_record import DIED, Delivery, RunRecord, Timing, request_hash
 from harness.capture.sweep_record import SweepRecord
+from harness.capture.writer import this_process
 from harness.cli.prepare import all_problems
 from harness.compose.composition import CONF, Composition, Job, compose_jobs, identity
 from harness.devices.torch_profiler import PERF_EVENTS
@@ -327,3 +329,25 @@ def test_the_record_at_the_start_says_what_is_expected_and_what_is_there(tmp_pat
         ("profiler=level0,seed=2", {"seed": "2", "profiler": "level0"}, None),
         ("profiler=level1,seed=2", {"seed": "2", "profiler": "level1"}, None),
     ]
+
+
+def test_a_job_that_another_process_still_runs_is_told_from_one_whose_harness_died(
+    tmp_path: Path,
+) -> None:
+    composition = swept("seed=1,2", multirun=True)
+    unended: dict[str, Any] = {"status": "running", "verdict": "pending", "exit_code": None}
+    leave(tmp_path, composition, 0, **unended, writer=this_process())
+    leave(tmp_path, composition, 1, **unended, writer=replace(this_process(), started=1))
+    said: list[str] = []
+    assert jobs.kept(tmp_path, composition, said.append) == [False, False]
+    assert [text.partition(": ")[2] for text in said] == [
+        f"it is still running (process {os.getpid()})",
+        DIED,
+    ]
+    results = ended(tmp_path, composition)
+    assert [job.reason for job, _ in results] == [
+        f"it is still running (process {os.getpid()})",
+        DIED,
+    ]
+    (section,) = sections(composition.swept, results, [False, False], tmp_path)
+    assert [row[-1] for row in section.rows] == ["running", "no result"]
