@@ -297,8 +297,14 @@ class _Composer:
 
     def first_of_sweep(self, overrides: Iterable[Override]) -> DictConfig | Problem:
         """Return the config of a sweep's first job."""
-        countable = filter(enumerable, overrides)
-        return self.config(first_value(override, self.catalogue) for override in countable)
+        firsts = []
+        for override in filter(enumerable, overrides):
+            try:
+                firsts.append(first_value(override, self.catalogue))
+            except MISTAKES as error:
+                # Hydra cannot read all that it writes anew.
+                return at_fault(str(override.input_line), error)
+        return self.config(firsts)
 
     def _compose(self, texts: Sequence[str]) -> DictConfig | Problem:
         try:

@@ -17,6 +17,7 @@ from harness.compose.composition import compose_jobs, identity
 from harness.errors import Problem
 
 SECONDS = 5
+"""Of this process: the machine may have other work."""
 LONG = int(os.environ.get("HARNESS_FUZZ", "0"))
 """So many lists of overrides, others in every run, in place of a few that are always the same."""
 
@@ -25,7 +26,7 @@ def refused(
     *overrides: str, multirun: bool = False, config_dir: Path | str | None = None, name: str = ""
 ) -> list[Problem]:
     """Compose, and return what is wrong; a composition without mistakes can be named."""
-    began = time.monotonic()
+    began = time.process_time()
     composition = compose_jobs(
         overrides,
         multirun=multirun,
@@ -35,7 +36,7 @@ def refused(
     problems = all_problems(composition)
     if not problems:
         identity(composition)
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
     return problems
 
 
