@@ -51,9 +51,12 @@ def _obstacle(request: Request, machine: Machine) -> str:
     """Say why a job cannot run here, "" if nothing shows before it runs."""
     if request.rehearsal.emulate:
         return ""
-    missing = _MISSING[TARGETS[request.device.name].profiled_by.name](request, machine)
+    target = TARGETS[request.device.name]
+    missing = _MISSING[target.profiled_by.name](request, machine)
+    if missing or not target.has_kernels or target.profiled_by.name != TORCH.name:
+        return missing
     # A single run finds that out itself, by importing torch, as this does.
-    return missing or (cuda.lacks(machine) if request.device.name == "cuda" else "")
+    return cuda.lacks(machine)
 
 
 def check_analysis(plan: Plan, report_progress: Callable[[str], None]) -> None:
