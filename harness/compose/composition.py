@@ -30,6 +30,7 @@ from harness.compose.mistakes import (
     unknown_before_the_run,
 )
 from harness.compose.overrides import Catalogue, first_value, forced, judged
+from harness.compose.references import endless
 from harness.compose.resolve import check_references, request_of
 from harness.compose.sweeps import (
     added_twice,
@@ -308,7 +309,8 @@ class _Composer:
 
     def _compose(self, texts: Sequence[str]) -> DictConfig | Problem:
         try:
-            return self._loaded(texts)
+            config = self._loaded(texts)
+            return endless(config) or config
         except MISTAKES as error:
             return explained(error, self.catalogue) or self._fault(texts)
 

@@ -128,6 +128,15 @@ def test_settings_that_refer_to_each_other_are_all_named() -> None:
     assert {problem.setting for problem in problems} == {"seed", "workload.batch"}
 
 
+def test_references_that_double_are_counted_before_they_are_resolved() -> None:
+    base = "device.environment.A"
+    doubled = [f"+{base}{n + 1}='${{{base}{n}}}${{.A{n}}}'" for n in range(25)]
+    (problem,) = refused(f"+{base}0=x", *doubled)
+    assert problem.setting.startswith(base)
+    assert problem.reason == "its references stand for more than 2,000 others"
+    assert refused(f"+{base}0=x", *doubled[:4]) == []
+
+
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]\n"
     for before, name in zip("abcdefg", "bcdefgh", strict=True)
