@@ -38,11 +38,22 @@ def check_sweep(requests: Iterable[Request]) -> None:
     _check_torch()
     machine = Machine()
     causes: list[str] = []
+    events: dict[str, None] = {}
     for request in requests:
         cause = _obstacle(request, machine)
         if not cause:
             return
-        causes.append(cause)
+        experimental = request.profiler.experimental
+        counted = (
+            experimental.performance_events if isinstance(experimental, TorchExperimental) else ()
+        )
+        if cause == host.uncounted(machine, counted):
+            # Each job asks for other events; that they are not counted is one cause.
+            events |= dict.fromkeys(counted)
+        else:
+            causes.append(cause)
+    if uncounted := host.uncounted(machine, events):
+        causes.append(uncounted)
     if causes:
         raise MachineError("\n".join(dict.fromkeys(causes)))
 
