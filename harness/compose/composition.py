@@ -30,6 +30,7 @@ from harness.compose.mistakes import (
     unknown_before_the_run,
 )
 from harness.compose.overrides import Catalogue, first_value, forced, judged
+from harness.compose.references import endless
 from harness.compose.resolve import check_references, request_of
 from harness.compose.sharing import Composed, Sharing, groups_of
 from harness.compose.sweeps import (
@@ -299,12 +300,19 @@ class _Composer:
 
     def first_of_sweep(self, overrides: Iterable[Override]) -> DictConfig | Problem:
         """Return the config of a sweep's first job."""
-        countable = filter(enumerable, overrides)
-        return self.config(first_value(override, self.catalogue) for override in countable)
+        firsts = []
+        for override in filter(enumerable, overrides):
+            try:
+                firsts.append(first_value(override, self.catalogue))
+            except MISTAKES as error:
+                # Hydra cannot read all that it writes anew.
+                return at_fault(str(override.input_line), error)
+        return self.config(firsts)
 
     def _compose(self, texts: Sequence[str]) -> DictConfig | Problem:
         try:
-            return self._loaded(texts)
+            config = self._loaded(texts)
+            return endless(config) or config
         except MISTAKES as error:
             return explained(error, self.catalogue) or self._fault(texts)
 

@@ -38,11 +38,22 @@ def check_sweep(requests: Iterable[Request]) -> None:
     _check_torch()
     machine = Machine()
     causes: list[str] = []
+    events: dict[str, None] = {}
     for request in requests:
         cause = _obstacle(request, machine)
         if not cause:
             return
-        causes.append(cause)
+        experimental = request.profiler.experimental
+        counted = (
+            experimental.performance_events if isinstance(experimental, TorchExperimental) else ()
+        )
+        if cause == host.uncounted(machine, counted):
+            # Each job asks for other events; that they are not counted is one cause.
+            events |= dict.fromkeys(counted)
+        else:
+            causes.append(cause)
+    if uncounted := host.uncounted(machine, events):
+        causes.append(uncounted)
     if causes:
         raise MachineError("\n".join(dict.fromkeys(causes)))
 
@@ -51,16 +62,12 @@ def _obstacle(request: Request, machine: Machine) -> str:
     """Say why a job cannot run here, "" if nothing shows before it runs."""
     if request.rehearsal.emulate:
         return ""
-    missing = _MISSING[TARGETS[request.device.name].profiled_by.name](request, machine)
+    target = TARGETS[request.device.name]
+    missing = _MISSING[target.profiled_by.name](request, machine)
+    if missing or not target.has_kernels or target.profiled_by.name != TORCH.name:
+        return missing
     # A single run finds that out itself, by importing torch, as this does.
-    return missing or _FOUND_BY_TORCH.get(request.device.name, _nothing)(machine)
-
-
-def _nothing(_machine: Machine) -> str:
-    return ""
-
-
-_FOUND_BY_TORCH: Final[Mapping[str, Callable[[Machine], str]]] = {"cuda": cuda.lacks}
+    return cuda.lacks(machine)
 
 
 def check_analysis(plan: Plan, report_progress: Callable[[str], None]) -> None:

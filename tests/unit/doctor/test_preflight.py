@@ -52,6 +52,10 @@ def test_what_stops_every_job_of_a_sweep_is_said_once(virtual: Machine) -> None:
     with pytest.raises(MachineError) as stopped:
         check_sweep([cycles] * 16)
     assert str(stopped.value).count("does not count cycles") == 1
+    with pytest.raises(MachineError) as stopped:
+        check_sweep([cycles, composed(f"{setting}=[instructions]")])
+    assert str(stopped.value).count("does not count cycles (ENOENT), instructions (ENOENT)") == 1
+    assert len(str(stopped.value).splitlines()) == 1
     check_sweep([cycles, pagefaults])
     check_sweep([])
 
