@@ -165,6 +165,10 @@ def regular(path: Path, *, follow: bool = True) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+CLOSED: Final = "the workload closed its descriptor, which is not the workload's own"
+"""Of a file that only the workload's process has open."""
+
+
 class Appended:
     """A file that grows line by line: a log, the times of the steps."""
 
@@ -180,7 +184,8 @@ class Appended:
         flags |= os.O_TRUNC if afresh else 0
         with failing_at(path), _folder(root, path.parent) as folder:
             self._descriptor = _opened(path.name, flags, folder)
-        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+        self._status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(self._status.st_mode):
             self.close()
             raise write_error(path, OSError(errno.EINVAL, "it is no regular file"))
 
@@ -195,6 +200,8 @@ class Appended:
         Raises:
             WriteError: The disk is full, or the like; a part may be written.
         """
+        if not still_open(self._descriptor, self._status):
+            raise write_error(self._path, OSError(errno.EBADF, CLOSED))
         with failing_at(self._path):
             write_all(self._descriptor, data)
 
@@ -202,14 +209,26 @@ class Appended:
         """Close the file; again, do nothing."""
         if not self.closed:
             descriptor, self._descriptor = self._descriptor, -1
-            with failing_at(self._path):
-                os.close(descriptor)
+            if still_open(descriptor, self._status):
+                with failing_at(self._path):
+                    os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def still_open(descriptor: int, status: os.stat_result) -> bool:
+    """Tell whether a descriptor is still that of the file with this status.
+
+    A program that closes descriptors which are not its own lets others have their numbers.
+    """
+    try:
+        return os.path.samestat(os.fstat(descriptor), status)
+    except OSError:
+        return False
 
 
 def write_all(descriptor: int, data: bytes) -> None:

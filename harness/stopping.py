@@ -35,7 +35,8 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 def _inside(package: str, frame: FrameType | None) -> bool:
     """Tell whether a frame, or one that called it, is a package's."""
     while frame:
-        if frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        # Code that `exec` runs may have anything as its name, or none.
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == package:
             return True
         frame = frame.f_back
     return False

@@ -26,6 +26,7 @@ from harness.execution.protocol import (
     read_json,
     write_json,
 )
+from harness.files import CLOSED, still_open
 from harness.stopping import interrupt
 
 
@@ -42,8 +43,15 @@ def main(task: Task, plan_path: str, descriptor: int) -> None:
 
     from harness.execution.session import analyse, execute
 
+    pipe = os.fstat(descriptor)
+    notes: set[str] = set()
+
     def report_progress(progress: Progress) -> None:
-        # A workload may have closed it; the run goes on unseen.
+        if not still_open(descriptor, pipe):
+            # Another file may have its number now. The run goes on unseen.
+            notes.add(f"progress was not shown to the end: {CLOSED}")
+            return
+        # A parent that is gone does not read.
         with suppress(OSError):
             os.write(descriptor, msgspec.json.encode(progress) + b"\n")
 
@@ -52,6 +60,7 @@ def main(task: Task, plan_path: str, descriptor: int) -> None:
     outcome = (execute if task == "execute" else analyse)(plan, report_progress)
     # From here on, what the user's modules do at the end is not to be cut short.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    outcome = replace(outcome, notes=(*outcome.notes, *notes))
     try:
         write_json(outcome, outcome_file(folder, task))
     except WriteError:

@@ -10,12 +10,12 @@ import os
 import platform
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter_ns, time_ns
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import msgspec
 import torch
@@ -39,6 +39,15 @@ _VARIABLES_OF_TORCH = ("DISABLE_CUPTI_LAZY_REINIT", "TEARDOWN_CUPTI")
 """torch sets these when it profiles CUDA graphs."""
 _PROCESS = threading.Lock()
 """Held by the open recorder: one process has one."""
+
+
+class _Clocks(NamedTuple):
+    unix_ns: Callable[[], int]
+    monotonic_ns: Callable[[], int]
+
+
+_CLOCKS: Final = _Clocks(time.time_ns, time.perf_counter_ns)
+"""A workload may replace the clocks of `time`, and those that modules have imported from it."""
 
 
 class RecordingFacts(Struct, frozen=True, kw_only=True):
@@ -215,7 +224,7 @@ class Recorder:
         self._device.synchronise(recording.device.torch_device)
         if number is not None:
             self._mark.enter_context(record_function(f"{STEP_MARK}{number}"))
-        self._open_step = _OpenStep(phase, number, time_ns(), perf_counter_ns())
+        self._open_step = _OpenStep(phase, number, _CLOCKS.unix_ns(), _CLOCKS.monotonic_ns())
 
     def end_step(self) -> None:
         """End the step when the device has finished it; its asynchronous errors come up here."""
@@ -227,7 +236,7 @@ class Recorder:
             phase=step.phase,
             step=step.number,
             start_ns=step.start_ns,
-            duration_ns=perf_counter_ns() - step.started,
+            duration_ns=_CLOCKS.monotonic_ns() - step.started,
         )
         self._leave_step()
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -95,14 +96,31 @@ def _workload() -> Iterator[None]:
     process = os.getpid()
     try:
         yield
-    except Interrupted:
-        raise
     except BaseException as error:
-        raise _WorkloadError(error) from error
-    finally:
         if os.getpid() != process:
-            os.write(2, b"a copy of the process, which the workload forked, ends here\n")
-            os._exit(0)
+            _end_copy(error)
+        if isinstance(error, Interrupted):
+            raise
+        raise _WorkloadError(error) from error
+    if os.getpid() != process:
+        _end_copy(None)
+
+
+def _end_copy(error: BaseException | None) -> NoReturn:
+    """End a copy of the process as Python ends; the loop goes on in the original alone."""
+    code, text = 1, ""
+    if error is None:
+        code, text = 0, "a copy of the process, which the workload forked, ends here\n"
+    elif not isinstance(error, SystemExit):
+        text = traceback_of(error, error.__traceback__)
+    elif error.code is None or isinstance(error.code, int):
+        code = (error.code or 0) & 0xFF
+    else:
+        text = f"{described(error)}\n"
+    try:
+        os.write(2, text.encode())
+    finally:
+        os._exit(code)
 
 
 class _Session:

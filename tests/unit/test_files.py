@@ -173,3 +173,20 @@ def test_a_log_grows_through_no_link_and_waits_for_no_reader(tmp_path: Path) -> 
         log = disk / "harness.log"
         with files.Appended(disk, log) as file, pytest.raises(WriteError, match="No space left"):
             file.write(bytes(3 * PAGE))
+
+
+def test_another_file_with_the_descriptor_of_a_log_stays_as_it_is(tmp_path: Path) -> None:
+    log = files.Appended(tmp_path, tmp_path / "log")
+    log.write(b"one\n")
+    taken = log._descriptor
+    with (tmp_path / "other").open("wb") as other:
+        os.dup2(other.fileno(), taken)
+    try:
+        with pytest.raises(WriteError, match="the workload closed its descriptor"):
+            log.write(b"two\n")
+        log.close()
+        os.fstat(taken)
+    finally:
+        os.close(taken)
+    assert (tmp_path / "log").read_bytes() == b"one\n"
+    assert (tmp_path / "other").read_bytes() == b""

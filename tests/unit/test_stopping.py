@@ -44,12 +44,18 @@ def test_none_is_raised_inside_polars() -> None:
         return 1
 
     with pytest.raises(Interrupted):
-        long(pl.Series([1, 2]).map_elements(late, return_dtype=pl.Int64))
+        long(pl.Series([1]).map_elements(late, return_dtype=pl.Int64))
 
 
 def long(_: object) -> None:
     for _ in range(100):
         time.sleep(0.05)
+
+
+def test_code_without_a_name_is_interrupted_too() -> None:
+    code = "import signal; signal.raise_signal(signal.SIGTERM)"
+    with pytest.raises(Interrupted):
+        exec(code, {"__name__": None})  # noqa: S102 - as a user's template engine does
 
 
 def test_one_that_is_ignored_stays_so() -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from harness.execution.raised import described, traceback_of
+from harness.stopping import Interrupted
 
 
 class OddTextError(Exception):
@@ -20,6 +21,36 @@ class NoTextError(Exception):
         return 7  # type: ignore[return-value]  # noqa: PLE0307 - that is the point
 
 
+class OddExitError(BaseException):
+    def __str__(self) -> str:
+        raise SystemExit(0)
+
+
+class _Nameless(type):
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise ValueError("no name")
+
+
+class NamelessError(Exception, metaclass=_Nameless):
+    pass
+
+
+class _Unmeasured(str):
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        raise ValueError("no length")
+
+    def __format__(self, _spec: str) -> str:
+        raise ValueError("no format")
+
+
+class UnmeasuredError(Exception):
+    def __str__(self) -> str:
+        return _Unmeasured("hello")
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -29,6 +60,10 @@ class NoTextError(Exception):
         (ValueError("a\udc80"), "ValueError: a\\udc80"),
         (OddTextError(), "OddTextError: (its message cannot be made: RuntimeError)"),
         (NoTextError(), "NoTextError: (its message cannot be made: TypeError)"),
+        (OddExitError(), "OddExitError: (its message cannot be made: SystemExit)"),
+        (NamelessError("a"), "NamelessError: a"),
+        (UnmeasuredError(), "UnmeasuredError: hello"),
+        (ValueError("a\r\nb\u2028c:"), "ValueError: a b c:"),
         (asyncio.CancelledError("stop"), "CancelledError: stop"),
         (GeneratorExit(), "GeneratorExit"),
         (SystemExit(0), "SystemExit: 0"),
@@ -46,3 +81,22 @@ def test_a_long_traceback_keeps_its_beginning_and_its_end() -> None:
     assert text.endswith("z\\udc80\n")
     assert "characters are left out here" in text
     assert len(text) < 21_000
+
+
+@pytest.mark.parametrize("error", [OddExitError(), NamelessError("a"), UnmeasuredError()])
+def test_each_has_a_traceback(error: BaseException) -> None:
+    def work() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        work()
+    assert "in work" in traceback_of(error, caught.tb)
+
+
+def test_a_signal_that_arrives_meanwhile_is_passed_on() -> None:
+    class WaitingError(Exception):
+        def __str__(self) -> str:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        described(WaitingError())
