@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+from msgspec.structs import replace
 from rich import box
 from rich.padding import Padding
 from rich.table import Table
@@ -16,6 +17,11 @@ from harness.report.section import Command, Note, Section
 from harness.text import one_line, visible
 
 _INDENT: Final = 2
+_ROWS: Final = 100
+"""Rows of a table; a sweep may have thousands of jobs, and its summary file has them all."""
+_NOTES: Final = 40
+"""Notes below a table, the last of which are shown in any case."""
+_LAST_NOTES: Final = 3
 
 
 def show(sections: Iterable[Section], console: Console) -> None:
@@ -23,9 +29,20 @@ def show(sections: Iterable[Section], console: Console) -> None:
     for section in sections:
         console.print(Text.assemble("\n", (one_line(section.title), "bold")))
         if section.rows:
-            console.print(_table(section, console.width))
-        for note in section.notes:
+            console.print(_table(replace(section, rows=section.rows[:_ROWS]), console.width))
+        if len(section.rows) > _ROWS:
+            _show_note(f"{len(section.rows) - _ROWS:,} more rows in the summary file", console)
+        for note in _shown(section.notes):
             _show_note(note, console)
+
+
+def _shown(notes: Sequence[Note]) -> Sequence[Note]:
+    """Leave out notes from the middle, if there are too many; say how many."""
+    left_out = len(notes) - _NOTES
+    if left_out <= 0:
+        return notes
+    middle = f"{left_out:,} more notes in the summary file"
+    return [*notes[: _NOTES - _LAST_NOTES], middle, *notes[-_LAST_NOTES:]]
 
 
 def _show_note(note: Note, console: Console) -> None:

@@ -142,6 +142,22 @@ def test_shapes_go_below_their_names_where_both_do_not_fit() -> None:
     ]
 
 
+def test_a_long_table_is_cut_on_a_terminal_and_whole_in_markdown() -> None:
+    rows = tuple((number,) for number in range(1_250))
+    notes = tuple(f"note {number}" for number in range(60))
+    section = Section(title="Sweep", columns=(Column("job", "identifier"),), rows=rows, notes=notes)
+    lines = shown(section, width=80)
+    assert lines[3 + 100 : 3 + 102] == [" 99", "  1,150 more rows in the summary file"]
+    assert lines[-5:] == [
+        "  note 36",
+        "  20 more notes in the summary file",
+        "  note 57",
+        "  note 58",
+        "  note 59",
+    ]
+    assert "| 1249 |" in markdown([section])
+
+
 def test_texts_are_wrapped_at_their_spaces_and_no_word_is_broken() -> None:
     columns = (Column("aic_metrics"), Column("exit", "identifier"), Column("result"))
     section = Section(title="Sweep", columns=columns, rows=(("MemoryAccess", 3, "not delivered"),))
