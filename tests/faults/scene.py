@@ -129,6 +129,8 @@ class Scene:
             wrong += [f"an unfinished file is left: {path}" for path in self._unfinished()]
         records = []
         for folder in self.run_folders():
+            if (folder / "run.json").is_symlink() or not (folder / "run.json").is_file():
+                continue  # the fault itself
             try:
                 records.append(read_json(folder / "run.json", RunRecord))
             except RefusedError as error:
@@ -236,7 +238,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
         status = left.record.status if left.record else None
         if status not in self.statuses:
             wrong.append(f"status {status}, not {sorted(map(str, self.statuses))}")
-        if left.record and left.code >= 0 and len(left.records) == 1:
+        # A refusal changes nothing; a command may be stopped after its run has ended.
+        ended = left.code >= 0 and left.code not in {2, 130}
+        if left.record and ended and len(left.records) == 1:
             code = left.record.exit_code
             if code is not None and code != left.code:
                 wrong.append(f"run.json says exit code {code}, the process ended with {left.code}")
