@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
 
 from harness import files
-from harness.capture.run_record import RunRecord
+from harness.capture.run_record import RunRecord, record_of
 from harness.capture.writer import this_process
 from harness.errors import ExitCode, WriteError
 from harness.execution.protocol import json_of, write_json
@@ -19,6 +19,7 @@ from harness.stopping import Held
 
 NOT_READ_BACK: Final = "the harness ended before it had read the run; what was recorded is kept"
 _INTERRUPTED_LAST: Final = "interrupted while its record was written; everything else is there"
+_KILLED: Final = "interrupted twice, and so ended at once; what was recorded by then is kept"
 _KEPT: Final = "what was recorded by then is kept"
 _ROOM: Final = 1 << 16
 """Bytes that are reserved for a record, beyond its size at the start."""
@@ -62,6 +63,19 @@ def kept(record: RunRecord, folder: Path) -> Iterator[Ending]:
         finally:
             # Without `last`, the harness itself failed; the exception is passed on.
             _save(last or _stopped(begun, ExitCode.FAILED, NOT_READ_BACK), begun, reserve)
+
+
+def close_killed(folder: Path) -> None:
+    """Let the record of a run say so that a second interrupt killed, in a process of this one's."""
+    record, here = record_of(folder), this_process()
+    if record is None or record.writer is None or record.life != "dead":
+        return
+    # One that is older died in an earlier sweep.
+    if (record.writer.started or 0) >= (here.started or 0):
+        # On a full disk, its readers see that its process died.
+        with suppress(WriteError):
+            last = _stopped(record, ExitCode.INTERRUPTED, _KILLED)
+            write_json(last, RunFolder(folder).record)
 
 
 def _stopped(record: RunRecord, code: ExitCode, reason: str) -> RunRecord:

@@ -96,6 +96,8 @@ def _sweep(command: Command, composition: Composition) -> ExitCode:
             except KeyboardInterrupt:
                 interrupts.mark(folder)
             finally:
+                if interrupts.marked(folder):
+                    jobs.close_killed(folder, composition)
                 # Whatever goes wrong in one job, what became of the others is shown.
                 results = jobs.results(folder, composition)
                 parts = sections(composition.swept, results, kept, folder)

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from msgspec import Struct
 from harness.devices.npu_rules import KNOWN, OTHER_PROFILERS
 from harness.errors import MachineError
 from harness.settings.faults import NEWEST_ERA, NO_FAULTS, Era, Faults
+from harness.stopping import Held
 
 SOURCES = Path(__file__).parent / "acl"
 FLAGS = ("-std=gnu11", "-O3", "-fopenmp-simd", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
@@ -172,14 +174,35 @@ def _torch_npu_library() -> Path:
     return Path(spec.origin).parent / "lib" / "libtorch_npu.so"
 
 
+def _ran(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a compiler; an interrupt kills it with the processes that it has started."""
+    process: subprocess.Popen[str] | None = None
+    try:
+        # An interrupt in between would lose the process that has just begun.
+        with Held():
+            process = subprocess.Popen(  # noqa: S603 - from PATH, as make would call it
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        out, errors = process.communicate()
+    finally:
+        if process is not None and process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            with process:
+                pass  # Its pipes are closed, and it is waited for.
+    return subprocess.CompletedProcess(command, process.returncode, out, errors)
+
+
 def _sources() -> list[Path]:
     return sorted([*SOURCES.glob("*.c"), *SOURCES.glob("*.h")])
 
 
 def _fingerprint(compiler: str) -> str:
-    version = subprocess.run(  # noqa: S603 - a compiler from PATH, as make would call it
-        [compiler, "--version"], capture_output=True, text=True, check=True
-    ).stdout
+    version = _ran([compiler, "--version"]).stdout
     parts = [version, importlib.metadata.version("torch_npu"), " ".join(FLAGS), LAUNCHER]
     parts += [" ".join(OTHER_NAMES), str(MSPROF.exists()), Path(__file__).read_text("utf-8")]
     parts += [path.name + path.read_text(encoding="utf-8") for path in _sources()]
@@ -199,9 +222,7 @@ def _compile(compiler: str, wheel: Path, target: Path) -> None:
     (target / "operator_names.inc").write_text(names, encoding="utf-8")
     command = [compiler, *FLAGS, f"-I{target}", "-o", str(libraries / LIBRARY)]
     command += [str(path) for path in _sources() if path.suffix == ".c"] + ["-lm"]
-    result = subprocess.run(  # noqa: S603 - as above
-        command, capture_output=True, text=True, check=False
-    )
+    result = _ran(command)
     if result.returncode != 0:
         raise MachineError(f"The CANN emulator did not compile with {compiler}:\n{result.stderr}")
     for name in OTHER_NAMES:

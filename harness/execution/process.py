@@ -221,7 +221,7 @@ class _Child:
         with selectors.DefaultSelector() as ready:
             for stream, take in streams.items():
                 ready.register(stream, selectors.EVENT_READ, take)
-            while self.process.poll() is None:
+            while not self._has_ended():
                 self._enforce_limits()
                 _read(ready, timeout_s=0.1)
             # What it has started ends with it; what has left its session may print for ever.
@@ -257,12 +257,18 @@ class _Child:
         self.stop_reason = reason
         self.kill_at = time.monotonic() + self.limits.grace_s
         assert self.process is not None
-        with suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGINT)
+        # Popen.send_signal would wait for a child that has ended, and its group be anyone's then.
+        os.kill(self.process.pid, signal.SIGINT)
+
+    def _has_ended(self) -> bool:
+        """Tell whether the child has ended; its number stays its own until it is waited for."""
+        assert self.process is not None
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self.process.pid, how) is not None
 
     def _kill(self) -> None:
         """Kill the child with all that it has started and that has not left its session."""
-        if self.process is not None:
+        if self.process is not None and self.process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from harness.errors import ExitCode
 from harness.paths import SweepFolder
 from harness.stopping import STOPS, interrupt
 
 _POLL_S: Final = 0.2
 _marked: set[Path] = set()
 """The sweeps that this process has marked."""
+_working = threading.Lock()
+"""Held while this process runs a job for another one."""
+_leavers: set[int] = set()
+"""The process that leaves once its parent is gone, if it is this one: a fork has no threads."""
 _Handler = Callable[[int, FrameType | None], None]
 
 
@@ -62,25 +68,29 @@ def obeyed(sweep: Path) -> Iterator[None]:
     """Interrupt this process, which runs one job of the sweep, once the sweep is marked.
 
     Ctrl-C in a terminal, or its end, reaches this process, too; that is left to the process which
-    marks the sweep, since a job ends at once if it is interrupted twice.
+    marks the sweep, since a job ends at once if it is interrupted twice. If that process dies, the
+    job is interrupted, too, and this process ends.
     """
 
     def ignore(_number: int, _frame: FrameType | None) -> None:
         """Do nothing. SIG_IGN would be inherited by the workload."""
 
     handlers: dict[signal.Signals, _Handler] = {signal.SIGTERM: interrupt}
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Else this is the process that marks the sweep.
+    # Else this is the process that marks the sweep.
+    works_for_another = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if works_for_another:
         handlers |= {number: ignore for number in _not_ignored() if number != signal.SIGTERM}
+        _leave_with_parent()
+    parent = os.getppid()
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(_POLL_S):
-            if marked(sweep):
+            if marked(sweep) or (works_for_another and os.getppid() != parent):
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
-    with _handlers(handlers):
+    with _handlers(handlers), _working if works_for_another else nullcontext():
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
         try:
@@ -88,6 +98,22 @@ def obeyed(sweep: Path) -> Iterator[None]:
         finally:
             ended.set()
             watcher.join()
+
+
+def _leave_with_parent() -> None:
+    """Let this process end once its parent is gone, after its job: no other one will come."""
+    if os.getpid() in _leavers:
+        return
+    _leavers.add(os.getpid())
+    parent = os.getppid()
+
+    def leave() -> None:
+        while os.getppid() == parent:
+            time.sleep(_POLL_S)
+        with _working:
+            os._exit(ExitCode.INTERRUPTED)
+
+    threading.Thread(target=leave, daemon=True).start()
 
 
 def _not_ignored() -> list[signal.Signals]:

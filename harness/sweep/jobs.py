@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from harness import tables
+from harness.capture import kept_record
 from harness.capture.run_folder import OUTPUTS
 from harness.capture.run_record import as_typed, finished, record_of, request_hash
 from harness.capture.sweep_record import SweepJob, SweepRecord
@@ -21,6 +23,9 @@ from harness.sweep.table import Jobs, reason_of, sweep_table
 
 _ROOM_OF_A_JOB: Final = 1 << 10
 """Bytes that are reserved in sweep.json for why a job failed."""
+
+_DYING_S: Final = 2.0
+"""How long it may take until a process that was killed is gone."""
 
 
 def sweep_folder(composition: Composition, digest: str) -> Path:
@@ -90,6 +95,16 @@ def recorded(folder: Path, composition: Composition, kept: Sequence[bool]) -> It
     with Reserve(folder, path, size) as reserve:
         write_json(record, path)
         yield reserve
+
+
+def close_killed(folder: Path, composition: Composition) -> None:
+    """Let the jobs that a second interrupt killed say so in their records."""
+    until = time.monotonic() + _DYING_S
+    for job in composition.jobs:
+        run = folder / folder_name(composition, job)
+        while (record := record_of(run)) and record.life == "alive" and time.monotonic() < until:
+            time.sleep(_DYING_S / 100)
+        kept_record.close_killed(run)
 
 
 def results(folder: Path, composition: Composition) -> Jobs:
