@@ -58,6 +58,8 @@ class Printed:
 
     last_line = ""
     """The last one with words."""
+    notes: tuple[str, ...] = ()
+    """What the log lacks."""
 
     def __init__(self, log: Appended, show: Callable[[str], None]) -> None:
         self._log = log
@@ -90,6 +92,7 @@ class Printed:
             cut = self._left_out - len(self._tail)
             note = f"\n… {cut:,} bytes are left out here: a log keeps {LOG_BYTES:,}\n"
             self._log.write(note.encode() + self._tail)
+            self.notes = (f"harness.log lacks {cut:,} bytes of what was printed, before its end",)
             self._left_out, self._tail = 0, b""
 
     def _line(self, line: bytes, more: int) -> None:

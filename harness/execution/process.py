@@ -162,7 +162,7 @@ class _Child:
         with Appended(self.folder.path, self.folder.log) as log:
             printed = Printed(log, self.listener.output)
             returncode = self._ended(printed)
-        return self._outcome_of(returncode, printed.last_line)
+        return self._outcome_of(returncode, printed)
 
     def _ended(self, printed: Printed) -> int:
         """Return how the child process ended; none is left behind, whatever goes wrong here."""
@@ -272,9 +272,10 @@ class _Child:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 
-    def _outcome_of(self, returncode: int, last_line: str) -> Outcome:
-        outcome = self._judged(returncode, last_line)
-        return msgspec.structs.replace(outcome, notes=(*outcome.notes, *self.notes))
+    def _outcome_of(self, returncode: int, printed: Printed) -> Outcome:
+        outcome = self._judged(returncode, printed.last_line)
+        notes = (*outcome.notes, *self.notes, *printed.notes)
+        return msgspec.structs.replace(outcome, notes=notes)
 
     def _judged(self, returncode: int, last_line: str) -> Outcome:
         """Return the child's report, or what its end says; a stop by the parent comes first."""

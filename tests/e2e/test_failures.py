@@ -121,7 +121,7 @@ def test_an_interrupt_waits_for_what_is_being_written(tmp_path: Path) -> None:
     assert list((run.latest / "raw").glob("trace.json.gz"))
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupt_stops_cleanly(tmp_path: Path, user_module: str, sent: signal.Signals) -> None:
     run = interrupted(
         tmp_path,

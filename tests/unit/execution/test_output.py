@@ -48,6 +48,7 @@ def test_a_log_keeps_its_beginning_and_its_end(
     printed.flush()
     note = "\n… 4 bytes are left out here: a log keeps 10\n"
     assert (tmp_path / "log").read_text(encoding="utf-8") == f"0123456789{note}efgh"
+    assert printed.notes == ("harness.log lacks 4 bytes of what was printed, before its end",)
 
 
 def test_so_many_lines_are_shown_and_no_more(
