@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +12,11 @@ from harness import __version__
 from harness.cli import streams
 from harness.cli.arguments import parse
 from harness.cli.commands import RUN, SUBCOMMANDS
-from harness.errors import ExitCode, HarnessError, RefusedError
+from harness.errors import ExitCode, HarnessError, Problem, RefusedError
 from harness.files import full_disk_named
+
+_SHOWN = 100
+"""Characters of a path that is too long."""
 
 
 def main() -> None:
@@ -22,10 +27,22 @@ def main() -> None:
             code = _main(sys.argv[1:])
     except HarnessError as error:
         code = _explain(error)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        code = _explain(RefusedError([_too_long(error)]))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = ExitCode.INTERRUPTED
     sys.exit(int(code))
+
+
+def _too_long(error: OSError) -> Problem:
+    path = str(error.filename)
+    reason = (
+        f"a file system takes no path of {len(os.fsencode(path)):,} bytes, or such a name in it"
+    )
+    return Problem(setting=path[:_SHOWN] + "…", given="", reason=reason, fix="name another path")
 
 
 def _main(words: Sequence[str]) -> ExitCode:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from typing import Final
 
 from harness.files import Appended
+from harness.text import visible
 
 LOG_BYTES: Final = 64 << 20
 """What the log keeps of the beginning: of what is printed in every step, more helps nobody."""
@@ -69,13 +71,18 @@ class Printed:
         self._left_out = 0
         self._tail = b""
         self._shown = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes.
 
+        A carriage return ends a line, too: bars of progress are drawn over themselves.
+
         Raises:
             WriteError: The log cannot be written.
         """
+        text = self._decoder.decode(data).replace("\r\n", "\n").replace("\r", "\n")
+        data = visible(text).encode()
         head, rest = data[: self._room], data[self._room :]
         self._room -= len(head)
         if head:

@@ -51,6 +51,15 @@ def test_a_log_keeps_its_beginning_and_its_end(
     assert printed.notes == ("harness.log lacks 4 bytes of what was printed, before its end",)
 
 
+def test_what_orders_a_terminal_is_text_in_the_log(log: Appended, tmp_path: Path) -> None:
+    printed = Printed(log, lambda _: None)
+    for chunk in (b"\x1b[31mred\n10%\r20%\r\n", "µ".encode()[:1], "µ".encode()[1:], b"\xff\n"):
+        printed.feed(chunk)
+    printed.flush()
+    kept = (tmp_path / "log").read_text(encoding="utf-8")
+    assert kept == "[U+001B][31mred\n10%\n20%\nµ\ufffd\n"
+
+
 def test_so_many_lines_are_shown_and_no_more(
     log: Appended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
