@@ -385,23 +385,19 @@ def test_lists_of_tensors_are_laid_out_as_in_the_process(tmp_path: Path) -> None
 
 
 def test_a_kernel_has_the_tensors_of_its_operators_list(write: Write) -> None:
-    arguments = {
-        "External id": 5,
-        "Input Dims": [[[3, 4], [5, 4]], []],
-        "Input type": ["TensorList", "Scalar"],
-    }
-    plain = {"External id": 6, "Input Dims": [[2], []], "Input type": ["TensorList", "Scalar"]}
+    nested = {"Input Dims": [[[3, 4], [5, 4]], []], "Input type": ["TensorList", "Scalar"]}
+    untold = {"Input Dims": [[], []], "Input type": ["TensorList", "Scalar"]}
     events = [
-        event("aten::cat", "cpu_op", 0, 9, **arguments),
-        launch("cudaLaunchKernel", 2, 1, 7, **{"External id": 5}),
-        kernel("CatArrayBatchedCopy", 3, 2, 7, **{"External id": 5}),
-        event("aten::other", "cpu_op", 10, 9, **plain),
+        event("cpu_op", "aten::cat", 0, 9, args={"External id": 5, **nested}),
+        launch(7, 2, **{"External id": 5}),
+        kernel(7, 3),
+        event("cpu_op", "aten::other", 10, 9, args={"External id": 6, **untold}),
     ]
     frames = read(write(events)).frames
     listed = ([[3, 4], [5, 4], []], ["TensorList[2]", "TensorList[2]", "Scalar"])
     chosen = ("input_shapes", "input_dtypes")
     assert frames["operators"].select(chosen).rows() == [
         listed,
-        ([[2], []], ["TensorList", "Scalar"]),
+        ([[], []], ["TensorList", "Scalar"]),
     ]
     assert frames["kernels"].select(chosen).rows() == [listed]
