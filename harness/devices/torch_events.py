@@ -235,7 +235,7 @@ class _Reader:
             start_at.append(start)
             duration_at.append(duration)
             self_at.append(duration)
-            shapes = event.structured_input_shapes()
+            shapes: Any = event.structured_input_shapes()
             key = key_of(shapes, _PLAIN)
             number = shape_of.get(key)
             if number is None:

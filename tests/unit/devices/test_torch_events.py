@@ -308,7 +308,7 @@ def test_every_tensor_of_a_list_has_its_shape() -> None:
         torch._foreach_add([first, second], [first[:1], second])
         torch._foreach_mul_([scalar, first], 2.0)
         torch.cat([first] * 31)
-        torch.block_diag()
+        torch.ops.aten.block_diag([])
         scalar.sqrt()
 
     with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as prof:
