@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 
-from torch._C._profiler import _EventType
-
 from harness.devices.kineto import Result
 
 Allocation = tuple[str, str, int, int, int]  # device to total_reserved, as in `memory`
@@ -13,6 +11,8 @@ Allocation = tuple[str, str, int, int, int]  # device to total_reserved, as in `
 
 def allocations(result: Result) -> dict[int, deque[Allocation]]:
     """By time in unix nanoseconds, what only torch's event tree knows."""
+    from torch._C._profiler import _EventType
+
     by_time: dict[int, deque[Allocation]] = defaultdict(deque)
     nodes = list(result.experimental_event_tree())
     while nodes:
