@@ -27,15 +27,16 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import polars as pl
 from torch._C._autograd import DeviceType
-from torch._C._profiler import _EventType
 from torch.autograd.profiler_util import MEMORY_EVENT_NAME, _filter_name
 
 from harness import tables
+from harness.devices.allocations import Allocation, allocations
 from harness.devices.kineto import Event, Result
 from harness.tables.event_counts import EventCounts
 from harness.tables.intervals import StepLookup
 from harness.tables.markers import STAGE_MARK, STEP_MARK, HostRange
 from harness.tables.stacks import kept, stack_id
+from harness.tables.tensor_lists import TENSOR_LIST, flat_dtypes, flat_shapes, lengths
 
 _TORCH_MARK: Final = "ProfilerStep#"
 
@@ -108,7 +109,7 @@ def tables_of(  # noqa: PLR0913 (keywords, each a choice of its own)
     frames = {
         "operators": reader.operators(run),
         "kernels": reader.kernels(run),
-        "memory": reader.allocations(run, _allocations(result) if memory else {}),
+        "memory": reader.allocations(run, allocations(result) if memory else {}),
         "stacks": reader.stacks(),
     }
     return Converted(frames, reader.event_counts())
@@ -161,25 +162,6 @@ def _gather(values: Sequence[object], numbers: Sequence[int], dtype: pl.DataType
     return pl.Series(values, dtype=dtype).gather(_ints(numbers))
 
 
-_Allocation = tuple[str, str, int, int, int]  # device to total_reserved, as in `memory`
-
-
-def _allocations(result: Result) -> dict[int, deque[_Allocation]]:
-    """By time in unix nanoseconds, what only torch's event tree knows."""
-    allocations: dict[int, deque[_Allocation]] = defaultdict(deque)
-    nodes = list(result.experimental_event_tree())
-    while nodes:
-        node = nodes.pop()
-        nodes.extend(reversed(node.children))
-        if node.tag == _EventType.Allocation:
-            of = node.extra_fields
-            kind = "free" if of.alloc_size < 0 else "alloc"
-            allocations[node.start_time_ns].append(
-                (str(of.device), kind, of.alloc_size, of.total_allocated, of.total_reserved)
-            )
-    return allocations
-
-
 class _Reader:
     """One pass over the events: what each contains, and which events lie within it."""
 
@@ -193,9 +175,9 @@ class _Reader:
         self._open: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
         self._names = _Names()
         self._words = _Distinct[str]()  # of kernels: their names and types
-        self._shapes: list[list[list[int]] | None] = [None]
+        self._shapes: list[Sequence[Sequence[int]] | None] = [None]
         self._shape_of = {marshal.dumps([], _PLAIN): _NULL}
-        self._dtypes = _Distinct[tuple[str, ...]]()
+        self._dtypes = _Distinct[tuple[str | None, ...]]()
         self._stacks = _Distinct[tuple[str, ...]]()
         # By row. Lists take an eighth less of the whole time than arrays.
         self._thread, self._start, self._duration, self._self = (list[int]() for _ in range(4))
@@ -228,6 +210,7 @@ class _Reader:
         duration_at, self_at = self._duration, self._self
         shape_at, dtype_at = self._shape, self._dtype
         flops_too, stacks_too = self._want_flops, self._want_stacks
+        lists: dict[int, list[int | None]] = {}  # by the number of the shapes
         operators = 0
         for event, start in zip(events, starts, strict=True):
             kind = event.activity_type()
@@ -252,14 +235,21 @@ class _Reader:
             start_at.append(start)
             duration_at.append(duration)
             self_at.append(duration)
-            shapes = event.shapes()
+            shapes: Any = event.structured_input_shapes()
             key = key_of(shapes, _PLAIN)
             number = shape_of.get(key)
             if number is None:
                 number = shape_of[key] = len(distinct_shapes)
+                counts = lengths(shapes)
+                if counts is not None:
+                    lists[number] = counts
+                    shapes = flat_shapes(shapes, counts)
                 distinct_shapes.append(shapes)
             shape_at.append(number)
-            dtype_at.append(dtypes_of[tuple(event.dtypes())] if shapes else _NULL)
+            if number in lists:
+                dtype_at.append(dtypes_of[tuple(flat_dtypes(event.dtypes(), lists[number]))])
+            else:
+                dtype_at.append(dtypes_of[tuple(event.dtypes())] if number else _NULL)
             if flops_too:
                 self._flops.append(event.flops())
             if stacks_too:
@@ -392,7 +382,7 @@ class _Reader:
         }
         return tables.frame("kernels", columns)
 
-    def allocations(self, run: _Run, by_time: Mapping[int, deque[_Allocation]]) -> pl.DataFrame:
+    def allocations(self, run: _Run, by_time: Mapping[int, deque[Allocation]]) -> pl.DataFrame:
         unknown = (None,) * 5
         rows = [of.popleft() if (of := by_time.get(time)) else unknown for time, _ in self._memory]
         columns: dict[str, object] = {
@@ -422,7 +412,9 @@ class _Reader:
 
     def _arguments(self, shapes: Sequence[int], dtypes: Sequence[int]) -> dict[str, pl.Series]:
         types = tables.SCHEMAS["operators"]
-        words = [of and [word or None for word in of] for of in self._dtypes]
+        # torch gives the shapes of all lists here: one without any is empty.
+        empty = {"": None, TENSOR_LIST: f"{TENSOR_LIST}[0]"}
+        words = [of and [empty.get(word or "", word) for word in of] for of in self._dtypes]
         return {
             "input_shapes": _gather(self._shapes, shapes, types["input_shapes"]),
             "input_dtypes": _gather(words, dtypes, types["input_dtypes"]),

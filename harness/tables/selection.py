@@ -6,6 +6,8 @@ from typing import Final
 
 import polars as pl
 
+from harness.tables.tensor_lists import TENSOR_LIST
+
 HCCL_CORES: Final = ("HCCL", "COMMUNICATION")
 """CANN's names of the core of communication between devices."""
 _NAMED: Final = r"^hcom_"
@@ -33,11 +35,14 @@ def is_communication(kernels: pl.DataFrame) -> pl.Series:
 
 
 def has_shapes() -> pl.Expr:
-    """Tell which rows have shapes: those with several arguments, or with dimensions.
+    """Tell which rows have the shapes of all their tensors, lists of tensors included.
 
-    A single argument without dimensions does not count: torch_npu writes the same empty cell for it
-    as for an operator whose arguments were not recorded.
+    A single argument without dimensions counts only with its dtype: torch_npu writes the same empty
+    cell for it as for an operator whose arguments were not recorded.
     """
-    shapes = pl.col("input_shapes")
+    shapes, dtypes = pl.col("input_shapes"), pl.col("input_dtypes")
     bare = (shapes.list.len() == 1) & (shapes.list.first().list.len() == 0)
-    return shapes.list.len().fill_null(0).gt(0) & ~bare.fill_null(value=False)
+    typed = dtypes.list.drop_nulls().list.len().fill_null(0) > 0
+    untold = dtypes.list.contains(TENSOR_LIST).fill_null(value=False)
+    recorded = shapes.list.len().fill_null(0) > 0
+    return recorded & ~untold & (typed | ~bare.fill_null(value=False))

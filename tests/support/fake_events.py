@@ -27,7 +27,7 @@ class Fake(Struct, kw_only=True):
     correlation: int = 0
     link: int = 0
     operations: int = 0
-    sizes: list[list[int]] = []
+    sizes: list[list[Any]] = []
     types: list[str] = []
     frames: list[str] = []
 
@@ -73,7 +73,7 @@ class Fake(Struct, kw_only=True):
     def flops(self) -> int:
         return self.operations
 
-    def shapes(self) -> list[list[int]]:
+    def structured_input_shapes(self) -> list[list[Any]]:
         return self.sizes
 
     def dtypes(self) -> list[str]:

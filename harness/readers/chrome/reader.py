@@ -17,8 +17,9 @@ from harness import tables
 from harness.readers import nesting
 from harness.readers.base import CaptureError, CaptureInfo, ReadContext, ReadResult
 from harness.readers.call_tree import NO_ROW, CallTree, Marker, StepMarkers, first, is_mark
-from harness.readers.cells import SHAPES, WORDS, Codes, call_stack
+from harness.readers.cells import Codes, call_stack
 from harness.readers.chrome.events import FORWARD, SEQUENCE, Event, Events, EventTables
+from harness.readers.chrome.lists import laid_out
 from harness.readers.chrome.nccl import communication
 from harness.readers.gzip_stream import opened
 from harness.readers.json_stream import EventFile
@@ -194,8 +195,9 @@ class _Trace:
     ) -> dict[str, pl.DataFrame]:
         """Replace the numbers of the operators' arguments by their values; add them to kernels."""
         codes = self._event_tables.codes
-        shapes = pl.Series(_values(codes["shapes"], _shapes), dtype=SHAPES)
-        dtypes = pl.Series(_values(codes["dtypes"], _words), dtype=WORDS)
+        shapes, dtypes, operators = laid_out(
+            _values(codes["shapes"], _shapes), _values(codes["dtypes"], _words), operators
+        )
         operator = kernels["operator"] - self._context.first_operator
         called = operators.select(pl.col("shapes", "dtypes").gather(operator))
         text_columns = [
@@ -358,14 +360,15 @@ def _gathered(numbers: pl.Series, codes: Codes, parse: Callable[[Any], Any]) -> 
     return texts.gather(numbers).alias(numbers.name)
 
 
-def _shapes(value: list[Any]) -> list[list[int]] | None:
-    """Return the shapes of arguments; a list of tensors has none, as in torch's own tables."""
-    shapes = [[_size(size) for size in shape] if _flat(shape) else [] for shape in _list(value)]
-    return shapes or None
+def _shapes(value: list[Any]) -> list[Any] | None:
+    """Return the shapes of arguments, a list of them for a list of tensors."""
+    return [_shape(argument) for argument in _list(value)] or None
 
 
-def _flat(shape: Any) -> bool:
-    return not any(isinstance(size, list) for size in _list(shape))
+def _shape(value: Any) -> list[Any]:
+    if any(isinstance(size, list) for size in _list(value)):
+        return [[_size(size) for size in _list(shape)] for shape in value]
+    return [_size(size) for size in value]
 
 
 def _size(value: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -123,10 +124,22 @@ def sums(averages: Any, *, shapes: bool) -> Sums:
     }
 
 
+def torchs_shapes(row: dict[str, Any]) -> list[list[int]]:
+    """The row's shapes as torch's averages show them: none of a list of tensors."""
+    shapes: list[list[int]] = []
+    arguments = iter(zip(row["input_shapes"] or [], row["input_dtypes"] or [], strict=True))
+    for shape, dtype in arguments:
+        listed = re.fullmatch(r"TensorList\[(\d+)\]", dtype or "")
+        shapes.append([] if listed else shape)
+        for _ in range(int(listed[1]) - 1 if listed else 0):
+            next(arguments)
+    return shapes
+
+
 def own_sums(operators: pl.DataFrame, *, shapes: bool) -> Sums:
     found: Sums = defaultdict(lambda: (0, 0, 0))
     for row in operators.rows(named=True):
-        key = (row["name"], str(row["input_shapes"] or []) if shapes else "")
+        key = (row["name"], str(torchs_shapes(row)) if shapes else "")
         count, total, own = found[key]
         found[key] = (count + 1, total + row["duration_ns"], own + row["self_ns"])
     return dict(found)
@@ -284,3 +297,46 @@ def test_equal_programs_give_equal_rows() -> None:
         for _ in range(2)
     )
     assert first.equals(second)
+
+
+def test_every_tensor_of_a_list_has_its_shape() -> None:
+    first, second, scalar = torch.zeros(3, 4), torch.zeros(5, 4), torch.tensor(1.0)
+
+    def work() -> None:
+        torch.cat([first, second])
+        torch.stack([first, first])
+        torch._foreach_add([first, second], [first[:1], second])
+        torch._foreach_mul_([scalar, first], 2.0)
+        torch.cat([first] * 31)
+        torch.ops.aten.block_diag([])
+        scalar.sqrt()
+
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as prof:
+        work()
+    operators = tables_of(result_of(prof), rank=0, first_id=0, memory=False).frames["operators"]
+    two, number = "TensorList[2]", "Scalar"
+    recorded = operators.select("name", "input_shapes", "input_dtypes").rows()
+    for name, shapes, dtypes in (
+        ("aten::cat", [[3, 4], [5, 4], []], [two, two, number]),
+        ("aten::stack", [[3, 4], [3, 4], []], [two, two, number]),
+        ("aten::_foreach_add", [[3, 4], [5, 4], [1, 4], [5, 4], []], [*[two] * 4, number]),
+        ("aten::_foreach_mul_", [[], [3, 4], []], [two, two, number]),
+        ("aten::cat", [*[[3, 4]] * 31, []], [*["TensorList[31]"] * 31, number]),
+        ("aten::block_diag", [[]], ["TensorList[0]"]),
+        ("aten::sqrt", [[]], ["float"]),
+    ):
+        assert (name, shapes, dtypes) in recorded
+
+
+def test_steps_of_optimizers_have_the_shapes_of_all_parameters() -> None:
+    parameters = [torch.nn.Parameter(torch.zeros(3, 4)), torch.nn.Parameter(torch.zeros(()))]
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer = torch.optim.SGD(parameters, lr=0.1, foreach=True)
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as prof:
+        optimizer.step()
+    operators = tables_of(result_of(prof), rank=0, first_id=0, memory=False).frames["operators"]
+    steps = operators.filter(pl.col("name") == "aten::_foreach_add_")
+    assert steps.select("input_shapes", "input_dtypes").rows() == [
+        ([[3, 4], [], [3, 4], [], []], [*["TensorList[2]"] * 4, "Scalar"])
+    ]

@@ -228,3 +228,34 @@ def test_a_setting_that_nothing_can_check_says_why() -> None:
     )
     assert (found.status, found.fails) == ("not_checkable", False)
     assert found.reason == "torch writes overloads to no trace, and no table has them"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "dtypes", "status", "arrived"),
+    [
+        (
+            [[[3, 4], [5, 4], []], [[]], [[]]],
+            [["TensorList[2]", "TensorList[2]", "Scalar"], ["float"], ["TensorList[0]"]],
+            "delivered",
+            "3 of 3 operators have shapes; 3 of 3 aten:: operators with arguments (100.0%)",
+        ),
+        (
+            [[[], []], [[2]], [[2]]],
+            [["TensorList", "Scalar"], ["float"], ["float"]],
+            "partial",
+            "2 of 3 operators have shapes; 2 of 3 aten:: operators with arguments (66.7%)",
+        ),
+        (
+            [[[]], [[]], [[2]]],
+            [["float"], [None], ["float"]],
+            "delivered",
+            "2 of 3 operators have shapes; 2 of 2 aten:: operators with arguments (100.0%)",
+        ),
+    ],
+)
+def test_a_list_of_tensors_without_shapes_is_not_delivered(
+    shapes: list[object], dtypes: list[object], status: str, arrived: str
+) -> None:
+    columns = operators(input_shapes=shapes, input_dtypes=dtypes)
+    found = judged("profiler.record_shapes", operators=columns)
+    assert (found.status, found.arrived) == (status, arrived)

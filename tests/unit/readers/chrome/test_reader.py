@@ -361,3 +361,43 @@ def test_an_argument_of_a_name_that_no_column_can_have_is_counted(write: Write) 
     reading = read(write(events))
     assert reading.frames["kernels"]["grid"].to_list() == [3]
     assert any(note.endswith("2 arguments of kernels were skipped") for note in reading.notes)
+
+
+def test_lists_of_tensors_are_laid_out_as_in_the_process(tmp_path: Path) -> None:
+    first, second = torch.zeros(3, 4), torch.zeros(5, 4)
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as prof:
+        torch.cat([first, second])
+        torch._foreach_add_([first, second], [first, second])
+        torch._foreach_mul_([torch.tensor(1.0), first], 2.0)
+        torch.cat([first] * 30)
+        torch.cat([first] * 31)
+    path = tmp_path / "trace.json"
+    prof.export_chrome_trace(str(path))
+    of_process = tables_of(prof.profiler.kineto_results, rank=0, first_id=0, memory=False)
+    columns = pl.col("name", "input_shapes", "input_dtypes")
+    written, kept = (
+        frames["operators"].select(columns) for frames in (read(path).frames, of_process.frames)
+    )
+    # torch writes no shapes of more than 30 tensors into a trace.
+    assert written[-1].row(0) == ("aten::cat", [[], []], ["TensorList", "Scalar"])
+    assert written[:-1].equals(kept[:-1])
+    assert kept[-1].row(0)[2] == [*["TensorList[31]"] * 31, "Scalar"]
+
+
+def test_a_kernel_has_the_tensors_of_its_operators_list(write: Write) -> None:
+    nested = {"Input Dims": [[[3, 4], [5, 4]], []], "Input type": ["TensorList", "Scalar"]}
+    untold = {"Input Dims": [[], []], "Input type": ["TensorList", "Scalar"]}
+    events = [
+        event("cpu_op", "aten::cat", 0, 9, args={"External id": 5, **nested}),
+        launch(7, 2, **{"External id": 5}),
+        kernel(7, 3),
+        event("cpu_op", "aten::other", 10, 9, args={"External id": 6, **untold}),
+    ]
+    frames = read(write(events)).frames
+    listed = ([[3, 4], [5, 4], []], ["TensorList[2]", "TensorList[2]", "Scalar"])
+    chosen = ("input_shapes", "input_dtypes")
+    assert frames["operators"].select(chosen).rows() == [
+        listed,
+        ([[], []], ["TensorList", "Scalar"]),
+    ]
+    assert frames["kernels"].select(chosen).rows() == [listed]
