@@ -80,6 +80,8 @@ class ProfilerFacts(Struct, frozen=True, kw_only=True):
     allocations are counted among the events."""
     records_kernel_shapes: bool
     """Kernels have shapes of their own, not those of their operators."""
+    records_lists: bool
+    """Arguments that are lists of tensors have the shapes of these."""
     why_steps_lost: str
     """Why steps or kernels of steps may be missing from a capture, and what to do."""
     why_no_stacks: str

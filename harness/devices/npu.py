@@ -41,6 +41,7 @@ TORCH_NPU: Final = ProfilerFacts(
     analysed_after_run=True,
     single_stream=False,
     records_kernel_shapes=True,
+    records_lists=False,
     why_steps_lost="CANN's buffer on the device ran over and lost the beginning of the window:"
     " record fewer steps (profiler.schedule.active), at a lower profiler_level",
     why_no_stacks="torch_npu recorded no stack: see harness.log",

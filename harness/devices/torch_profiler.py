@@ -29,6 +29,7 @@ TORCH: Final = ProfilerFacts(
     analysed_after_run=False,
     single_stream=True,
     records_kernel_shapes=False,
+    records_lists=True,
     why_steps_lost=OTHER_PROFILER,
     why_no_stacks="stacks are handed out only with profiler.experimental.verbose=true",
 )

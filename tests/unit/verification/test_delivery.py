@@ -259,3 +259,17 @@ def test_a_list_of_tensors_without_shapes_is_not_delivered(
     columns = operators(input_shapes=shapes, input_dtypes=dtypes)
     found = judged("profiler.record_shapes", operators=columns)
     assert (found.status, found.arrived) == (status, arrived)
+
+
+def test_lists_that_the_profiler_never_records_are_named_and_no_failure() -> None:
+    columns = operators(
+        input_shapes=[[[], []], [[2]], [[2]]],
+        input_dtypes=[["TensorList", "Scalar"], ["float"], ["float"]],
+    )
+    words = ("device=npu", "profiler=level1", "profiler.activities=[host]")
+    found = judged("profiler.record_shapes", *words, operators=columns)
+    assert found.status == "delivered"
+    assert found.arrived == (
+        "2 of 3 operators have shapes; 2 of 2 aten:: operators with arguments (100.0%);"
+        " 1 have lists of tensors, of which torch_npu records no shapes"
+    )
