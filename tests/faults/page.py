@@ -12,7 +12,9 @@ _HEAD = """# Faults
 What happens when something goes wrong, as `make faults` saw it: {count} faults of {kinds} kinds,
 each made through the real command on a small CPU workload. In every case: no traceback of harness's
 own, no process left, no unfinished file, no file outside of the folder touched, and `run.json`
-agrees with the exit code.
+agrees with the exit code. Two things are no contradiction: a command that is stopped after its run
+has ended exits with 130, and `run.json` says how the run ended; a refusal (2) leaves an earlier
+record as it was.
 
 - **exit code**: of the command; after a SIGKILL, of the `read` that takes in what is left.
 - **record**: `status` in `run.json`; – where no run had begun.
@@ -30,6 +32,18 @@ child stands for the last one.
 """
 
 
+def _together(phases: Sequence[str]) -> str:
+    """Join phases; those that begin with the same word of a command say it once."""
+    groups: dict[str, list[str]] = {}
+    for phase in phases:
+        command, _, detail = phase.rpartition(", ")
+        groups.setdefault(command, []).append(detail)
+    texts = (
+        f"{command}: " * bool(command) + ", ".join(details) for command, details in groups.items()
+    )
+    return "; ".join(texts)
+
+
 def page(results: Sequence[tuple[Fault, Left]]) -> str:
     """Return the page; phases of a kind that end alike share a row."""
     kinds = {fault.kind for fault, _ in results}
@@ -40,7 +54,7 @@ def page(results: Sequence[tuple[Fault, Left]]) -> str:
             status = left.record.status if left.record else "–"
             alike.setdefault((str(left.code), status, left.kept), []).append(fault.phase)
         rows += [
-            f"| {kind} | {'; '.join(phases)} | {code} | {status} | {kept} |"
+            f"| {kind} | {_together(phases)} | {code} | {status} | {kept} |"
             for (code, status, kept), phases in alike.items()
         ]
     head = _HEAD.format(count=len(results), kinds=len(kinds))
