@@ -121,7 +121,7 @@ def test_jobs_lost_with_a_killed_worker_are_named(harness: Harness, tmp_path: Pa
         (None, "it left no result"),
     ]
     for seed in (10, 11, 12):
-        assert f"seed={seed}: " in run.out
+        assert f"seed={seed}" in run.out
     assert "the same command again runs 3 jobs" in run.out
     (tmp_path / "go").touch()
     again = harness(*words("seed=1,10,11,12"))

@@ -263,7 +263,7 @@ class _Trace:
             inner = inner.scatter(unlinked, call_tree.innermost(*times))
         kinds = self._event_tables.codes["kind"].texts()
         return placed.select(
-            "device",
+            pl.col("device").cast(pl.Int32, strict=False),
             "stream",
             "start_ns",
             "duration_ns",

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile, record_function
@@ -330,6 +330,7 @@ ODD = st.recursive(
     inside=st.sampled_from(["", "External id", "Input Dims", "correlation", "device", "grid"]),
     value=ODD | st.sampled_from([10**30, "1e99", -1, "NaN", [[["a"]]]]),
 )
+@example(number=3, key="name", inside="device", value=1 << 31)
 @settings(deadline=None, max_examples=150)
 def test_any_value_in_any_place_leaves_tables_or_a_clear_error(
     tmp_path_factory: pytest.TempPathFactory, number: int, key: str, inside: str, value: Any
