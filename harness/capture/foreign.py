@@ -20,6 +20,8 @@ from harness.paths import RunFolder
 MOST_FILES: Final = 100_000
 """Files and folders below one that is read; the largest capture that we know has some thousands."""
 _SHOWN: Final = 5
+_RECORD: Final = 64 << 20
+"""Bytes; a longer record is refused where it is read."""
 _KINDS: Final = (
     (stat.S_ISFIFO, "a FIFO"),
     (stat.S_ISSOCK, "a socket"),
@@ -116,7 +118,7 @@ def _source_of(record: Path) -> Path | None:
     """Return the capture that a run was imported from, by a record of it; None if it says none."""
     try:
         with regular(record, follow=False) as file:
-            source = msgspec.json.decode(file.read(), type=_Source).source
+            source = msgspec.json.decode(file.read(_RECORD), type=_Source).source
     except (OSError, ValueError, RecursionError):
         return None  # whoever reads the record says so
     return Path(source).resolve() if source else None
