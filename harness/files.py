@@ -169,6 +169,22 @@ CLOSED: Final = "the workload closed its descriptor, which is not the workload's
 """Of a file that only the workload's process has open."""
 
 
+LARGEST: Final = 1 << 30
+"""Bytes of a file that is read as a whole."""
+
+
+def read_all(path: Path, most: int = LARGEST) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        OSError: It cannot be opened, is no regular file, or is larger than `most` bytes.
+    """
+    with regular(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise OSError(errno.EFBIG, f"it is larger than {most >> 20:,} MiB", str(path))
+        return file.read()
+
+
 class Appended:
     """A file that grows line by line: a log, the times of the steps."""
 

@@ -175,7 +175,7 @@ def _analysed(
 ) -> Capture:
     """Let the device analyse its captures anew, and return the capture."""
     check_analysis(planned, listener.output)
-    before = run_folder.analysis.read_bytes() if run_folder.analysis.exists() else None
+    before = files.read_all(run_folder.analysis) if run_folder.analysis.exists() else None
     analysis = analyse(planned, listener, limit_s)
     assert analysis is not None  # There are captures.
     if analysis.status == "unavailable":

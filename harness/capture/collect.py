@@ -17,6 +17,7 @@ from harness.capture import cycles
 from harness.capture.capture import Emulation
 from harness.capture.capture_record import ReaderReport
 from harness.execution.protocol import Outcome, StepTime
+from harness.files import read_all
 from harness.paths import RunFolder
 from harness.readers import READERS
 from harness.readers.base import CaptureError, ReadContext, ReadResult
@@ -80,7 +81,7 @@ def _step_times(path: Path) -> tuple[list[StepTime], tuple[str, ...]]:
     if not path.exists():
         return [], ()
     # A child that was killed may have left half a line.
-    whole = path.read_bytes().rpartition(b"\n")[0]
+    whole = read_all(path).rpartition(b"\n")[0]
     times, foreign = [], 0
     for line in whole.split(b"\n") if whole else ():
         try:
@@ -110,7 +111,7 @@ def _emulation(folders: Sequence[Path]) -> Emulation:
     counts: Counter[str] = Counter()
     summaries = (path for folder in folders for path in folder.glob("PROF_*/emulated/summary.json"))
     for path in summaries:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = json.loads(read_all(path))
         computed += summary["operators_computed"]
         not_computed += summary["operators_not_computed"]
         counts.update(summary.get("not_computed", {}))

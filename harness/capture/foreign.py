@@ -44,7 +44,8 @@ def check_run(folder: Path) -> None:
         RefusedError: Names the first of the links, FIFOs and devices that are not allowed.
     """
     run = RunFolder(folder)
-    source = _source_of(run.record) or _source_of(run.capture)
+    # That of the record decides whether what raw/ leads to is analysed: no other may allow links.
+    source = _source_of(run.record if os.path.lexists(run.record) else run.capture)
     _refuse(_run_problems(run, folder.resolve(), source))
 
 

@@ -19,6 +19,7 @@ from harness.capture.foreign import check_run
 from harness.capture.run_record import DIED, RunRecord
 from harness.errors import Problem, RefusedError
 from harness.execution.protocol import Outcome, read_json, write_json
+from harness.files import read_all
 from harness.paths import RunFolder
 from harness.readers.ascend import folder as ascend
 from harness.settings.expectations import ExpectedSettings
@@ -122,7 +123,7 @@ def _calls(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     # A child that was killed may have left half a line.
-    whole = path.read_bytes().rpartition(b"\n")[0]
+    whole = read_all(path).rpartition(b"\n")[0]
     return [msgspec.json.decode(line) for line in whole.splitlines()]
 
 

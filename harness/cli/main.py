@@ -28,17 +28,20 @@ def main() -> None:
     except HarnessError as error:
         code = _explain(error)
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno not in {errno.ENAMETOOLONG, errno.EFBIG}:
             raise
-        code = _explain(RefusedError([_too_long(error)]))
+        code = _explain(RefusedError([_too_large(error)]))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = ExitCode.INTERRUPTED
     sys.exit(int(code))
 
 
-def _too_long(error: OSError) -> Problem:
+def _too_large(error: OSError) -> Problem:
     path = str(error.filename)
+    if error.errno == errno.EFBIG:
+        reason = str(error.strerror)
+        return Problem(setting=path, given="", reason=reason, fix="name another capture or run")
     reason = (
         f"a file system takes no path of {len(os.fsencode(path)):,} bytes, or such a name in it"
     )

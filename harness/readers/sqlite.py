@@ -29,6 +29,14 @@ _STORED: Final = re.compile(r"\s*CREATE\s+TABLE\b", re.IGNORECASE).match
 """A table whose rows are in the file; virtual ones are made by code."""
 
 
+_STEPS_OF_A_BYTE: Final = 200
+"""Steps of sqlite's machine for a byte of a file, at most: reading a row of ten takes some fifty.
+Pages that lead to each other let a small file have rows without end."""
+_STEPS: Final = 100_000
+_LEAST: Final = 100
+"""Times `_STEPS` that any file may take."""
+
+
 class Tables:
     """The tables of an open file."""
 
@@ -112,6 +120,9 @@ def opened(path: Path) -> Iterator[Tables]:
     except (*_BROKEN, OSError) as error:
         raise CaptureError(f"{path.name}: {error}") from error
     with closing(connection):
+        steps = path.stat().st_size * _STEPS_OF_A_BYTE
+        budget = iter(range(max(steps, _STEPS) // _STEPS + _LEAST))
+        connection.set_progress_handler(lambda: next(budget, None) is None, _STEPS)
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA query_only=ON")
         connection.set_authorizer(_stored_alone)

@@ -13,7 +13,7 @@ from typing import Final
 
 from harness.capture.capture import Capture
 from harness.capture.run_record import READ, Consistency, Delivery, DeliveryStatus
-from harness.files import regular
+from harness.files import read_all, regular
 from harness.readers.ascend import folder as ascend
 from harness.readers.sqlite import cut_off
 
@@ -105,7 +105,7 @@ def _last_byte(path: Path) -> bytes:
 
 def _broken_json(path: Path) -> str:
     try:
-        json.loads(path.read_bytes())
+        json.loads(read_all(path))
     except (ValueError, RecursionError) as error:
         return f"cut off or broken: {error}"
     return ""

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from harness import tables
+from harness.files import read_all
 from harness.readers.base import CaptureError
 from harness.readers.call_tree import StepMarkers
 from harness.readers.sqlite import Tables
@@ -66,7 +67,7 @@ class Call(NamedTuple):
 def calls(path: Path) -> list[Call]:
     """Read the operations. Raises CaptureError if this is not such a file."""
     try:
-        return list(_calls(json.loads(path.read_bytes())))
+        return list(_calls(json.loads(read_all(path))))
     except (OSError, ValueError, OverflowError, RecursionError) as error:
         raise CaptureError(f"{path.name}: {error}") from error
     except (AttributeError, KeyError, TypeError) as error:

@@ -25,6 +25,8 @@ _COLUMNS: Final = 2_000
 """As many as sqlite takes; the widest file that we know has 75."""
 _SHOWN: Final = 3
 _BLOCK: Final = 16 << 20
+_LONGEST: Final = 64 << 20
+"""Bytes of a row; ended rows are taken out of what is counted."""
 _BARE: Final = "\0bare"
 """A temporary column: whether the last cell of a row is empty."""
 
@@ -127,17 +129,19 @@ def _whole_rows(
     with regular(path) as file:
         if list(csv.reader([file.readline().decode("utf-8-sig")])) != [list(types)]:
             return None
-        for block in _blocks(file):
+        for block in _blocks(file, path.name):
             rows = pl.read_csv(block, has_header=False, schema=schema, null_values=empty)
             parts.append(rows.with_columns(*ends).with_columns(exact))
     return pl.concat(parts)
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
+def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
     """Yield as many whole rows as fit in a block; an incomplete last row comes last."""
     pending = b""
     while block := file.read(_BLOCK):
         pending += block
+        if len(pending) > _LONGEST:
+            raise CaptureError(f"{name}: a row is longer than {_LONGEST >> 20} MiB")
         if end := _last_end(pending):
             yield pending[:end]
             pending = pending[end:]

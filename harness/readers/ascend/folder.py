@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from harness.files import read_all
 from harness.readers.ascend import csv_files, mstx, trace
 from harness.readers.base import CaptureError, CaptureInfo, ReadContext
 
@@ -165,7 +166,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         # JSON can contain half of a surrogate pair, which our own files cannot.
-        spelled = json.dumps(json.loads(path.read_bytes()), ensure_ascii=False)
+        spelled = json.dumps(json.loads(read_all(path)), ensure_ascii=False)
         record = json.loads(spelled.encode(errors="replace"))
     except (OSError, ValueError, RecursionError) as error:
         raise CaptureError(f"{path.name}: {error}") from error

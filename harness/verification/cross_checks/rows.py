@@ -9,6 +9,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from harness.capture.capture import Capture
+from harness.files import regular
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend.trace import CALLS
 from harness.readers.base import CaptureError
@@ -71,8 +72,10 @@ def operators(capture: Capture) -> CrossCheckResult:
 def _names(path: Path) -> pl.DataFrame:
     """Return the names of a file's rows, whose cells have ends of lines in them, but for marks."""
     try:
-        names = pl.read_csv(path, columns=["Name"], infer_schema=False)["Name"].fill_null("")
-    except PolarsError as error:
+        # Of a path, polars takes [proj] for a pattern.
+        with regular(path) as file:
+            names = pl.read_csv(file, columns=["Name"], infer_schema=False)["Name"].fill_null("")
+    except (OSError, PolarsError) as error:
         raise CaptureError(f"{path.name}: {error}") from error
     operators = [not is_mark(name) for name in names]
     return pl.DataFrame({"name": names.filter(pl.Series(operators, dtype=pl.Boolean))})

@@ -56,6 +56,15 @@ def test_links_in_raw_lead_to_the_imported_capture_alone(run: Path, tmp_path: Pa
     assert refused(run)[0].startswith("other: ")
 
 
+def test_only_the_record_of_a_run_says_that_it_was_imported(run: Path, tmp_path: Path) -> None:
+    """`read` analyses what raw/ leads to unless the record names a source."""
+    (tmp_path / "victim").mkdir()
+    (run / "raw" / "host_1_ascend_pt").symlink_to(tmp_path / "victim")
+    (run / "run.json").write_text('{"source": ""}', encoding="utf-8")
+    (run / "capture.json").write_text('{"source": "/"}', encoding="utf-8")
+    assert "it leads out of the folder" in refused(run)[0]
+
+
 def test_what_is_no_file_is_named(run: Path) -> None:
     os.mkfifo(run / "raw" / "trace.json")
     assert refused(run) == ["trace.json: this is a FIFO, which is not opened"]
