@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
@@ -56,10 +56,10 @@ def replacing(root: Path, path: Path) -> Iterator[BinaryIO]:
             with os.fdopen(descriptor, "wb") as file:
                 yield file
             os.replace(name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
+        finally:
+            # Once it has taken its place, there is no file of this name.
             with suppress(OSError):
                 os.unlink(name, dir_fd=folder)
-            raise
 
 
 def make_folder(root: Path, path: Path) -> None:
@@ -79,14 +79,12 @@ def make_root(path: Path) -> list[Path]:
         WriteError: It cannot be made; no new folder is left.
     """
     made: list[Path] = []
-    with failing_at(path):
-        try:
-            for folder in reversed([path, *path.parents]):
-                if _made(folder):
-                    made.append(folder)  # noqa: PERF401 - one after the other, to be undone
-        except BaseException:
-            remove_empty(made)
-            raise
+    with failing_at(path), ExitStack() as undo:
+        undo.callback(remove_empty, made)
+        for folder in reversed([path, *path.parents]):
+            if _made(folder):
+                made.append(folder)  # noqa: PERF401 - one after the other, to be undone
+        undo.pop_all()
     return made
 
 
@@ -272,14 +270,12 @@ class Reserve:
         self._file = -1
         with failing_at(path):
             self._folder = os.open(root, _FOLDER)
-        try:
-            with failing_at(path):
-                self._remove_others()
-                self._file = os.open(self._name, os.O_RDWR | _NEW, _MODE, dir_fd=self._folder)
-                _allocate(self._file, size)
-        except BaseException:
-            self.close()
-            raise
+        with failing_at(path), ExitStack() as undo:
+            undo.callback(self.close)
+            self._remove_others()
+            self._file = os.open(self._name, os.O_RDWR | _NEW, _MODE, dir_fd=self._folder)
+            _allocate(self._file, size)
+            undo.pop_all()
 
     def write(self, content: bytes) -> None:
         """Write the record, and let it take its place.

@@ -32,8 +32,16 @@ COMPILER = shutil.which("cc") or shutil.which("gcc")
 """The emulator of CANN needs one; a machine with Python and make alone tests the rest."""
 
 
-def pytest_report_header() -> str:
-    return "" if COMPILER else "no C compiler: tests/npu is left out"
+CXX = shutil.which("g++")
+"""torch.compile builds C++ on a CPU."""
+
+
+def pytest_report_header() -> list[str]:
+    lacks = {
+        "no C compiler: tests/npu is left out": COMPILER,
+        "no g++: the test of compiled training is left out": CXX,
+    }
+    return [text for text, there in lacks.items() if not there]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -31,12 +31,14 @@ class CycleProfiler(profile):
 
     def step(self) -> None:
         """End a step; if that fails, nothing is left to stop."""
+        ended = False
         try:
             super().step()
-        except BaseException:
-            # Else the exit stops a cycle that never began, and torch dies of SIGSEGV.
-            self.current_action = ProfilerAction.NONE
-            raise
+            ended = True
+        finally:
+            if not ended:
+                # Else the exit stops a cycle that never began, and torch dies of SIGSEGV.
+                self.current_action = ProfilerAction.NONE
 
 
 class TorchCycleHandler:

@@ -97,6 +97,7 @@ def _workload() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        # The user's code may raise anything, and each is reported; none is swallowed.
         if os.getpid() != process:
             _end_copy(error)
         if isinstance(error, Interrupted):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +23,7 @@ from harness.workloads.conv import Conv
 from harness.workloads.matmul import Matmul
 from harness.workloads.mlp import Mlp
 from harness.workloads.transformer import Transformer, empty_cache, language_model
+from tests.conftest import CXX
 from tests.support.building import Stages, build, setup
 
 ROOT = Path(__file__).parents[3]
@@ -143,7 +143,7 @@ def test_compile_captures_the_whole_model(workload: Workload, compiled: list[obj
     torch.testing.assert_close(results, expected)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile builds C++ on a CPU")
+@pytest.mark.skipif(CXX is None, reason="torch.compile builds C++ on a CPU")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
 def test_compiled_training_equals_eager_training() -> None:
     torch.testing.assert_close(run(msgspec.structs.replace(MLP, compile=True)), run(MLP))
