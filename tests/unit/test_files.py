@@ -190,3 +190,9 @@ def test_another_file_with_the_descriptor_of_a_log_stays_as_it_is(tmp_path: Path
         os.close(taken)
     assert (tmp_path / "log").read_bytes() == b"one\n"
     assert (tmp_path / "other").read_bytes() == b""
+
+
+def test_folders_that_led_to_one_that_cannot_be_made_go_again(tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match="too long"):
+        files.make_root(tmp_path / "new" / "newer" / ("x" * 300))
+    assert list(tmp_path.iterdir()) == []
