@@ -27,6 +27,7 @@ from harness.capture.external import keep, missing_originals
 from harness.capture.foreign import check_run
 from harness.capture.kept_record import kept
 from harness.capture.load import collect_capture, left_by_the_emulator, load_capture
+from harness.capture.provenance import RanProgram, ran_program
 from harness.capture.run_folder import clear, files_of, held_run, make, shown
 from harness.capture.run_record import Consistency, Delivery, RunRecord, record_of, request_hash
 from harness.compose.validate import problems
@@ -43,6 +44,7 @@ from harness.settings.request import Request
 from harness.verification.completeness import completeness
 from harness.verification.consistency import consistency
 from harness.verification.delivery import verify
+from harness.workloads.program import Program
 
 
 class Finished(Struct, frozen=True, kw_only=True):
@@ -116,6 +118,7 @@ def _started(request: Request, planned: Plan, overrides: Sequence[str]) -> RunRe
         versions={"harness": __version__},
         host=socket.gethostname(),
         device=request.device.name,
+        program=ran_program(request.workload) if isinstance(request.workload, Program) else None,
         requested=requested(request),
         effective=planned.recording.effective,
         recorded_steps=len(planned.recording.recorded),
@@ -322,6 +325,7 @@ def _ended(
         notes=capture.notes,
         versions=record.versions | outcome.versions,
         device_name=outcome.device_name,
+        program=_ended_program(record, outcome),
         emulated=outcome.emulated,
         emulation=capture.emulation,
         delivery=delivery,
@@ -331,6 +335,13 @@ def _ended(
         linked=linked(capture),
         files=files_of(capture.folder),
     )
+
+
+def _ended_program(record: RunRecord, outcome: Outcome) -> RanProgram | None:
+    if record.program is None or outcome.program is None:
+        return record.program
+    end = outcome.program
+    return replace(record.program, exit_code=end.exit_code, steps=end.steps)
 
 
 def _exit_code(outcome: Outcome, *, delivered: bool) -> ExitCode:

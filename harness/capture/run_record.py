@@ -6,12 +6,13 @@ import hashlib
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 
 from harness.capture.capture import Emulation
+from harness.capture.provenance import RanProgram, ran_program
 from harness.capture.writer import Life, Writer, life_of
 from harness.errors import ExitCode, RefusedError
 from harness.execution.protocol import SCHEMA_VERSION, read_json
@@ -20,9 +21,14 @@ from harness.settings.expectations import accepts
 from harness.settings.marks import measured
 from harness.settings.request import Request
 from harness.tables.event_counts import EventCounts, LinkedKernels
+from harness.workloads.program import Program
 
 REHEARSED = ("device=npu", "rehearsal.emulate=true")
 """The settings that the command ``rehearse`` adds."""
+
+
+PROGRAM: Final = ("workload", "workload.script", "workload.module", "workload.args")
+"""The settings that a program after ``--`` stands for."""
 
 
 def as_typed(overrides: Sequence[str], *, rehearsed: bool) -> list[str]:
@@ -134,6 +140,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     """What the emulator did in place of the device."""
     source: str = ""
     """The path of an imported capture; empty for a run."""
+    program: RanProgram | None = None
+    """The user's program; null if a workload of the harness ran."""
     requested: dict[str, Any]
     effective: dict[str, Any] = {}
     recorded_steps: int = 0
@@ -199,6 +207,11 @@ def _answers(record: RunRecord, request: Request) -> bool:
         return False
     if record.verdict == "pending" and request.profiler.analyse == "now":
         return False
+    if isinstance(request.workload, Program):
+        # The settings name its file, not what is in it.
+        present = ran_program(request.workload)
+        if record.program is None or record.program.sha256 != present.sha256:
+            return False
     return all(
         accepts(request.delivery.accept, item.setting)
         for item in record.delivery

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from harness.cli.flags import Words, split
+from harness.cli.program_words import settings_of_program, split_program
 from harness.errors import ExitCode, Problem, refuse
 
 
@@ -58,6 +60,8 @@ class Subcommand(Struct, frozen=True, kw_only=True):
     """The flags that it takes, by their long names."""
     paths: bool = False
     """Whether it takes other bare words: files and folders."""
+    programs: bool = False
+    """Whether it takes a program after ``--``."""
 
 
 ANYWHERE = ("--help", "--version")
@@ -77,7 +81,8 @@ def parse(
     Raises:
         RefusedError: A word or a flag has no place here; carries all of them.
     """
-    line = split(words)
+    before, program = split_program(words)
+    line = split(before)
     bare = [word for word in line.positional if _is_bare(word)]
     name = next((word for word in bare if word in subcommands), "")
     subcommand = subcommands.get(name, run)
@@ -90,6 +95,9 @@ def parse(
         ),
         paths=tuple(paths),
     )
+    if program is not None:
+        settings = settings_of_program(program, command.overrides, name, subcommand.programs)
+        command = replace(command, overrides=(*settings, *command.overrides))
     problems = [*line.problems, *_misplaced(line, name, subcommand, {"a run": run, **subcommands})]
     if line.unknown or extra:
         # What they mean is looked up in the configuration: only where it is needed.

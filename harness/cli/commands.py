@@ -63,14 +63,20 @@ def _rehearse(command: Command) -> ExitCode:
 RUN = Subcommand(
     run=_run,
     summary="run the workload under the profiler",
-    usage=("[settings] [flags]", "-m [settings] [flags]"),
+    usage=(
+        "[settings] [flags]",
+        "-m [settings] [flags]",
+        "[settings] [flags] -- train.py --lr 1e-3",
+    ),
     about="",
+    programs=True,
     examples=(
         "profiler=level1 workload=mlp workload.batch=64",
         "device=cuda profiler=level2 profiler.schedule.active=5",
         "rehearse profiler=level2 rehearsal=older_cann",
         "-m profiler=level0,level1,level2",
         "device=npu profiler=level1 +sweep=aic_metrics",
+        "profiler=level1 -- train.py --lr 1e-3",
         "workload=callable workload.target=my_module:factory",
         "--cfg job device=npu profiler=level1",
     ),
@@ -82,7 +88,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "check": Subcommand(
         run=_check,
         summary="show the effective settings and what must arrive; run nothing",
-        usage=("check [settings] [flags]",),
+        usage=("check [settings] [flags] [-- train.py …]",),
+        programs=True,
         about=(
             "Composes the settings and checks them, as a run would. Then shows for each job the"
             " settings as you requested them and as the profiler gets them, the steps, and what"
@@ -163,7 +170,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "rehearse": Subcommand(
         run=_rehearse,
         summary="run an NPU profile without an NPU, on an emulator of CANN",
-        usage=("rehearse [settings] [flags]", "rehearse -m [settings] [flags]"),
+        usage=("rehearse [settings] [flags] [-- train.py …]", "rehearse -m [settings] [flags]"),
+        programs=True,
         about=(
             "Runs the real torch_npu on the harness's emulator of CANN, and takes the same"
             " settings as a run with device=npu. It shows that a profile works and what it"

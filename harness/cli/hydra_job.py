@@ -27,6 +27,7 @@ from harness.settings.request import Request
 from harness.stopping import Interrupted
 from harness.sweep import interrupts
 from harness.sweep.current import CurrentJob, current_job
+from harness.workloads.program import Program
 
 
 class _Work(Struct, frozen=True):
@@ -72,7 +73,8 @@ def _nothing(_folder: Path) -> None:
 
 
 def _shown_run(work: _Work, begun: Callable[[Path], None] = _nothing) -> Finished:
-    with ConsoleProgress(ERR) as screen:
+    is_program = isinstance(work.request.workload, Program)
+    with ConsoleProgress(ERR, beside_program=is_program) as screen:
         done = run_job(
             work.request, work.folder, overrides=work.overrides, listener=screen, begun=begun
         )
@@ -150,6 +152,8 @@ def _print(text: str) -> None:
 
 class _Quiet:
     """A listener for jobs that run at the same time: what they print is in their harness.log."""
+
+    lends_streams = False
 
     def progress(self, progress: Progress) -> None:
         """Show nothing."""

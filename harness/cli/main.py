@@ -12,6 +12,7 @@ from harness import __version__
 from harness.cli import streams
 from harness.cli.arguments import parse
 from harness.cli.commands import RUN, SUBCOMMANDS
+from harness.cli.program_words import split_program
 from harness.errors import ExitCode, HarnessError, Problem, RefusedError
 from harness.files import full_disk_named
 
@@ -49,7 +50,7 @@ def _too_large(error: OSError) -> Problem:
 
 
 def _main(words: Sequence[str]) -> ExitCode:
-    if "--version" in words:
+    if "--version" in split_program(words)[0]:
         print(f"harness {__version__}")
         return ExitCode.OK
     command, name = parse(words, RUN, SUBCOMMANDS)

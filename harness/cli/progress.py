@@ -43,8 +43,13 @@ _SPINNER = re.compile(r"^[-|/\\\s\x08]+(?=\[\d{4}-)")
 class ConsoleProgress:
     """A `harness.execution.process.ProgressListener` that shows progress on stderr."""
 
-    def __init__(self, console: Console) -> None:
+    lends_streams = True
+    """A program of the user's has the terminal."""
+
+    def __init__(self, console: Console, *, beside_program: bool = False) -> None:
+        """Show a bar on a terminal; beside a program, which has the terminal, one line a phase."""
         self.console = console
+        self.prefix = "harness: " if beside_program else ""
         self.phase = ""
         self.bar = Bar(
             TextColumn("{task.description:<26}", markup=False),
@@ -54,7 +59,7 @@ class ConsoleProgress:
             TimeElapsedColumn(),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=beside_program or not console.is_terminal,
         )
         self.task = self.bar.add_task("starting", total=None, unit="steps")
 
@@ -81,8 +86,10 @@ class ConsoleProgress:
             total=progress.total,
             unit=unit,
         )
-        if not self.console.is_terminal and progress.phase != self.phase:
-            self.console.print(f"{words} ({progress.done} of {progress.total} {unit} done)")
+        if self.bar.disable and progress.phase != self.phase:
+            self.console.print(
+                f"{self.prefix}{words} ({progress.done} of {progress.total} {unit} done)"
+            )
         self.phase = progress.phase
 
     def output(self, line: str) -> None:

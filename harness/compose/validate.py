@@ -17,6 +17,8 @@ from harness.settings.faults import Faults
 from harness.settings.request import Rehearsal, Request
 from harness.settings.schedule import cycle_length, steps_for, whole_cycles
 from harness.settings.schema import flatten, show
+from harness.workloads.base import BuiltWorkload
+from harness.workloads.program import Program, runs_as_one_step
 
 Rule = Callable[[Request], Iterator[Problem]]
 
@@ -98,6 +100,8 @@ def _memory_timeline_needs(request: Request) -> Iterator[Problem]:
 
 def _steps_fill_schedule(request: Request) -> Iterator[Problem]:
     """Refuse a schedule that would end in a silent, partial or empty capture."""
+    if runs_as_one_step(request.workload):
+        return
     schedule, steps = request.profiler.schedule, request.workload.steps
     if schedule.skip_first_wait and not schedule.wait:
         yield Problem(
@@ -161,12 +165,23 @@ def _schedule_has_limits(request: Request) -> Iterator[Problem]:
 
 
 def _compile_before_timing(request: Request) -> Iterator[Problem]:
-    if request.workload.compile and request.workload.warmup_steps == 0:
+    workload = request.workload
+    if isinstance(workload, BuiltWorkload) and workload.compile and workload.warmup_steps == 0:
         yield Problem(
             setting="workload.warmup_steps",
             given="0",
             reason="with workload.compile=true the first step compiles, and its time would count",
             fix="workload.warmup_steps=1",
+        )
+
+
+def _programs_are_isolated(request: Request) -> Iterator[Problem]:
+    if isinstance(request.workload, Program) and request.execution.kind == "inline":
+        yield Problem(
+            setting="execution",
+            given="inline",
+            reason="a program may change or end the process that it runs in",
+            fix="execution=isolated, where a debugger works, too: the program has the terminal",
         )
 
 
@@ -236,6 +251,7 @@ RULES: tuple[Rule, ...] = (
     _steps_fill_schedule,
     _schedule_has_limits,
     _compile_before_timing,
+    _programs_are_isolated,
     _rehearsal,
     _analysis,
     _workload,

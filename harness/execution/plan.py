@@ -12,13 +12,16 @@ from harness.devices import TARGETS
 from harness.devices.base import LoweredProfiler, LoweredSchedule
 from harness.execution.protocol import LoopPlan, Plan, RecordingPlan
 from harness.settings.expectations import Recording, expected_of
-from harness.settings.request import Profiler, Request
+from harness.settings.request import Baseline, Profiler, Request, Schedule
 from harness.settings.schedule import recorded_steps, steps_for, whole_cycles
 from harness.settings.schema import flatten
+from harness.workloads.program import runs_as_one_step
 
 
 def plan(request: Request, folder: Path) -> Plan:
     """Lower a valid request to its device; needs neither torch nor the device."""
+    if runs_as_one_step(request.workload):
+        request = _as_one_step(request)
     schedule = request.profiler.schedule
     steps = request.workload.steps
     if steps is None:
@@ -36,8 +39,21 @@ def plan(request: Request, folder: Path) -> Plan:
             steps=steps,
             execution=request.execution,
             rehearsal=request.rehearsal,
+            max_seconds=request.profiler.max_seconds,
+            max_memory_gib=request.profiler.max_memory_gib,
         ),
     )
+
+
+def _as_one_step(request: Request) -> Request:
+    """Return the request for a program that is recorded as a whole: there is nothing to repeat."""
+    profiler = replace(
+        request.profiler,
+        schedule=Schedule(wait=0, warmup=0, active=1, repeat=1),
+        baseline=Baseline(steps=0),
+    )
+    workload = replace(request.workload, warmup_steps=0, steps=None)
+    return replace(request, profiler=profiler, workload=workload)
 
 
 def _recording(request: Request, cycles: int) -> RecordingPlan:

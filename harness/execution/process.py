@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import signal
@@ -26,9 +27,11 @@ from harness.execution.protocol import (
     outcome_file,
     read_json,
 )
+from harness.execution.streams import KeptStreams, LentStreams, Streams
 from harness.files import Appended
 from harness.paths import RunFolder
 from harness.stopping import Held
+from harness.workloads.program import Program
 
 _CHUNK: Final = 65536
 _DRAIN_S: Final = 1.0
@@ -64,6 +67,10 @@ class ProgressListener(Protocol):
     def output(self, line: str) -> None:
         """Take one line of what the workload or torch prints."""
 
+    @property
+    def lends_streams(self) -> bool:
+        """Whether a program of the user's reads and writes the command's own streams."""
+
 
 class Limits(NamedTuple):
     """How long a child process may run, and how long it may write when it must stop."""
@@ -97,7 +104,7 @@ def _in_child(plan: Plan, listener: ProgressListener, task: Task, limits: Limits
         environment = environment_of(plan)
     except MachineError as error:
         return Outcome(status="unavailable", reason=str(error))
-    return _Child(Path(plan.folder), listener, task, environment, limits).outcome()
+    return _Child(plan, listener, task, environment, limits).outcome()
 
 
 def environment_of(plan: Plan) -> dict[str, str]:
@@ -106,7 +113,9 @@ def environment_of(plan: Plan) -> dict[str, str]:
     Raises:
         MachineError: This machine cannot build the emulator.
     """
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    environment = dict(os.environ)
+    if not isinstance(plan.loop.workload, Program):
+        environment["PYTHONUNBUFFERED"] = "1"
     rehearsal = plan.loop.rehearsal
     if rehearsal.emulate:
         environment = build().environment(
@@ -133,17 +142,20 @@ class _Child:
 
     def __init__(
         self,
-        folder: Path,
+        plan: Plan,
         listener: ProgressListener,
         task: Task,
         environment: dict[str, str],
         limits: Limits,
     ) -> None:
+        folder = Path(plan.folder)
+        is_program = task == "execute" and isinstance(plan.loop.workload, Program)
         self.folder = RunFolder(folder)
         self.listener = listener
         self.task = task
         self.environment = environment
         self.limits = limits
+        self.lends = is_program and listener.lends_streams
         self.result = outcome_file(folder, task)
         self.process: subprocess.Popen[bytes] | None = None
         self.progress = Lines(self._take_progress, _PROGRESS_BYTES)
@@ -160,7 +172,8 @@ class _Child:
         """
         self.result.unlink(missing_ok=True)
         with Appended(self.folder.path, self.folder.log) as log:
-            printed = Printed(log, self.listener.output)
+            # What a program prints goes where it always goes.
+            printed = Printed(log, _unseen if self.lends else self.listener.output)
             returncode = self._ended(printed)
         return self._outcome_of(returncode, printed)
 
@@ -168,17 +181,16 @@ class _Child:
         """Return how the child process ended; none is left behind, whatever goes wrong here."""
         self.started = time.monotonic()
         reading, writing = os.pipe()
-        with os.fdopen(reading, "rb", buffering=0) as progress:
+        connect = LentStreams if self.lends else KeptStreams
+        with os.fdopen(reading, "rb", buffering=0) as progress, connect(printed) as streams:
             try:
-                process = self._start(writing)
-                assert process.stdout is not None
-                with process.stdout as output:
-                    while True:
-                        try:
-                            self._listen({output: printed.feed, progress: self.progress.feed})
-                            break
-                        except KeyboardInterrupt:
-                            self._stop("interrupted")
+                process = self._start(writing, streams)
+                while True:
+                    try:
+                        self._listen({**streams.outputs, progress: self.progress.feed})
+                        break
+                    except KeyboardInterrupt:
+                        self._stop("interrupted")
                 printed.flush()
                 self.progress.flush()
                 return process.wait()
@@ -187,7 +199,7 @@ class _Child:
                 if self.process is not None:
                     self.process.wait()
 
-    def _start(self, descriptor: int) -> subprocess.Popen[bytes]:
+    def _start(self, descriptor: int, streams: Streams) -> subprocess.Popen[bytes]:
         # -P keeps the current folder off the module path: a user's package named "harness" or
         # "conf" would hide ours. Ours is appended for plain checkouts.
         code = (
@@ -202,10 +214,9 @@ class _Child:
             with Held(), _interrupt_blocked():
                 self.process = subprocess.Popen(  # noqa: S603 - our interpreter and our code
                     [sys.executable, "-P", "-c", code, *words],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    bufsize=0,
+                    stdin=streams.stdin,
+                    stdout=streams.stdout,
+                    stderr=streams.stderr,
                     env=self.environment,
                     pass_fds=(descriptor,),
                     # Ctrl-C reaches the parent alone, which then stops the child once.
@@ -214,6 +225,7 @@ class _Child:
             return self.process
         finally:
             os.close(descriptor)
+            streams.close_theirs()
 
     def _listen(self, streams: Mapping[IO[bytes], Callable[[bytes], None]]) -> None:
         """Pass on what the streams bring until the child has ended; enforce its limits."""
@@ -298,6 +310,10 @@ class _Child:
         return report or Outcome(status="failed", reason=_death(returncode, last_line))
 
 
+def _unseen(_line: str) -> None:
+    """Show nothing."""
+
+
 @contextmanager
 def _interrupt_blocked() -> Iterator[None]:
     """Block SIGINT in this thread, and so in the processes that a block starts."""
@@ -314,12 +330,22 @@ def _read(ready: selectors.BaseSelector, timeout_s: float) -> bool:
     if not ready.get_map():
         time.sleep(timeout_s)
     for key, _ in events:
-        data = os.read(key.fd, _CHUNK)
+        data = _read_some(key.fd)
         if data:
             key.data(data)
         else:
             ready.unregister(key.fileobj)
     return bool(events)
+
+
+def _read_some(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, _CHUNK)
+    except OSError as error:
+        # So ends a terminal that nobody writes to any more.
+        if error.errno != errno.EIO:
+            raise
+        return b""
 
 
 def _death(returncode: int, last_output: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -70,6 +71,10 @@ class LoopPlan(Struct, frozen=True, kw_only=True):
     execution: Execution
     rehearsal: Rehearsal
     """Whether the child process runs on the emulator."""
+    max_seconds: float | None
+    """Of a window over a whole program."""
+    max_memory_gib: float | None
+    """The same, of memory that is added."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -92,6 +97,9 @@ class Progress(Struct, frozen=True, kw_only=True):
     total: int
     outcome: Outcome | None = None
     """Null but at the end, where the file of the outcome cannot be written."""
+
+
+ReportProgress = Callable[[Progress], None]
 
 
 class StepTime(Struct, frozen=True, kw_only=True):
@@ -120,6 +128,21 @@ def outcome_file(folder: Path, task: Task) -> Path:
 Status = Literal["ok", "failed", "interrupted", "unavailable"]
 
 
+class ProgramEnd(Struct, frozen=True, kw_only=True):
+    """How a program of the user's ended, and which steps it made."""
+
+    exit_code: int
+    """As the system would have got it."""
+    steps: int
+    """Whole steps, counted as ``workload.step`` says."""
+    needed: int
+    """Steps until the end of the schedule, warm-up and baseline included."""
+    counted: str = ""
+    """What the steps were, in one phrase; empty if there was none."""
+    why_short: str = ""
+    """Why there are fewer steps than needed, and what to set; empty if there are enough."""
+
+
 class Outcome(Struct, frozen=True, kw_only=True):
     """How the child process ended, and what it ran on."""
 
@@ -139,6 +162,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """How many of the profiler's events became rows, by activity type."""
     notes: tuple[str, ...] = ()
     """What a user should know about how the child process behaved."""
+    program: ProgramEnd | None = None
+    """Of a program of the user's, how it ended."""
 
 
 def json_of(value: Struct) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 import threading
 import time
@@ -101,6 +102,7 @@ class Recorder:
         *,
         on_write: Callable[[], None] = lambda: None,
         hold_interrupts: bool = False,
+        synchronise: bool = True,
     ) -> None:
         """Make a recorder; nothing happens before `open`.
 
@@ -110,11 +112,14 @@ class Recorder:
             on_write: Called before a cycle is written.
             hold_interrupts: Let signals that stop wait while a cycle is written; sets signal
                 handlers meanwhile, in the main thread only.
+            synchronise: Wait for the device where a step begins and where it ends. Else the time
+                of a step is the host's, and the program's own pace is kept.
         """
         self._plan = plan
         self._folder = folder
         self._on_write = on_write
         self._hold_interrupts = hold_interrupts
+        self._synchronise = synchronise
         self._device = DEVICES[plan.device]
         self._schedule = Schedule(**asdict(plan.profiler.schedule))
         self._number = 0
@@ -199,6 +204,12 @@ class Recorder:
         with self._interrupts_held():
             recording.closing.close()
 
+    def discard(self) -> None:
+        """Remove what this recorder, which is closed, has recorded."""
+        run = RunFolder(self._folder)
+        for folder in (run.raw, run.cycles):
+            shutil.rmtree(folder, ignore_errors=True)
+
     @contextmanager
     def step(self, phase: str | None = None) -> Iterator[None]:
         """Record one step; `phase` as in `begin_step`."""
@@ -213,7 +224,7 @@ class Recorder:
     def begin_step(self, phase: str | None = None) -> None:
         """Begin the schedule's next step, or an unprofiled step that is named `phase`.
 
-        Waits for the device first, so that earlier work is not measured.
+        Waits for the device first, unless that is not wanted, so that earlier work is not measured.
         """
         recording = self._open_recording()
         self._leave_step()
@@ -221,7 +232,7 @@ class Recorder:
         if phase is None:
             self._start_profiler(recording)
             phase, number = self.phase, self._number
-        self._device.synchronise(recording.device.torch_device)
+        self._wait_for_device(recording)
         if number is not None:
             self._mark.enter_context(record_function(f"{STEP_MARK}{number}"))
         self._open_step = _OpenStep(phase, number, _CLOCKS.unix_ns(), _CLOCKS.monotonic_ns())
@@ -231,7 +242,7 @@ class Recorder:
         recording, step = self._open_recording(), self._open_step
         if step is None:
             raise RecorderError("no step has begun: call begin_step() first")
-        self._device.synchronise(recording.device.torch_device)
+        self._wait_for_device(recording)
         self._ended_step = StepTime(
             phase=step.phase,
             step=step.number,
@@ -257,6 +268,11 @@ class Recorder:
         with self._interrupts_held():
             recording.profiler.step()
 
+    def drop_step(self) -> None:
+        """Leave the open step, if there is one: it is not counted, and begins anew."""
+        self._open_recording()
+        self._leave_step()
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Name a part of a profiled step; does nothing elsewhere."""
@@ -265,6 +281,10 @@ class Recorder:
         else:
             with record_function(STAGE_MARK + name):
                 yield
+
+    def _wait_for_device(self, recording: _Recording) -> None:
+        if self._synchronise:
+            self._device.synchronise(recording.device.torch_device)
 
     def _start_profiler(self, recording: _Recording) -> None:
         if recording.profiler is None:

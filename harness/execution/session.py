@@ -6,7 +6,7 @@ Imported in the child process only: this is where torch is loaded.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -16,19 +16,19 @@ import torch
 from harness import files
 from harness.devices import DEVICES
 from harness.errors import MachineError, RecorderError, WriteError
-from harness.execution.protocol import Outcome, Plan, Progress, Status
+from harness.execution.protocol import Outcome, Plan, Progress, ReportProgress, Status
 from harness.execution.raised import described, traceback_of
 from harness.execution.recorder import Recorder
 from harness.paths import RunFolder
 from harness.stopping import Interrupted
-from harness.workloads.base import Setup, Step
-
-ReportProgress = Callable[[Progress], None]
+from harness.workloads.base import BuiltWorkload, Setup, Step
 
 
 def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
     """Run the plan's workload under its profiler; however it ends, that is an outcome."""
-    session = _Session(plan, report_progress)
+    workload = plan.loop.workload
+    assert isinstance(workload, BuiltWorkload)
+    session = _Session(plan, workload, report_progress)
     status: Status = "ok"
     reason = trace = ""
     try:
@@ -52,7 +52,7 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
         traceback=trace,
         device_name=facts.device_name,
         versions=facts.versions,
-        stages=plan.loop.workload.stages,
+        stages=workload.stages,
         emulated=facts.emulated,
         event_counts=facts.event_counts,
     )
@@ -127,11 +127,14 @@ def _end_copy(error: BaseException | None) -> NoReturn:
 class _Session:
     """The loop of one run, and how far it is."""
 
-    def __init__(self, plan: Plan, report_progress: ReportProgress) -> None:
+    def __init__(
+        self, plan: Plan, workload: BuiltWorkload, report_progress: ReportProgress
+    ) -> None:
         self.loop = plan.loop
+        self.workload = workload
         self.report_progress = report_progress
         self.done = 0
-        self.total = self.loop.workload.warmup_steps + self.loop.baseline_steps + self.loop.steps
+        self.total = workload.warmup_steps + self.loop.baseline_steps + self.loop.steps
         self.recorder = Recorder(
             plan.recording,
             Path(plan.folder),
@@ -144,7 +147,7 @@ class _Session:
         with self.recorder:
             self._report("build")
             step = self._build()
-            for _ in range(self.loop.workload.warmup_steps):
+            for _ in range(self.workload.warmup_steps):
                 self._step(step, "warmup")
             for _ in range(self.loop.baseline_steps):
                 self._step(step, "baseline")
@@ -153,16 +156,15 @@ class _Session:
         self._report("done")
 
     def _build(self) -> Step:
-        workload = self.loop.workload
         torch.manual_seed(self.loop.seed)
         setup = Setup(
             device=self.recorder.torch_device,
-            dtype=getattr(torch, workload.dtype),
+            dtype=getattr(torch, self.workload.dtype),
             seed=self.loop.seed,
             stage=self.recorder.stage,
         )
         with _workload():
-            return workload.build(setup)
+            return self.workload.build(setup)
 
     def _step(self, step: Step, unprofiled: str | None = None) -> None:
         self._report(unprofiled or self.recorder.phase)

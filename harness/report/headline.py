@@ -42,6 +42,8 @@ def _subject(record: RunRecord) -> str:
     if record.source:
         return f"imported capture {record.source}, recorded on {where}"
     workload = record.requested["workload.name"]
+    if record.program:
+        workload = " ".join((record.program.source, *record.program.args))
     return f"{workload} on {where}, {record.recorded_steps} recorded step(s)"
 
 

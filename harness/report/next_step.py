@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from harness.capture.run_record import RunRecord, as_typed
+from harness.capture.run_record import PROGRAM, RunRecord, as_typed
 from harness.report.section import Command
 from harness.text import command
 
@@ -36,6 +36,8 @@ def _mend(record: RunRecord, folder: str) -> Command | None:
         rehearsed = record.requested["rehearsal.emulate"]
         if record.event_counts or rehearsed:
             return _again("run it again with fewer settings", record, "profiler=level0")
+        if record.program:
+            return _check(record)
         return _again("run it in one process, for a debugger", record, "execution=inline")
     if any(item.fails for item in record.delivery):
         return _check(record)
@@ -58,18 +60,33 @@ def _check(record: RunRecord) -> Command:
     rehearsed = record.requested["rehearsal.emulate"]
     device = ["device=npu"] if rehearsed else []
     settings = [text for text in _typed(record) if not text.startswith("rehearsal")]
-    return _command("see what is requested and what it needs", ("check", *device, *settings))
+    return _command(
+        "see what is requested and what it needs",
+        ("check", *device, *settings, *_program_of(record)),
+    )
 
 
 def _again(purpose: str, record: RunRecord, setting: str) -> Command:
     """Propose the run again, with another profile or with a setting more."""
     settings = [text for text in _typed(record) if not text.startswith(("profiler=", "profiler/"))]
     subcommand = ["rehearse"] if record.requested["rehearsal.emulate"] else []
-    return _command(purpose, (*subcommand, *settings, setting))
+    return _command(purpose, (*subcommand, *settings, setting, *_program_of(record)))
 
 
 def _typed(record: RunRecord) -> list[str]:
-    return as_typed(record.overrides, rehearsed=record.requested["rehearsal.emulate"])
+    typed = as_typed(record.overrides, rehearsed=record.requested["rehearsal.emulate"])
+    if record.program is None:
+        return typed
+    return [text for text in typed if text.partition("=")[0] not in PROGRAM]
+
+
+def _program_of(record: RunRecord) -> tuple[str, ...]:
+    """Return the words that name the program of the user's, if it ran one."""
+    if record.program is None:
+        return ()
+    source = record.program.source
+    words = source.split(" ", 1) if source.startswith("-m ") else [source]
+    return ("--", *words, *record.program.args)
 
 
 def _command(purpose: str, words: Sequence[str]) -> Command:

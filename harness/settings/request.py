@@ -102,6 +102,12 @@ class Profiler(Settings, frozen=True, kw_only=True):
     analyse_timeout_s: Placed[Seconds | None] = 3600
     """Wall-clock limit of that analysis, in seconds; null: none. Raw data that are not analysed by
     then stay, and ``harness read RUN`` tries again. npu only. Read by: run."""
+    max_seconds: Placed[Seconds | None] = 120
+    """Limit of a window over a whole program, in seconds; null: none. The program goes on after
+    it. Read by: run."""
+    max_memory_gib: Placed[Annotated[float, Meta(gt=0, le=65_536)] | None] = 8
+    """Limit of what such a window may add to the memory of the process, in GiB; null: none.
+    Read by: run."""
     schedule: Schedule
     """Which steps are recorded. Read by: plan, the profiler."""
     baseline: Executed[Baseline]

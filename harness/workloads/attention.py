@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.workloads.base import Count, Setup, Step, Workload
+from harness.workloads.base import BuiltWorkload, Count, Setup, Step
 
 if TYPE_CHECKING:
     import torch
 
 
-class Attention(Workload, tag="attention", frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Attention(
+    BuiltWorkload, tag="attention", frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     """Run scaled dot-product attention on random queries, keys and values."""
 
     batch: Count = 4

@@ -44,25 +44,30 @@ class Setup(Struct, frozen=True, kw_only=True):
 
 
 class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="name"):
-    """The settings that all workloads share. A subclass adds its sizes and `build`."""
+    """The settings that all workloads share."""
 
     steps: SomeSteps | None = None
     """Steps after warm-up and baseline; null: as many as the schedule needs. Read by: plan."""
     warmup_steps: Steps = 2
     """Steps before anything is timed or profiled. Read by: run."""
-    dtype: DType = "float32"
-    """Element type of parameters and inputs. Read by: the workload."""
-    compile: bool = False
-    """Run the model through ``torch.compile``. Read by: the workload."""
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The names that the step gives to its parts, in order."""
-        raise NotImplementedError
+        """The names that the step gives to its parts, in order, as far as they are known."""
+        return ()
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of settings that are valid alone, but not together."""
         yield from ()
+
+
+class BuiltWorkload(Workload, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A workload whose step the harness builds and calls. A subclass adds its sizes and `build`."""
+
+    dtype: DType = "float32"
+    """Element type of parameters and inputs. Read by: the workload."""
+    compile: bool = False
+    """Run the model through ``torch.compile``. Read by: the workload."""
 
     def build(self, setup: Setup) -> Step:
         """Allocate the model and its inputs on ``setup.device``; return the step.

@@ -14,7 +14,7 @@ from typing import Any, Final
 from msgspec import field
 
 from harness.errors import Problem
-from harness.workloads.base import Setup, Step, Workload
+from harness.workloads.base import BuiltWorkload, Setup, Step
 
 PASSED = ("device", "dtype", "seed", "stage")
 """The arguments that the harness passes to a factory."""
@@ -32,7 +32,9 @@ EXAMPLE: Final = """workload.target=my_module:factory, with a my_module.py like 
 _TARGET: Final = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
 
 
-class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Callable(
+    BuiltWorkload, tag="callable", frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     """Run the step that ``factory(device=…, dtype=…, seed=…, **kwargs)`` returns.
 
     A factory that also takes ``stage`` receives it, and may write ``with stage("forward"): …``.
@@ -43,11 +45,6 @@ class Callable(Workload, tag="callable", frozen=True, kw_only=True, forbid_unkno
     the workload."""
     kwargs: dict[str, Any] = field(default_factory=dict)
     """Further keyword arguments of the factory. Read by: the workload."""
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """None: the stages are unknown before the factory has run."""
-        return ()
 
     def problems(self) -> Iterator[Problem]:
         """Yield a target that names no factory, and arguments that the harness passes itself."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta
 
 from harness.errors import Problem
-from harness.workloads.base import Count, Repeats, Setup, Step, Workload
+from harness.workloads.base import BuiltWorkload, Count, Repeats, Setup, Step
 from harness.workloads.training import TRAINING_STAGES, training_step
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Conv(Workload, tag="conv", frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Conv(BuiltWorkload, tag="conv", frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Train a small residual network to classify one fixed batch of random images."""
 
     batch: Count = 8

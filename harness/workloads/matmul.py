@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta
 
 from harness.errors import Problem
-from harness.workloads.base import Count, DType, Repeats, Setup, Step, Workload
+from harness.workloads.base import BuiltWorkload, Count, DType, Repeats, Setup, Step
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Shape = tuple[Count, Count, Count]
 
 
-class Matmul(Workload, tag="matmul", frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Matmul(BuiltWorkload, tag="matmul", frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Multiply random matrices, once per step for every pair of a shape and an element type."""
 
     shapes: Annotated[tuple[Shape, ...], Meta(min_length=1)] = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from harness.workloads.base import Count, Repeats, Setup, Step, Workload
+from harness.workloads.base import BuiltWorkload, Count, Repeats, Setup, Step
 from harness.workloads.training import TRAINING_STAGES, training_step
 
 
-class Mlp(Workload, tag="mlp", frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Mlp(BuiltWorkload, tag="mlp", frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Train a multilayer perceptron to classify one fixed batch of random vectors."""
 
     batch: Count = 128

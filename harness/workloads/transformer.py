@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from harness.errors import Problem
-from harness.workloads.base import Count, Repeats, Setup, Step, Workload
+from harness.workloads.base import BuiltWorkload, Count, Repeats, Setup, Step
 from harness.workloads.training import TRAINING_STAGES, training_step
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Transformer(
-    Workload, tag="transformer", frozen=True, kw_only=True, forbid_unknown_fields=True
+    BuiltWorkload, tag="transformer", frozen=True, kw_only=True, forbid_unknown_fields=True
 ):
     """Train a decoder-only language model on random token ids, or generate with it."""
 

@@ -63,6 +63,9 @@ def profiler_of(capture: Capture) -> ProfilerFacts:
 
 def unread(capture: Capture) -> str:
     """Say why a capture that is analysed after the run came out empty; "" if it did not."""
+    program = capture.outcome.program
+    if program and not program.steps and program.why_short:
+        return program.why_short
     profiler = profiler_of(capture)
     if not profiler.analysed_after_run:
         return ""

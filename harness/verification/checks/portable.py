@@ -87,6 +87,7 @@ def schedule(capture: Capture) -> CheckResult:
         why = f"no event was recorded in step(s) {', '.join(map(str, missing))}: "
         why += (
             unread(capture)
+            or _short_program(capture)
             or f"the run ended before them, or {profiler_of(capture).why_steps_lost}"
         )
         status: DeliveryStatus = "missing" if len(missing) == len(requested) or short else "partial"
@@ -97,6 +98,11 @@ def schedule(capture: Capture) -> CheckResult:
         f"{arrived}, {counts}",
         f"kernels are missing: {profiler_of(capture).why_steps_lost}",
     )
+
+
+def _short_program(capture: Capture) -> str:
+    program = capture.outcome.program
+    return program.why_short if program else ""
 
 
 def _short_steps(capture: Capture, steps: set[int]) -> list[tuple[int, int, int]]:

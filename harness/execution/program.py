@@ -1,0 +1,70 @@
+"""Run a program of the user's under its plan: it keeps its own loop, and its steps are counted.
+
+Imported in the child process only. torch is loaded by the program, or with its first step.
+"""
+
+from __future__ import annotations
+
+import os
+
+from msgspec.structs import replace
+
+from harness.errors import HarnessError, MachineError
+from harness.execution.main_module import Ending, run_main
+from harness.execution.program_steps import ProgramSteps
+from harness.execution.protocol import Outcome, Plan, ProgramEnd, ReportProgress, Status
+from harness.execution.step_sources import StepSource
+from harness.workloads.program import Program
+
+
+def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
+    """Run the plan's program with its profiler; however it ends, that is an outcome.
+
+    Raises:
+        SystemExit: This is a copy of the process, which the program forked, and it has ended.
+    """
+    program = plan.loop.workload
+    assert isinstance(program, Program)
+    process = os.getpid()
+    steps = ProgramSteps(plan, program, report_progress)
+    source = StepSource(program, steps)
+    source.open()
+    ending = run_main(program, source.counted)
+    if os.getpid() != process:
+        raise SystemExit(ending.exit_code)
+    source.close()
+    steps.close()
+    return _outcome(ending, steps, source)
+
+
+def _outcome(ending: Ending, steps: ProgramSteps, source: StepSource) -> Outcome:
+    short = "" if steps.needed <= steps.made else source.why_short()
+    outcome = Outcome(
+        status=_status(ending, steps.failure),
+        reason=str(steps.failure or ending.reason),
+        stages=tuple(steps.stages),
+        notes=steps.notes,
+        program=ProgramEnd(
+            exit_code=ending.exit_code,
+            steps=steps.made,
+            needed=steps.needed,
+            counted=steps.counted,
+            why_short=short,
+        ),
+    )
+    facts = steps.facts
+    if facts is None:
+        return outcome
+    return replace(
+        outcome,
+        device_name=facts.device_name,
+        versions=facts.versions,
+        emulated=facts.emulated,
+        event_counts=facts.event_counts,
+    )
+
+
+def _status(ending: Ending, failure: HarnessError | None) -> Status:
+    if isinstance(failure, MachineError):
+        return "unavailable"
+    return "failed" if failure or ending.reason else "ok"

@@ -1,0 +1,235 @@
+"""The steps of a program of the user's: which are unprofiled, which recorded, and their end.
+
+What finds the steps is in `harness.execution.step_sources`. A failure of the profiler or of the
+harness ends the recording, and never the program.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from harness.errors import HarnessError, RecorderError
+from harness.execution.main_module import StopProgramError
+from harness.execution.protocol import Plan, Progress, ReportProgress
+from harness.execution.raised import described
+from harness.execution.window_limits import WindowLimits
+from harness.workloads.program import Program
+
+if TYPE_CHECKING:
+    from harness.execution.recorder import Recorder, RecordingFacts
+
+_OTHER_THREADS: Final = (
+    "{count:,} more steps were made in other threads than the first, and are not counted: a"
+    " profiler belongs to one thread"
+)
+
+
+class ProgramSteps:
+    """Counts the steps of a program, and records those that the schedule names.
+
+    The thread that makes the first step is the one whose steps count.
+    """
+
+    def __init__(self, plan: Plan, program: Program, report_progress: ReportProgress) -> None:
+        loop = plan.loop
+        self._plan = plan
+        self._program = program
+        self._report_progress = report_progress
+        self._unprofiled = loop.workload.warmup_steps, loop.baseline_steps
+        self._process = os.getpid()
+        self._thread: int | None = None
+        self._recorder: Recorder | None = None
+        self._limits = WindowLimits(loop.max_seconds, loop.max_memory_gib, self._cut_window)
+        self._is_open = False
+        self._phase = ""
+        self._elsewhere = 0
+        self._is_over = False
+        self.needed = sum(self._unprofiled) + loop.steps
+        """Steps until the end of the schedule."""
+        self.made = 0
+        """Whole steps so far."""
+        self.counted = ""
+        """What the steps are, in one phrase."""
+        self.stages: dict[str, None] = {}
+        """The names of their parts, in order."""
+        self.failure: HarnessError | None = None
+        """What ended the recording too soon."""
+        self.facts: RecordingFacts | None = None
+        self._cut = ""
+
+    @property
+    def counting(self) -> bool:
+        """Whether steps are counted still."""
+        return not self._is_over
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about how the steps were counted."""
+        other = _OTHER_THREADS.format(count=self._elsewhere) if self._elsewhere else ""
+        return tuple(note for note in (self._cut, other) if note)
+
+    def tick(self) -> None:
+        """End the open step, if there is one; the next one begins."""
+        self.end()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a step."""
+        if self._is_mine():
+            with self._program_goes_on():
+                self._begin()
+        elif not self._is_over and os.getpid() == self._process:
+            self._elsewhere += 1
+
+    def end(self) -> None:
+        """End the open step, if there is one; after the last one, the recording."""
+        if self._is_open and self._is_mine():
+            with self._program_goes_on():
+                self._end()
+            self._stop_if_wanted()
+
+    def drop(self) -> None:
+        """Leave the open step, which does not count."""
+        if self._is_open and self._is_mine():
+            self._is_open = False
+            assert self._recorder is not None
+            self._recorder.drop_step()
+
+    def restart(self) -> None:
+        """Forget all steps so far: what comes now counts."""
+        if self._recorder is None or not self._is_mine():
+            return
+        with self._program_goes_on():
+            self._recorder.close()
+            self._recorder.discard()
+        self._recorder, self._is_open, self.made = None, False, 0
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Name a part of the step."""
+        if self._recorder is None or not self._is_mine():
+            return nullcontext()
+        if self._phase in {"profiler_warmup", "active"}:
+            self.stages.setdefault(name)
+        return self._recorder.stage(name)
+
+    def close(self) -> None:
+        """End the recording with the program; a step that is open is not whole."""
+        if not self._is_over:
+            with self._program_goes_on():
+                self._finish()
+
+    def _is_mine(self) -> bool:
+        """Tell whether a step of this thread, in this process, counts."""
+        if self._is_over or os.getpid() != self._process:
+            return False
+        thread = threading.get_ident()
+        if self._thread is None:
+            self._thread = thread
+        return self._thread == thread
+
+    def _begin(self) -> None:
+        recorder = self._recorder or self._opened()
+        warmup, baseline = self._unprofiled
+        unprofiled = None
+        if self.made < warmup + baseline:
+            unprofiled = "warmup" if self.made < warmup else "baseline"
+        self._report(unprofiled or recorder.phase)
+        with _as_planned(self._program):
+            recorder.begin_step(unprofiled)
+        self._is_open = True
+        if self._program.step == "whole":
+            self._limits.begin()
+
+    def _opened(self) -> Recorder:
+        from harness.execution.recorder import Recorder
+
+        recorder = Recorder(
+            self._plan.recording,
+            Path(self._plan.folder),
+            on_write=lambda: self._report("drain"),
+            hold_interrupts=True,
+            synchronise=False,
+        )
+        recorder.open()
+        self._recorder = recorder
+        return recorder
+
+    def _end(self) -> None:
+        assert self._recorder is not None
+        self._is_open = False
+        self._recorder.end_step()
+        self._recorder.advance()
+        self.made += 1
+        if self.made == self.needed:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._is_over = True
+        self._limits.end()
+        recorder = self._recorder
+        if recorder is None:
+            return
+        self.facts = recorder.facts
+        if threading.get_ident() != self._thread:
+            raise RecorderError(
+                "the thread that made the steps has ended, and the recording could not be ended in"
+                " it: make the steps in the main thread, or enough of them for the schedule"
+            )
+        recorder.close()
+        self.facts = recorder.facts
+        self._report("done")
+
+    def _cut_window(self, why: str) -> None:
+        """End the window over a whole program in the midst of it."""
+        if not self._is_over:
+            self._cut = f"the window over the program was ended after {why}; the program went on"
+            self.end()
+
+    def _stop_if_wanted(self) -> None:
+        if self.made == self.needed and self._program.after == "stop":
+            raise StopProgramError
+
+    @contextmanager
+    def _program_goes_on(self) -> Iterator[None]:
+        """Keep what goes wrong with the recording from the program."""
+        try:
+            yield
+        except HarnessError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - the profiler's failure is not the program's
+            self._fail(RecorderError(f"the profiler raised {described(error)}"))
+
+    def _fail(self, error: HarnessError) -> None:
+        self._is_over, self._is_open = True, False
+        self.failure = error
+        self._limits.end()
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None and threading.get_ident() == self._thread:
+            # The first failure is the one that is told.
+            with suppress(Exception):
+                recorder.close()
+        print(f"harness: the recording has failed, the program goes on: {error}", file=sys.stderr)
+
+    def _report(self, phase: str) -> None:
+        if phase != self._phase:
+            self._phase = phase
+            progress = Progress(phase=phase, done=self.made, total=self.needed)
+            self._report_progress(progress)
+
+
+@contextmanager
+def _as_planned(program: Program) -> Iterator[None]:
+    """Keep torch from its warning that a window over a whole program has no warm-up."""
+    if program.step != "whole":
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Profiler won't be using warmup", UserWarning)
+        yield

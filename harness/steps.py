@@ -1,0 +1,39 @@
+"""What a program says of itself: ``harness.step()`` and ``harness.stage("forward")``.
+
+Both do nothing where no profile counts them, so that a program may keep them. Imports nothing else.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+
+class StepCounter(Protocol):
+    """What counts the steps of the program that runs in this process."""
+
+    def step(self) -> None:
+        """End a step, and begin the next."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Name a part of the step."""
+
+
+_counter: StepCounter | None = None
+
+
+def count_with(counter: StepCounter | None) -> None:
+    """Let `counter` get the steps and stages from now on; null: nobody."""
+    global _counter  # noqa: PLW0603 - a process runs one program
+    _counter = counter
+
+
+def step() -> None:
+    """Say that a step of the program has ended; the next one begins."""
+    if _counter is not None:
+        _counter.step()
+
+
+def stage(name: str) -> AbstractContextManager[None]:
+    """Name a part of the step: ``with harness.stage("forward"): …``."""
+    return nullcontext() if _counter is None else _counter.stage(name)
