@@ -88,7 +88,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "check": Subcommand(
         run=_check,
         summary="show the effective settings and what must arrive; run nothing",
-        usage=("check [settings] [flags] [-- train.py …]",),
+        usage=("check [settings] [flags] [-- train.py ARGS]",),
         programs=True,
         about=(
             "Composes the settings and checks them, as a run would. Then shows for each job the"
@@ -170,7 +170,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "rehearse": Subcommand(
         run=_rehearse,
         summary="run an NPU profile without an NPU, on an emulator of CANN",
-        usage=("rehearse [settings] [flags] [-- train.py …]", "rehearse -m [settings] [flags]"),
+        usage=("rehearse [settings] [flags] [-- train.py ARGS]", "rehearse -m [settings] [flags]"),
         programs=True,
         about=(
             "Runs the real torch_npu on the harness's emulator of CANN, and takes the same"

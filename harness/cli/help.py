@@ -69,9 +69,10 @@ def _main_page(
     yield from (
         "",
         "Usage:",
-        f"  {_COMMAND} [settings] [flags]     run the workload under the profiler",
-        f"  {_COMMAND} -m [settings] [flags]  run every combination of values",
-        f"  {_COMMAND} SUBCOMMAND ...         one of these:",
+        f"  {_COMMAND} [settings] [flags]           profile a workload",
+        f"  {_COMMAND} -m [settings] [flags]        profile every combination",
+        f"  {_COMMAND} [settings] -- train.py ARGS  profile your own program",
+        f"  {_COMMAND} SUBCOMMAND ...               one of these:",
         "",
     )
     yield from _rows((name, item.summary) for name, item in subcommands.items())

@@ -145,6 +145,7 @@ def _launch(command: Command, composition: Composition, folder: Path) -> None:
     overrides = [
         f"hydra.sweeper.max_batch_size={_BATCH if composition.in_this_process else _AT_ONCE}",
         *opened(command.overrides),
+        "+hydra.callbacks.harness._target_=harness.cli.hydra_callback.ForgetConfigs",
         # A launcher's process may have another current folder.
         f"hydra.sweep.dir={quoted(str(folder.absolute()))}",
         "hydra.sweep.subdir='${harness.slug:${hydra.job.override_dirname}}'",

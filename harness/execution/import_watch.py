@@ -37,6 +37,12 @@ class ImportWatch(MetaPathFinder):
         """The modules that were not imported yet."""
         return tuple(self._actions)
 
+    def imported(self, module: ModuleType) -> None:
+        """Act on a module that has been executed; only once."""
+        action = self._actions.pop(module.__name__, None)
+        if action is not None:
+            action(module)
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
@@ -49,7 +55,7 @@ class ImportWatch(MetaPathFinder):
             spec = finder.find_spec(fullname, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    spec.loader = _ActingLoader(spec.loader, self._actions.pop(fullname))
+                    spec.loader = _ActingLoader(spec.loader, self)
                 return spec
         return None
 
@@ -57,9 +63,9 @@ class ImportWatch(MetaPathFinder):
 class _ActingLoader(Loader):
     """Another loader, which it puts back once the module is executed."""
 
-    def __init__(self, loader: Loader, action: Action) -> None:
+    def __init__(self, loader: Loader, watch: ImportWatch) -> None:
         self._loader = loader
-        self._action = action
+        self._watch = watch
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._loader, name)
@@ -73,4 +79,4 @@ class _ActingLoader(Loader):
         self._loader.exec_module(module)
         assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = self._loader
-        self._action(module)
+        self._watch.imported(module)

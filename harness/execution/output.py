@@ -17,6 +17,8 @@ SHOWN_LINES: Final = 10_000
 """Lines that are passed on; each costs some 0.1 ms on a terminal."""
 SHOWN_BYTES: Final = 4096
 """Of one line."""
+TRACER: Final = "USDT:"
+"""How Kineto's lines for its own tracers begin; they say that it starts and stops."""
 
 
 class Lines:
@@ -104,7 +106,8 @@ class Printed:
 
     def _line(self, line: bytes, more: int) -> None:
         text = line.decode(errors="replace")
-        self.last_line = text.strip()[:SHOWN_BYTES] or self.last_line
+        if not text.startswith(TRACER):
+            self.last_line = text.strip()[:SHOWN_BYTES] or self.last_line
         self._shown += 1
         if self._shown < SHOWN_LINES:
             self._show(f"{text} … {more:,} bytes more" if more else text)

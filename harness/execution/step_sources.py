@@ -114,8 +114,8 @@ class StepSource:
     def _none_came(self) -> str:
         waited = self._watch.waiting
         return {
-            "auto": "neither an optimizer's step nor harness.step() made two steps' ends",
-            "optimizer": "no optimizer made two steps",
+            "auto": "neither an optimizer nor harness.step() made a step from one call to the next",
+            "optimizer": "no optimizer made a step after its first",
             "dataloader": "no torch.utils.data.DataLoader gave a batch",
             "whole": "the program never imported torch",
         }.get(

@@ -13,12 +13,11 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import IO, Final, Self
 
-from harness.execution.output import Printed
+from harness.execution.output import TRACER, Printed
 
 _STDOUT: Final = 1
 _STDERR: Final = 2
 _SIZE_PERIOD_S: Final = 0.2
-_TRACER: Final = b"USDT:"
 _CHATTER: Final = re.compile(rb"(?m)^USDT:\d{4}-[^\n]*profiler_st(?:art|op)\n")
 """What Kineto prints for its own tracers whenever it starts and stops; the log keeps it."""
 _LONGEST_CHATTER: Final = 200
@@ -131,7 +130,9 @@ class _PassedOn:
         """Leave out Kineto's lines, which come in pieces."""
         data = _CHATTER.sub(b"", self._held + data)
         start = data.rfind(b"\n") + 1
-        is_chatter = data.startswith(_TRACER, start) and len(data) - start < _LONGEST_CHATTER
+        is_chatter = (
+            data.startswith(TRACER.encode(), start) and len(data) - start < _LONGEST_CHATTER
+        )
         self._held = data[start:] if is_chatter else b""
         return data[:start] if is_chatter else data
 

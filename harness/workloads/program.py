@@ -107,6 +107,8 @@ class Program(Workload, tag="program", frozen=True, kw_only=True, forbid_unknown
             why = "it names no kind of step"
         elif function is not None and not _FUNCTION.fullmatch(self.step):
             why = "it names no function"
+        elif function is not None and self.module in function:
+            why = f"{self.module} itself runs as {MAIN}, and its functions are not counted"
         elif function is not None and function[0] == MAIN:
             why = self._lacks(function[1])
         else:
@@ -124,7 +126,7 @@ class Program(Workload, tag="program", frozen=True, kw_only=True, forbid_unknown
         """Return why the script has no such function; nothing if it has, or cannot be read."""
         tree = parsed(Path(self.script)) if self.script else None
         if self.module:
-            return f"{MAIN} stands for a script: write {self.module}:{name}"
+            return f"{MAIN} stands for a script, and a module runs"
         if tree is None or function_in(tree, name) is not None:
             return ""
         return f"{self.script} defines no function {name} at its top level"

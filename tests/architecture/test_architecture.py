@@ -42,6 +42,7 @@ PACKAGES = (
     "paths",
     "files",
     "stopping",
+    "steps",
     "errors",
     "text",
 )

@@ -36,6 +36,7 @@ from harness.settings.request import (
 )
 from harness.settings.torch import TorchExperimental
 from harness.workloads import AnyWorkload
+from harness.workloads.base import BuiltWorkload
 from tests.support.composing import composed
 
 SWITCHES = ("record_shapes", "with_stack", "profile_memory", "with_modules", "with_flops")
@@ -167,6 +168,13 @@ def test_a_pair_that_does_not_exist_is_refused_with_those_that_do(
     assert problem.fix.startswith("profiler=default, or device=npu, or write your own")
 
 
+NEEDED = {
+    "callable": ("workload.target=package.module:name",),
+    "program": ("workload.module=package.train",),
+}
+"""What has no default, by workload."""
+
+
 def options() -> list[tuple[str, ...]]:
     """Every file that a person can choose, as the overrides that choose it."""
     chosen: list[tuple[str, ...]] = [
@@ -180,8 +188,7 @@ def options() -> list[tuple[str, ...]]:
         for path in sorted((CONF / "rehearsal").glob("*.yaml"))
     ]
     for path in sorted((CONF / "workload").glob("[!_]*.yaml")):
-        needed = ("workload.target=package.module:name",) if path.stem == "callable" else ()
-        chosen.append((f"workload={path.stem}", *needed))
+        chosen.append((f"workload={path.stem}", *NEEDED.get(path.stem, ())))
     return chosen
 
 
@@ -201,9 +208,10 @@ def test_every_group_is_covered_here() -> None:
 def test_a_workload_file_has_all_settings_of_its_workload(workload: type) -> None:
     tag = workload.__struct_config__.tag  # type: ignore[attr-defined]
     settings = read(CONF / "workload" / f"{tag}.yaml")
+    shared = ("_base", "_built") if issubclass(workload, BuiltWorkload) else ("_base",)
     assert {"name", *structs_fields(workload)} == {
         *settings,
-        *read(CONF / "workload" / "_base.yaml"),
+        *(name for file in shared for name in read(CONF / "workload" / f"{file}.yaml")),
     }
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from harness.workloads.base import Setup, Step, Workload
+from harness.workloads.base import BuiltWorkload, Setup, Step
 
 
 class Stages:
@@ -25,7 +25,7 @@ class Stages:
         self.open -= 1
 
 
-def setup(workload: Workload, stage: Stages | None = None) -> Setup:
+def setup(workload: BuiltWorkload, stage: Stages | None = None) -> Setup:
     return Setup(
         device=torch.device("cpu"),
         dtype=getattr(torch, workload.dtype),
@@ -34,6 +34,6 @@ def setup(workload: Workload, stage: Stages | None = None) -> Setup:
     )
 
 
-def build(workload: Workload, stage: Stages | None = None, *, seed: int = 7) -> Step:
+def build(workload: BuiltWorkload, stage: Stages | None = None, *, seed: int = 7) -> Step:
     torch.manual_seed(seed)
     return workload.build(setup(workload, stage))

@@ -21,6 +21,8 @@ from tests.support.composing import composed
 class _Silent:
     """A listener that shows nothing."""
 
+    lends_streams = False
+
     def progress(self, progress: Progress) -> None: ...
 
     def output(self, line: str) -> None: ...

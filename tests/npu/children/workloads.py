@@ -17,7 +17,7 @@ import torch_npu
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.workloads import AnyWorkload
-from harness.workloads.base import Setup, Step, Workload
+from harness.workloads.base import BuiltWorkload, Setup, Step
 
 RTOL, ATOL = 1e-4, 1e-5
 
@@ -38,7 +38,7 @@ class DrawnOnCpu(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **kwargs)
 
 
-def build(workload: Workload, device: str) -> Step:
+def build(workload: BuiltWorkload, device: str) -> Step:
     torch.manual_seed(7)
     with DrawnOnCpu():  # type: ignore[no-untyped-call]
         return workload.build(
@@ -57,7 +57,7 @@ def returned(step: Step) -> list[torch.Tensor]:
     return [each.cpu().clone() for each in (found if isinstance(found, tuple) else (found,))]
 
 
-def differing(case: dict[str, Any], workload: Workload) -> list[str]:
+def differing(case: dict[str, Any], workload: BuiltWorkload) -> list[str]:
     on_cpu, on_npu = build(workload, "cpu"), build(workload, "npu:0")
     return [
         f"step {step}, {number}: {expected} and {found}"
@@ -70,7 +70,7 @@ def differing(case: dict[str, Any], workload: Workload) -> list[str]:
 
 
 def run(case: dict[str, Any]) -> dict[str, Any]:
-    workload: Workload = msgspec.convert(case["workload"], AnyWorkload)
+    workload: BuiltWorkload = msgspec.convert(case["workload"], AnyWorkload)
     if case.get("compare"):
         return {"name": case["name"], "differing": differing(case, workload)}
     step = build(workload, "npu:0")

@@ -19,6 +19,8 @@ TINY = ("profiler=level0", "workload=matmul", "workload.shapes=[[8,8,8]]")
 class _Listener:
     """Keeps the phases and the lines that it is told."""
 
+    lends_streams = False
+
     def __init__(self) -> None:
         self.phases: list[str] = []
         self.lines: list[str] = []

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.workloads import AnyWorkload
 from harness.workloads.attention import Attention
-from harness.workloads.base import Workload
+from harness.workloads.base import BuiltWorkload
 from harness.workloads.callable import Callable
 from harness.workloads.conv import Conv
 from harness.workloads.matmul import Matmul
@@ -58,7 +58,7 @@ def tensors(result: object) -> list[torch.Tensor]:
     return [tensor.clone() for tensor in results]
 
 
-def run(workload: Workload, *, seed: int = 7) -> list[torch.Tensor]:
+def run(workload: BuiltWorkload, *, seed: int = 7) -> list[torch.Tensor]:
     step = build(workload, seed=seed)
     return tensors(step()) + tensors(step())
 
@@ -87,7 +87,7 @@ class Operators(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch's c
 
 
 @pytest.mark.parametrize("workload", TINY)
-def test_a_step_enters_its_stages_in_order(workload: Workload) -> None:
+def test_a_step_enters_its_stages_in_order(workload: BuiltWorkload) -> None:
     stage = Stages()
     step = build(workload, stage)
     assert stage.entered == []
@@ -97,7 +97,7 @@ def test_a_step_enters_its_stages_in_order(workload: Workload) -> None:
 
 
 @pytest.mark.parametrize("workload", TINY)
-def test_a_step_makes_no_inputs_and_works_inside_its_stages(workload: Workload) -> None:
+def test_a_step_makes_no_inputs_and_works_inside_its_stages(workload: BuiltWorkload) -> None:
     stage = Stages()
     step = build(workload, stage)
     step()
@@ -111,7 +111,7 @@ def test_a_step_makes_no_inputs_and_works_inside_its_stages(workload: Workload) 
 
 
 @pytest.mark.parametrize("workload", TINY)
-def test_the_seed_decides_the_results(workload: Workload) -> None:
+def test_the_seed_decides_the_results(workload: BuiltWorkload) -> None:
     first, again, other = run(workload), run(workload), run(workload, seed=8)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
@@ -119,7 +119,7 @@ def test_the_seed_decides_the_results(workload: Workload) -> None:
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
 @pytest.mark.parametrize("workload", TINY)
-def test_every_element_type_runs(workload: Workload, dtype: str) -> None:
+def test_every_element_type_runs(workload: BuiltWorkload, dtype: str) -> None:
     results = run(msgspec.structs.replace(workload, dtype=dtype))
     for result in results:
         assert result.dtype == (torch.int64 if workload is GENERATE else getattr(torch, dtype))
@@ -128,14 +128,14 @@ def test_every_element_type_runs(workload: Workload, dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("workload", TRAINING)
-def test_training_reduces_the_loss(workload: Workload, dtype: str) -> None:
+def test_training_reduces_the_loss(workload: BuiltWorkload, dtype: str) -> None:
     step = build(msgspec.structs.replace(workload, dtype=dtype))
     losses = [float(tensors(step())[0]) for _ in range(30)]
     assert losses[-1] < 0.95 * losses[0]
 
 
 @pytest.mark.parametrize("workload", TINY)
-def test_compile_captures_the_whole_model(workload: Workload, compiled: list[object]) -> None:
+def test_compile_captures_the_whole_model(workload: BuiltWorkload, compiled: list[object]) -> None:
     expected = run(workload)
     assert compiled == []
     results = run(msgspec.structs.replace(workload, compile=True))
@@ -282,7 +282,7 @@ def test_sizes_are_those_of_the_settings() -> None:
 
 
 @pytest.mark.parametrize("workload", [pytest.param(MLP, id="mlp"), pytest.param(CONV, id="conv")])
-def test_one_layer_and_one_group_are_enough(workload: Workload) -> None:
+def test_one_layer_and_one_group_are_enough(workload: BuiltWorkload) -> None:
     smallest = (
         msgspec.structs.replace(workload, layers=1)
         if isinstance(workload, Mlp)
@@ -317,14 +317,14 @@ def test_one_layer_and_one_group_are_enough(workload: Workload) -> None:
     ],
 )
 def test_settings_that_contradict_each_other_are_problems(
-    workload: Workload, setting: str, fix: str
+    workload: BuiltWorkload, setting: str, fix: str
 ) -> None:
     (problem,) = workload.problems()
     assert (problem.setting, problem.fix) == (setting, fix)
 
 
 @pytest.mark.parametrize("workload", TINY)
-def test_settings_that_work_are_no_problems(workload: Workload) -> None:
+def test_settings_that_work_are_no_problems(workload: BuiltWorkload) -> None:
     assert not list(workload.problems())
 
 
@@ -354,7 +354,7 @@ def test_settings_that_are_wrong_by_themselves_are_refused(given: dict[str, obje
 
 
 @pytest.mark.parametrize("workload", [Attention, Conv, Matmul, Mlp, Transformer, Callable])
-def test_the_yaml_file_states_every_setting_with_its_default(workload: type[Workload]) -> None:
+def test_the_yaml_file_states_every_setting_with_its_default(workload: type[BuiltWorkload]) -> None:
     required: dict[str, Any] = {"target": "???"} if workload is Callable else {}
     defaults = msgspec.json.decode(msgspec.json.encode(workload(**required)))
     name = defaults["name"]
@@ -368,7 +368,9 @@ def test_the_yaml_file_states_every_setting_with_its_default(workload: type[Work
     keys: list[Any] = list(OmegaConf.load(path))
     assert keys[:2] == ["defaults", "name"]
     fields = [
-        field for field in workload.__struct_fields__ if field not in Workload.__struct_fields__
+        field
+        for field in workload.__struct_fields__
+        if field not in BuiltWorkload.__struct_fields__
     ]
     assert keys[2:] == fields
 
