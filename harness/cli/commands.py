@@ -66,7 +66,7 @@ RUN = Subcommand(
     usage=(
         "[settings] [flags]",
         "-m [settings] [flags]",
-        "[settings] [flags] -- train.py --lr 1e-3",
+        "[settings] -- train.py ARGS",
     ),
     about="",
     programs=True,

@@ -1,4 +1,4 @@
-"""A program of the user's, after ``--``: it runs as it would alone, and its own steps are recorded."""
+"""A program of the user's, after ``--``: it runs as it would alone; its own steps are recorded."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def programs(tmp_path: Path) -> Path:
 
 def adds(run: Run, name: str = "aten::addmm") -> dict[int, int]:
     operators = run.table("operators").filter(name=name)
-    return {step: count for step, count in operators.group_by("step").len().sort("step").rows()}
+    return dict(operators.group_by("step").len().sort("step").rows())
 
 
 @pytest.mark.usefixtures("programs")
@@ -136,7 +136,7 @@ def test_a_module_and_its_function_are_found(harness: Harness) -> None:
     assert adds(run) == {1: 1, 2: 1, 3: 1}
     run = harness(*FEW, "workload.step=trains:train_step", "--", "-m", "uses")
     assert run.code == 3
-    assert "trains was never imported" in run.out
+    assert "trains was never imported" in " ".join(run.out.split())
     run = harness(*FEW, "workload.step=train:no", "--", "-m", "uses")
     assert run.code == 3
     assert "train.py has no no; " in " ".join(run.out.split())
