@@ -271,6 +271,46 @@ def test_markers_are_all_that_level_none_records(tmp_path: Path) -> None:
     assert statuses(run.record)["profiler.experimental.mstx"] == "delivered"
 
 
+MARKING = """
+import torch
+
+
+def factory(device, dtype, seed):
+    data = torch.ones(8, 8, device=device)
+    mstx = torch.npu.mstx
+
+    def step():
+        mstx.mark("a mark", domain="other")
+        entered = mstx.range_start("a range", domain="other")
+        data.relu()
+        mstx.range_end(entered, domain="other")
+        mstx.mark("in no domain")
+
+    return step
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "domains"),
+    [
+        ((), "12 marks and ranges (default 6, other 6)"),
+        (("profiler.experimental.mstx_domain_include=[other]",), "6 marks and ranges (other 6)"),
+        (("profiler.experimental.mstx_domain_exclude=[other]",), "6 marks and ranges (default 6)"),
+    ],
+    ids=["all", "include", "exclude"],
+)
+def test_marks_keep_their_domains(tmp_path: Path, words: tuple[str, ...], domains: str) -> None:
+    (tmp_path / "marking.py").write_text(MARKING, encoding="utf-8")
+    workload = ("workload=callable", "workload.target=marking:factory")
+    run = run_harness(tmp_path, "rehearse", "profiler=markers", *workload, *words)
+    assert run.code == 0, run.out + run.err
+    (marks,) = (
+        item for item in run.record.delivery if item.setting == "profiler.experimental.mstx"
+    )
+    assert (marks.status, marks.arrived) == ("delivered", domains)
+    assert undelivered(run.record) == {}
+
+
 @pytest.mark.parametrize("profile", ["default", "level0", "level2", "memory", "stacks"])
 def test_every_profile_is_delivered(tmp_path: Path, profile: str) -> None:
     run = run_harness(tmp_path, "rehearse", f"profiler={profile}", *TINY_MLP)
