@@ -74,7 +74,7 @@ def test_capture_agrees_with_itself(level1: Run) -> None:
     applies = {name for name, each in found.items() if each.status != "does_not_apply"}
     assert found.keys() - applies == {
         *("communication.json", "operator_memory.csv", "npu_module_mem.csv"),
-        *("l2_cache.csv", "soc_pmu.csv"),
+        *("l2_cache.csv", "soc_pmu.csv", "step times in analysis.db"),
     }
     for name in applies:
         each = found[name]
@@ -82,7 +82,7 @@ def test_capture_agrees_with_itself(level1: Run) -> None:
         assert each.difference is not None
         # Steps of some microseconds make 20 ns much, relatively.
         assert each.difference < (1e-2 if "step_trace_time" in name else 1e-5)
-    assert "  10 consistency checks hold, 5 not applicable" in level1.out
+    assert "  10 consistency checks hold, 6 not applicable" in level1.out
 
 
 def test_steps_are_broken_down(level1: Run) -> None:
@@ -92,6 +92,21 @@ def test_steps_are_broken_down(level1: Run) -> None:
     assert spans.to_list() == table["span_ns"].to_list()
     assert (table["wall_ns"] > table["compute_ns"]).all()
     assert "Steps on the device (emulated: invented)" in level1.out
+
+
+def test_steps_of_the_database_are_broken_down_as_torch_npu_does(tmp_path: Path) -> None:
+    """Its analysis.db, the table steps and step_breakdown: equal to the nanosecond."""
+    run = run_harness(
+        *(tmp_path, "rehearse", "profiler=level1", *TINY_MLP),
+        "profiler.experimental.export_type=[Db]",
+    )
+    assert run.code == 0, run.out + run.err
+    (check,) = (c for c in run.record.consistency if c.name == "step times in analysis.db")
+    assert (check.status, check.actual, check.difference) == ("holds", "12 equal", 0)
+    columns = ("step", "compute_ns", "overlapped_ns", "idle_ns")
+    steps = run.table("steps").filter(pl.col("phase") == "active").select(columns)
+    table = pl.read_parquet(run.latest / "analyses" / "step_breakdown.parquet").select(columns)
+    assert table.rows() == steps.rows()
 
 
 SLOW = """
