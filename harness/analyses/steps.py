@@ -93,8 +93,11 @@ def _broken_down(spans: pl.DataFrame, kernels: pl.DataFrame) -> pl.DataFrame:
     """Return spans with what the device did in them."""
     communicates = is_communication(kernels)
     table = union_within(spans, kernels, DEVICE, "busy_ns")
-    table = union_within(table, kernels.filter(~communicates), DEVICE, "compute_ns")
-    table = union_within(table, kernels.filter(communicates), DEVICE, "moving_ns")
+    if communicates.any():
+        table = union_within(table, kernels.filter(~communicates), DEVICE, "compute_ns")
+        table = union_within(table, kernels.filter(communicates), DEVICE, "moving_ns")
+    else:
+        table = table.with_columns(compute_ns="busy_ns", moving_ns=pl.lit(0, pl.Int64))
     return table.with_columns(span_ns=pl.col("end_ns") - pl.col("start_ns")).select(
         *_STEP,
         communication_ns=pl.col("busy_ns") - pl.col("compute_ns"),

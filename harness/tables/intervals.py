@@ -58,12 +58,11 @@ def union_within(
 
 def _merged(table: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """Join intervals that touch: `keys`, start_ns and end_ns, disjoint and in order by group."""
-    starts = pl.col("covered_ns").is_null() | (pl.col("start_ns") > pl.col("covered_ns"))
-    return (
-        with_ends(table.select(*keys, "start_ns", "duration_ns"), keys)
-        .group_by(starts.cum_sum().alias("place"), maintain_order=True)
-        .agg(pl.col(*keys, "start_ns").first(), pl.col("end_ns").max())
-    )
+    ordered = with_ends(table.select(*keys, "start_ns", "duration_ns"), keys)
+    begins = ordered["covered_ns"].is_null() | (ordered["start_ns"] > ordered["covered_ns"])
+    ends = ordered.select(pl.max_horizontal("end_ns", "covered_ns")).to_series()
+    last = begins.shift(-1, fill_value=True)
+    return ordered.filter(begins).select(*keys, "start_ns", end_ns=ends.filter(last))
 
 
 def _open_until(merged: pl.DataFrame | None, times: pl.Series) -> pl.Series:
