@@ -9,9 +9,10 @@ from typing import Final
 
 import polars as pl
 
-from harness.readers.ascend import communication, memory, steps
+from harness.readers.ascend import communication, memory
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend.csv_files import counter_type
+from harness.readers.ascend.steps import table_of_steps
 from harness.readers.ascend.trace import FORWARD, NO_CONNECTION, NO_SEQUENCE, SEQUENCE
 from harness.readers.base import CaptureError, ReadContext, ReadResult
 from harness.readers.call_tree import TORCH_MARK, CallTree, Marker, StepMarkers, is_mark
@@ -105,7 +106,7 @@ class AscendDb:
         times = _step_times(path, notes)
         if not frames and times is None:
             raise CaptureError(f"{file}: it has none of the tables that torch_npu writes")
-        step_times = steps.table(capture.step_markers, rank, times)
+        step_times = table_of_steps(capture.step_markers, rank, times)
         frames |= {} if step_times is None else {"steps": step_times}
         return ReadResult(
             frames=frames,

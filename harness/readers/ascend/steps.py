@@ -7,7 +7,7 @@ import polars as pl
 from harness.readers.call_tree import StepMarkers
 
 
-def table(
+def table_of_steps(
     step_markers: StepMarkers, rank: int, device_times: pl.DataFrame | None
 ) -> pl.DataFrame | None:
     """Join the ranges of the steps on the host with torch_npu's own times of them.

@@ -9,9 +9,10 @@ from typing import Final
 import polars as pl
 
 from harness import tables
-from harness.readers.ascend import communication, csv_files, memory, steps
+from harness.readers.ascend import communication, csv_files, memory
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend import trace as ascend_trace
+from harness.readers.ascend.steps import table_of_steps
 from harness.readers.base import CaptureError, LazyTables, ReadContext, ReadResult
 from harness.readers.call_tree import CallTree, StepMarkers
 from harness.readers.cells import SHAPES, WORDS, parsed_late, shapes, whole, words
@@ -206,7 +207,7 @@ class _Capture:
             }
             others = rows.drop("Step", *STEP_NAMES, strict=False)
             times = pl.DataFrame({"step": rows["Step"], **device}).hstack(others)
-        return steps.table(step_markers, self._rank, times)
+        return table_of_steps(step_markers, self._rank, times)
 
     def _memory(self, call_tree: CallTree) -> pl.DataFrame | None:
         columns = memory.OPERATOR_COLUMNS
