@@ -9,20 +9,32 @@ import polars as pl
 from harness.analyses.base import DEVICE
 from harness.capture.capture import Capture
 from harness.capture.run_record import Timing
-from harness.tables.intervals import union, with_ends
+from harness.tables.intervals import union, union_within, with_ends
 from harness.tables.selection import is_communication, within_steps
 
 LONGEST: Final = 50
 """Gaps of each device that are kept."""
 _STEP: Final = (*DEVICE, "step")
 _RANGE: Final = (*_STEP, "start_ns", "duration_ns")
+_PARTS: Final = (
+    "span_ns",
+    "compute_ns",
+    "communication_ns",
+    "overlapped_ns",
+    "idle_ns",
+    "launched_ns",
+    "kernels",
+)
 
 
 def step_times(capture: Capture) -> dict[str, Timing]:
     """Return the step times by phase, for the phases that were timed: baseline and active."""
     timing = {}
     for phase in ("baseline", "active"):
-        times = capture.tables["steps"].filter(pl.col("phase") == phase)["duration_ns"]
+        # A step that several devices ran has a row for each, and one time on the host.
+        rows = capture.tables["steps"].filter(pl.col("phase") == phase)
+        first = pl.struct("rank", "step", "start_ns").is_first_distinct()
+        times = rows.filter(first | pl.col("step").is_null())["duration_ns"]
         if len(times):
             low, middle, high = times.min(), times.median(), times.max()
             assert isinstance(low, int)
@@ -37,39 +49,61 @@ def step_times(capture: Capture) -> dict[str, Timing]:
 def step_breakdown(capture: Capture) -> pl.DataFrame:
     """Return what each device did in each step.
 
-    Times are of the union of the kernels' intervals, whatever their stream; a step's kernels are
-    those that it launched. compute_ns + communication_ns + idle_ns = span_ns, exactly.
+    A step's span goes from the start of the first kernel that the step launched to the end of its
+    last. Within it, everything that the device runs counts, whatever step launched it, as the union
+    of the kernels' intervals on all streams. So compute_ns + communication_ns + idle_ns = span_ns,
+    exactly. A device that runs behind the host has spans that overlap: launched_ns tells a step's
+    own work apart.
 
-    Columns: rank, device, step; wall_ns (on the host; null if not timed); span_ns (from the
-    start of its first kernel to the end of its last); compute_ns (under all kernels that do not
-    communicate, copies included); communication_ns (under communication alone, not overlapped);
-    overlapped_ns (under both: part of compute_ns); idle_ns (of the span, under none).
+    Kernels that no step launched have a row of their own for each device, without step, span and
+    idle time; in a capture without steps, that row is of the whole capture and has them.
+
+    Columns: rank, device, step; wall_ns (on the host; null if not timed); span_ns; compute_ns
+    (under all kernels that do not communicate, copies included); communication_ns (under
+    communication alone, not overlapped); overlapped_ns (under both: part of compute_ns); idle_ns
+    (of the span, under none); launched_ns (under the kernels that the step launched); kernels (the
+    count of those).
     """
-    kernels = within_steps(capture.tables["kernels"].select(*_RANGE, "name", "core"))
-    communicates = is_communication(kernels)
-    busy = union(kernels, _STEP)
-    computing, communicating = (
-        union(kernels.filter(chosen), _STEP).select(*_STEP, pl.col("union_ns").alias(name))
-        for chosen, name in ((~communicates, "compute_ns"), (communicates, "moving_ns"))
-    )
+    kernels = capture.tables["kernels"].select(*_RANGE, "name", "core")
+    launched = within_steps(kernels)
+    rows = _broken_down(_spans(launched), kernels)
+    if launched.height < kernels.height:
+        outside = kernels.filter(pl.col("step").is_null())
+        no_span = pl.lit(None, pl.Int64)
+        row = _broken_down(_spans(outside), outside)
+        rows = pl.concat([rows, row.with_columns(span_ns=no_span, idle_ns=no_span)])
     return (
-        busy.join(computing, on=_STEP, how="left", nulls_equal=True)
-        .join(communicating, on=_STEP, how="left", nulls_equal=True)
-        .join(_wall_times(capture), on=["rank", "step"], how="left", nulls_equal=True)
-        .with_columns(pl.col("compute_ns", "moving_ns").fill_null(0))
-        .with_columns(span_ns=pl.col("end_ns") - pl.col("start_ns"))
-        .select(
-            *_STEP,
-            "wall_ns",
-            "span_ns",
-            "compute_ns",
-            (pl.col("union_ns") - pl.col("compute_ns")).alias("communication_ns"),
-            (pl.col("compute_ns") + pl.col("moving_ns") - pl.col("union_ns")).alias(
-                "overlapped_ns"
-            ),
-            (pl.col("span_ns") - pl.col("union_ns")).alias("idle_ns"),
-        )
+        rows.join(_wall_times(capture), on=["rank", "step"], how="left", nulls_equal=True)
+        .select(*_STEP, "wall_ns", *_PARTS)
         .sort(_STEP, nulls_last=True)
+    )
+
+
+def _spans(kernels: pl.DataFrame) -> pl.DataFrame:
+    """Return the span of each step on each device, and the work that it launched."""
+    counts = kernels.group_by(_STEP).agg(pl.len().cast(pl.Int64).alias("kernels"))
+    return (
+        union(kernels, _STEP)
+        .rename({"union_ns": "launched_ns"})
+        .join(counts, on=_STEP, how="left", nulls_equal=True)
+    )
+
+
+def _broken_down(spans: pl.DataFrame, kernels: pl.DataFrame) -> pl.DataFrame:
+    """Return spans with what the device did in them."""
+    communicates = is_communication(kernels)
+    table = union_within(spans, kernels, DEVICE, "busy_ns")
+    if communicates.any():
+        table = union_within(table, kernels.filter(~communicates), DEVICE, "compute_ns")
+        table = union_within(table, kernels.filter(communicates), DEVICE, "moving_ns")
+    else:
+        table = table.with_columns(compute_ns="busy_ns", moving_ns=pl.lit(0, pl.Int64))
+    return table.with_columns(span_ns=pl.col("end_ns") - pl.col("start_ns")).select(
+        *_STEP,
+        communication_ns=pl.col("busy_ns") - pl.col("compute_ns"),
+        overlapped_ns=pl.col("compute_ns") + pl.col("moving_ns") - pl.col("busy_ns"),
+        idle_ns=pl.col("span_ns") - pl.col("busy_ns"),
+        **{name: pl.col(name) for name in ("span_ns", "compute_ns", "launched_ns", "kernels")},
     )
 
 
@@ -84,37 +118,70 @@ def _wall_times(capture: Capture) -> pl.DataFrame:
 
 
 def device_gaps(capture: Capture) -> pl.DataFrame:
-    """Return the longest times in which a device was idle within a step.
+    """Return the longest times in which nothing ran on a device within a step.
 
     The gaps of a step add up to its idle_ns in `step_breakdown`; the `LONGEST` of each device are
-    kept.
+    kept. A gap within the spans of several steps has a row for each.
 
     Columns: rank, device, step, start_ns, duration_ns, before (the kernel that ended last), after
     (the kernel that ended the gap), operator (the innermost one that was open when the gap began,
     on the thread that launched `after`; null if there was none or the thread was not recorded).
     """
-    kernels = within_steps(capture.tables["kernels"].select(*_RANGE, "name", "operator"))
-    ends = pl.col("end_ns")
-    latest = pl.col("covered_ns").is_null() | (ends > pl.col("covered_ns"))
+    kernels = capture.tables["kernels"].select(*_RANGE, "name", "operator")
     gaps = (
-        with_ends(kernels, _STEP)
-        .with_columns(
-            before=pl.when(latest).then("name").forward_fill().shift(1).over(_STEP),
-        )
-        .filter(pl.col("start_ns") > pl.col("covered_ns"))
-        .with_columns(gap_ns=pl.col("start_ns") - pl.col("covered_ns"))
-        .filter(pl.col("gap_ns").rank("ordinal", descending=True).over(DEVICE) <= LONGEST)
-        .select(
-            *_STEP,
-            pl.col("covered_ns").alias("start_ns"),
-            pl.col("gap_ns").alias("duration_ns"),
-            "before",
-            pl.col("name").alias("after"),
-            "operator",
-        )
-        .sort("duration_ns", "start_ns", descending=[True, False], maintain_order=True)
+        _within(_gaps(kernels), union(within_steps(kernels), _STEP))
+        .select(*_STEP, "start_ns", "duration_ns", "before", "after", "operator")
+        .sort("duration_ns", "start_ns", "step", descending=[True, False, False])
     )
     return gaps.with_columns(operator=_open_at(gaps, capture.tables["operators"]))
+
+
+def _gaps(kernels: pl.DataFrame) -> pl.DataFrame:
+    """Return all times between kernels in which a device ran none, in order by device."""
+    latest = pl.col("covered_ns").is_null() | (pl.col("end_ns") > pl.col("covered_ns"))
+    return (
+        with_ends(kernels, DEVICE)
+        .with_columns(
+            before=pl.when(latest).then("name").forward_fill().shift(1).over(DEVICE),
+        )
+        .filter(pl.col("start_ns") > pl.col("covered_ns"))
+        .select(
+            *DEVICE,
+            "before",
+            "operator",
+            start_ns="covered_ns",
+            end_ns="start_ns",
+            duration_ns=pl.col("start_ns") - pl.col("covered_ns"),
+            after="name",
+        )
+    )
+
+
+def _within(gaps: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    """Return the longest gaps of each device with the step, or steps, whose span has them.
+
+    A span begins and ends with a kernel: it has the whole of a gap, or nothing.
+    """
+    of_device = gaps.partition_by(DEVICE, as_dict=True)
+    parts = [gaps.clear().with_columns(step=pl.lit(None, pl.Int64))]
+    for device, steps in spans.partition_by(DEVICE, as_dict=True).items():
+        if device not in of_device:
+            continue
+        here = of_device[device]
+        begun = steps["start_ns"].sort().search_sorted(here["start_ns"], side="right")
+        over = steps["end_ns"].sort().search_sorted(here["start_ns"], side="right")
+        longest = (
+            here.filter(begun > over)
+            .sort("duration_ns", descending=True, maintain_order=True)
+            .head(LONGEST)
+        )
+        pairs = longest.join(
+            steps.select("step", span_start_ns="start_ns", span_end_ns="end_ns"), how="cross"
+        ).filter(
+            pl.col("start_ns") >= pl.col("span_start_ns"), pl.col("end_ns") <= pl.col("span_end_ns")
+        )
+        parts.append(pairs.head(LONGEST).select(*gaps.columns, "step"))
+    return pl.concat(parts)
 
 
 def _open_at(gaps: pl.DataFrame, operators: pl.DataFrame) -> pl.Series:

@@ -46,7 +46,8 @@ def collect(run: RunFolder, outcome: Outcome) -> ReaderReport:
             remarks=(*foreign, *(remark for result in results for remark in result.remarks)),
         )
     tables.join_cycles(run.cycles, run.tables, run.path)
-    device = tables.read(run.table("steps")).select("step", *_DEVICE_TIMES)
+    in_cycles = tables.read(run.table("steps")).select("step", *_DEVICE_TIMES)
+    device = in_cycles.filter(pl.any_horizontal(pl.col(_DEVICE_TIMES).is_not_null()))
     tables.write(_steps(times, device), run.table("steps"), run.path)
     return report
 

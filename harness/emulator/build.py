@@ -41,6 +41,8 @@ OTHER_NAMES = (
 OPERATOR_PACKAGE = "opp"
 HOME_FOLDERS = (OPERATOR_PACKAGE, "runtime", "compiler")
 """Folders that torch_npu requires in CANN's; it reads nothing in them."""
+LIBRARIES = "lib64"
+"""Where torch_npu looks in CANN's home folder for a library before it loads it by its name."""
 VERSION_FILE = "ascend_toolkit_install.info"
 MSPROF = Path(__file__).with_name("msprof.py")
 LAUNCHER = """#!/bin/sh
@@ -227,6 +229,7 @@ def _compile(compiler: str, wheel: Path, target: Path) -> None:
         raise MachineError(f"The CANN emulator did not compile with {compiler}:\n{result.stderr}")
     for name in OTHER_NAMES:
         (libraries / name).symlink_to(LIBRARY)
+    (target / LIBRARIES).symlink_to(libraries.name)
     for name in HOME_FOLDERS:
         (target / name).mkdir()
     (target / VERSION_FILE).write_text("version=emulated\n", encoding="utf-8")

@@ -10,6 +10,8 @@ import polars as pl
 from harness.capture.run_record import Timing
 from harness.report.results import RunResults
 from harness.report.section import Column, Section
+from harness.report.units import duration
+from harness.tables.selection import within_steps
 
 TOP: Final = 10
 """Rows of a table in the summary; the parquet files have them all."""
@@ -57,6 +59,8 @@ def _remarks(timing: Mapping[str, Timing]) -> Iterator[str]:
 def step_breakdown(results: RunResults) -> Section | None:
     """Show what the devices did in each step."""
     table = results.analyses["step_breakdown"]
+    steps = within_steps(table)
+    outside = table.filter(pl.col("step").is_null()) if steps.height < table.height else table[:0]
     communicates = bool((table["communication_ns"] + table["overlapped_ns"] > 0).any())
     parts = ("compute", *(("communication", "overlapped") if communicates else ()), "idle")
     columns = {"step": Column("step", "identifier")}
@@ -65,7 +69,15 @@ def step_breakdown(results: RunResults) -> Section | None:
     columns |= {"wall_ns": Column("wall", "ns"), "span_ns": Column("span", "ns")}
     columns |= {f"{part}_ns": Column(part, "ns", part_of="span") for part in parts}
     whole = "compute + communication, not overlapped," if communicates else "compute"
-    return _first_rows("Steps on the device", table, columns, [f"span = {whole} + idle"])
+    notes = [f"span = {whole} + idle", *_outside_steps(outside)]
+    return _first_rows("Steps on the device", steps, columns, notes)
+
+
+def _outside_steps(rows: pl.DataFrame) -> Iterator[str]:
+    """Yield what the devices ran that no step launched."""
+    if rows.height:
+        kernels, time = rows.select(pl.col("kernels", "launched_ns").sum()).row(0)
+        yield f"kernels that no step launched: {kernels:,}, in {duration(time)} of device time"
 
 
 def hot_operators(results: RunResults) -> Section | None:

@@ -82,12 +82,11 @@ def _columns(swept: Iterable[str]) -> Mapping[str, type[pl.DataType]]:
 
 
 def _device_time(job: Path) -> int | None:
-    """Return the device time of a step; None if the table has none."""
+    """Return the device time that a step launched; None if the table has none."""
     path = RunFolder(job).analysis_table("step_breakdown")
-    busy = pl.col("compute_ns") + pl.col("communication_ns")
     try:
         steps = tables.read(path).filter(pl.col("step").is_not_null())
-        times = steps.group_by("step").agg(busy.sum())["compute_ns"].to_list()
+        times = steps.group_by("step").agg(pl.col("launched_ns").sum())["launched_ns"].to_list()
     except (OSError, pl.exceptions.PolarsError):
         return None
     return round(median(times)) if times else None

@@ -40,6 +40,42 @@ def union(table: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     )
 
 
+def union_within(
+    windows: pl.DataFrame, table: pl.DataFrame, keys: Sequence[str], name: str
+) -> pl.DataFrame:
+    """Add to `windows`, as `name`, how long at least one interval of `table` was open in each.
+
+    Windows may overlap; they have `start_ns`, `end_ns` and `keys`, and meet only the intervals of
+    their own group. The rows come back group by group.
+    """
+    merged = _merged(table, keys).partition_by(keys, as_dict=True)
+    parts = [windows.clear().with_columns(pl.lit(None, pl.Int64).alias(name))]
+    for key, part in windows.partition_by(keys, as_dict=True).items():
+        start, end = (_open_until(merged.get(key), part[edge]) for edge in ("start_ns", "end_ns"))
+        parts.append(part.with_columns((end - start).alias(name)))
+    return pl.concat(parts)
+
+
+def _merged(table: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Join intervals that touch: `keys`, start_ns and end_ns, disjoint and in order by group."""
+    ordered = with_ends(table.select(*keys, "start_ns", "duration_ns"), keys)
+    begins = ordered["covered_ns"].is_null() | (ordered["start_ns"] > ordered["covered_ns"])
+    ends = ordered.select(pl.max_horizontal("end_ns", "covered_ns")).to_series()
+    last = begins.shift(-1, fill_value=True)
+    return ordered.filter(begins).select(*keys, "start_ns", end_ns=ends.filter(last))
+
+
+def _open_until(merged: pl.DataFrame | None, times: pl.Series) -> pl.Series:
+    """Return how long the disjoint intervals of one group were open before each time."""
+    if merged is None:
+        return pl.repeat(0, len(times), dtype=pl.Int64, eager=True)
+    zero = pl.Series([0], dtype=pl.Int64)
+    begun = merged["start_ns"].search_sorted(times, side="right")  # intervals, at each time
+    open_ns = zero.append((merged["end_ns"] - merged["start_ns"]).cum_sum()).gather(begun)
+    last_end = merged["start_ns"][:1].append(merged["end_ns"]).gather(begun)
+    return open_ns - (last_end - times).clip(0) * (begun > 0)
+
+
 class StepLookup:
     """Ranges that carry a value, such as steps; where they overlap, the last one begun counts."""
 

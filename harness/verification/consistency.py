@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from harness.capture.capture import Capture
 from harness.capture.run_record import Consistency
 from harness.readers.base import CaptureError
-from harness.verification.cross_checks import kernels, rows, times
+from harness.verification.cross_checks import kernels, rows, step_times, times
 from harness.verification.cross_checks.base import Compare, NotApplicableError
 
 
@@ -56,6 +56,7 @@ CHECKS: Final[Mapping[str, CrossCheck]] = {
     "op_statistic.csv": CrossCheck(kernels.op_statistic, ("op_statistic.csv", KERNELS)),
     "computing in step_trace_time.csv": CrossCheck(times.computing, (STEPS, KERNELS)),
     "communication in step_trace_time.csv": CrossCheck(times.communicating, (STEPS,)),
+    "step times in analysis.db": CrossCheck(step_times.database, ("analysis.db",)),
     "communication.json": CrossCheck(times.operations, ("communication.json",)),
     "api_statistic.csv": CrossCheck(rows.calls, ("api_statistic.csv",)),
     "operator_memory.csv": CrossCheck(rows.memory, ("operator_memory.csv", "memory_record.csv")),

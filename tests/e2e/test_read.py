@@ -7,10 +7,24 @@ import json
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 from msgspec.structs import replace
 
+from harness import tables
+from harness.compose.composition import CONF
 from tests.conftest import TINY_MLP, Harness, Run, read_record
+
+PROFILES = sorted(path.stem for path in (CONF / "profiler/experimental/cpu").glob("[!_]*.yaml"))
+TRACED = {
+    "operators": [
+        *("id", "step", "stage", "rank", "name", "input_shapes", "input_dtypes"),
+        *("start_ns", "duration_ns", "self_ns", "device_ns", "stack_id"),
+    ],
+    "kernels": ["name", "start_ns", "duration_ns"],
+    "memory": list(tables.SCHEMAS["memory"]),
+}
+"""The columns that a trace has as the run does: threads have other numbers there, and no flops."""
 
 
 @pytest.fixture
@@ -44,6 +58,30 @@ def test_a_run_of_the_harness_is_read_without_its_plan(harness: Harness, run: Ru
     read = harness("read", "outputs/latest")
     assert read.code == 0, read.err
     assert read.record == record
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_trace_of_a_run_ends_like_the_run(
+    shared_run: Harness, harness: Harness, tmp_path: Path, profile: str
+) -> None:
+    run = shared_run(f"profiler={profile}", *TINY_MLP)
+    read = harness("read", str(run.latest / "raw" / "trace.json.gz"), "--out", "named")
+    assert (read.code, run.code) == (0, 0), read.out + read.err
+    named = read_record(tmp_path / "named")
+    assert named.verdict == run.record.verdict == "delivered"
+    arrived = {item.setting: item for item in run.record.delivery}
+    carried = {item.setting: item for item in named.delivery if item.setting in arrived}
+    flops = carried.pop("profiler.with_flops", None)
+    assert {item.status for item in carried.values()} <= {"delivered"}
+    for setting, item in carried.items():
+        assert (setting, item.status, item.arrived) == (
+            *(setting, arrived[setting].status, arrived[setting].arrived),
+        )
+    # Of what the trace's head has, torch writes all but flops.
+    assert flops is None or flops.status == "not_checkable"
+    for name, columns in TRACED.items():
+        table = pl.read_parquet(tmp_path / "named" / "tables" / f"{name}.parquet")
+        assert table.select(columns).equals(run.table(name).select(columns)), name
 
 
 def test_an_imported_trace_becomes_a_run(harness: Harness, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_analyses_are_kept_and_the_capture_agrees_with_itself(shared_run: Harnes
         "rows of the tables": ("holds", 0.0),
         "self times of operators": ("holds", 0.0),
     }
-    assert "2 consistency checks hold, 13 not applicable" in run.out
+    assert "2 consistency checks hold, 14 not applicable" in run.out
 
 
 def test_steps_are_told_by_phase(harness: Harness) -> None:

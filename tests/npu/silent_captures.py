@@ -221,6 +221,13 @@ CAPTURES = [
         "profiler.with_flops",
         typed=("profiler.with_flops=true",),
     ),
+    demanded(
+        "domains of marks without ASCEND_HOME_PATH in the environment",
+        "alone: domains_without_home",
+        {"mark": "default", "range": "mine"},
+        f"{E}.mstx_domain_include",
+        typed=words(mstx=True, mstx_domain_include=["mine"]),
+    ),
     refused(
         TIMELINE,
         "timeline_without_needs",

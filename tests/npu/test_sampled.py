@@ -159,9 +159,8 @@ where message.value like '% 1' order by message.value
 
 @pytest.mark.parametrize("name", ["all", "Level_none"])
 def test_marks_have_domains(folders: dict[str, Path], name: str) -> None:
-    # torch_npu hands marks, unlike ranges, to CANN without their domain.
     assert stored(folders[name], MARKS) == [
-        ("loss 1", "default", "marker"),
+        ("loss 1", "tests", "marker"),
         ("own 1", "tests", "start/end"),
         ("step 1", "default", "start/end"),
     ]

@@ -26,6 +26,8 @@ from tests.support.composing import composed
 
 OFF = "off: "
 """Cases that need a variable in the environment of their process."""
+ALONE = "alone: "
+"""Cases that need a process of their own."""
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -59,6 +61,8 @@ class Trial:
                 self._settings(SETTINGS)
             elif rule.kind.startswith(OFF):
                 self._off(rule)
+            elif rule.kind.startswith(ALONE):
+                self._alone(rule)
             else:
                 self._cases(CAPTURES if rule in CAPTURES else ANALYSES)
         return self.known[rule.name]
@@ -81,7 +85,7 @@ class Trial:
             self.known[rule.name] = Tried(made)
 
     def _cases(self, rules: list[Rule]) -> None:
-        rules = [rule for rule in rules if not rule.kind.startswith(OFF)]
+        rules = [rule for rule in rules if not rule.kind.startswith((OFF, ALONE))]
         names = list(dict.fromkeys(rule.kind for rule in rules))
         said = run_on_npu(self.emulator, self.folder, "silent.py", *names)
         made = {result["case"]: Tried(result["found"], result["said"]) for result in results(said)}
@@ -93,6 +97,11 @@ class Trial:
             variables["TORCH_NPU_WARNING_DISABLE"] = "1"
         said = run_on_npu(self.emulator, self.folder, "silent.py", "off", **variables)  # type: ignore[arg-type]
         (result,) = results(said)
+        self.known[rule.name] = Tried(result["found"], result["said"])
+
+    def _alone(self, rule: Rule) -> None:
+        case = rule.kind.removeprefix(ALONE)
+        (result,) = results(run_on_npu(self.emulator, self.folder, "silent.py", case))
         self.known[rule.name] = Tried(result["found"], result["said"])
 
 

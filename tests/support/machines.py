@@ -26,7 +26,10 @@ NPU_FILES = (
     "/dev/devmm_svm",
     "/dev/hisi_hdc",
 )
-CANN_FILES = (CANN, f"{CANN}/opp", f"{CANN}/runtime", f"{CANN}/compiler", MSPROF_SCRIPT, SET_ENV)
+CANN_FILES = (
+    *(CANN, f"{CANN}/opp", f"{CANN}/runtime", f"{CANN}/compiler", MSPROF_SCRIPT, SET_ENV),
+    f"{CANN}/lib64/libms_tools_ext.so",
+)
 CANN_VARIABLES = {"ASCEND_HOME_PATH": CANN, "ASCEND_OPP_PATH": f"{CANN}/opp"}
 
 

@@ -24,6 +24,9 @@ from harness.text import word
 
 _ASCEND = "/usr/local/Ascend"
 _HOMES = ("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME")
+_MARKS = "lib64/libms_tools_ext.so"
+"""Where torch_npu looks below ASCEND_HOME_PATH before it hands a mark to CANN with its domain."""
+_NO_DOMAINS = "torch_npu then gives the domain default to marks (mstx), whatever domain they name"
 _SHARED = ("/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc")
 
 ACL_CODE = """
@@ -91,7 +94,7 @@ def cann(probe: Probe) -> Answer:
         says = f"neither {' nor '.join(_HOMES)} is set"
         if isinstance(child(probe, ACL_CODE, Acl), str):
             return bad(says, _source(probe))
-        return note(f"{says}, but its libraries are found", _source(probe))
+        return note(f"{says}, but its libraries are found; {_NO_DOMAINS}", _source(probe))
     home = probe.environment[name]
     needed = [home]
     if name == "ASCEND_HOME_PATH":
@@ -103,7 +106,12 @@ def cann(probe: Probe) -> Answer:
     if missing:
         return bad(f"{name}={home}, but there is no {', '.join(missing)}", _source(probe))
     version = _version(probe, home)
-    return good(f"{version}, in {home}") if version else note(f"of unknown version, in {home}")
+    says = f"{version or 'of unknown version'}, in {home}"
+    if name != "ASCEND_HOME_PATH":
+        return note(f"{says}; ASCEND_HOME_PATH is not set: {_NO_DOMAINS}", _source(probe))
+    if not probe.paths(glob.escape(f"{home}/{_MARKS}")):
+        return note(f"{says}, without {_MARKS}: {_NO_DOMAINS}", "a CANN that has it, for domains")
+    return good(says) if version else note(says)
 
 
 def _source(probe: Probe) -> str:

@@ -123,7 +123,8 @@ int aclprofRegisterDeviceCallback(void) {
     return record_call("aclprofRegisterDeviceCallback", OK, "%s", "");
 }
 
-/* Where this exists, torch_npu's marks in the default domain come here, not to mstxMarkA. */
+/* Where torch_npu finds no lib64/libms_tools_ext.so in CANN's home, marks come here, without their
+ * domain. */
 int aclprofMarkEx(const char *message, size_t length, const void *stream) {
     char *copy = strndup(message, length), *text = quoted(message, length);
     const uint64_t now_ns = monotonic_ns();

@@ -12,6 +12,7 @@ import polars as pl
 from harness.readers.ascend import communication, memory
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend.csv_files import counter_type
+from harness.readers.ascend.steps import table_of_steps
 from harness.readers.ascend.trace import FORWARD, NO_CONNECTION, NO_SEQUENCE, SEQUENCE
 from harness.readers.base import CaptureError, ReadContext, ReadResult
 from harness.readers.call_tree import TORCH_MARK, CallTree, Marker, StepMarkers, is_mark
@@ -102,11 +103,11 @@ class AscendDb:
         with opened(file) as database:
             capture = _Capture(database, context, rank, calls)
             frames = capture.frames()
-        steps = _step_times(path, capture.step_markers, rank, notes)
-        if steps is not None:
-            frames["steps"] = steps
-        if not frames:
+        times = _step_times(path, notes)
+        if not frames and times is None:
             raise CaptureError(f"{file}: it has none of the tables that torch_npu writes")
+        step_times = table_of_steps(capture.step_markers, rank, times)
+        frames |= {} if step_times is None else {"steps": step_times}
         return ReadResult(
             frames=frames,
             event_counts=capture.event_counts,
@@ -388,9 +389,7 @@ def _calls_between_devices(folder: Path, notes: list[str]) -> list[communication
     return calls
 
 
-def _step_times(
-    folder: Path, step_markers: StepMarkers, rank: int, notes: list[str]
-) -> pl.DataFrame | None:
+def _step_times(folder: Path, notes: list[str]) -> pl.DataFrame | None:
     """Read step times from torch_npu's analysis.db: in microseconds, unlike its guide says."""
     path = ascend.output(folder, "analysis.db")
     if path is None:
@@ -406,8 +405,7 @@ def _step_times(
         return None
     return pl.DataFrame(
         {
-            "step": step_markers.of_torch(rows["step"]),
-            "rank": pl.repeat(rank, rows.height, dtype=pl.Int32, eager=True),
+            "step": rows["step"],
             **{column: whole(rows[name], _US) for name, column in _STEP_TIMES.items()},
             "Device_id": rows["deviceId"],
         }

@@ -12,6 +12,7 @@ from harness import tables
 from harness.readers.ascend import communication, csv_files, memory
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend import trace as ascend_trace
+from harness.readers.ascend.steps import table_of_steps
 from harness.readers.base import CaptureError, LazyTables, ReadContext, ReadResult
 from harness.readers.call_tree import CallTree, StepMarkers
 from harness.readers.cells import SHAPES, WORDS, parsed_late, shapes, whole, words
@@ -197,21 +198,16 @@ class _Capture:
 
     def _steps(self, step_markers: StepMarkers) -> pl.DataFrame | None:
         rows = self._table("step_trace_time.csv", STEP_TIMES)
-        if rows is None or "Step" not in rows.columns:
-            return None
-        times = {
-            column: whole(rows[name], 1000)
-            for name, column in STEP_NAMES.items()
-            if name in rows.columns
-        }
-        others = rows.drop("Step", *STEP_NAMES, strict=False)
-        return pl.DataFrame(
-            {
-                "step": step_markers.of_torch(rows["Step"]),
-                "rank": pl.repeat(self._rank, rows.height, dtype=pl.Int32, eager=True),
-                **times,
+        times = None
+        if rows is not None and "Step" in rows.columns:
+            device = {
+                column: whole(rows[name], 1000)
+                for name, column in STEP_NAMES.items()
+                if name in rows.columns
             }
-        ).hstack(others)
+            others = rows.drop("Step", *STEP_NAMES, strict=False)
+            times = pl.DataFrame({"step": rows["Step"], **device}).hstack(others)
+        return table_of_steps(step_markers, self._rank, times)
 
     def _memory(self, call_tree: CallTree) -> pl.DataFrame | None:
         columns = memory.OPERATOR_COLUMNS

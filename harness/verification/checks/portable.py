@@ -285,6 +285,12 @@ def with_flops(capture: Capture) -> CheckResult:
         )
     matrix = operators.filter(~pl.col("name").is_in(["aten::mul", "aten::add"]))
     judged = operators if matrix.is_empty() else matrix
+    if capture.source and not filled(operators["flops"]):
+        return CheckResult(
+            "not_checkable",
+            share(0, judged.height, "operators with a formula"),
+            "torch keeps flops in the process that records, and writes none into a trace",
+        )
     return by_share(
         filled(judged["flops"]),
         judged.height,

@@ -193,6 +193,20 @@ def marks(made: Path) -> list[str]:
     return sorted(line["message"] for line in lines if line["domain"] == "mfu_flops")
 
 
+def domains_without_home(folder: Path) -> dict[str, Any]:
+    """In a process of its own: torch_npu looks for CANN's home once."""
+    del os.environ["ASCEND_HOME_PATH"]
+    mstx = torch_npu.npu.mstx
+    with profiler.profile(
+        on_trace_ready=handler(folder), experimental_config=experimental(mstx=True)
+    ):
+        mstx.mark("mark", domain="mine")
+        mstx.range_end(mstx.range_start("range", domain="mine"), domain="mine")
+    (file,) = folder.glob("*_ascend_pt/PROF_*/emulated/marks.jsonl")
+    rows = map(json.loads, file.read_text().splitlines())
+    return {row["message"]: row["domain"] for row in rows}
+
+
 def flops(folder: Path) -> dict[str, Any]:
     given: dict[str, dict[str, Any]] = {
         "alone": {},

@@ -19,6 +19,7 @@ from tests.support.machines import (
 NPU_OPTIONS = "--device /dev/davinci_manager --device /dev/devmm_svm --device /dev/hisi_hdc"
 UNDER_MSPROF = "torch_npu then assumes a run under msprof, and records nothing"
 OFF = "torch_npu then switches its profiler off, and records nothing"
+NO_DOMAINS = "torch_npu then gives the domain default to marks (mstx), whatever domain they name"
 DAEMON = "torch_npu is then controlled by a daemon"
 
 
@@ -33,11 +34,6 @@ GOOD: list[Good] = [
             "there": (*CANN_FILES, f"{CANN}/aarch64-linux/ascend_toolkit_install.info"),
         },
         f"8.3.RC2, in {CANN}",
-    ),
-    (
-        "cann",
-        {"environment": {"ASCEND_TOOLKIT_HOME": CANN}, "there": (CANN,)},
-        f"8.0.0, in {CANN}",
     ),
     (
         "npu devices",
@@ -171,8 +167,23 @@ NOTES: list[Other] = [
     (
         "cann",
         {"environment": {}},
-        "neither ASCEND_HOME_PATH nor ASCEND_TOOLKIT_HOME is set, but its libraries are found",
+        (
+            "neither ASCEND_HOME_PATH nor ASCEND_TOOLKIT_HOME is set, but its libraries are found;"
+            f" {NO_DOMAINS}"
+        ),
         f"source {SET_ENV}",
+    ),
+    (
+        "cann",
+        {"environment": {"ASCEND_TOOLKIT_HOME": CANN}, "there": (CANN, SET_ENV)},
+        f"8.0.0, in {CANN}; ASCEND_HOME_PATH is not set: {NO_DOMAINS}",
+        f"source {SET_ENV}",
+    ),
+    (
+        "cann",
+        {"there": CANN_FILES[:-1]},
+        f"8.0.0, in {CANN}, without lib64/libms_tools_ext.so: {NO_DOMAINS}",
+        "a CANN that has it, for domains",
     ),
     ("cann", {"files": {}}, f"of unknown version, in {CANN}", ""),
     (

@@ -123,6 +123,13 @@ def test_breakdown_has_no_columns_of_what_there_is_not() -> None:
     assert [row[:2] for row in part.rows] == [(1, 0), (2, 0), (1, 1)]
 
 
+def test_kernels_that_no_step_launched_are_one_line() -> None:
+    outside = dict(KERNELS) | {"step": [1, 1, 1, None, None]}
+    part = summary(recorded=capture(kernels=outside))["Steps on the device"]
+    assert [row[:2] for row in part.rows] == [(1, 300)]
+    assert part.notes[1:] == ("kernels that no step launched: 2, in 60 ns of device time",)
+
+
 def test_operators_kernels_and_stages_are_those_of_the_analyses() -> None:
     shown = summary(recorded=capture(kernels=KERNELS, operators=OPERATORS, stages=("forward",)))
     shapes = [[2, 3], [3, 4]]

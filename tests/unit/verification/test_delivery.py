@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from harness.capture.run_record import Delivery
 from harness.verification.delivery import verify
@@ -273,3 +274,19 @@ def test_lists_that_the_profiler_never_records_are_named_and_no_failure() -> Non
         "2 of 3 operators have shapes; 2 of 2 aten:: operators with arguments (100.0%);"
         " 1 have lists of tensors, of which torch_npu records no shapes"
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "flops", "status"),
+    [
+        ("t.json", [None, None, None], "not_checkable"),
+        ("t.json", [12, None, None], "partial"),
+        ("", [None, None, None], "missing"),
+    ],
+)
+def test_flops_of_an_imported_trace_are_checked_where_it_has_any(
+    source: str, flops: list[object], status: str
+) -> None:
+    recorded = capture("profiler=level1", operators=operators(flops=flops))
+    delivery = {item.setting: item for item in verify(structs.replace(recorded, source=source))}
+    assert delivery["profiler.with_flops"].status == status

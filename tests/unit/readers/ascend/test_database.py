@@ -110,9 +110,18 @@ def test_step_times_come_from_the_analysis_in_microseconds(tmp_path: Path) -> No
     assert steps.select("compute_ns", "communication_ns", "overlapped_ns", "idle_ns").row(0) == (
         *(25_926, 1_000, 0, 702_146),
     )
-    assert column(steps, "step") == [7]
+    assert steps.select("step", "phase", "start_ns", "duration_ns").rows() == [
+        (7, "active", T + 1_000, 99_000),
+    ]
     path.write_bytes(b"nothing of the kind" * 99)
     assert read(capture).notes == ("analysis.db: file is not a database",)
+
+
+def test_steps_without_the_analysis_are_those_of_step_time(tmp_path: Path) -> None:
+    steps = read(made(tmp_path, ["PYTORCH_API"])).frames["steps"]
+    assert steps.select("step", "phase", "start_ns", "duration_ns").rows() == [
+        (2, "active", T + 500, 199_500),
+    ]
 
 
 def test_marks_and_origin_are_told(tmp_path: Path) -> None:

@@ -261,14 +261,41 @@ def test_steps_have_the_times_of_the_device_under_our_own_number(tmp_path: Path)
         *(8_873_756, 105_991_878, 4_028_675, 25_744_050),
     )
     assert column(steps, "Preparing") == [17902.5]
-    assert "start_ns" not in steps.columns
+    assert steps.select("phase", "rank", "start_ns", "duration_ns").rows() == [
+        ("active", 0, BASE_NS + 1_000, 99_000),
+    ]
+
+
+def test_steps_without_times_of_the_device_are_those_of_the_marks(tmp_path: Path) -> None:
+    files = {"trace_view.json": unmarked("harness."), "kernel_details.csv": [HEADER, *KERNELS]}
+    steps = read(folder(tmp_path, files)).frames["steps"]
+    assert steps.select("step", "phase", "start_ns", "duration_ns").rows() == [
+        (2, "active", BASE_NS + 500, 199_500),
+    ]
+
+
+def test_step_on_two_devices_has_a_row_for_each_and_one_range(tmp_path: Path) -> None:
+    rows = [[device, 2, 1.5, 0, 0, 0, device] for device in (0, 1)]
+    heads = ["Device_id", *STEPS.split(",")[:6]]
+    steps = read(both(tmp_path, step_trace_time__csv=[heads, *rows])).frames["steps"]
+    columns = ("step", "Device_id", "idle_ns", "start_ns", "duration_ns")
+    assert steps.select(columns).rows() == [
+        (7, 0, 0, BASE_NS + 1_000, 99_000),
+        (7, 1, 1_000, BASE_NS + 1_000, 99_000),
+    ]
 
 
 def test_the_step_of_a_capture_without_schedule_is_null(tmp_path: Path) -> None:
     row = ["", "1.5", 0, 0, 0, 2, 0]
-    steps = read(both(tmp_path, step_trace_time__csv=[STEPS.split(","), row])).frames["steps"]
-    assert column(steps, "step") == [None]
-    assert column(steps, "compute_ns") == [1_500]
+    files = {
+        "trace_view.json": unmarked("harness.", "ProfilerStep"),
+        "kernel_details.csv": [HEADER, *KERNELS],
+        "step_trace_time.csv": [STEPS.split(","), row],
+    }
+    steps = read(folder(tmp_path, files)).frames["steps"]
+    assert steps.select("step", "phase", "start_ns", "compute_ns").rows() == [
+        (None, None, None, 1_500),
+    ]
 
 
 def test_the_rank_is_the_captures_own(tmp_path: Path) -> None:
