@@ -88,7 +88,7 @@ class AscendDb:
     name = "torch_npu database"
 
     def recognises(self, path: Path) -> bool:
-        """Tell whether the folder holds a database of torch_npu."""
+        """Tell whether this is a database of torch_npu or msprof, or a folder that has one."""
         return ascend.database(path) is not None
 
     def read(self, path: Path, context: ReadContext) -> ReadResult:

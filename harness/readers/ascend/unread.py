@@ -1,0 +1,66 @@
+"""Say why nothing in a folder can be read, by the files that are there and those that are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from harness.readers.ascend import layout
+from harness.readers.ascend.folder import profiler_info
+from harness.readers.base import CaptureError
+
+_FILES: Final = {
+    "Text": (layout.KERNELS, layout.TIMELINE),
+    "Db": ("ascend_pytorch_profiler*.db",),
+}
+"""What every analysis of an export writes."""
+_SHOWN: Final = 5
+
+
+def why(folder: Path) -> str:
+    """Return which files are missing, what is there instead, and where they can be had."""
+    if layout.is_raw(folder):
+        return (
+            f"msprof has not exported it: there is no {layout.MSPROF_OUTPUT} in it. Run msprof"
+            " --export=on --output=FOLDER on a machine with CANN"
+        )
+    missing, evidence = _missing(folder)
+    present = [path.name for path in _present(folder)]
+    there = f"{layout.OUTPUT} has only {_listed(present)}" if present else _without_output(folder)
+    fix = "call torch_npu.profiler.profiler.analyse(FOLDER) on a machine with CANN"
+    if not any(path.is_dir() for path in folder.glob("PROF_*")):
+        return (
+            f"{missing} not there{evidence}: {there}, and there is no PROF_* folder to make more"
+            " from. Copy the whole capture again"
+        )
+    if present or (folder / layout.OUTPUT).is_dir():
+        return f"{missing} not there{evidence}: {there}; its PROF_* folder is there: {fix}"
+    return f"torch_npu has not analysed it yet: {there}: {fix}"
+
+
+def _without_output(folder: Path) -> str:
+    there = (folder / layout.OUTPUT).is_dir()
+    return f"{layout.OUTPUT} is empty" if there else f"there is no {layout.OUTPUT}"
+
+
+def _missing(folder: Path) -> tuple[str, str]:
+    """Return the files that the capture's own record calls for, and that this is its word."""
+    try:
+        exports = (profiler_info(folder) or {}).get("profiler.experimental.export_type") or []
+    except CaptureError:
+        exports = []
+    stated = [export for export in exports if export in _FILES]
+    names = [name for export in stated or _FILES for name in _FILES[export]]
+    verb = "are" if len(names) > 1 else "is"
+    joined = ", ".join(names) if stated else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{joined} {verb}", f" (its export_type is {', '.join(stated)})" if stated else ""
+
+
+def _present(folder: Path) -> list[Path]:
+    output = folder / layout.OUTPUT
+    return sorted(output.iterdir()) if output.is_dir() else []
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
