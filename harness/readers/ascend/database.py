@@ -12,6 +12,7 @@ import polars as pl
 from harness.readers.ascend import communication, memory
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend.csv_files import counter_type
+from harness.readers.ascend.old_database import are_exchanged, communication_devices
 from harness.readers.ascend.trace import FORWARD, NO_CONNECTION, NO_SEQUENCE, SEQUENCE
 from harness.readers.base import CaptureError, ReadContext, ReadResult
 from harness.readers.call_tree import TORCH_MARK, CallTree, Marker, StepMarkers, is_mark
@@ -194,10 +195,11 @@ class _Capture:
     def _operators(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         api, texts = self._api, self._database.texts
         ids, table = self._stacks()
-        dtypes = texts(api["inputDtypes"])
+        dtypes, cells = texts(api["inputDtypes"]), texts(api["inputShapes"])
+        if are_exchanged(cells, dtypes):
+            dtypes, cells = cells, dtypes
         # A single argument without shape is a scalar: its empty text is stored as null.
         single = dtypes.is_not_null() & ~dtypes.str.contains(";", literal=True)
-        cells = texts(api["inputShapes"])
         cells = cells.set(single & cells.is_null(), "")
         operators = _timed(api).with_columns(
             name=self._names,
@@ -322,7 +324,10 @@ class _Capture:
     def _communicated(self) -> pl.DataFrame:
         names = ("opName", "startNs", "endNs", "connectionId", "groupName", "opType", "deviceId")
         operations = self._read("COMMUNICATION_OP", names)
-        texts = self._database.texts
+        texts, devices = self._database.texts, operations["deviceId"]
+        if devices.has_nulls():
+            of_others = communication_devices(self._database, operations, self._rank)
+            devices = pl.select(pl.coalesce(devices, of_others)).to_series()
         return pl.DataFrame(
             {
                 "name": texts(operations["opName"]),
@@ -330,7 +335,7 @@ class _Capture:
                 "core": pl.repeat("COMMUNICATION", operations.height, eager=True),
                 "start_ns": operations["startNs"],
                 "duration_ns": operations["endNs"] - operations["startNs"],
-                "device": operations["deviceId"].cast(pl.Int32, strict=False),
+                "device": devices.cast(pl.Int32, strict=False),
                 "correlation": _unless(operations["connectionId"], NO_CONNECTION),
                 "groupName": texts(operations["groupName"]),
             },

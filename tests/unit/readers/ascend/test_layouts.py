@@ -110,12 +110,8 @@ def test_a_part_of_an_export_is_read_and_the_other_is_named(tmp_path: Path) -> N
     capture = msprof(tmp_path / "other")
     for path in capture.rglob("op_s*.csv"):
         path.unlink()
-    assert external.read(capture).lost == (
-        (
-            "op_summary_*.csv: no such file: its 2 kernels are those of the timeline, without shapes"
-            " and counters"
-        ),
-    )
+    (why,) = external.read(capture).lost
+    assert why.startswith("op_summary_*.csv: no such file: its 2 kernels are those of the timeline")
 
 
 @pytest.mark.parametrize("rows", [SUMMARY, [HEADER, *KERNELS]])
@@ -222,12 +218,8 @@ def test_summaries_of_msprof_analyze_are_named(tmp_path: Path) -> None:
     write(summary / "cluster_communication.json", {})
     result = external.read(tmp_path)
     assert result.captures == (capture,)
-    assert result.remarks == (
-        (
-            "cluster_analysis_output: not read: msprof-analyze made it from captures, which are read"
-            " themselves"
-        ),
-    )
+    (remark,) = result.remarks
+    assert remark.startswith("cluster_analysis_output: not read: msprof-analyze made it from")
     assert "cluster_analysis_output: msprof-analyze made it from captures" in refusal(summary)
 
 
@@ -285,10 +277,6 @@ def test_a_capture_of_2023_has_rows_that_end_early_and_operators_without_times(
     assert column(operators, "start_ns") == [None, None]
     assert column(operators, "id") == [0, 1]
     assert frames["stacks"].height == 1
-    assert result.lost == (
-        (
-            "trace_view.json: no such file: operators are those of operator_details.csv, without start,"
-            " thread and step, and not linked to kernels"
-        ),
-    )
+    untimed = "operator_details.csv, without start, thread and step, and not linked to kernels"
+    assert result.lost == (f"trace_view.json: no such file: operators are those of {untimed}",)
     assert "kernel_details.csv: 1 rows end early; their other cells are null" in result.remarks
