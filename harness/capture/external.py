@@ -216,7 +216,9 @@ def _sources(path: Path, lost: list[str]) -> Iterator[Source]:
         elif candidate.is_dir():
             lost.append(f"{candidate.name}: {unread.why(candidate)}")
         elif candidate == path:
-            lost.append(f"{candidate.name}: no reader recognises it")
+            lost.append(
+                f"{candidate.name}: {unread.of_file(candidate) or 'no reader recognises it'}"
+            )
         elif why := broken(candidate):
             lost.append(why)
 

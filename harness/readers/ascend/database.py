@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
+from msgspec.structs import replace
 
 from harness.readers.ascend import communication, memory
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend.csv_files import counter_type
-from harness.readers.ascend.old_database import are_exchanged, communication_devices
+from harness.readers.ascend.ranks import are_exchanged, communication_devices, rank_of
 from harness.readers.ascend.trace import FORWARD, NO_CONNECTION, NO_SEQUENCE, SEQUENCE
 from harness.readers.base import CaptureError, ReadContext, ReadResult
 from harness.readers.call_tree import TORCH_MARK, CallTree, Marker, StepMarkers, is_mark
@@ -98,9 +99,11 @@ class AscendDb:
         if file is None:
             raise CaptureError(f"{path}: no database")
         notes: list[str] = []
-        rank = ascend.rank(path, context, notes)
+        info, rank = ascend.info(path), ascend.rank(path, context, notes)
         calls = _calls_between_devices(path, notes)
         with opened(file) as database:
+            if info.rank is None and (stated := rank_of(database, file)) is not None:
+                info, rank = replace(info, rank=stated), stated
             capture = _Capture(database, context, rank, calls)
             frames = capture.frames()
         steps = _step_times(path, capture.step_markers, rank, notes)
@@ -112,7 +115,7 @@ class AscendDb:
             frames=frames,
             event_counts=capture.event_counts,
             notes=(*notes, *database.notes),
-            info=ascend.info(path),
+            info=info,
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from harness.files import regular
+from harness.readers import gzip_stream
 from harness.readers.ascend import csv_files
 from harness.readers.base import CaptureError
 from harness.readers.sqlite import opened
@@ -33,6 +33,7 @@ _RAW: Final = re.compile(r"PROF_\w+")
 _OF_MSPROF: Final = {KERNELS: "op_summary", TIMELINE: "msprof"}
 _SAME_NAME: Final = ("op_statistic", "api_statistic", "task_time", "l2_cache", "npu_module_mem")
 _DATABASES: Final = re.compile(r"(ascend_(pytorch|mindspore)_profiler.*|msprof_[\d_]+)\.db")
+_OF_RANK: Final = re.compile(r"ascend_(pytorch|mindspore)_profiler_\d+\.db")
 _HEAD: Final = 1 << 16
 _BLOCK: Final = 16 << 20
 _OF_TORCH: Final = (b'"schemaVersion"', b'"deviceProperties"')
@@ -80,8 +81,9 @@ def slices(capture: Path, name: str) -> list[Path]:
     folder = output_folder(capture)
     if folder is None:
         return []
-    if (folder / name).is_file():
-        return [folder / name]
+    for path in (folder / name, *([folder / f"{TIMELINE}.gz"] if name == TIMELINE else [])):
+        if path.is_file():
+            return [path]
     stem, _, ending = name.rpartition(".")
     if name not in _OF_MSPROF and stem not in _SAME_NAME:
         return []
@@ -122,7 +124,7 @@ def bare_kind(path: Path) -> str:
         if path.suffix == ".csv":
             names = set(csv_files.columns(path))
             return next((kind for kind, needed in _HEADINGS.items() if needed <= names), "")
-        if path.suffix == ".json":
+        if path.name.endswith((".json", ".json.gz")):
             return TIMELINE if _is_timeline(path) else ""
         if path.suffix == ".db":
             with opened(path) as tables:
@@ -140,7 +142,7 @@ def captures(path: Path) -> list[Path]:
         return list(_below(path))
     if output_folder(path) not in {path, None}:
         return [path]
-    return [path, *(folder for folder in _below(path) if not is_raw(folder))]
+    return [*_parts(path), *(folder for folder in _below(path) if not is_raw(folder))]
 
 
 def is_capture(path: Path) -> bool:
@@ -149,8 +151,10 @@ def is_capture(path: Path) -> bool:
         return False
     if output_folder(path) is not None or database(path) is not None:
         return True
-    # torch_npu's own analysis failed, and msprof's did not: what msprof wrote is read.
-    return (path.name.endswith(_SUFFIXES) or is_raw(path)) and not any(_below(path, readable=True))
+    # Where msprof exported and torch_npu did not, msprof's folder within is the capture.
+    return is_raw(path) or (
+        path.name.endswith(_SUFFIXES) and not any(map(_is_readable, _below(path)))
+    )
 
 
 def is_raw(path: Path) -> bool:
@@ -165,7 +169,11 @@ def cluster_outputs(path: Path) -> list[Path]:
     return sorted(folder for folder in path.rglob(CLUSTER_OUTPUT) if folder.is_dir())
 
 
-def _below(path: Path, *, readable: bool = False) -> Iterator[Path]:
+def _is_readable(capture: Path) -> bool:
+    return output_folder(capture) is not None or database(capture) is not None
+
+
+def _below(path: Path) -> Iterator[Path]:
     with os.scandir(path) as entries:
         folders = sorted((entry for entry in entries if entry.is_dir()), key=lambda e: e.name)
     for entry in folders:
@@ -176,10 +184,17 @@ def _below(path: Path, *, readable: bool = False) -> Iterator[Path]:
             # Whoever reads it names it.
             capture = True
         if capture:
-            if not readable or output_folder(folder) is not None or database(folder) is not None:
-                yield folder
+            yield from _parts(folder)
         elif not entry.is_symlink() and entry.name != CLUSTER_OUTPUT:
-            yield from _below(folder, readable=readable)
+            yield from _below(folder)
+
+
+def _parts(capture: Path) -> list[Path]:
+    """Return a capture, or the databases of several ranks that were put into one folder."""
+    if output_folder(capture) not in {capture, None}:
+        return [capture]
+    of_ranks = sorted(path for path in capture.iterdir() if _OF_RANK.fullmatch(path.name))
+    return of_ranks if len(of_ranks) > 1 else [capture]
 
 
 def _is_flat(folder: Path) -> bool:
@@ -187,7 +202,7 @@ def _is_flat(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     of_msprof = re.compile(r"op_summary_(slice_\d+_)?[\d_]+\.csv|msprof_(slice_\d+_)?[\d_]+\.json")
-    names = {KERNELS, OPERATORS, TIMELINE}
+    names = {KERNELS, OPERATORS, TIMELINE, f"{TIMELINE}.gz"}
     return any(
         (path.name in names or of_msprof.fullmatch(path.name)) and path.is_file()
         for path in folder.iterdir()
@@ -196,12 +211,12 @@ def _is_flat(folder: Path) -> bool:
 
 def _is_timeline(path: Path) -> bool:
     """Look for the names of torch_npu's processes and flows; torch's own traces begin otherwise."""
-    with regular(path) as file:
+    with gzip_stream.opened(path, []) as file:
         head = file.read(_HEAD)
         text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
         if any(word in head for word in _OF_TORCH) or not text.startswith((b"[", b"{")):
             return False
-        if path.name == TIMELINE or re.fullmatch(r"msprof_[\d_]+\.json", path.name):
+        if re.fullmatch(r"(trace_view|msprof_[\d_]+)\.json(\.gz)?", path.name):
             return True
         while head:
             if any(word in head for word in _OF_ASCEND):

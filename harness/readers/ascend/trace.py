@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 from msgspec import Struct, field
 
-from harness.files import regular
 from harness.readers.ascend.device_events import (
     HARDWARE,
     DeviceEvent,
@@ -30,6 +29,7 @@ from harness.readers.cells import (
     call_stack,
     parsed,
 )
+from harness.readers.gzip_stream import opened
 from harness.readers.json_stream import EventFile
 from harness.tables import stacks
 from harness.tables.event_counts import EventCounts
@@ -175,13 +175,10 @@ def emulated(path: Path) -> bool:
 
 
 def _chunks(path: Path, notes: list[str]) -> Iterator[list[_Event]]:
-    try:
-        with regular(path) as file:
-            events = EventFile(file, path.name, _Event, key="traceEvents")
-            yield from events.chunks()
-            notes += events.notes
-    except OSError as error:
-        raise CaptureError(f"{path.name}: {error}") from error
+    with opened(path, notes) as file:
+        events = EventFile(file, path.name, _Event, key="traceEvents")
+        yield from events.chunks()
+        notes += events.notes
 
 
 class _Trace:

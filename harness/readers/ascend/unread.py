@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
 from harness.readers.ascend import layout
+from harness.readers.ascend.files import FILES
 from harness.readers.ascend.folder import profiler_info
 from harness.readers.base import CaptureError
 
@@ -14,6 +16,14 @@ _FILES: Final = {
     "Db": ("ascend_pytorch_profiler*.db",),
 }
 """What every analysis of an export writes."""
+_OTHERS: Final = {
+    "profiler_info": "the profiler's settings",
+    "profiler_metadata": "what the program noted",
+    "step_trace": "times of steps",
+    "communication_statistic": "time of communication by name",
+}
+_TIME: Final = re.compile(r"(_slice_\d+)?_\d{14,}$")
+_RANK: Final = re.compile(r"_\d{1,9}$")
 _SHOWN: Final = 5
 
 
@@ -36,6 +46,15 @@ def why(folder: Path) -> str:
     if present or (folder / layout.OUTPUT).is_dir():
         return f"{missing} not there{evidence}: {there}; its PROF_* folder is there: {fix}"
     return f"torch_npu has not analysed it yet: {there}: {fix}"
+
+
+def of_file(path: Path) -> str:
+    """Return what a file of an analysis holds that cannot be read by itself; "" for any other."""
+    if path.name.startswith("cluster_"):
+        return "msprof-analyze made it from captures of several ranks: read these themselves"
+    stem = _TIME.sub("", path.stem)
+    holds = FILES.get(f"{_RANK.sub('', stem)}{path.suffix}") or _OTHERS.get(_RANK.sub("", stem))
+    return f"it holds {holds}: read the capture that it is from, which has kernels" if holds else ""
 
 
 def _without_output(folder: Path) -> str:

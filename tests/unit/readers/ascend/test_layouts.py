@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ SUMMARY = [
 
 def write(path: Path, content: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".json":
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(json.dumps(content).encode()))
+    elif path.suffix == ".json":
         path.write_text(json.dumps(content), encoding="utf-8")
     else:
         with path.open("w", encoding="utf-8", newline="") as lines:
@@ -123,7 +126,9 @@ def test_a_bare_table_of_kernels_is_read(tmp_path: Path, name: str, rows: Any) -
     assert result.info.device == "npu"
 
 
-@pytest.mark.parametrize("name", ["trace_view.json", "msprof_20260101000002.json", "mine.json"])
+@pytest.mark.parametrize(
+    "name", ["trace_view.json", "msprof_20260101000002.json", "mine.json", "mine.json.gz"]
+)
 @pytest.mark.parametrize("in_object", [False, True])
 def test_a_bare_timeline_has_operators_and_the_kernels_of_its_device(
     tmp_path: Path, name: str, in_object: bool
@@ -280,3 +285,41 @@ def test_a_capture_of_2023_has_rows_that_end_early_and_operators_without_times(
     untimed = "operator_details.csv, without start, thread and step, and not linked to kernels"
     assert result.lost == (f"trace_view.json: no such file: operators are those of {untimed}",)
     assert "kernel_details.csv: 1 rows end early; their other cells are null" in result.remarks
+
+
+def test_databases_of_several_ranks_in_one_folder_are_all_read(tmp_path: Path) -> None:
+    for rank in (0, 1, 5):
+        tables = ascend_databases.capture_tables()
+        if rank:
+            tables["RANK_DEVICE_MAP"] = "rankId, deviceId", [(rank, 0)]
+        ascend_databases.write(tmp_path / f"ascend_pytorch_profiler_{rank}.db", tables)
+    result = external.read(tmp_path)
+    ranks = [column(part.frames["kernels"], "rank") for part in result.results]
+    assert sorted(ranks) == [[0] * 3, [1] * 3, [5] * 3]
+    assert result.remarks == ()
+
+
+def test_exports_of_msprof_have_the_rank_of_the_folder_around_them(tmp_path: Path) -> None:
+    for rank in (0, 1):
+        msprof(tmp_path / f"rank{rank}")
+    result = external.read(tmp_path)
+    ranks = [column(part.frames["kernels"], "rank") for part in result.results]
+    assert sorted(ranks) == [[0] * 4, [1] * 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("step_trace_time.csv", "it holds device time of each step"),
+        ("op_statistic_20260101000003.csv", "it holds time and count of kernels by type and core"),
+        ("profiler_info_0.json", "it holds the profiler's settings"),
+        ("analysis.db", "it holds communication and step times, as a database"),
+        ("cluster_step_trace_time.csv", "msprof-analyze made it from captures of several ranks"),
+        ("notes.csv", "no reader recognises it"),
+    ],
+)
+def test_a_file_that_is_not_read_by_itself_is_called_by_name(
+    tmp_path: Path, name: str, why: str
+) -> None:
+    (tmp_path / name).write_text("a,b\n1,2\n", encoding="utf-8")
+    assert f"{name}: {why}" in refusal(tmp_path / name)

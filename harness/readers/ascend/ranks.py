@@ -1,10 +1,12 @@
-"""What databases of torch_npu before March 2025 (SCHEMA_VERSION 1.0.0) have otherwise.
+"""Which rank and which devices a database is of, and what those before March 2025 have otherwise.
 
-The version alone does not tell them apart, so the rows decide.
+The schema's version (1.0.0 in META_DATA) alone does not tell these apart, so the rows decide.
 """
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -12,6 +14,7 @@ import polars as pl
 from harness.readers.sqlite import Tables
 
 _INT: Final = pl.Int64()
+_NAMED: Final = re.compile(r"_profiler_(\d{1,9})\.db$")
 _LETTER: Final = r"[A-Za-z]"
 
 
@@ -21,6 +24,15 @@ def are_exchanged(shapes: pl.Series, dtypes: pl.Series) -> bool:
     A dtype is a word, and a shape has digits alone.
     """
     return _words(shapes) > _words(dtypes)
+
+
+def rank_of(database: Tables, file: Path) -> int | None:
+    """Return the rank that a database has a device for, else the one in its name, null for none."""
+    ranks = database.read("RANK_DEVICE_MAP", {"rankId": _INT})["rankId"].drop_nulls()
+    if len(ranks) == 1 and ranks.item() >= 0:
+        return int(ranks.item())
+    number = _NAMED.search(file.name)
+    return int(number[1]) if number else None
 
 
 def communication_devices(database: Tables, operations: pl.DataFrame, rank: int) -> pl.Series:
