@@ -84,8 +84,10 @@ class AscendText:
 
     def recognises(self, path: Path) -> bool:
         """Tell whether this is a file that the text exports write, or a folder that has one."""
-        names = (layout.TIMELINE, layout.KERNELS, layout.OPERATORS)
-        return any(ascend.output(path, name) for name in names)
+        if any(ascend.output(path, name) for name in (layout.TIMELINE, layout.KERNELS)):
+            return True
+        # A database has all that this file has, and when it was.
+        return bool(ascend.output(path, layout.OPERATORS)) and ascend.database(path) is None
 
     def read(self, path: Path, context: ReadContext) -> ReadResult:
         """Read a capture. Raises `CaptureError` if nothing in it can be read."""

@@ -323,3 +323,12 @@ def test_a_file_that_is_not_read_by_itself_is_called_by_name(
 ) -> None:
     (tmp_path / name).write_text("a,b\n1,2\n", encoding="utf-8")
     assert f"{name}: {why}" in refusal(tmp_path / name)
+
+
+def test_a_database_is_read_rather_than_operators_without_times(tmp_path: Path) -> None:
+    details = [["Name", "Host Self Duration(us)", "Host Total Duration(us)"], ["a", "1", "1"]]
+    capture = folder(tmp_path, {"operator_details.csv": details})
+    output = capture / "ASCEND_PROFILER_OUTPUT"
+    ascend_databases.write(output / "ascend_pytorch_profiler.db", ascend_databases.capture_tables())
+    frames = external.read(capture).results[0].frames
+    assert column(frames["operators"], "name") == ["aten::linear", "aclnnAddmm", "aten::item"]
