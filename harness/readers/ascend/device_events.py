@@ -7,7 +7,7 @@ kernel_details.csv; communication is one event over its many transfers.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -45,10 +45,11 @@ class DeviceEvents:
     def __init__(self) -> None:
         self._events: list[DeviceEvent] = []
 
-    def add(self, event: DeviceEvent) -> None:
-        """Keep an event, unless it cannot be a kernel."""
-        if event.core is not None or event.name.startswith("hcom_"):
-            self._events.append(event)
+    def add(self, events: Iterable[DeviceEvent]) -> None:
+        """Keep the events that may be kernels."""
+        self._events += (
+            event for event in events if event.core is not None or event.name.startswith("hcom_")
+        )
 
     def kernels(
         self, processes: Mapping[object, str], device: Callable[[int], int]

@@ -81,6 +81,9 @@ class _Args(Struct, gc=False):
     emulated: Any = None
     connection: int = field(default=NO_CONNECTION, name="connection_id")
     caller: Any = field(default=None, name="Thread Id")
+
+
+class _TaskArgs(_Args, gc=False):
     core: Any = field(default=None, name="Task Type")
     task: Any = field(default=None, name="Task Id")
 
@@ -98,6 +101,12 @@ class _Event(Struct, gc=False):
     dur: str | float | None = None
     id: int | str = 0
     args: _Args | None = None
+
+
+class _Task(_Event, gc=False):
+    """Has what only a reading for kernels needs: each field of an event takes time."""
+
+    args: _TaskArgs | None = None
 
 
 class TraceView(NamedTuple):
@@ -134,7 +143,7 @@ def read(paths: Sequence[Path], *, kernels: bool = False) -> TraceView:
     trace = _Trace(DeviceEvents() if kernels else None)
     notes: list[str] = []
     for path in paths:
-        for events in _chunks(path, notes):
+        for events in _chunks(path, notes, _Task if kernels else _Event):
             trace.add(events)
     return trace.timeline(notes, paths[0].name)
 
@@ -174,9 +183,11 @@ def emulated(path: Path) -> bool:
         return False
 
 
-def _chunks(path: Path, notes: list[str]) -> Iterator[list[_Event]]:
+def _chunks(
+    path: Path, notes: list[str], kind: type[_Event] = _Event
+) -> Iterator[Sequence[_Event]]:
     with opened(path, notes) as file:
-        events = EventFile(file, path.name, _Event, key="traceEvents")
+        events = EventFile(file, path.name, kind, key="traceEvents")
         yield from events.chunks()
         notes += events.notes
 
@@ -198,7 +209,7 @@ class _Trace:
         self._counts = Counter[str]()
         self._bad = self._calls = 0
 
-    def add(self, events: list[_Event]) -> None:
+    def add(self, events: Sequence[_Event]) -> None:
         groups: dict[str, list[_Event]] = defaultdict(list)
         for event in events:
             groups[event.cat or event.ph].append(event)
@@ -264,16 +275,15 @@ class _Trace:
                 links.append(args.connection)
         self._arrived[TASK].append(self._whole(_arrivals(whole_numbers(links), tasks)))
         if self._device_events is not None:
-            for event in events:
-                args = event.args or _NO_ARGS
-                if args.caller is None:
-                    self._device_events.add(
-                        DeviceEvent(
-                            *(event.name, event.pid, event.tid, event.ts, event.dur),
-                            core=args.core,
-                            task=args.task,
-                        )
-                    )
+            self._device_events.add(
+                DeviceEvent(
+                    *(event.name, event.pid, event.tid, event.ts, event.dur),
+                    core=event.args.core,
+                    task=event.args.task,
+                )
+                for event in events
+                if isinstance(event.args, _TaskArgs) and event.args.caller is None
+            )
 
     def _add_processes(self, events: list[_Event]) -> None:
         for event in events:
