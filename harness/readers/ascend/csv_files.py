@@ -59,14 +59,19 @@ def text(path: Path) -> Csv:
     return Csv(table.rename(column_names(header)), content.notes)
 
 
-def typed(path: Path, known_types: Mapping[str, pl.DataType], times: Collection[str] = ()) -> Csv:
+def typed(
+    path: Path,
+    known_types: Mapping[str, pl.DataType],
+    times: Collection[str] = (),
+    needed: Collection[str] = (),
+) -> Csv:
     """Read cells by the type of their column; ``N/A`` and empty cells are null.
 
     Columns of `times` are microseconds in the file, and whole nanoseconds in the table. A column
     that is not in `known_types` is numeric if its name is that of a counter; else it is numeric if
-    all its cells are, and text otherwise. A row that ends after its times has its other cells null:
-    torch_npu of 2023 leaves out what a kernel does not have. Raises CaptureError if there is no
-    header.
+    all its cells are, and text otherwise. A row that ends after the columns of `times` and `needed`
+    has its other cells null: torch_npu of 2023 leaves out what a kernel does not have. Without
+    these columns, a row must have all its cells. Raises CaptureError if there is no header.
     """
     header = _header(path)
     names = column_names(header)
@@ -77,7 +82,8 @@ def typed(path: Path, known_types: Mapping[str, pl.DataType], times: Collection[
     }
     timed = [written for written in header if names[written] in times]
     exact = [exact_nanoseconds(written) for written in timed]
-    least = 1 + max(map(header.index, timed), default=len(header) - 1)
+    ending = [written for written in header if names[written] in {*times, *needed}]
+    least = 1 + max(map(header.index, ending), default=len(header) - 1)
     content = _read(path, types, nothing=NOT_RECORDED, exact=exact, least=least)
     table = content.table.rename(names)
     unknown = [

@@ -76,7 +76,7 @@ def output(capture: Path, name: str) -> Path | None:
 
 def slices(capture: Path, name: str) -> list[Path]:
     """Return the files that have what torch_npu writes into one: msprof cuts large ones."""
-    if capture.is_file():
+    if not capture.is_dir():
         return [capture] if bare_kind(capture) == name else []
     folder = output_folder(capture)
     if folder is None:
@@ -140,7 +140,7 @@ def captures(path: Path) -> list[Path]:
         path = path.absolute().parent
     if not is_capture(path):
         return list(_below(path))
-    if output_folder(path) not in {path, None}:
+    if output_folder(path) not in {path, None} or is_raw(path):
         return [path]
     return [*_parts(path), *(folder for folder in _below(path) if not is_raw(folder))]
 
@@ -149,12 +149,11 @@ def is_capture(path: Path) -> bool:
     """Tell whether a folder is a capture, by its name or by what is in it."""
     if not path.is_dir() or path.name == CLUSTER_OUTPUT:
         return False
-    if output_folder(path) is not None or database(path) is not None:
+    if _is_readable(path):
         return True
     # Where msprof exported and torch_npu did not, msprof's folder within is the capture.
-    return is_raw(path) or (
-        path.name.endswith(_SUFFIXES) and not any(map(_is_readable, _below(path)))
-    )
+    is_named = path.name.endswith(_SUFFIXES) or (path / OUTPUT).is_dir()
+    return is_raw(path) or (is_named and not any(map(_is_readable, _below(path))))
 
 
 def is_raw(path: Path) -> bool:
@@ -170,7 +169,9 @@ def cluster_outputs(path: Path) -> list[Path]:
 
 
 def _is_readable(capture: Path) -> bool:
-    return output_folder(capture) is not None or database(capture) is not None
+    if any(output(capture, name) for name in (TIMELINE, KERNELS, OPERATORS)):
+        return True
+    return database(capture) is not None
 
 
 def _below(path: Path) -> Iterator[Path]:

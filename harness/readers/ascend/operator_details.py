@@ -25,6 +25,7 @@ _TIMES: Final = {
     "Host Self Duration(us)": "self_ns",
     "Device Self Duration(us)": "device_ns",
 }
+_NEEDED: Final = ("Host Self Duration(us)", "Host Total Duration(us)")
 _TEXTS: Final = ("Name", "Input Shapes", "Call Stack")
 _TYPES: Final[Mapping[str, pl.DataType]] = {
     **dict.fromkeys(_TEXTS, pl.String()),
@@ -45,7 +46,7 @@ class OperatorDetails(NamedTuple):
 
 def read(path: Path, context: ReadContext, rank: int) -> OperatorDetails:
     """Read the table `operators`. Raises CaptureError if the file has no header."""
-    content = csv_files.typed(path, _TYPES)
+    content = csv_files.typed(path, _TYPES, needed=_NEEDED)
     rows = content.table
     rows = rows.with_columns(
         pl.lit(None, _TYPES[name]).alias(name) for name in _TYPES if name not in rows.columns
