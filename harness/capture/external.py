@@ -81,9 +81,6 @@ def read(path: Path) -> ExternalCapture:
     # A link may lead to another capture tomorrow.
     path = path.resolve()
     check_capture(path)
-    if path.name == layout.CLUSTER_OUTPUT:
-        why = "msprof-analyze made it from captures of several ranks, and it has no operators"
-        raise RefusedError([_no_capture(path, why, "read the folder of the captures themselves")])
     lost: list[str] = []
     captures: list[Path] = []
     results: list[ReadResult] = []
@@ -102,7 +99,7 @@ def read(path: Path) -> ExternalCapture:
         lost += result.notes
         operators += result.frames["operators"].height if "operators" in result.frames else 0
     if not results:
-        raise RefusedError([_unreadable(path, lost)])
+        raise RefusedError([_unreadable(path, lost or unread.known_files(path))])
     info = _agreed(path, captures, results)
     settings, remarks = _checkable(info.settings)
     remarks += _unread_traces(path, captures) + _unread_summaries(path)

@@ -16,6 +16,10 @@ _FILES: Final = {
     "Db": ("ascend_pytorch_profiler*.db",),
 }
 """What every analysis of an export writes."""
+_OF_RANKS: Final = (
+    "msprof-analyze made it from captures of several ranks, and it has no operators: read the"
+    " captures themselves"
+)
 _OTHERS: Final = {
     "profiler_info": "the profiler's settings",
     "profiler_metadata": "what the program noted",
@@ -48,10 +52,19 @@ def why(folder: Path) -> str:
     return f"torch_npu has not analysed it yet: {there}: {fix}"
 
 
+def known_files(path: Path) -> list[str]:
+    """Name what is in a folder without captures that an analysis wrote, and say what it holds."""
+    if not path.is_dir():
+        return []
+    summaries = [f"{folder.name}: {_OF_RANKS}" for folder in layout.cluster_outputs(path)]
+    files = sorted(file for file in path.iterdir() if file.is_file())
+    return summaries or [f"{file.name}: {why}" for file in files if (why := of_file(file))]
+
+
 def of_file(path: Path) -> str:
     """Return what a file of an analysis holds that cannot be read by itself; "" for any other."""
     if path.name.startswith("cluster_"):
-        return "msprof-analyze made it from captures of several ranks: read these themselves"
+        return _OF_RANKS
     stem = _TIME.sub("", path.stem)
     holds = FILES.get(f"{_RANK.sub('', stem)}{path.suffix}") or _OTHERS.get(_RANK.sub("", stem))
     return f"it holds {holds}: read the capture that it is from, which has kernels" if holds else ""

@@ -227,7 +227,10 @@ def test_summaries_of_msprof_analyze_are_named(tmp_path: Path) -> None:
     assert result.captures == (capture,)
     (remark,) = result.remarks
     assert remark.startswith("cluster_analysis_output: not read: msprof-analyze made it from")
-    assert "cluster_analysis_output: msprof-analyze made it from captures" in refusal(summary)
+    (alone := tmp_path / "alone").mkdir()
+    summary.rename(alone / summary.name)
+    for path in (alone, alone / summary.name):
+        assert "cluster_analysis_output: msprof-analyze made it from captures" in refusal(path)
 
 
 @pytest.mark.parametrize(
@@ -325,6 +328,7 @@ def test_a_file_that_is_not_read_by_itself_is_called_by_name(
 ) -> None:
     (tmp_path / name).write_text("a,b\n1,2\n", encoding="utf-8")
     assert f"{name}: {why}" in refusal(tmp_path / name)
+    assert (f"{name}: {why}" in refusal(tmp_path)) == (name != "notes.csv")
 
 
 def test_a_database_is_read_rather_than_operators_without_times(tmp_path: Path) -> None:
