@@ -326,7 +326,8 @@ def test_exports_of_msprof_have_the_rank_of_the_folder_around_them(tmp_path: Pat
 def test_a_file_that_is_not_read_by_itself_is_called_by_name(
     tmp_path: Path, name: str, why: str
 ) -> None:
-    (tmp_path / name).write_text("a,b\n1,2\n", encoding="utf-8")
+    content = "{}" if name.endswith(".json") else "a,b\n1,2\n"
+    (tmp_path / name).write_text(content, encoding="utf-8")
     assert f"{name}: {why}" in refusal(tmp_path / name)
     assert (f"{name}: {why}" in refusal(tmp_path)) == (name != "notes.csv")
 
