@@ -16,6 +16,8 @@ from harness.readers.cells import nanoseconds, whole
 
 HARDWARE: Final = "Ascend Hardware"
 """The process of the device's own events."""
+COMPUTING: Final = frozenset({"AI_CORE", "AI_VECTOR_CORE", "MIX_AIC", "MIX_AIV"})
+"""The types of tasks that kernel_details.csv has a row of in any version."""
 _COMMUNICATION: Final = ("HCCL", "Communication")
 _US: Final = 1000
 _NO_KERNEL: Final = re.compile(

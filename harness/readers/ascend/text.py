@@ -20,6 +20,7 @@ from harness.readers.call_tree import CallTree, StepMarkers
 from harness.readers.cells import SHAPES, WORDS, parsed_late, shapes, whole, words
 from harness.readers.kernel_launches import arrivals, placed
 from harness.tables.event_counts import EventCounts
+from harness.tables.selection import is_hccl
 
 _TEXT: Final = pl.String()
 _REPEATED: Final = pl.Categorical()
@@ -110,6 +111,8 @@ class _Capture:
         step_markers = StepMarkers(trace.markers, self._context)
         call_tree = CallTree(trace.operators, trace.frames, step_markers)
         kernels = self._kernels() if has_table else self._of_timeline(trace, step_markers)
+        if has_table and kernels is not None:
+            self._compare(kernels, trace)
         launched = _launched(
             _kernels(pl.DataFrame()) if kernels is None else kernels, trace, call_tree
         )
@@ -238,6 +241,18 @@ class _Capture:
                 f"op_statistic.csv counts {counted}"
             )
         return kernels
+
+    def _compare(self, kernels: pl.DataFrame, trace: ascend_trace.TraceView) -> None:
+        """Note that the table of kernels ends before the timeline does."""
+        # Communication may last far beyond the kernels that are cut off.
+        ends = (kernels["start_ns"] + kernels["duration_ns"]).filter(~is_hccl(kernels))
+        end = ends.max()
+        later = trace.computing if end is None else trace.computing.filter(trace.computing > end)
+        if len(later):
+            name = layout.slices(self._folder, layout.KERNELS)[0].name
+            self._notes.append(
+                f"{name}: cut off: the timeline has {len(later):,} kernels after its last"
+            )
 
     def _counted(self) -> int:
         """Return how many kernels, without communication, CANN itself counted; 0 if unknown."""

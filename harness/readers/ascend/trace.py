@@ -12,6 +12,7 @@ import polars as pl
 from msgspec import Struct, field
 
 from harness.readers.ascend.device_events import (
+    COMPUTING,
     HARDWARE,
     DeviceEvent,
     DeviceEvents,
@@ -81,9 +82,6 @@ class _Args(Struct, gc=False):
     emulated: Any = None
     connection: int = field(default=NO_CONNECTION, name="connection_id")
     caller: Any = field(default=None, name="Thread Id")
-
-
-class _TaskArgs(_Args, gc=False):
     core: Any = field(default=None, name="Task Type")
     task: Any = field(default=None, name="Task Id")
 
@@ -103,12 +101,6 @@ class _Event(Struct, gc=False):
     args: _Args | None = None
 
 
-class _Task(_Event, gc=False):
-    """Has what only a reading for kernels needs: each field of an event takes time."""
-
-    args: _TaskArgs | None = None
-
-
 class TraceView(NamedTuple):
     """The events of a timeline, in the order of the file."""
 
@@ -126,6 +118,8 @@ class TraceView(NamedTuple):
     link of a `TASK` is the driver's number."""
     kernels: pl.DataFrame
     """The kernels, with columns of kernel_details.csv; none unless they were asked for."""
+    computing: pl.Series
+    """The starts of the device's events on a core that computes."""
     event_counts: dict[str, EventCounts]
     notes: list[str]
 
@@ -143,7 +137,7 @@ def read(paths: Sequence[Path], *, kernels: bool = False) -> TraceView:
     trace = _Trace(DeviceEvents() if kernels else None)
     notes: list[str] = []
     for path in paths:
-        for events in _chunks(path, notes, _Task if kernels else _Event):
+        for events in _chunks(path, notes):
             trace.add(events)
     return trace.timeline(notes, paths[0].name)
 
@@ -183,11 +177,9 @@ def emulated(path: Path) -> bool:
         return False
 
 
-def _chunks(
-    path: Path, notes: list[str], kind: type[_Event] = _Event
-) -> Iterator[Sequence[_Event]]:
+def _chunks(path: Path, notes: list[str]) -> Iterator[list[_Event]]:
     with opened(path, notes) as file:
-        events = EventFile(file, path.name, kind, key="traceEvents")
+        events = EventFile(file, path.name, _Event, key="traceEvents")
         yield from events.chunks()
         notes += events.notes
 
@@ -208,8 +200,9 @@ class _Trace:
         self._labels: dict[object, str] = {}
         self._counts = Counter[str]()
         self._bad = self._calls = 0
+        self._computing: list[pl.Series] = []
 
-    def add(self, events: Sequence[_Event]) -> None:
+    def add(self, events: list[_Event]) -> None:
         groups: dict[str, list[_Event]] = defaultdict(list)
         for event in events:
             groups[event.cat or event.ph].append(event)
@@ -282,8 +275,12 @@ class _Trace:
                     task=event.args.task,
                 )
                 for event in events
-                if isinstance(event.args, _TaskArgs) and event.args.caller is None
+                if event.args is not None and event.args.caller is None
             )
+        computing = [
+            event.ts for event in events if event.args is not None and event.args.core in COMPUTING
+        ]
+        self._computing.append(times(computing))
 
     def _add_processes(self, events: list[_Event]) -> None:
         for event in events:
@@ -320,6 +317,7 @@ class _Trace:
                 for kind, frames in self._arrived.items()
             },
             kernels=kernels,
+            computing=pl.concat([pl.Series(dtype=pl.Int64), *self._computing]).drop_nulls(),
             event_counts=self._count(operators.height, markers.height, kernels.height),
             notes=notes,
         )

@@ -202,3 +202,15 @@ def test_a_database_without_the_tables_of_torch_npu_is_refused(tmp_path: Path) -
         AscendDb().read(capture, ReadContext())
     with pytest.raises(CaptureError, match="no database"):
         AscendDb().read(tmp_path, ReadContext())
+
+
+@pytest.mark.parametrize(
+    ("rows", "later"), [(KERNELS[:1], 1), ([], 2), (KERNELS[:2], 0), ([KERNELS[0], KERNELS[2]], 1)]
+)
+def test_a_table_that_ends_before_the_timeline_is_named(
+    tmp_path: Path, rows: Any, later: int
+) -> None:
+    files = {"trace_view.json": EVENTS, "kernel_details.csv": [HEADER, *rows]}
+    reading = read(folder(tmp_path, files))
+    why = f"kernel_details.csv: cut off: the timeline has {later} kernels after its last"
+    assert reading.notes == ((why,) if later else ())
