@@ -259,13 +259,15 @@ class _Trace:
         self._arrived[kind].append(self._whole(_arrivals(links, ended)))
 
     def _add_tasks(self, events: list[_Event]) -> None:
-        tasks, links = [], []
+        tasks, links, computing = [], [], []
         for event in events:
             args = event.args or _NO_ARGS
             self._calls += args.caller is not None
             if args.connection != NO_CONNECTION and args.caller is None:
                 tasks.append(event)
                 links.append(args.connection)
+                if args.core in COMPUTING:
+                    computing.append(event.ts)
         self._arrived[TASK].append(self._whole(_arrivals(whole_numbers(links), tasks)))
         if self._device_events is not None:
             self._device_events.add(
@@ -277,9 +279,6 @@ class _Trace:
                 for event in events
                 if event.args is not None and event.args.caller is None
             )
-        computing = [
-            event.ts for event in events if event.args is not None and event.args.core in COMPUTING
-        ]
         self._computing.append(times(computing))
 
     def _add_processes(self, events: list[_Event]) -> None:
