@@ -24,6 +24,7 @@ from harness.execution.protocol import Outcome, write_json
 from harness.paths import RunFolder
 from harness.readers import READERS
 from harness.readers.ascend import folder as ascend
+from harness.readers.ascend import layout, unread
 from harness.readers.base import CaptureError, CaptureInfo, ReadContext, Reader, ReadResult
 from harness.readers.chrome.reader import Chrome, broken
 from harness.settings import schema
@@ -40,6 +41,11 @@ from harness.settings.schema import show
 
 EXPERIMENTAL: Final = "profiler.experimental."
 _RANK: Final = re.compile(r"rank[-_]?(\d{1,6})(?!\d)")
+_PLACE: Final = re.compile(
+    r"(^|[._])(path|dir|directory|folder|file|worker|host|hostname|rank|pid)(_?(name|id|path))?$",
+    re.IGNORECASE,
+)
+"""The names of parameters that say where a process ran or wrote; each rank has its own."""
 _OFF: Final[tuple[object, ...]] = (None, False, "AiCoreNone", [], ())
 _SHOWN: Final = 5
 _LONG: Final = 60
@@ -80,8 +86,8 @@ def read(path: Path) -> ExternalCapture:
     results: list[ReadResult] = []
     operators = unranked = 0
     for source in _sources(path, lost):
-        rank = _RANK.search(source.path.name)
-        context = ReadContext(rank=int(rank[1]) if rank else 0, first_operator=operators)
+        rank = _rank(source.path, path)
+        context = ReadContext(rank=rank or 0, first_operator=operators)
         try:
             result = source.reader.read(source.path, context)
         except CaptureError as error:
@@ -93,10 +99,10 @@ def read(path: Path) -> ExternalCapture:
         lost += result.notes
         operators += result.frames["operators"].height if "operators" in result.frames else 0
     if not results:
-        raise RefusedError([_unreadable(path, lost)])
+        raise RefusedError([_unreadable(path, lost or unread.known_files(path))])
     info = _agreed(path, captures, results)
     settings, remarks = _checkable(info.settings)
-    remarks += _unread_traces(path, captures)
+    remarks += _unread_traces(path, captures) + _unread_summaries(path)
     if unranked > 1:
         remarks.append(f"{unranked} captures report no rank, nor do their names: all are rank 0")
     return ExternalCapture(
@@ -106,7 +112,7 @@ def read(path: Path) -> ExternalCapture:
         lost=tuple(lost),
         info=replace(info, settings=settings),
         remarks=(*(remark for result in results for remark in result.remarks), *remarks),
-        emulated=any(ascend.emulated(capture) for capture in captures if capture.is_dir()),
+        emulated=any(map(ascend.emulated, captures)),
     )
 
 
@@ -146,7 +152,9 @@ def _link(captures: Sequence[Path], run: RunFolder) -> None:
     remove(run.raw)
     files.make_folder(run.path, run.raw)
     for number, path in enumerate(captures):
-        name = path.name if path.is_file() else f"{path.name.removesuffix(ascend.SUFFIX)}_ascend_pt"
+        name = path.name
+        if path.is_dir():
+            name = f"{name.removesuffix(layout.SUFFIX)}{layout.SUFFIX}"
         link = run.raw / (name if len(captures) == 1 else f"{number:03d}_{name}")
         with files.failing_at(link):
             link.symlink_to(path.absolute(), target_is_directory=path.is_dir())
@@ -203,12 +211,11 @@ def _sources(path: Path, lost: list[str]) -> Iterator[Source]:
         if reader is not None:
             yield Source(candidate, reader)
         elif candidate.is_dir():
-            lost.append(
-                f"{candidate.name}: torch_npu has not analysed it yet: call"
-                " torch_npu.profiler.profiler.analyse(FOLDER) on a machine with CANN"
-            )
+            lost.append(f"{candidate.name}: {unread.why(candidate)}")
         elif candidate == path:
-            lost.append(f"{candidate.name}: no reader recognises it")
+            lost.append(
+                f"{candidate.name}: {unread.of_file(candidate) or 'no reader recognises it'}"
+            )
         elif why := broken(candidate):
             lost.append(why)
 
@@ -216,11 +223,14 @@ def _sources(path: Path, lost: list[str]) -> Iterator[Source]:
 def _candidates(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    if path.name == ascend.OUTPUT:
-        path = path.absolute().parent
-    if (path / ascend.OUTPUT).is_dir():  # whatever it was renamed to
-        return [path]
     return ascend.captures(path) or _traces(path)
+
+
+def _rank(capture: Path, path: Path) -> int | None:
+    """Return the rank in a capture's name, or in that of a folder around it at or below `path`."""
+    folders = [folder for folder in capture.parents if folder.is_relative_to(path)]
+    names = (_RANK.search(place.name) for place in (capture, *folders))
+    return next((int(name[1]) for name in names if name), None)
 
 
 def _traces(path: Path) -> list[Path]:
@@ -233,7 +243,7 @@ def _unread_traces(path: Path, captures: Sequence[Path]) -> list[str]:
         return []
     remarks = []
     for trace in _traces(path):
-        if any(part.endswith(ascend.SUFFIX) for part in trace.relative_to(path).parts):
+        if any(trace.is_relative_to(capture) for capture in captures):
             continue
         try:
             if Chrome().recognises(trace):
@@ -242,6 +252,16 @@ def _unread_traces(path: Path, captures: Sequence[Path]) -> list[str]:
         except OSError as error:
             remarks.append(f"{trace.name}: cannot be read: {error.strerror}")
     return remarks
+
+
+def _unread_summaries(path: Path) -> list[str]:
+    """Name msprof-analyze's summaries: they have nothing that the captures do not have."""
+    if path.is_file():
+        return []
+    return [
+        f"{folder.name}: not read: msprof-analyze made it from captures, which are read themselves"
+        for folder in layout.cluster_outputs(path)
+    ]
 
 
 def _checkable(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -265,25 +285,42 @@ def _types(of: type[Struct], prefix: str) -> dict[str, inspect.Type]:
 
 def _agreed(path: Path, captures: Sequence[Path], results: Sequence[ReadResult]) -> CaptureInfo:
     """Return what all captures report; refuse those that were recorded with different settings."""
-    first = results[0].info
-    for capture, result in zip(captures, results, strict=True):
-        info = result.info
-        if (info.device, info.settings) != (first.device, first.settings):
-            both = {**first.settings, **info.settings}
-            names = [name for name in both if info.settings.get(name) != first.settings.get(name)]
+    infos = [(capture.name, result.info) for capture, result in zip(captures, results, strict=True)]
+    # A capture whose record is gone states nothing that could differ.
+    stating = [(name, info) for name, info in infos if info.settings] or infos
+    first_name, first = stating[0]
+    for name, info in infos:
+        names = _differing(first.settings, info.settings) if info.settings else []
+        if names or info.device != first.device:
             differ = ", ".join(names[:_SHOWN]) or f"device: {first.device}, {info.device}"
-            why = (
-                f"{captures[0].name} and {capture.name} are not of one profile: they differ in"
-                f" {differ}"
-            )
+            why = f"{first_name} and {name} are not of one profile: they differ in {differ}"
             raise RefusedError([_no_capture(path, why, "read each by itself")])
-    return first
+    shared = {
+        name: value
+        for name, value in first.settings.items()
+        if all(info.settings.get(name) == value for _, info in stating)
+    }
+    return replace(first, settings=shared)
+
+
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Return the settings that differ; those of one process, such as where it writes, may."""
+    return [
+        name
+        for name in {**first, **second}
+        if first.get(name) != second.get(name)
+        and not (_PLACE.search(name) or all(map(_is_path, (first.get(name), second.get(name)))))
+    ]
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and ("/" in value or "\\" in value)
 
 
 def _no_capture(path: Path, why: str, fix: str = "") -> Problem:
     fix = fix or (
         "python -m harness read PATH: a chrome trace of torch (.json, .json.gz), a folder"
-        " *_ascend_pt, a folder of these, or a run folder"
+        " *_ascend_pt or PROF_*, a file of one, a folder of these, or a run folder"
     )
     return Problem(setting="read", given=str(path), reason=why, fix=fix)
 

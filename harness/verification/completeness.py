@@ -20,6 +20,7 @@ from harness.readers.sqlite import cut_off
 _BY_READER: Final = ("trace_view.json",)
 """Files that a reader reads to the end; it notes where one ends early."""
 _KINDS: Final = frozenset({".csv", ".json", ".db"})
+_TABLES: Final = (".csv", ".db")
 _SHOWN: Final = 5
 
 
@@ -34,7 +35,7 @@ def completeness(capture: Capture, consistent: Sequence[Consistency]) -> tuple[D
     for path in _files(capture):
         if path.name in named:
             continue
-        by_reader = path.name in _BY_READER or not capture.cycle_folders
+        by_reader = path.name in _BY_READER or not (capture.cycle_folders or path.suffix in _TABLES)
         why = _early_end(path, by_reader=by_reader)
         if why is None and path.name not in confirmed | broken:
             unknown.add(path.name)
@@ -81,8 +82,7 @@ def _files(capture: Capture) -> Iterator[Path]:
         yield from (capture.folder / name for name in capture.raw)
     for folder in capture.cycle_folders:
         yield from sorted(folder.glob("profiler_*.json"))
-        outputs = sorted((folder / ascend.OUTPUT).glob("*"))
-        yield from (path for path in outputs if path.suffix in _KINDS and path.is_file())
+        yield from (path for path in ascend.outputs(folder) if path.suffix in _KINDS)
 
 
 def _early_end(path: Path, *, by_reader: bool) -> str | None:

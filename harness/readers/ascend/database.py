@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
+from msgspec.structs import replace
 
 from harness.readers.ascend import communication, memory
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend.csv_files import counter_type
+from harness.readers.ascend.ranks import are_exchanged, communication_devices, rank_of
 from harness.readers.ascend.steps import table_of_steps
 from harness.readers.ascend.trace import FORWARD, NO_CONNECTION, NO_SEQUENCE, SEQUENCE
 from harness.readers.base import CaptureError, ReadContext, ReadResult
@@ -89,7 +91,7 @@ class AscendDb:
     name = "torch_npu database"
 
     def recognises(self, path: Path) -> bool:
-        """Tell whether the folder holds a database of torch_npu."""
+        """Tell whether this is a database of torch_npu or msprof, or a folder that has one."""
         return ascend.database(path) is not None
 
     def read(self, path: Path, context: ReadContext) -> ReadResult:
@@ -98,9 +100,11 @@ class AscendDb:
         if file is None:
             raise CaptureError(f"{path}: no database")
         notes: list[str] = []
-        rank = ascend.rank(path, context, notes)
+        info, rank = ascend.info(path), ascend.rank(path, context, notes)
         calls = _calls_between_devices(path, notes)
         with opened(file) as database:
+            if info.rank is None and (stated := rank_of(database, file)) is not None:
+                info, rank = replace(info, rank=stated), stated
             capture = _Capture(database, context, rank, calls)
             frames = capture.frames()
         times = _step_times(path, notes)
@@ -112,7 +116,7 @@ class AscendDb:
             frames=frames,
             event_counts=capture.event_counts,
             notes=(*notes, *database.notes),
-            info=ascend.info(path),
+            info=info,
         )
 
 
@@ -195,10 +199,11 @@ class _Capture:
     def _operators(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         api, texts = self._api, self._database.texts
         ids, table = self._stacks()
-        dtypes = texts(api["inputDtypes"])
+        dtypes, cells = texts(api["inputDtypes"]), texts(api["inputShapes"])
+        if are_exchanged(cells, dtypes):
+            dtypes, cells = cells, dtypes
         # A single argument without shape is a scalar: its empty text is stored as null.
         single = dtypes.is_not_null() & ~dtypes.str.contains(";", literal=True)
-        cells = texts(api["inputShapes"])
         cells = cells.set(single & cells.is_null(), "")
         operators = _timed(api).with_columns(
             name=self._names,
@@ -323,7 +328,10 @@ class _Capture:
     def _communicated(self) -> pl.DataFrame:
         names = ("opName", "startNs", "endNs", "connectionId", "groupName", "opType", "deviceId")
         operations = self._read("COMMUNICATION_OP", names)
-        texts = self._database.texts
+        texts, devices = self._database.texts, operations["deviceId"]
+        if devices.has_nulls():
+            of_others = communication_devices(self._database, operations, self._rank)
+            devices = pl.select(pl.coalesce(devices, of_others)).to_series()
         return pl.DataFrame(
             {
                 "name": texts(operations["opName"]),
@@ -331,7 +339,7 @@ class _Capture:
                 "core": pl.repeat("COMMUNICATION", operations.height, eager=True),
                 "start_ns": operations["startNs"],
                 "duration_ns": operations["endNs"] - operations["startNs"],
-                "device": operations["deviceId"].cast(pl.Int32, strict=False),
+                "device": devices.cast(pl.Int32, strict=False),
                 "correlation": _unless(operations["connectionId"], NO_CONNECTION),
                 "groupName": texts(operations["groupName"]),
             },

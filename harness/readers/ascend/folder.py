@@ -1,4 +1,4 @@
-"""Find the files of a folder ``*_ascend_pt``, and read the metadata of every export."""
+"""The captures of a path in the order of their time, and the metadata of every export."""
 
 from __future__ import annotations
 
@@ -12,13 +12,27 @@ from typing import Any, Final
 import polars as pl
 
 from harness.files import read_all
-from harness.readers.ascend import csv_files, mstx, trace
+from harness.readers.ascend import csv_files, layout, mstx, trace
+from harness.readers.ascend.layout import OUTPUT, SUFFIX, database, output, outputs
 from harness.readers.base import CaptureError, CaptureInfo, ReadContext
 
-SUFFIX: Final = "_ascend_pt"
-OUTPUT: Final = "ASCEND_PROFILER_OUTPUT"
+__all__ = [
+    "GROUPS",
+    "OUTPUT",
+    "SUFFIX",
+    "captures",
+    "database",
+    "emulated",
+    "info",
+    "marks",
+    "output",
+    "outputs",
+    "profiler_info",
+    "rank",
+    "table",
+]
 
-_STAMP: Final = re.compile(r"_(\d{14})(\d{3})_ascend_pt$")
+_STAMP: Final = re.compile(r"_(\d{14})(\d{3})_ascend_(pt|ms)$")
 _RANK: Final = re.compile(r"[0-9]{1,9}")
 _NS: Final = 1_000_000_000
 
@@ -38,21 +52,8 @@ _ACTIVITIES: Final = {"CPU": "host", "NPU": "device"}
 
 
 def captures(path: Path) -> list[Path]:
-    """Return the folders ``*_ascend_pt`` at or below `path`, in the order of their time."""
-    if _is_capture(path):
-        return [path]
-    return sorted(
-        filter(_is_capture, path.rglob(f"*{SUFFIX}")), key=lambda folder: (_time(folder), folder)
-    )
-
-
-def output(folder: Path, name: str) -> Path | None:
-    """Return a file of the analysed capture, null if there is none.
-
-    torch_npu writes a file only if it has rows: an absent file may mean that nothing happened.
-    """
-    path = folder / OUTPUT / name
-    return path if path.is_file() else None
+    """Return the folders of captures at or below `path`, in the order of their time."""
+    return sorted(layout.captures(path), key=lambda folder: (_time(folder), folder))
 
 
 def table(folder: Path, name: str) -> pl.DataFrame | None:
@@ -65,14 +66,10 @@ def table(folder: Path, name: str) -> pl.DataFrame | None:
     return None if path is None else csv_files.text(path).table
 
 
-def database(folder: Path) -> Path | None:
-    """Return the capture's database, null if there is none."""
-    return next(iter(sorted((folder / OUTPUT).glob("ascend_pytorch_profiler*.db"))), None)
-
-
 def emulated(folder: Path) -> bool:
     """Tell whether the emulator made the capture, so that every figure in it is invented."""
-    if any(folder.glob("PROF_*_EMULATED")) or any(folder.glob("PROF_*/emulated")):
+    raw = [folder] if layout.is_raw(folder) else list(folder.glob("PROF_*"))
+    if any(path.name.endswith("_EMULATED") or (path / "emulated").exists() for path in raw):
         return True
     if (path := output(folder, "trace_view.json")) and trace.emulated(path):
         return True
@@ -137,10 +134,6 @@ def rank(folder: Path, context: ReadContext, notes: list[str]) -> int:
     return number if isinstance(number, int) else context.rank
 
 
-def _is_capture(path: Path) -> bool:
-    return path.name.endswith(SUFFIX) and path.is_dir()
-
-
 def _time(folder: Path) -> int:
     """Return when a capture was taken: from its name, unless it was renamed."""
     if (stamp := _STAMP.search(folder.name)) and (seconds := _seconds(stamp[1])) is not None:
@@ -161,7 +154,10 @@ def _seconds(stamp: str) -> int | None:
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
-    path = next(iter(sorted(folder.glob("profiler_info*.json"))), None)
+    # torch_npu's record is beside msprof's folder, not in it.
+    places = [folder, *([folder.parent] if layout.is_raw(folder) else [])]
+    paths = (path for place in places for path in sorted(place.glob("profiler_info*.json")))
+    path = next(paths, None)
     if path is None:
         return None
     try:

@@ -1,4 +1,7 @@
-"""The reader of torch_npu's text export: csv files and trace_view.json."""
+"""The reader of the text exports of torch_npu and msprof: csv files and timelines.
+
+A file of one by itself is read as well: its columns or events tell what it is.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from harness import tables
-from harness.readers.ascend import communication, csv_files, memory
+from harness.readers.ascend import communication, csv_files, layout, memory, operator_details
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend import trace as ascend_trace
 from harness.readers.ascend.steps import table_of_steps
@@ -18,6 +21,7 @@ from harness.readers.call_tree import CallTree, StepMarkers
 from harness.readers.cells import SHAPES, WORDS, parsed_late, shapes, whole, words
 from harness.readers.kernel_launches import arrivals, placed
 from harness.tables.event_counts import EventCounts
+from harness.tables.selection import is_hccl
 
 _TEXT: Final = pl.String()
 _REPEATED: Final = pl.Categorical()
@@ -58,6 +62,7 @@ NEEDED: Final = ("Name", "Start Time(us)", "Duration(us)")
 """The columns that a file of kernels must have."""
 _KERNEL_INPUTS: Final = ("name", "core", "start_ns", "duration_ns", "stream", "device", "step_id")
 _LAUNCH_COLUMNS: Final = ("correlation", "host_ns", "inner")
+_UNTIMED: Final = "without start, thread and step, and not linked to kernels"
 STEP_NAMES: Final = {
     "Computing": "compute_ns",
     "Communication": "communication_ns",
@@ -80,8 +85,11 @@ class AscendText:
     name = "torch_npu text export"
 
     def recognises(self, path: Path) -> bool:
-        """Tell whether the folder has one of the files that the text export always writes."""
-        return any(ascend.output(path, name) for name in ("trace_view.json", "kernel_details.csv"))
+        """Tell whether this is a file that the text exports write, or a folder that has one."""
+        if any(ascend.output(path, name) for name in (layout.TIMELINE, layout.KERNELS)):
+            return True
+        # A database has all that this file has, and when it was.
+        return bool(ascend.output(path, layout.OPERATORS)) and ascend.database(path) is None
 
     def read(self, path: Path, context: ReadContext) -> ReadResult:
         """Read a capture. Raises `CaptureError` if nothing in it can be read."""
@@ -99,10 +107,13 @@ class _Capture:
         self._rank = ascend.rank(folder, context, self._notes)
 
     def read(self) -> ReadResult:
-        trace = self._trace()
+        has_table = bool(layout.slices(self._folder, layout.KERNELS))
+        trace = self._trace(kernels=not has_table)
         step_markers = StepMarkers(trace.markers, self._context)
         call_tree = CallTree(trace.operators, trace.frames, step_markers)
-        kernels = self._kernels()
+        kernels = self._kernels() if has_table else self._of_timeline(trace, step_markers)
+        if has_table and kernels is not None:
+            self._compare(kernels, trace)
         launched = _launched(
             _kernels(pl.DataFrame()) if kernels is None else kernels, trace, call_tree
         )
@@ -110,6 +121,8 @@ class _Capture:
         frames: dict[str, pl.DataFrame | pl.LazyFrame] = {}
         if trace.event_counts:
             frames |= {"operators": both.operators, "stacks": trace.stacks}
+        else:
+            frames |= self._operator_details()
         if kernels is not None:
             info = {name: launched[name] for name in ("device", "correlation")}
             columns = {cells.name: cells for cells in kernels} | info | both.columns
@@ -135,38 +148,83 @@ class _Capture:
     def _count(self, kind: str, count: int, rows: int) -> None:
         self._event_counts[kind] = EventCounts(seen=count, rows=rows, marks=0, hidden=0)
 
-    def _trace(self) -> ascend_trace.TraceView:
-        path = ascend.output(self._folder, "trace_view.json")
+    def _trace(self, *, kernels: bool) -> ascend_trace.TraceView:
+        paths = layout.slices(self._folder, layout.TIMELINE)
         trace = ascend_trace.nothing()
-        if path is None:
-            self._notes.append("trace_view.json: no such file, so no operators")
-        else:
+        if paths:
             try:
-                trace = ascend_trace.read(path)
+                trace = ascend_trace.read(paths, kernels=kernels)
             except CaptureError as error:
                 self._notes.append(str(error))
+            else:
+                empty = not (trace.event_counts or trace.notes)
+                self._notes += [f"{paths[0].name}: it has no events"] if empty else []
+        elif self._folder.is_dir():
+            details = ascend.output(self._folder, layout.OPERATORS)
+            instead = f": operators are those of {layout.OPERATORS}, {_UNTIMED}"
+            why = ", so no operators" if details is None else instead
+            self._notes.append(f"{self._missing(layout.TIMELINE)}{why}")
         self._event_counts |= trace.event_counts
         self._notes += trace.notes
         return trace
 
+    def _missing(self, name: str) -> str:
+        return f"{layout.written_name(self._folder, name)}: no such file"
+
+    def _operator_details(self) -> dict[str, pl.DataFrame]:
+        """Read the operators of a capture without timeline, as far as another file has them."""
+        path = ascend.output(self._folder, layout.OPERATORS)
+        if path is None:
+            return {}
+        try:
+            details = operator_details.read(path, self._context, self._rank)
+        except CaptureError as error:
+            self._notes.append(str(error))
+            return {}
+        self._notes += details.notes
+        self._remarks += details.remarks
+        if self._folder.is_file():
+            self._remarks.append(f"{path.name}: its operators are {_UNTIMED}")
+        self._count("cpu_op", details.rows, details.operators.height)
+        return {"operators": details.operators, "stacks": details.stacks}
+
+    def _of_timeline(
+        self, trace: ascend_trace.TraceView, step_markers: StepMarkers
+    ) -> pl.DataFrame | None:
+        """Return the kernels of a capture that has no table of them."""
+        rows = trace.kernels
+        if rows.is_empty():
+            return None
+        why = f"its {rows.height:,} kernels are those of the timeline, without shapes and counters"
+        if self._folder.is_dir():
+            self._notes.append(f"{self._missing(layout.KERNELS)}: {why}")
+        else:
+            self._remarks.append(f"{self._folder.name}: {why}")
+        kernels = _kernels(rows)
+        self._count("kernel", rows.height, kernels.height)
+        # torch_npu's own Step Id is the step that contains the start, too.
+        steps = step_markers.torch_numbers(kernels["start_ns"]).alias("step_id")
+        return kernels.with_columns(steps)
+
     def _table(
         self, name: str, known_types: Mapping[str, pl.DataType], times: Sequence[str] = ()
     ) -> pl.DataFrame | None:
-        path = ascend.output(self._folder, name)
-        if path is None:
-            return None
-        try:
-            content = csv_files.typed(path, known_types, times)
-        except CaptureError as error:
-            self._notes.append(str(error))
-            return None
-        self._notes += content.notes
-        self._remarks += content.remarks
-        return content.table
+        parts = []
+        for path in layout.slices(self._folder, name):
+            try:
+                content = csv_files.typed(path, known_types, times)
+            except CaptureError as error:
+                self._notes.append(str(error))
+                continue
+            self._notes += content.notes
+            self._remarks += content.remarks
+            parts.append(content.table)
+        # One table needs no copy.
+        return pl.concat(parts, how="diagonal_relaxed") if parts[1:] else next(iter(parts), None)
 
     def _kernels(self) -> pl.DataFrame | None:
-        name = "kernel_details.csv"
-        rows = self._table(name, KERNEL_TYPES, _TIMES)
+        name = layout.slices(self._folder, layout.KERNELS)[0].name
+        rows = self._table(layout.KERNELS, KERNEL_TYPES, _TIMES)
         if rows is None:
             return None
         if missing := [column for column in NEEDED if column not in rows.columns]:
@@ -184,6 +242,18 @@ class _Capture:
                 f"op_statistic.csv counts {counted}"
             )
         return kernels
+
+    def _compare(self, kernels: pl.DataFrame, trace: ascend_trace.TraceView) -> None:
+        """Note that the table of kernels ends before the timeline does."""
+        # Communication may last far beyond the kernels that are cut off.
+        ends = (kernels["start_ns"] + kernels["duration_ns"]).filter(~is_hccl(kernels))
+        end = ends.max()
+        later = trace.computing if end is None else trace.computing.filter(trace.computing > end)
+        if len(later):
+            name = layout.slices(self._folder, layout.KERNELS)[0].name
+            self._notes.append(
+                f"{name}: cut off: the timeline has {len(later):,} kernels after its last"
+            )
 
     def _counted(self) -> int:
         """Return how many kernels, without communication, CANN itself counted; 0 if unknown."""

@@ -11,7 +11,14 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 from msgspec import Struct, field
 
-from harness.files import regular
+from harness.readers.ascend.device_events import (
+    COMPUTING,
+    HARDWARE,
+    DeviceEvent,
+    DeviceEvents,
+    times,
+    whole_numbers,
+)
 from harness.readers.base import CaptureError
 from harness.readers.call_tree import Marker, is_mark
 from harness.readers.cells import (
@@ -21,10 +28,9 @@ from harness.readers.cells import (
     argument_shapes,
     argument_words,
     call_stack,
-    nanoseconds,
     parsed,
-    whole,
 )
+from harness.readers.gzip_stream import opened
 from harness.readers.json_stream import EventFile
 from harness.tables import stacks
 from harness.tables.event_counts import EventCounts
@@ -46,10 +52,9 @@ MODULES: Final = "Module Hierarchy"
 NO_SEQUENCE: Final = -1
 NO_CONNECTION: Final = 4294967295
 """CANN's number for no connection."""
-_HARDWARE: Final = frozenset({"Ascend Hardware", None})
+_HARDWARE: Final = frozenset({HARDWARE, None})
 _DEVICE_BITS: Final = 31  # the low bits of a process number that CANN made up
 _LABEL: Final = re.compile(r"(?:NPU)? *([0-9]{1,9}) *")
-_US: Final = 1000
 
 _RANGE: Final = pl.Schema(dict.fromkeys(("thread", "start_ns", "duration_ns"), pl.Int64()))
 _OPERATORS: Final = pl.Schema(
@@ -77,6 +82,8 @@ class _Args(Struct, gc=False):
     emulated: Any = None
     connection: int = field(default=NO_CONNECTION, name="connection_id")
     caller: Any = field(default=None, name="Thread Id")
+    core: Any = field(default=None, name="Task Type")
+    task: Any = field(default=None, name="Task Id")
 
 
 _NO_ARGS: Final = _Args()
@@ -109,22 +116,35 @@ class TraceView(NamedTuple):
     arrived: dict[str, pl.DataFrame]
     """link, start_ns, process, stream, device and communicates of what was launched, by kind. The
     link of a `TASK` is the driver's number."""
+    kernels: pl.DataFrame
+    """The kernels, with columns of kernel_details.csv; none unless they were asked for."""
+    computing: pl.Series
+    """The starts of the device's events on a core that computes."""
     event_counts: dict[str, EventCounts]
     notes: list[str]
 
 
-def read(path: Path) -> TraceView:
-    """Read a timeline. Raises CaptureError if nothing in it can be read."""
-    trace = _Trace()
+def read(paths: Sequence[Path], *, kernels: bool = False) -> TraceView:
+    """Read a timeline, which may be cut into several files.
+
+    Args:
+        paths: The files.
+        kernels: Also make rows of the device's events, which no other file of the capture has.
+
+    Raises:
+        CaptureError: Nothing in it can be read.
+    """
+    trace = _Trace(DeviceEvents() if kernels else None)
     notes: list[str] = []
-    for events in _chunks(path, notes):
-        trace.add(events)
-    return trace.timeline(notes, path.name)
+    for path in paths:
+        for events in _chunks(path, notes):
+            trace.add(events)
+    return trace.timeline(notes, paths[0].name)
 
 
 def nothing() -> TraceView:
     """Return the view of an absent timeline."""
-    return _Trace().timeline([], "")
+    return _Trace(None).timeline([], "")
 
 
 def marks(path: Path) -> pl.DataFrame:
@@ -138,8 +158,8 @@ def marks(path: Path) -> pl.DataFrame:
     columns = {
         "name": [event.name for event in mstx_events],
         "domain": [str(event.args.domain) for event in mstx_events if event.args is not None],
-        "start_ns": _times([event.ts for event in mstx_events]),
-        "duration_ns": _times([event.dur for event in mstx_events]).fill_null(0),
+        "start_ns": times([event.ts for event in mstx_events]),
+        "duration_ns": times([event.dur for event in mstx_events]).fill_null(0),
     }
     marks = pl.DataFrame(columns, schema_overrides=NO_MARKS.schema)
     return marks.drop_nulls("start_ns").sort("start_ns", maintain_order=True)
@@ -158,40 +178,17 @@ def emulated(path: Path) -> bool:
 
 
 def _chunks(path: Path, notes: list[str]) -> Iterator[list[_Event]]:
-    try:
-        with regular(path) as file:
-            events = EventFile(file, path.name, _Event)
-            yield from events.chunks()
-            notes += events.notes
-    except OSError as error:
-        raise CaptureError(f"{path.name}: {error}") from error
-
-
-def _times(us: list[str | float | None]) -> pl.Series:
-    """Return whole nanoseconds, null for text that is no number."""
-    try:
-        return nanoseconds(pl.Series(us, dtype=pl.String))
-    except TypeError:
-        pass
-    try:
-        return whole(pl.Series(us, dtype=pl.Float64), _US)
-    except TypeError:
-        texts = pl.Series([None if value is None else str(value) for value in us], dtype=pl.String)
-        return nanoseconds(texts)
-
-
-def _numbers(values: Sequence[int | str]) -> pl.Series:
-    try:
-        return pl.Series(values, dtype=pl.Int64)
-    except (TypeError, OverflowError):
-        texts = pl.Series([str(value) for value in values], dtype=pl.String)
-        return texts.cast(pl.Int64, strict=False)
+    with opened(path, notes) as file:
+        events = EventFile(file, path.name, _Event, key="traceEvents")
+        yield from events.chunks()
+        notes += events.notes
 
 
 class _Trace:
     """The events read so far, as numbers: a frame for each chunk and kind."""
 
-    def __init__(self) -> None:
+    def __init__(self, device_events: DeviceEvents | None) -> None:
+        self._device_events = device_events
         self._names, self._shapes, self._dtypes, self._stacks, self._modules, self._links = (
             Codes() for _ in range(6)
         )
@@ -203,6 +200,7 @@ class _Trace:
         self._labels: dict[object, str] = {}
         self._counts = Counter[str]()
         self._bad = self._calls = 0
+        self._computing: list[pl.Series] = []
 
     def add(self, events: list[_Event]) -> None:
         groups: dict[str, list[_Event]] = defaultdict(list)
@@ -238,9 +236,9 @@ class _Trace:
             "dtypes": self._dtypes.of([arg.dtypes for arg in args]),
             "stack": self._stacks.of([arg.stack for arg in args]),
             "modules": self._modules.of([arg.modules for arg in args]),
-            "flops": _numbers([arg.flops for arg in args]),
-            SEQUENCE: _numbers([arg.sequence for arg in args]),
-            FORWARD: _numbers([arg.forward for arg in args]),
+            "flops": whole_numbers([arg.flops for arg in args]),
+            SEQUENCE: whole_numbers([arg.sequence for arg in args]),
+            FORWARD: whole_numbers([arg.forward for arg in args]),
         }
         self._operators.append(self._whole(columns))
 
@@ -253,22 +251,35 @@ class _Trace:
         ended = [event for event in events if event.ph == "f"]
         sent = {
             "link": self._links.of([event.id for event in begun]).cast(pl.Int64),
-            "thread": _numbers([event.tid for event in begun]),
-            "host_ns": _times([event.ts for event in begun]),
+            "thread": whole_numbers([event.tid for event in begun]),
+            "host_ns": times([event.ts for event in begun]),
         }
         self._sent[kind].append(self._whole(sent))
         links = self._links.of([event.id for event in ended])
         self._arrived[kind].append(self._whole(_arrivals(links, ended)))
 
     def _add_tasks(self, events: list[_Event]) -> None:
-        tasks, links = [], []
+        tasks, links, computing = [], [], []
         for event in events:
             args = event.args or _NO_ARGS
             self._calls += args.caller is not None
             if args.connection != NO_CONNECTION and args.caller is None:
                 tasks.append(event)
                 links.append(args.connection)
-        self._arrived[TASK].append(self._whole(_arrivals(_numbers(links), tasks)))
+                if args.core in COMPUTING:
+                    computing.append(event.ts)
+        self._arrived[TASK].append(self._whole(_arrivals(whole_numbers(links), tasks)))
+        if self._device_events is not None:
+            self._device_events.add(
+                DeviceEvent(
+                    *(event.name, event.pid, event.tid, event.ts, event.dur),
+                    core=event.args.core,
+                    task=event.args.task,
+                )
+                for event in events
+                if event.args is not None and event.args.caller is None
+            )
+        self._computing.append(times(computing))
 
     def _add_processes(self, events: list[_Event]) -> None:
         for event in events:
@@ -291,6 +302,9 @@ class _Trace:
             name=names.gather(chosen["name"]),
         )
         operators, stacks_ = self._of_operators(events.filter(~marked))
+        kernels = pl.DataFrame()
+        if self._device_events is not None:
+            kernels = self._device_events.kernels(self._processes, self._device)
         return TraceView(
             operators=operators,
             frames=_joined(self._frames, _RANGE),
@@ -301,7 +315,9 @@ class _Trace:
                 kind: self._devices(_joined(frames, _ARRIVED))
                 for kind, frames in self._arrived.items()
             },
-            event_counts=self._count(operators.height, markers.height),
+            kernels=kernels,
+            computing=pl.concat([pl.Series(dtype=pl.Int64), *self._computing]).drop_nulls(),
+            event_counts=self._count(operators.height, markers.height, kernels.height),
             notes=notes,
         )
 
@@ -346,16 +362,18 @@ class _Trace:
         label = _LABEL.fullmatch(self._labels.get(process, ""))
         return int(label[1]) if label else process & _DEVICE_BITS
 
-    def _count(self, rows: int, marks: int) -> dict[str, EventCounts]:
+    def _count(self, rows: int, marks: int, kernels: int) -> dict[str, EventCounts]:
         event_counts = {
             _UNCATEGORISED.get(kind, kind): EventCounts(seen=count, rows=0, marks=0, hidden=0)
             for kind, count in self._counts.items()
         }
         if count := self._counts["cpu_op"]:
             event_counts["cpu_op"] = EventCounts(seen=count, rows=rows, marks=marks, hidden=0)
-        if self._calls:
-            others = self._counts["X"] - self._calls
+        others = self._counts["X"] - self._calls - kernels
+        event_counts.pop(_DEVICE, None)
+        if others:
             event_counts[_DEVICE] = EventCounts(seen=others, rows=0, marks=0, hidden=0)
+        if self._calls:
             event_counts[CALLS] = EventCounts(seen=self._calls, rows=0, marks=0, hidden=0)
         return event_counts
 
@@ -367,18 +385,18 @@ _UNCATEGORISED: Final = {"X": _DEVICE, "M": "labels", "C": "counter samples"}
 
 def _ranges(events: list[_Event]) -> dict[str, pl.Series]:
     return {
-        "thread": _numbers([event.tid for event in events]),
-        "start_ns": _times([event.ts for event in events]),
-        "duration_ns": _times([event.dur for event in events]),
+        "thread": whole_numbers([event.tid for event in events]),
+        "start_ns": times([event.ts for event in events]),
+        "duration_ns": times([event.dur for event in events]),
     }
 
 
 def _arrivals(links: pl.Series, events: list[_Event]) -> dict[str, pl.Series]:
     return {
         "link": links.cast(pl.Int64),
-        "start_ns": _times([event.ts for event in events]),
-        "process": _numbers([event.pid for event in events]),
-        "stream": _numbers([event.tid for event in events]),
+        "start_ns": times([event.ts for event in events]),
+        "process": whole_numbers([event.pid for event in events]),
+        "stream": whole_numbers([event.tid for event in events]),
     }
 
 

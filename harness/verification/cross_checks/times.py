@@ -137,9 +137,9 @@ def self_times(capture: Capture) -> CrossCheckResult:
     add up to no more than that.
     """
     columns = (*_THREAD, "start_ns", "duration_ns", "self_ns")
-    operators = capture.tables["operators"].select(columns).drop_nulls("self_ns")
+    operators = capture.tables["operators"].select(columns).drop_nulls(["start_ns", "self_ns"])
     if operators.is_empty():
-        raise NotApplicableError("there are no operators")
+        raise NotApplicableError("there are no operators with times")
     # An operator within another one ends within it: readers nest no others.
     outermost = with_ends(operators, _THREAD).filter(
         pl.col("covered_ns").is_null()

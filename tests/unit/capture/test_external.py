@@ -274,7 +274,7 @@ def test_what_cannot_be_read_is_refused_and_leaves_nothing(tmp_path: Path) -> No
     assert "there is neither a capture nor a run in it" in refusal(tmp_path / "empty", out)
     (tmp_path / "notes.txt").write_text("hello", encoding="utf-8")
     assert "notes.txt: no reader recognises it" in refusal(tmp_path / "notes.txt", out)
-    (tmp_path / "raw_ascend_pt").mkdir()
+    (tmp_path / "raw_ascend_pt" / "PROF_1").mkdir(parents=True)
     assert "torch_npu has not analysed it" in refusal(tmp_path / "raw_ascend_pt", out)
     (tmp_path / "half.json").write_text('{"schemaVersion": 1, "trac', encoding="utf-8")
     assert 'half.json: no list "traceEvents"' in refusal(tmp_path / "half.json", out)

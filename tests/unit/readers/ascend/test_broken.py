@@ -20,10 +20,12 @@ from tests.support.ascend_folders import (
     EVENTS,
     HEADER,
     KERNELS,
+    NPU,
     both,
     column,
     era,
     folder,
+    process,
     read,
 )
 
@@ -32,7 +34,15 @@ TABLE = era()
 
 
 def kernels_of(root: Path, table: bytes) -> tuple[list[Any], tuple[str, ...]]:
-    reading = read(folder(root, {"trace_view.json": [], "kernel_details.csv": table}))
+    reading = read(
+        folder(
+            root,
+            {
+                "trace_view.json": process(NPU, "Ascend Hardware", "NPU 3"),
+                "kernel_details.csv": table,
+            },
+        )
+    )
     return column(reading.frames["kernels"], "name"), reading.notes
 
 
@@ -49,21 +59,27 @@ def test_a_timeline_that_was_cut_off_gives_the_operators_before(tmp_path: Path) 
 def test_a_foreign_timeline_leaves_the_kernels(tmp_path: Path) -> None:
     capture = folder(
         tmp_path,
-        {"trace_view.json": {"traceEvents": []}, "kernel_details.csv": [HEADER, *KERNELS]},
+        {"trace_view.json": {"events": []}, "kernel_details.csv": [HEADER, *KERNELS]},
     )
     reading = read(capture)
     assert reading.frames["kernels"].height == 4
     assert "operators" not in reading.frames
-    assert reading.notes == (
-        "trace_view.json: no list of events: begins with b'{\"traceEvents\": []}'",
-    )
+    assert reading.notes == ('trace_view.json: no list "traceEvents" in its object',)
+
+
+@pytest.mark.parametrize("content", [[], {"traceEvents": []}])
+def test_an_empty_timeline_is_no_whole_one(tmp_path: Path, content: Any) -> None:
+    files = {"trace_view.json": content, "kernel_details.csv": [HEADER, *KERNELS]}
+    reading = read(folder(tmp_path, files))
+    assert reading.frames["kernels"].height == 4
+    assert reading.notes == ("trace_view.json: it has no events",)
 
 
 def test_events_without_times_are_counted(tmp_path: Path) -> None:
     events = [*EVENTS, {"ph": "X", "cat": "cpu_op", "name": "a"}, EVENTS[9] | {"ts": "soon"}]
     reading = read(folder(tmp_path, {"trace_view.json": events}))
     assert reading.frames["operators"].height == 6
-    assert reading.notes == ("trace_view.json: 2 events skipped: a required number is missing",)
+    assert reading.notes[0] == "trace_view.json: 2 events skipped: a required number is missing"
 
 
 def test_a_line_that_was_cut_off_is_left_out_and_named(tmp_path: Path) -> None:
@@ -132,7 +148,7 @@ def test_a_foreign_table_is_named_and_the_timeline_read(
 
 def test_nothing_readable_is_an_error_that_says_all(tmp_path: Path) -> None:
     capture = folder(tmp_path, {"trace_view.json": b"{}", "kernel_details.csv": b""})
-    with pytest.raises(CaptureError, match=r"no list of events.*line 1: no header"):
+    with pytest.raises(CaptureError, match=r'no list "traceEvents".*line 1: no header'):
         read(capture)
 
 
@@ -186,3 +202,15 @@ def test_a_database_without_the_tables_of_torch_npu_is_refused(tmp_path: Path) -
         AscendDb().read(capture, ReadContext())
     with pytest.raises(CaptureError, match="no database"):
         AscendDb().read(tmp_path, ReadContext())
+
+
+@pytest.mark.parametrize(
+    ("rows", "later"), [(KERNELS[:1], 1), ([], 2), (KERNELS[:2], 0), ([KERNELS[0], KERNELS[2]], 1)]
+)
+def test_a_table_that_ends_before_the_timeline_is_named(
+    tmp_path: Path, rows: Any, later: int
+) -> None:
+    files = {"trace_view.json": EVENTS, "kernel_details.csv": [HEADER, *rows]}
+    reading = read(folder(tmp_path, files))
+    why = f"kernel_details.csv: cut off: the timeline has {later} kernels after its last"
+    assert reading.notes == ((why,) if later else ())

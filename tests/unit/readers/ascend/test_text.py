@@ -118,7 +118,7 @@ def test_a_kernel_without_operator_belongs_to_the_step_of_the_drivers_call(tmp_p
 def test_a_label_tells_the_device_if_it_can_be_one(tmp_path: Path, label: str, device: int) -> None:
     path = tmp_path / "trace_view.json"
     path.write_text(json.dumps([*EVENTS, *process(NPU, "Ascend Hardware", label)]))
-    arrived = trace.read(path).arrived[trace.TASK]
+    arrived = trace.read([path]).arrived[trace.TASK]
     assert set(arrived["device"]) == {device}
 
 
