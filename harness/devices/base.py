@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from harness.settings.request import Request
     from harness.tables.event_counts import EventCounts
+    from harness.tables.thread_counts import ThreadCounts
 
 
 class Profiler(Protocol):
@@ -146,6 +147,14 @@ class Device(Target, Protocol):
         self, lowered: LoweredProfiler, writer: CycleWriter
     ) -> AbstractContextManager[Profiler]:
         """Build the profiler; it writes each finished cycle of the schedule to `writer`."""
+
+    def counting_threads(
+        self, lowered: LoweredProfiler, take: Callable[[ThreadCounts], None]
+    ) -> AbstractContextManager[None] | None:
+        """Return a context that counts a step's operators in all threads; None where it cannot.
+
+        `take` gets the counts when the step has ended. The step must not be one that is recorded.
+        """
 
     def analyse(self, capture: Path) -> None:
         """Turn one of the profiler's captures into files that readers read, if it is not yet."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import torch
 
     from harness.settings.request import Request
+    from harness.tables.thread_counts import ThreadCounts
 
 TORCH_NPU: Final = ProfilerFacts(
     name="torch_npu",
@@ -145,6 +146,11 @@ class Npu:
             experimental_config=_experimental(profiler, lowered.experimental),
         )
         return made
+
+    def counting_threads(
+        self, lowered: LoweredProfiler, take: Callable[[ThreadCounts], None]
+    ) -> None:
+        """Return None: torch_npu has no setting for threads."""
 
     def analyse(self, capture: Path) -> None:
         """Let torch_npu and msprof write ``ASCEND_PROFILER_OUTPUT`` of a capture.

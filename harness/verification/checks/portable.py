@@ -11,6 +11,7 @@ from harness.capture.run_record import DeliveryStatus
 from harness.devices.torch_profiler import OTHER_PROFILER
 from harness.tables.selection import HCCL_CORES, has_shapes
 from harness.tables.tensor_lists import TENSOR_LIST
+from harness.tables.thread_counts import left_out
 from harness.verification.checks.base import (
     CheckResult,
     by_share,
@@ -54,10 +55,35 @@ def activities(capture: Capture) -> CheckResult:
     empty = [name for name in requested if counts[name][0] == 0]
     arrived = ", ".join(f"{counts[name][0]:,} {counts[name][1]}" for name in requested)
     if not empty:
-        return CheckResult("delivered", arrived)
+        others = _other_threads(capture) if "host" in requested else ""
+        return CheckResult("partial" if others else "delivered", arrived, others)
     why = unread(capture) or "; ".join(_nothing_of(name, capture) for name in empty)
     status: DeliveryStatus = "missing" if len(empty) == len(requested) else "partial"
     return CheckResult(status, arrived, why)
+
+
+def _other_threads(capture: Capture) -> str:
+    """Say which operators of other threads were not recorded; "" for none."""
+    counts = capture.outcome.thread_counts
+    if counts is None:
+        return ""
+    most = (
+        capture.tables["operators"]
+        .filter(pl.col("step").is_not_null())
+        .group_by("step", "name")
+        .len()
+        .group_by("name")
+        .agg(pl.col("len").max())
+    )
+    lacking = left_out(counts, dict(most.iter_rows()))
+    if not lacking.operators:
+        return ""
+    return (
+        f"{lacking.operators:,} of {counts.total:,} operators of a step run in {lacking.threads:,}"
+        " other thread(s), and the recorded steps have none of these (counted in the last warm-up"
+        " step, with all threads); to record them:"
+        " profiler.experimental.profile_all_threads=true"
+    )
 
 
 def _nothing_of(activity: str, capture: Capture) -> str:
