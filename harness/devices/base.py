@@ -83,10 +83,6 @@ class ProfilerFacts(Struct, frozen=True, kw_only=True):
     """Kernels have shapes of their own, not those of their operators."""
     records_lists: bool
     """Arguments that are lists of tensors have the shapes of these."""
-    why_steps_lost: str
-    """Why steps or kernels of steps may be missing from a capture, and what to do."""
-    why_no_stacks: str
-    """Why stacks may be missing from a capture, and what to do."""
 
 
 class Target(Protocol):
@@ -111,10 +107,6 @@ class Target(Protocol):
     @property
     def can_be_rehearsed(self) -> bool:
         """Whether the emulator can take its place."""
-
-    @property
-    def why_no_kernels(self) -> str:
-        """Why kernels may be missing from a capture, and what to do."""
 
     @property
     def experimental(self) -> type[Experimental]:

@@ -37,7 +37,6 @@ class Cpu:
     has_kernels = False
     reports_overflow = False
     can_be_rehearsed = False
-    why_no_kernels = "the step launches none"
     experimental = CpuExperimental
     unsupported: ClassVar[Mapping[str, Unsupported]] = {
         **ANALYSED_WHILE_RUNNING,

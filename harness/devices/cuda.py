@@ -37,10 +37,6 @@ class Cuda:
     has_kernels = True
     reports_overflow = True
     can_be_rehearsed = False
-    why_no_kernels = (
-        "the step launches none, another tool holds CUPTI, or its buffers overflowed (see"
-        " harness.log)"
-    )
     experimental = CudaExperimental
     unsupported: ClassVar[Mapping[str, Unsupported]] = ANALYSED_WHILE_RUNNING
 

@@ -43,9 +43,6 @@ TORCH_NPU: Final = ProfilerFacts(
     single_stream=False,
     records_kernel_shapes=True,
     records_lists=False,
-    why_steps_lost="CANN's buffer on the device ran over and lost the beginning of the window:"
-    " record fewer steps (profiler.schedule.active), at a lower profiler_level",
-    why_no_stacks="torch_npu recorded no stack: see harness.log",
 )
 REHEARSE = "python -m harness rehearse runs the same without an NPU."
 _ACTIVITIES = {"host": "CPU", "device": "NPU"}
@@ -60,10 +57,6 @@ class Npu:
     has_kernels = True
     reports_overflow = False
     can_be_rehearsed = True
-    why_no_kernels = (
-        "msprof failed or wrote no kernels (see harness.log, and logs/ of the capture), or the"
-        " step launches none"
-    )
     experimental = NpuExperimental
     unsupported: ClassVar[Mapping[str, Unsupported]] = {
         "profiler.memory_timeline": Unsupported(

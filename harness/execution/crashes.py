@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -48,7 +49,7 @@ def cause_of_crash(log: Path) -> str:
     frames = list(_of_workload(stacks[-1]))
     callers = [
         caller
-        for called, caller in zip(frames, frames[1:], strict=False)
+        for called, caller in pairwise(frames)
         if called.starts_profiler
         and not caller.starts_profiler
         and not caller.file.endswith(_BELOW)
@@ -69,7 +70,7 @@ def cause_of_crash(log: Path) -> str:
 
 def _of_workload(stack: str) -> Iterator[_Frame]:
     """Yield the frames that the loop's step has called; none if the harness itself was at work."""
-    frames = []
+    frames: list[_Frame] = []
     for match in _FRAME.finditer(stack):
         frame = _Frame(*match.groups())
         if frame.file.startswith(_OURS):

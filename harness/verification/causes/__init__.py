@@ -1,0 +1,24 @@
+"""The causes of what is missing, each with its evidence. A new one is a line in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.capture.capture import Capture
+from harness.devices import TARGETS
+from harness.devices.npu import TORCH_NPU
+from harness.devices.torch_profiler import TORCH
+from harness.verification.causes import npu, torch_profiler
+from harness.verification.causes.base import Cause, explained
+
+BY_PROFILER: Mapping[str, Mapping[str, tuple[Cause, ...]]] = {
+    TORCH.name: torch_profiler.CAUSES,
+    TORCH_NPU.name: npu.CAUSES,
+}
+"""By profiler, then by what is missing."""
+
+
+def why(capture: Capture, missing: str) -> str:
+    """Say why something is missing from a capture, with the evidence, or that it is not known."""
+    profiler = TARGETS[capture.expected.device].profiled_by.name
+    return explained(capture, BY_PROFILER[profiler].get(missing, ()))
