@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -26,6 +26,7 @@ from harness.devices.base import (
 )
 from harness.devices.npu_rules import CHOICES, npu_problems
 from harness.devices.torch_profiler import AUTOLOAD
+from harness.devices.torch_threads import TakeCounts, counting
 from harness.errors import MachineError, Problem
 from harness.paths import RunFolder
 from harness.settings.npu import NpuExperimental
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     import torch
 
     from harness.settings.request import Request
-    from harness.tables.thread_counts import ThreadCounts
 
 TORCH_NPU: Final = ProfilerFacts(
     name="torch_npu",
@@ -141,9 +141,10 @@ class Npu:
         return made
 
     def counting_threads(
-        self, lowered: LoweredProfiler, take: Callable[[ThreadCounts], None]
-    ) -> None:
-        """Return None: torch_npu has no setting for threads."""
+        self, lowered: LoweredProfiler, take: TakeCounts
+    ) -> AbstractContextManager[None] | None:
+        """Record a step by torch's own profiler, whose operators are those of torch_npu's."""
+        return counting(lowered, ["CPU"], take)
 
     def analyse(self, capture: Path) -> None:
         """Let torch_npu and msprof write ``ASCEND_PROFILER_OUTPUT`` of a capture.

@@ -30,7 +30,7 @@ def counting(
             process, by its first profiler: one without CUDA would leave CUPTI out for all.
         take: Gets the counts. It is not called where another profiler ended this one.
     """
-    if "host" not in lowered.activities or lowered.experimental["profile_all_threads"]:
+    if "host" not in lowered.activities or lowered.experimental.get("profile_all_threads"):
         return None
     return _counting(activities, take)
 

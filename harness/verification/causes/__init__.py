@@ -18,6 +18,18 @@ BY_PROFILER: Mapping[str, Mapping[str, tuple[Cause, ...]]] = {
 """By profiler, then by what is missing."""
 
 
+_OTHER_THREADS: Mapping[str, Cause] = {
+    TORCH.name: torch_profiler.OTHER_THREADS,
+    TORCH_NPU.name: npu.OTHER_THREADS,
+}
+
+
+def left_out(capture: Capture) -> str:
+    """Say which operators of other threads were not recorded; "" if none were counted."""
+    cause = _OTHER_THREADS[TARGETS[capture.expected.device].profiled_by.name]
+    return explained(capture, [cause]) if cause.look(capture) else ""
+
+
 def why(capture: Capture, missing: str) -> str:
     """Say why something is missing from a capture, with the evidence, or that it is not known."""
     profiler = TARGETS[capture.expected.device].profiled_by.name

@@ -15,6 +15,7 @@ from harness.readers.ascend.trace import CALLS
 from harness.tables.selection import HCCL_CORES
 from harness.verification.causes import logs
 from harness.verification.causes.base import Cause
+from harness.verification.causes.threads import SHOWN_BY, other_threads
 
 _CHUNK: Final = 1 << 22
 _QUEUED: Final = b'"enqueue"'
@@ -210,6 +211,13 @@ _UNSUPPORTED: Final = Cause(
     logs.line("do not support feature"),
 )
 
+OTHER_THREADS: Final = Cause(
+    "torch_npu records the operators of the thread that profiles alone, and has no setting for"
+    " others: do that work in the step's thread",
+    SHOWN_BY,
+    other_threads,
+)
+
 CAUSES: Final[Mapping[str, tuple[Cause, ...]]] = {
     "kernels": KERNELS,
     "operators": (
@@ -219,6 +227,7 @@ CAUSES: Final[Mapping[str, tuple[Cause, ...]]] = {
             'a log line "FWK Profiling data does not exist"',
             logs.line("FWK Profiling data does not exist"),
         ),
+        OTHER_THREADS,
         *UNREAD,
         _PARSER,
     ),

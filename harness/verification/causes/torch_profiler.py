@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import polars as pl
-
 from harness.capture.capture import Capture
-from harness.tables.thread_counts import left_out
 from harness.verification.causes import logs
 from harness.verification.causes.base import Cause
+from harness.verification.causes.threads import SHOWN_BY, other_threads
 
 OVERFLOW: Final = (
     r"activity collection was stopped early[^.\n]*|Exceeded max GPU buffer count[^\n]*"
@@ -18,29 +16,6 @@ OVERFLOW: Final = (
 """What torch 2.13 says (profiler.py, `step`), and Kineto (CuptiActivityApi.cpp)."""
 _CALLS: Final = ("cuda_runtime", "cuda_driver")
 _MARKS: Final = "user_annotation"
-
-
-def other_threads(capture: Capture) -> str:
-    """Count the operators of other threads that no recorded step has; "" for none."""
-    counts = capture.outcome.thread_counts
-    if counts is None:
-        return ""
-    most = (
-        capture.tables["operators"]
-        .filter(pl.col("step").is_not_null())
-        .group_by("step", "name")
-        .len()
-        .group_by("name")
-        .agg(pl.col("len").max())
-    )
-    lacking = left_out(counts, dict(most.iter_rows()))
-    if not lacking.operators:
-        return ""
-    return (
-        f"{lacking.operators:,} of {counts.total:,} operators of a step ran in {lacking.threads:,}"
-        " other thread(s) of the last warm-up step, which was recorded with all threads, and the"
-        " recorded steps have none of these"
-    )
 
 
 def _ended(capture: Capture) -> str:
@@ -103,7 +78,7 @@ ENDED: Final = Cause(
 )
 OTHER_THREADS: Final = Cause(
     "the profiler does not record other threads: profiler.experimental.profile_all_threads=true",
-    "operators that were counted in other threads in the last warm-up step",
+    SHOWN_BY,
     other_threads,
 )
 OTHER_PROFILER: Final = Cause(

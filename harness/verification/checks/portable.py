@@ -10,8 +10,7 @@ from harness.capture.capture import Capture
 from harness.capture.run_record import DeliveryStatus
 from harness.tables.selection import HCCL_CORES, has_shapes
 from harness.tables.tensor_lists import TENSOR_LIST
-from harness.verification.causes import why
-from harness.verification.causes.torch_profiler import OTHER_THREADS, other_threads
+from harness.verification.causes import left_out, why
 from harness.verification.checks.base import (
     CheckResult,
     by_share,
@@ -45,9 +44,8 @@ def activities(capture: Capture) -> CheckResult:
     empty = [name for name in requested if counts[name][0] == 0]
     arrived = ", ".join(f"{counts[name][0]:,} {counts[name][1]}" for name in requested)
     if not empty:
-        threads = other_threads(capture) if "host" in requested else ""
-        reason = f"{OTHER_THREADS.says} ({threads})" if threads else ""
-        return CheckResult("partial" if threads else "delivered", arrived, reason)
+        reason = left_out(capture) if "host" in requested else ""
+        return CheckResult("partial" if reason else "delivered", arrived, reason)
     reasons = [why(capture, counts[name][1]) for name in empty]
     status: DeliveryStatus = "missing" if len(empty) == len(requested) else "partial"
     return CheckResult(status, arrived, "; ".join(dict.fromkeys(reasons)))

@@ -206,6 +206,20 @@ CASES = {
             ),
         ),
     ),
+    "other threads on an NPU": Case(
+        NPU,
+        "torch_npu records the operators of the thread that profiles alone",
+        "(20 of 23 operators of a step ran in 1 other thread(s) of the last warm-up step, which was"
+        " recorded with all threads, and the recorded steps have none of these)",
+        operators=OPERATORS,
+        kernels=kernels_of(1, 2, 3),
+        outcome=Outcome(
+            status="ok",
+            thread_counts=ThreadCounts(
+                of_step={"aten::view": 3}, of_others=({"aten::mm": 19, "aten::t": 1},)
+            ),
+        ),
+    ),
     "buffers of CUPTI": Case(
         CUDA,
         "CUPTI's buffers overflowed",
