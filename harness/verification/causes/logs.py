@@ -35,7 +35,9 @@ def line(pattern: str) -> Look:
                 end = content.find(b"\n", match.end())
                 text = content[start : end if end >= 0 else None].decode(errors="replace")
                 number = content.count(b"\n", 0, start) + 1
-                return f"{path.name}, line {number}: {visible(text.strip())[-_SHOWN:]}"
+                shown = visible(text.strip())
+                shown = shown if len(shown) <= _SHOWN else f"…{shown[-_SHOWN:]}"
+                return f"{path.name}, line {number}: {shown}"
         return ""
 
     return look
