@@ -39,6 +39,7 @@ bench: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/write_settings.py
+	$(BIN)/python docs/write_causes.py
 	$(BIN)/python docs/write_modules.py
 
 clean:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from harness.settings.request import Request
     from harness.tables.event_counts import EventCounts
+    from harness.tables.thread_counts import ThreadCounts
 
 
 class Profiler(Protocol):
@@ -82,10 +83,6 @@ class ProfilerFacts(Struct, frozen=True, kw_only=True):
     """Kernels have shapes of their own, not those of their operators."""
     records_lists: bool
     """Arguments that are lists of tensors have the shapes of these."""
-    why_steps_lost: str
-    """Why steps or kernels of steps may be missing from a capture, and what to do."""
-    why_no_stacks: str
-    """Why stacks may be missing from a capture, and what to do."""
 
 
 class Target(Protocol):
@@ -110,10 +107,6 @@ class Target(Protocol):
     @property
     def can_be_rehearsed(self) -> bool:
         """Whether the emulator can take its place."""
-
-    @property
-    def why_no_kernels(self) -> str:
-        """Why kernels may be missing from a capture, and what to do."""
 
     @property
     def experimental(self) -> type[Experimental]:
@@ -146,6 +139,14 @@ class Device(Target, Protocol):
         self, lowered: LoweredProfiler, writer: CycleWriter
     ) -> AbstractContextManager[Profiler]:
         """Build the profiler; it writes each finished cycle of the schedule to `writer`."""
+
+    def counting_threads(
+        self, lowered: LoweredProfiler, take: Callable[[ThreadCounts], None]
+    ) -> AbstractContextManager[None] | None:
+        """Return a context that counts a step's operators in all threads; None where it cannot.
+
+        `take` gets the counts when the step has ended. The step must not be one that is recorded.
+        """
 
     def analyse(self, capture: Path) -> None:
         """Turn one of the profiler's captures into files that readers read, if it is not yet."""

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from harness.devices.base import CycleWriter, LoweredProfiler, OpenDevice, Profiler, Unsupported
 from harness.devices.torch_profiler import (
@@ -16,6 +16,7 @@ from harness.devices.torch_profiler import (
     build_profiler,
     torch_problems,
 )
+from harness.devices.torch_threads import TakeCounts, counting
 from harness.errors import Problem
 from harness.settings.request import DeviceName
 from harness.settings.torch import CpuExperimental
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import torch
 
     from harness.settings.request import Request
+
+_ACTIVITIES: Final = {"host": "CPU"}
 
 
 class Cpu:
@@ -34,7 +37,6 @@ class Cpu:
     has_kernels = False
     reports_overflow = False
     can_be_rehearsed = False
-    why_no_kernels = "the step launches none"
     experimental = CpuExperimental
     unsupported: ClassVar[Mapping[str, Unsupported]] = {
         **ANALYSED_WHILE_RUNNING,
@@ -92,7 +94,13 @@ class Cpu:
         self, lowered: LoweredProfiler, writer: CycleWriter
     ) -> AbstractContextManager[Profiler]:
         """Build torch's profiler."""
-        return build_profiler(lowered, writer, {"host": "CPU"})
+        return build_profiler(lowered, writer, _ACTIVITIES)
+
+    def counting_threads(
+        self, lowered: LoweredProfiler, take: TakeCounts
+    ) -> AbstractContextManager[None] | None:
+        """Record a step with all its threads."""
+        return counting(lowered, [_ACTIVITIES[name] for name in lowered.activities], take)
 
     def analyse(self, capture: Path) -> None:
         """Return at once: torch's events become tables while the run goes on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from harness.devices.base import CycleWriter, LoweredProfiler, OpenDevice, Profiler, Unsupported
 from harness.devices.torch_profiler import (
@@ -15,6 +15,7 @@ from harness.devices.torch_profiler import (
     build_profiler,
     torch_problems,
 )
+from harness.devices.torch_threads import TakeCounts, counting
 from harness.errors import MachineError, Problem
 from harness.settings.request import DeviceName
 from harness.settings.schema import show
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from harness.settings.request import Request
 
+_ACTIVITIES: Final = {"host": "CPU", "device": "CUDA"}
+
 
 class Cuda:
     """One NVIDIA GPU."""
@@ -34,10 +37,6 @@ class Cuda:
     has_kernels = True
     reports_overflow = True
     can_be_rehearsed = False
-    why_no_kernels = (
-        "the step launches none, another tool holds CUPTI, or its buffers overflowed (see"
-        " harness.log)"
-    )
     experimental = CudaExperimental
     unsupported: ClassVar[Mapping[str, Unsupported]] = ANALYSED_WHILE_RUNNING
 
@@ -106,7 +105,13 @@ class Cuda:
         self, lowered: LoweredProfiler, writer: CycleWriter
     ) -> AbstractContextManager[Profiler]:
         """Build torch's profiler."""
-        return build_profiler(lowered, writer, {"host": "CPU", "device": "CUDA"})
+        return build_profiler(lowered, writer, _ACTIVITIES)
+
+    def counting_threads(
+        self, lowered: LoweredProfiler, take: TakeCounts
+    ) -> AbstractContextManager[None] | None:
+        """Record a step with all its threads."""
+        return counting(lowered, [_ACTIVITIES[name] for name in lowered.activities], take)
 
     def analyse(self, capture: Path) -> None:
         """Return at once: torch's events become tables while the run goes on."""

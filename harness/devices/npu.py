@@ -26,6 +26,7 @@ from harness.devices.base import (
 )
 from harness.devices.npu_rules import CHOICES, npu_problems
 from harness.devices.torch_profiler import AUTOLOAD
+from harness.devices.torch_threads import TakeCounts, counting
 from harness.errors import MachineError, Problem
 from harness.paths import RunFolder
 from harness.settings.npu import NpuExperimental
@@ -42,9 +43,6 @@ TORCH_NPU: Final = ProfilerFacts(
     single_stream=False,
     records_kernel_shapes=True,
     records_lists=False,
-    why_steps_lost="CANN's buffer on the device ran over and lost the beginning of the window:"
-    " record fewer steps (profiler.schedule.active), at a lower profiler_level",
-    why_no_stacks="torch_npu recorded no stack: see harness.log",
 )
 REHEARSE = "python -m harness rehearse runs the same without an NPU."
 _ACTIVITIES = {"host": "CPU", "device": "NPU"}
@@ -59,10 +57,6 @@ class Npu:
     has_kernels = True
     reports_overflow = False
     can_be_rehearsed = True
-    why_no_kernels = (
-        "msprof failed or wrote no kernels (see harness.log, and logs/ of the capture), or the"
-        " step launches none"
-    )
     experimental = NpuExperimental
     unsupported: ClassVar[Mapping[str, Unsupported]] = {
         "profiler.memory_timeline": Unsupported(
@@ -145,6 +139,12 @@ class Npu:
             experimental_config=_experimental(profiler, lowered.experimental),
         )
         return made
+
+    def counting_threads(
+        self, lowered: LoweredProfiler, take: TakeCounts
+    ) -> AbstractContextManager[None] | None:
+        """Record a step by torch's own profiler, whose operators are those of torch_npu's."""
+        return counting(lowered, ["CPU"], take)
 
     def analyse(self, capture: Path) -> None:
         """Let torch_npu and msprof write ``ASCEND_PROFILER_OUTPUT`` of a capture.

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 from torch.profiler import ProfilerAction, profile
 
 from harness import tables
 from harness.devices.base import CycleWriter, LoweredProfiler
 from harness.devices.torch_counters import counted, measured, with_counts, with_metrics
 from harness.devices.torch_events import Converted, tables_of
+from harness.errors import RecorderError
 from harness.files import UNFINISHED, failing_at, make_folder
 from harness.paths import RunFolder
 
@@ -30,7 +32,17 @@ class CycleProfiler(profile):
             super().prepare_trace()
 
     def step(self) -> None:
-        """End a step; if that fails, nothing is left to stop."""
+        """End a step; if that fails, nothing is left to stop.
+
+        Raises:
+            RecorderError: Another profiler has ended this one.
+        """
+        if self._end_if_lost():
+            raise RecorderError(
+                "another profiler, which the step ran, has ended the harness's (at the end of"
+                " the step, torch was no longer profiling), and torch runs one profiler at a time:"
+                " take that profiler out of the step"
+            )
         ended = False
         try:
             super().step()
@@ -39,6 +51,23 @@ class CycleProfiler(profile):
             if not ended:
                 # Else the exit stops a cycle that never began, and torch dies of SIGSEGV.
                 self.current_action = ProfilerAction.NONE
+
+    def stop(self) -> None:
+        """End the profiler, and write the cycle that it has recorded."""
+        self._end_if_lost()
+        super().stop()
+
+    def _end_if_lost(self) -> bool:
+        """Tell whether another profiler has ended this one; then there is nothing to write.
+
+        torch 2.13 dies of SIGSEGV when it exports the trace of such a profile.
+        """
+        recording = self.current_action in {ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE}
+        # A profiler that stops clears it, whichever has set it.
+        lost = recording and not torch.autograd.profiler._is_profiler_enabled  # noqa: SLF001
+        if lost:
+            self.current_action = ProfilerAction.NONE
+        return lost
 
 
 class TorchCycleHandler:

@@ -19,19 +19,12 @@ if TYPE_CHECKING:
 AUTOLOAD = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
 """Without it, ``import torch`` fails where torch_npu is installed and CANN is not."""
 
-OTHER_PROFILER: Final = (
-    "another profiler that runs inside the workload takes all events; stop it, or profile"
-    " without the harness"
-)
-"""Why torch may have recorded nothing."""
 TORCH: Final = ProfilerFacts(
     name="torch",
     analysed_after_run=False,
     single_stream=True,
     records_kernel_shapes=False,
     records_lists=True,
-    why_steps_lost=OTHER_PROFILER,
-    why_no_stacks="stacks are handed out only with profiler.experimental.verbose=true",
 )
 
 ANALYSED_WHILE_RUNNING: Mapping[str, Unsupported] = {

@@ -18,6 +18,7 @@ import msgspec
 
 from harness.emulator.build import build
 from harness.errors import MachineError
+from harness.execution.crashes import cause_of_crash
 from harness.execution.output import Lines, Printed
 from harness.execution.protocol import (
     Outcome,
@@ -307,7 +308,8 @@ class _Child:
         if report and report.status == "interrupted":
             # Another process sent SIGINT to the child.
             return msgspec.structs.replace(report, reason="the child process was sent SIGINT")
-        return report or Outcome(status="failed", reason=_death(returncode, last_line))
+        cause = cause_of_crash(self.folder.log) if returncode < 0 else ""
+        return report or Outcome(status="failed", reason=_death(returncode, last_line, cause))
 
 
 def _unseen(_line: str) -> None:
@@ -348,8 +350,8 @@ def _read_some(descriptor: int) -> bytes:
         return b""
 
 
-def _death(returncode: int, last_output: str) -> str:
-    """Name how a child died that left no outcome."""
+def _death(returncode: int, last_output: str, cause: str = "") -> str:
+    """Name how a child died that left no outcome; `cause` is what its stack shows."""
     if returncode >= 0:
         output = f"; its last output: {last_output}" if last_output else ""
         return f"the child process exited with code {returncode} before it could report{output}"
@@ -358,10 +360,11 @@ def _death(returncode: int, last_output: str) -> str:
         # Most real-time signals have no name.
         return f"the child process died of signal {number}"
     causes = {
-        signal.SIGKILL: ": killed from outside, or out of memory (see the kernel's log)",
-        signal.SIGSEGV: ": a crash in native code; harness.log has the Python stack",
-        signal.SIGABRT: ": native code aborted; harness.log has its last output",
+        signal.SIGKILL: ": killed from outside, or out of memory (not known here; see the kernel's"
+        " log)",
+        signal.SIGSEGV: ": a crash in native code; harness.log has no Python stack",
+        signal.SIGABRT: ": native code aborted; harness.log has no Python stack",
     }
     name = signal.Signals(number).name
-    cause = causes.get(signal.Signals(number), "")
-    return f"the child process died of {name} (signal {number}){cause}"
+    because = f": {cause}" if cause else causes.get(signal.Signals(number), "")
+    return f"the child process died of {name} (signal {number}){because}"

@@ -16,6 +16,7 @@ from harness.paths import RunFolder
 from harness.settings.expectations import Expectation, ExpectedSettings
 from harness.settings.request import DeviceName, Execution, Rehearsal
 from harness.tables.event_counts import EventCounts
+from harness.tables.thread_counts import ThreadCounts
 from harness.workloads import AnyWorkload
 
 SCHEMA_VERSION = 3
@@ -160,6 +161,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """Whether the driver reports that the device is emulated."""
     event_counts: dict[str, EventCounts] = {}
     """How many of the profiler's events became rows, by activity type."""
+    thread_counts: ThreadCounts | None = None
+    """The operators of the last warm-up step in all threads; null if they were not counted."""
     notes: tuple[str, ...] = ()
     """What a user should know about how the child process behaved."""
     program: ProgramEnd | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +21,7 @@ from harness.execution.raised import described, traceback_of
 from harness.execution.recorder import Recorder
 from harness.paths import RunFolder
 from harness.stopping import Interrupted
+from harness.tables.thread_counts import ThreadCounts
 from harness.workloads.base import BuiltWorkload, Setup, Step
 
 
@@ -55,6 +56,7 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
         stages=workload.stages,
         emulated=facts.emulated,
         event_counts=facts.event_counts,
+        thread_counts=session.thread_counts,
     )
 
 
@@ -130,10 +132,12 @@ class _Session:
     def __init__(
         self, plan: Plan, workload: BuiltWorkload, report_progress: ReportProgress
     ) -> None:
+        self.plan = plan
         self.loop = plan.loop
         self.workload = workload
         self.report_progress = report_progress
         self.done = 0
+        self.thread_counts: ThreadCounts | None = None
         self.total = workload.warmup_steps + self.loop.baseline_steps + self.loop.steps
         self.recorder = Recorder(
             plan.recording,
@@ -147,8 +151,8 @@ class _Session:
         with self.recorder:
             self._report("build")
             step = self._build()
-            for _ in range(self.workload.warmup_steps):
-                self._step(step, "warmup")
+            for left in reversed(range(self.workload.warmup_steps)):
+                self._step(step if left else self._counted(step), "warmup")
             for _ in range(self.loop.baseline_steps):
                 self._step(step, "baseline")
             for _ in range(self.loop.steps):
@@ -165,6 +169,20 @@ class _Session:
         )
         with _workload():
             return self.workload.build(setup)
+
+    def _counted(self, step: Step) -> Step:
+        """Return the step with its operators counted in all threads, where that can be done."""
+        recording = self.plan.recording
+        device = DEVICES[recording.device]
+
+        def take(counts: ThreadCounts) -> None:
+            self.thread_counts = counts
+
+        def counted() -> None:
+            with device.counting_threads(recording.profiler, take) or nullcontext():
+                step()
+
+        return counted
 
     def _step(self, step: Step, unprofiled: str | None = None) -> None:
         self._report(unprofiled or self.recorder.phase)

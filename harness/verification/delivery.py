@@ -71,7 +71,7 @@ def _reset(capture: Capture) -> dict[str, CheckResult]:
         setting: CheckResult(
             "substituted",
             f"torch_npu used {show(value)}",
-            "torch_npu silently changed it (it only logs a warning; see harness.log)",
+            "torch_npu silently changed it (profiler_info.json, which it writes, has the value)",
         )
         for setting, value in _kept(capture).items()
         if setting in effective and _unordered(effective[setting]) != _unordered(value)

@@ -1,8 +1,10 @@
-"""What the checks share: their results, and why captures are empty."""
+"""What the checks share: their results, and how they count."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
 
 import polars as pl
 from msgspec import Struct
@@ -11,6 +13,8 @@ from harness.capture.capture import Capture
 from harness.capture.run_record import DeliveryStatus
 from harness.devices import TARGETS
 from harness.devices.base import ProfilerFacts, Target
+from harness.readers.base import CaptureError
+from harness.readers.gzip_stream import opened
 
 
 class CheckResult(Struct, frozen=True):
@@ -21,6 +25,9 @@ class CheckResult(Struct, frozen=True):
     """What arrived, as a figure."""
     reason: str = ""
     """When not delivered: why it may be so, and what to do."""
+
+
+_CHUNK: Final = 1 << 22
 
 
 DeliveryCheck = Callable[[Capture], CheckResult]
@@ -61,22 +68,20 @@ def profiler_of(capture: Capture) -> ProfilerFacts:
     return target_of(capture).profiled_by
 
 
-def unread(capture: Capture) -> str:
-    """Say why a capture that is analysed after the run came out empty; "" if it did not."""
-    program = capture.outcome.program
-    if program and not program.steps and program.why_short:
-        return program.why_short
-    profiler = profiler_of(capture)
-    if not profiler.analysed_after_run:
-        return ""
-    if not capture.cycle_folders:
-        return (
-            f"{profiler.name} left no capture: its profiler did not start, or swallowed an error;"
-            " see harness.log"
-        )
-    if capture.analysis is not None and capture.analysis.reason:
-        return (
-            f"the analysis of the captures failed: {capture.analysis.reason};"
-            " python -m harness read RUN tries again"
-        )
-    return ""
+def words_in_traces(capture: Capture, word: bytes) -> int:
+    """Count a word in the traces that torch's profiler exported."""
+    return sum(words_in(_blocks(capture.folder / name), word) for name in _traces(capture))
+
+
+def _traces(capture: Capture) -> list[str]:
+    """Return the traces of a run by their names, and of an imported capture all its files."""
+    return [name for name in capture.raw if capture.source or Path(name).name.startswith("trace")]
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    notes: list[str] = []
+    with opened(path, notes) as file:
+        while block := file.read(_CHUNK):
+            yield block
+    if notes:
+        raise CaptureError("; ".join(notes))

@@ -9,14 +9,16 @@ from pathlib import Path
 import polars as pl
 
 from harness.capture.capture import Capture
+from harness.capture.run_record import DeliveryStatus
 from harness.devices.npu_rules import FLOPS_DOMAIN
 from harness.files import regular
 from harness.paths import RunFolder
 from harness.readers import sqlite
 from harness.readers.ascend import folder as ascend
 from harness.tables.selection import HCCL_CORES
+from harness.verification.causes import why
 from harness.verification.checks import portable
-from harness.verification.checks.base import CheckResult, by_share, unread, words_in
+from harness.verification.checks.base import CheckResult, by_share, words_in
 
 SIGNATURES = {
     "PipeUtilization": r"^(aic_mte1_ratio|aiv_vec_ratio|mte2_ratio)$",
@@ -47,9 +49,8 @@ def activities(capture: Capture) -> CheckResult:
     some = [count for count, _ in requested if count]
     if len(some) == len(requested):
         return CheckResult("delivered", arrived)
-    return CheckResult(
-        "partial" if some else "missing", arrived, unread(capture) or "see harness.log"
-    )
+    lacking = "operators" if not operators and "host" in capture.expected.activities else "marks"
+    return CheckResult("partial" if some else "missing", arrived, why(capture, lacking))
 
 
 def _in_each(
@@ -59,8 +60,8 @@ def _in_each(
     bare = [folder.name for folder in capture.cycle_folders if not has(folder)]
     if not bare or len(bare) == len(capture.cycle_folders):
         return result
-    why = f"no {what} in {', '.join(bare)}: msprof failed there or wrote none"
-    return CheckResult("partial", result.arrived, "; ".join(filter(None, (result.reason, why))))
+    lacking = f"no {what} in {', '.join(bare)}: {why(capture, 'files')}"
+    return CheckResult("partial", result.arrived, "; ".join(filter(None, (result.reason, lacking))))
 
 
 def _has_kernels(folder: Path) -> bool:
@@ -81,10 +82,18 @@ def profiler_level(capture: Capture) -> CheckResult:
     if level == "Level1" and requested == "Level2" and not any(_layers(capture)):
         return CheckResult("not_checkable", "Level1 or Level2: there is no api_statistic.csv")
     if level == "Level_none":
-        return CheckResult("missing", "no kernels", unread(capture) or "see activities")
-    return CheckResult(
-        "substituted", level, "torch_npu or CANN recorded at another level: see harness.log"
-    )
+        return CheckResult("missing", "no kernels", why(capture, "kernels"))
+    return CheckResult("substituted", level, _LEVELS[level])
+
+
+_LEVELS = {
+    "Level0": "no kernel has a core, which CANN records from Level1 on; the cause is not known",
+    "Level1": "there are no calls of the runtime, which CANN records at Level2; the cause is not"
+    " known",
+    "Level2": "there are calls of the runtime, which CANN records at Level2 only; the cause is not"
+    " known",
+}
+"""What shows that the level is another one."""
 
 
 def _computing(kernels: pl.DataFrame) -> pl.DataFrame:
@@ -132,19 +141,16 @@ def aic_metrics(capture: Capture) -> CheckResult:
             "not_checkable", "no kernels on AI cores", "no kernel could have counters"
         )
     if not present or counting.is_empty():
-        why = unread(capture) or (
-            "CANN counted nothing: another tool may be using the AI cores' counters, or the"
-            " profiler did not start; see harness.log"
-        )
-        return CheckResult("missing", "no counters", why)
+        return CheckResult("missing", "no counters", why(capture, "counters"))
     if group not in present:
-        why = (
+        reason = (
             "this CANN has no MemoryAccess, and torch_npu records PipeUtilization instead:"
             " aic_metrics=Memory or L2Cache delivers part of it, a newer CANN all of it"
             if group == "MemoryAccess"
-            else "torch_npu or CANN recorded another group: see harness.log"
+            else f"kernels have columns of {', '.join(present)}, and none of {group}; the cause is"
+            " not known"
         )
-        return CheckResult("substituted", ", ".join(present), why)
+        return CheckResult("substituted", ", ".join(present), reason)
     signature = [name for name in kernels.columns if _matches(name, SIGNATURES[group])]
     with_values = counting.filter(pl.any_horizontal(pl.col(signature).is_not_null())).height
     return by_share(
@@ -170,9 +176,7 @@ def l2_cache(capture: Capture) -> CheckResult:
                 "",
                 "hit rates are in l2_cache.csv, which needs export_type Text",
             )
-        return CheckResult(
-            "missing", "no l2_cache.csv", unread(capture) or "CANN recorded nothing of the L2 cache"
-        )
+        return CheckResult("missing", "no l2_cache.csv", why(capture, "l2_cache"))
     table = pl.concat(rows, how="diagonal_relaxed")
     with_rate = pl.col("Hit Rate").is_not_null() & ~pl.col("Hit Rate").is_in(["N/A", ""])
     result = by_share(
@@ -194,9 +198,7 @@ def mstx(capture: Capture) -> CheckResult:
     domains = _domains(capture)
     if domains:
         return CheckResult("delivered", f"{domains.total():,} marks and ranges ({_named(domains)})")
-    return CheckResult(
-        "missing", "no marks", unread(capture) or "CANN recorded none: see harness.log"
-    )
+    return CheckResult("missing", "no marks", why(capture, "marks"))
 
 
 def mstx_domain_include(capture: Capture) -> CheckResult:
@@ -206,14 +208,16 @@ def mstx_domain_include(capture: Capture) -> CheckResult:
     foreign = sorted(domains.keys() - included)
     arrived = _named(domains)
     if foreign:
-        why = f"marks of {', '.join(foreign)} were recorded, too"
-        return CheckResult("substituted", arrived, why)
+        reason = f"marks of {', '.join(foreign)} were recorded, too"
+        return CheckResult("substituted", arrived, reason)
     absent = sorted(included - domains.keys())
     if absent:
         return CheckResult(
             "partial" if domains else "missing",
             arrived,
-            unread(capture) or f"the workload made no marks in {', '.join(absent)}",
+            f"no mark of {', '.join(absent)} among those that were recorded: {arrived}"
+            if domains
+            else why(capture, "marks"),
         )
     return CheckResult("delivered", arrived)
 
@@ -224,8 +228,8 @@ def mstx_domain_exclude(capture: Capture) -> CheckResult:
     excluded = set(capture.expected.experimental["mstx_domain_exclude"])
     unwanted = sorted(domains.keys() & excluded)
     if unwanted:
-        why = f"marks of {', '.join(unwanted)} were recorded all the same"
-        return CheckResult("substituted", _named(domains), why)
+        reason = f"marks of {', '.join(unwanted)} were recorded all the same"
+        return CheckResult("substituted", _named(domains), reason)
     return CheckResult("delivered", _named(domains))
 
 
@@ -243,13 +247,16 @@ def _domains(capture: Capture) -> Counter[str]:
 
 def with_flops(capture: Capture) -> CheckResult:
     """Look for torch_npu's marks of flops."""
-    count = _domains(capture)[FLOPS_DOMAIN]
-    if count:
+    domains = _domains(capture)
+    if count := domains[FLOPS_DOMAIN]:
         return CheckResult("delivered", f"{count:,} marks in domain {FLOPS_DOMAIN}")
     return CheckResult(
         "missing",
         f"no marks in domain {FLOPS_DOMAIN}",
-        unread(capture) or "torch_npu has formulas for few operators, and the workload runs none",
+        "torch_npu marks the flops of few operators, and the workload runs none of these (marks of"
+        f" other domains were recorded: {_named(domains)})"
+        if domains
+        else why(capture, "marks"),
     )
 
 
@@ -266,8 +273,7 @@ def with_modules(capture: Capture) -> CheckResult:
             "",
             "modules are in trace_view.json, which needs export_type Text",
         )
-    why = unread(capture) or "the workload calls no module, or torch_npu recorded none of the calls"
-    return CheckResult("missing", "no calls of modules", why)
+    return CheckResult("missing", "no calls of modules", why(capture, "modules"))
 
 
 _CHUNK = 1 << 22
@@ -293,7 +299,7 @@ def data_simplification(capture: Capture) -> CheckResult:
     arrived = "msprof's own output was kept" if kept else "msprof's own output was deleted"
     if simplified != bool(kept):
         return CheckResult("delivered", arrived)
-    return CheckResult("missing", arrived, unread(capture) or "the analysis ended before it")
+    return CheckResult("missing", arrived, why(capture, "files"))
 
 
 def record_op_args(capture: Capture) -> CheckResult:
@@ -303,9 +309,7 @@ def record_op_args(capture: Capture) -> CheckResult:
     if files:
         size = sum(path.stat().st_size for path in files)
         return CheckResult("delivered", f"{len(files):,} files, {size:,} bytes")
-    return CheckResult(
-        "missing", "no file", unread(capture) or "CANN dumped nothing: see harness.log"
-    )
+    return CheckResult("missing", "no file", why(capture, "dumps"))
 
 
 def _folders(capture: Capture, inside: str, beside: Callable[[str], str]) -> set[Path]:
@@ -314,6 +318,9 @@ def _folders(capture: Capture, inside: str, beside: Callable[[str], str]) -> set
     for folder in (folder.resolve() for folder in capture.cycle_folders):
         paths += [*folder.glob(inside), folder.parent / beside(folder.name)]
     return {path.resolve() for path in paths if path.is_dir()}
+
+
+_NO_ATTRIBUTES = "the others have none in the database; CANN has those of aclnn's operators alone"
 
 
 def op_attr(capture: Capture) -> CheckResult:
@@ -325,8 +332,7 @@ def op_attr(capture: Capture) -> CheckResult:
         with_attributes,
         len(values),
         "kernels in the database with attributes",
-        unread(capture)
-        or "this CANN has no feature ATTR, or the operators are not aclnn's: others have none",
+        _NO_ATTRIBUTES if with_attributes else why(capture, "attributes"),
     )
 
 
@@ -354,11 +360,8 @@ def export_type(capture: Capture) -> CheckResult:
     arrived = ", ".join(f"{'no ' if name in lacking else ''}{names[name]}" for name in requested)
     if not lacking:
         return CheckResult("delivered", arrived)
-    why = unread(capture) or (
-        "the analysis failed; torch_npu only logs it: see harness.log, and logs/ of the capture. A"
-        " database needs an msprof that has --type=db"
-    )
-    return CheckResult("missing" if len(lacking) == len(requested) else "partial", arrived, why)
+    status: DeliveryStatus = "missing" if len(lacking) == len(requested) else "partial"
+    return CheckResult(status, arrived, why(capture, "files"))
 
 
 HOST_DATA = {
@@ -385,9 +388,7 @@ def host_sys(capture: Capture) -> CheckResult:
         len(recorded),
         len(requested),
         f"kinds of host data ({', '.join(recorded) or 'none'})",
-        unread(capture)
-        or "CANN refused it, and torch_npu only logs that: DISK, NETWORK and OSRT need perf, ltrace"
-        " and iotop, and the right to run them",
+        "" if len(recorded) == len(requested) else why(capture, "host data"),
     )
 
 
@@ -426,8 +427,7 @@ def _sampled(capture: Capture, files: Iterable[str], tables: Iterable[str]) -> C
     return CheckResult(
         "missing",
         f"no {' and no '.join(f'{name}.csv' for name in files)}",
-        unread(capture)
-        or "the chip has no such port, or CANN refused it, which torch_npu only logs",
+        why(capture, "samples"),
     )
 
 

@@ -8,17 +8,16 @@ import polars as pl
 
 from harness.capture.capture import Capture
 from harness.capture.run_record import DeliveryStatus
-from harness.devices.torch_profiler import OTHER_PROFILER
 from harness.tables.selection import HCCL_CORES, has_shapes
 from harness.tables.tensor_lists import TENSOR_LIST
+from harness.verification.causes import left_out, why
 from harness.verification.checks.base import (
     CheckResult,
     by_share,
     filled,
     profiler_of,
     share,
-    target_of,
-    unread,
+    words_in_traces,
 )
 
 FLOPS_FORMULAS = frozenset(
@@ -34,15 +33,6 @@ FLOPS_FORMULAS = frozenset(
 )
 """Operators that torch 2.13 estimates flops for (torch/csrc/profiler/util.cpp, computeFlops)."""
 
-PERF = (
-    "torch drops every event where the system has no perf events (virtual machines,"
-    " kernel.perf_event_paranoid); run without profiler.experimental.performance_events"
-)
-CUPTI = (
-    "torch was built without CUPTI's range profiler, the GPU has no such metric, or this user may"
-    " not read its counters (python -m harness doctor device=cuda); see harness.log"
-)
-
 
 def activities(capture: Capture) -> CheckResult:
     """Look for operators of the host and kernels of the device."""
@@ -54,18 +44,11 @@ def activities(capture: Capture) -> CheckResult:
     empty = [name for name in requested if counts[name][0] == 0]
     arrived = ", ".join(f"{counts[name][0]:,} {counts[name][1]}" for name in requested)
     if not empty:
-        return CheckResult("delivered", arrived)
-    why = unread(capture) or "; ".join(_nothing_of(name, capture) for name in empty)
+        reason = left_out(capture) if "host" in requested else ""
+        return CheckResult("partial" if reason else "delivered", arrived, reason)
+    reasons = [why(capture, counts[name][1]) for name in empty]
     status: DeliveryStatus = "missing" if len(empty) == len(requested) else "partial"
-    return CheckResult(status, arrived, why)
-
-
-def _nothing_of(activity: str, capture: Capture) -> str:
-    if activity == "host":
-        perf = bool(capture.expected.experimental.get("performance_events"))
-        why = PERF if perf else f"{OTHER_PROFILER}; or the step runs no operator of torch"
-        return f"no operator was recorded: {why}"
-    return f"no kernel was recorded: {target_of(capture).why_no_kernels}"
+    return CheckResult(status, arrived, "; ".join(dict.fromkeys(reasons)))
 
 
 def schedule(capture: Capture) -> CheckResult:
@@ -84,25 +67,16 @@ def schedule(capture: Capture) -> CheckResult:
     if not missing and not short:
         return CheckResult("delivered", arrived)
     if missing:
-        why = f"no event was recorded in step(s) {', '.join(map(str, missing))}: "
-        why += (
-            unread(capture)
-            or _short_program(capture)
-            or f"the run ended before them, or {profiler_of(capture).why_steps_lost}"
-        )
+        reason = f"no event was recorded in step(s) {', '.join(map(str, missing))}: "
+        reason += why(capture, "steps")
         status: DeliveryStatus = "missing" if len(missing) == len(requested) or short else "partial"
-        return CheckResult(status, arrived, why)
+        return CheckResult(status, arrived, reason)
     counts = ", ".join(f"step {step} has {few} of {most} kernels" for step, few, most in short)
     return CheckResult(
         "missing",
         f"{arrived}, {counts}",
-        f"kernels are missing: {profiler_of(capture).why_steps_lost}",
+        f"kernels are missing: {why(capture, 'short steps')}",
     )
-
-
-def _short_program(capture: Capture) -> str:
-    program = capture.outcome.program
-    return program.why_short if program else ""
 
 
 def _short_steps(capture: Capture, steps: set[int]) -> list[tuple[int, int, int]]:
@@ -149,7 +123,7 @@ def record_shapes(capture: Capture) -> CheckResult:
     return CheckResult(
         of_operators.status if same else "partial",
         f"{of_operators.arrived}; {of_kernels.arrived}",
-        "; ".join(why for why in (of_operators.reason, of_kernels.reason) if why),
+        "; ".join(filter(None, (of_operators.reason, of_kernels.reason))),
     )
 
 
@@ -162,10 +136,12 @@ def _operator_shapes(capture: Capture) -> CheckResult:
     lists = operators.filter(untold)
     profiler = profiler_of(capture)
     if lists.is_empty() or profiler.records_lists:
-        why = "the profiler recorded no arguments of the others"
+        reason = "the profiler recorded no arguments of the others"
         if names := ", ".join(lists["name"].unique().sort().head(_NAMED)):
-            why = f"{names}: torch writes no shapes of a list of more than 30 tensors into a trace"
-        return _shares(operators, why)
+            reason = (
+                f"{names}: torch writes no shapes of a list of more than 30 tensors into a trace"
+            )
+        return _shares(operators, reason)
     # What the device cannot give is said; it is no failure of this run.
     aside = f"; {lists.height:,} have lists of tensors, of which {profiler.name} records no shapes"
     others = operators.filter(~untold)
@@ -175,7 +151,7 @@ def _operator_shapes(capture: Capture) -> CheckResult:
     return CheckResult(result.status, result.arrived + aside, result.reason)
 
 
-def _shares(operators: pl.DataFrame, why: str) -> CheckResult:
+def _shares(operators: pl.DataFrame, reason: str) -> CheckResult:
     """Count those with the shapes of all their tensors; one without arguments needs none."""
     with_shapes = operators.filter(has_shapes())
     untold = pl.col("input_dtypes").list.contains(TENSOR_LIST).fill_null(value=False)
@@ -183,7 +159,7 @@ def _shares(operators: pl.DataFrame, why: str) -> CheckResult:
     bare = set(without) - set(with_shapes["name"].unique())
     carrying = operators.filter(untold | ~pl.col("name").is_in(list(bare)))
     whole = carrying.height or operators.height
-    return by_share(with_shapes.height, whole, "aten:: operators with arguments", why)
+    return by_share(with_shapes.height, whole, "aten:: operators with arguments", reason)
 
 
 SHAPELESS_CORES = ("DSA_SQE", "AI_CPU", *HCCL_CORES)
@@ -211,21 +187,19 @@ def _kernel_shapes(capture: Capture) -> CheckResult:
             "not_checkable", "no kernels with arguments", "no kernel could carry shapes"
         )
     if kernels.is_empty():
-        return CheckResult(
-            "missing", "no kernels with arguments", unread(capture) or "see activities"
-        )
+        return CheckResult("missing", "no kernels with arguments", why(capture, "kernels"))
     bare = kernels.filter(pl.col("input_shapes").is_null() & pl.col("output_shapes").is_null())
     lean = kernels["core"].is_null().all()
     types = bare.select(pl.coalesce("type", "name")).to_series().unique().sort().to_list()
     named = ", ".join(types[:_NAMED]) + (", …" if len(types) > _NAMED else "")
-    why = (
+    reason = (
         "at Level0 kernels have shapes only if CANN has the feature AICORE_SHAPE; for shapes on"
         " any CANN: profiler.experimental.profiler_level=Level1"
         if lean
         else f"no shapes of {named}: operators launched outside CANN's registry have none"
     )
     return by_share(
-        kernels.height - bare.height, kernels.height, "kernels that can carry shapes", why
+        kernels.height - bare.height, kernels.height, "kernels that can carry shapes", reason
     )
 
 
@@ -250,8 +224,19 @@ def with_stack(capture: Capture) -> CheckResult:
     return CheckResult(
         "missing",
         share(0, operators.height, "aten:: operators"),
-        unread(capture) or profiler_of(capture).why_no_stacks,
+        _why_no_stacks(capture),
     )
+
+
+def _why_no_stacks(capture: Capture) -> str:
+    if capture.expected.experimental.get("verbose") is False:
+        return (
+            "torch hands out stacks only when it is verbose (the plan has"
+            " profiler.experimental.verbose=false): profiler.experimental.verbose=true"
+        )
+    if capture.tables["operators"].is_empty():
+        return why(capture, "operators")
+    return why(capture, "stacks")
 
 
 def profile_memory(capture: Capture) -> CheckResult:
@@ -260,42 +245,51 @@ def profile_memory(capture: Capture) -> CheckResult:
     allocations = memory.filter(pl.col("kind") == "alloc").height
     if allocations:
         return CheckResult("delivered", f"{allocations:,} allocations of {memory.height:,} events")
-    why = unread(capture) or "the recorded steps allocate no memory through torch"
-    return CheckResult("missing", "no allocations", why)
+    return CheckResult("missing", "no allocations", why(capture, "allocations"))
 
 
 def with_modules(capture: Capture) -> CheckResult:
-    """Look for the module hierarchy."""
+    """Look for the module hierarchy: a column of TorchScript's, or Python frames of modules."""
     operators = capture.tables["operators"]
     if "module" in operators.columns and (part := filled(operators["module"])):
         return CheckResult("delivered", share(part, operators.height, "operators"))
+    count = words_in_traces(capture, b'"nn.Module: ')
+    if count:
+        return CheckResult("delivered", f"{count:,} calls of modules in the trace")
     return CheckResult(
         "missing",
         "no module hierarchy",
-        "torch records it for TorchScript only; profiler.with_stack=true shows the callers",
+        "no operator has a module, and the trace has no call of one (nn.Module: …): torch records"
+        " the modules of TorchScript, and of others their calls; profiler.with_stack=true shows the"
+        " callers",
     )
 
 
 def with_flops(capture: Capture) -> CheckResult:
     """Look for flops of operators that torch has a formula for."""
-    operators = capture.tables["operators"].filter(pl.col("name").is_in(list(FLOPS_FORMULAS)))
+    every = capture.tables["operators"]
+    if capture.source and not filled(every["flops"]):
+        return CheckResult("not_checkable", "", "torch writes no flops into a trace")
+    operators = every.filter(pl.col("name").is_in(list(FLOPS_FORMULAS)))
     if operators.is_empty():
         return CheckResult(
             "not_checkable", "no operator with a formula", "torch has formulas for few operators"
         )
     matrix = operators.filter(~pl.col("name").is_in(["aten::mul", "aten::add"]))
     judged = operators if matrix.is_empty() else matrix
-    if capture.source and not filled(operators["flops"]):
-        return CheckResult(
-            "not_checkable",
-            share(0, judged.height, "operators with a formula"),
-            "torch keeps flops in the process that records, and writes none into a trace",
-        )
+    bare = judged.filter(pl.col("flops").is_null())
+    shapeless = bare.filter(~has_shapes()).height
+    names = ", ".join(bare["name"].unique().sort().head(_NAMED))
     return by_share(
         filled(judged["flops"]),
         judged.height,
         "operators with a formula",
-        "torch could not apply its formula to the shapes of the others",
+        f"torch computed none for {names}"
+        + (
+            f": {shapeless:,} of these {bare.height:,} have no shapes, which the formulas need"
+            if shapeless
+            else ", which have shapes; the cause is not known"
+        ),
     )
 
 
@@ -303,10 +297,11 @@ def performance_events(capture: Capture) -> CheckResult:
     """Look for the counts of each event, on every operator."""
     operators = capture.tables["operators"]
     if operators.is_empty():
-        return CheckResult("missing", "no operators, no counters", PERF)
+        return CheckResult("missing", "no operators, no counters", why(capture, "operators"))
     events = capture.expected.experimental["performance_events"]
-    started = "threads that were running before the profiler started are not counted"
-    return _counted(operators, events, "operators", PERF, started)
+    none = "the trace has operators, and no such count: the cause is not known"
+    some = "the trace has no count of the others: the cause is not known"
+    return _counted(operators, events, "operators", none, some)
 
 
 def profiler_metrics(capture: Capture) -> CheckResult:
@@ -314,8 +309,10 @@ def profiler_metrics(capture: Capture) -> CheckResult:
     kernels = capture.tables["kernels"]
     metrics = capture.expected.experimental["profiler_metrics"]
     if kernels.is_empty():
-        return CheckResult("missing", "no kernels, no metrics", CUPTI)
-    return _counted(kernels, metrics, "kernels", CUPTI, "copies have none; see harness.log")
+        return CheckResult("missing", "no kernels, no metrics", why(capture, "events of CUPTI"))
+    copies = kernels.filter(pl.col("type").is_in(["gpu_memcpy", "gpu_memset"])).height
+    some = f"{copies:,} rows are copies or memory sets, which CUPTI measures nothing of"
+    return _counted(kernels, metrics, "kernels", why(capture, "events of CUPTI"), some)
 
 
 def _counted(
@@ -335,4 +332,4 @@ def memory_timeline(capture: Capture) -> CheckResult:
     sizes = [(capture.folder / name).stat().st_size for name in files]
     if files and all(sizes):
         return CheckResult("delivered", f"{len(files)} file(s), {sum(sizes):,} bytes")
-    return CheckResult("missing", "no file", "torch did not write it; see harness.log")
+    return CheckResult("missing", "no file", why(capture, "files"))

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from harness.capture.capture import Capture
-from harness.paths import LOG_FILE, RunFolder
-from harness.readers.base import CaptureError
-from harness.readers.gzip_stream import opened
+from harness.paths import RunFolder
+from harness.verification.causes import why
+from harness.verification.causes.torch_profiler import OVERFLOW
 from harness.verification.checks import portable
-from harness.verification.checks.base import CheckResult, words_in
+from harness.verification.checks.base import CheckResult, words_in_traces
 
-STOPPED: Final = re.compile(
-    r"activity collection was stopped early[^.\n]*|Exceeded max GPU buffer count[^\n]*"
-)
-"""What torch 2.13 says (profiler.py, `step`), and Kineto (CuptiActivityApi.cpp)."""
+STOPPED: Final = re.compile(OVERFLOW)
 
 
 def buffers(capture: Capture) -> CheckResult:
@@ -45,23 +40,28 @@ def buffers(capture: Capture) -> CheckResult:
 
 def enable_cuda_sync_events(capture: Capture) -> CheckResult:
     """Look for synchronisation; each step ends with some."""
-    return _events(capture, "cuda_sync", "synchronisation events", "CUPTI has them since CUDA 12")
+    result = _events(capture, "cuda_sync", "synchronisation events")
+    if result.status == "missing" and capture.tables["kernels"].height:
+        kernels = f"{capture.tables['kernels'].height:,} kernels, and no such event"
+        return CheckResult(
+            "missing", result.arrived, f"CUPTI has these events since CUDA 12 ({kernels})"
+        )
+    return result
 
 
 def profiler_metrics(capture: Capture) -> CheckResult:
     """Look for each metric's values on kernels, or for ranges with counters of the whole window."""
     if capture.expected.experimental.get("profiler_measure_per_kernel"):
         return portable.profiler_metrics(capture)
-    why = "CUPTI counted nothing: it needs the right to (NVreg_RestrictProfilingToAdminUsers=0)"
-    return _events(capture, "cuda_profiler_range", "ranges with counters", why)
+    return _events(capture, "cuda_profiler_range", "ranges with counters")
 
 
-def _events(capture: Capture, kind: str, what: str, why: str) -> CheckResult:
+def _events(capture: Capture, kind: str, what: str) -> CheckResult:
     counts = capture.event_counts.get(kind)
     count = counts.seen if counts else 0
     if count:
         return CheckResult("delivered", f"{count:,} {what}")
-    return CheckResult("missing", f"no {what}", f"{why}; see {LOG_FILE}")
+    return CheckResult("missing", f"no {what}", why(capture, "events of CUPTI"))
 
 
 def profile_all_threads(capture: Capture) -> CheckResult:
@@ -78,7 +78,7 @@ def profile_all_threads(capture: Capture) -> CheckResult:
 
 def record_python_gc_info(capture: Capture) -> CheckResult:
     """Look for collections in the traces; a program may have had none."""
-    count = sum(words_in(blocks, b'"Python GC"') for blocks in _traces(capture))
+    count = words_in_traces(capture, b'"Python GC"')
     if count:
         return CheckResult("delivered", f"{count:,} garbage collections in the trace")
     return CheckResult(
@@ -87,18 +87,3 @@ def record_python_gc_info(capture: Capture) -> CheckResult:
         "there may have been none; and torch records them only together with Python's functions:"
         " set profiler.with_stack=true",
     )
-
-
-def _traces(capture: Capture) -> Iterator[Iterator[bytes]]:
-    for name in capture.raw:
-        if Path(name).name.startswith("trace"):
-            yield _blocks(capture.folder / name)
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    notes: list[str] = []
-    with opened(path, notes) as file:
-        while block := file.read(1 << 22):
-            yield block
-    if notes:
-        raise CaptureError("; ".join(notes))

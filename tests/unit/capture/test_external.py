@@ -193,7 +193,7 @@ def test_a_rank_without_what_the_others_have_is_named(tmp_path: Path) -> None:
     record = imported(tmp_path / "in", tmp_path / "out")
     whys = {item.setting.rpartition(".")[2]: item.reason for item in record.delivery if item.fails}
     for setting, what in (("activities", "kernels"), ("l2_cache", "l2_cache.csv")):
-        assert whys[setting] == f"no {what} in 001_r1_ascend_pt: msprof failed there or wrote none"
+        assert whys[setting].startswith(f"no {what} in 001_r1_ascend_pt: the cause is not known")
     assert record.exit_code == 3
 
 
