@@ -74,7 +74,7 @@ def test_what_python_writes_and_json_does_not_know_is_read() -> None:
 def test_what_is_no_event_is_left_out_and_many_such_are_counted() -> None:
     events, notes = read(b'[{"name": "a"} oops {"name": "b"}]')
     assert events == [Event("a"), Event("b")]
-    assert notes == ["trace.json: at byte 14: not an event: b'oops'"]
+    assert notes == ["trace.json: at byte 15: not an event: b'oops'"]
     events, notes = read(b"[" + b'{"name": 1}, ' * 9 + b'{"name": "b"}]')
     assert events == [Event("b")]
     assert len(notes) == 6
