@@ -18,14 +18,15 @@ from harness.capture import cycles
 from harness.capture.capture_record import CaptureRecord, ReaderReport
 from harness.capture.foreign import check_capture
 from harness.capture.run_folder import remove
-from harness.devices import TARGETS
+from harness.devices import READABLE
 from harness.errors import Problem, RefusedError
 from harness.execution.protocol import Outcome, write_json
 from harness.paths import RunFolder
 from harness.readers import READERS
 from harness.readers.ascend import folder as ascend
 from harness.readers.base import CaptureError, CaptureInfo, ReadContext, Reader, ReadResult
-from harness.readers.chrome.reader import Chrome, broken
+from harness.readers.chrome.origin import broken, not_read
+from harness.readers.chrome.reader import Chrome
 from harness.settings import schema
 from harness.settings.expectations import (
     EXPECTATIONS,
@@ -79,7 +80,8 @@ def read(path: Path) -> ExternalCapture:
     captures: list[Path] = []
     results: list[ReadResult] = []
     operators = unranked = 0
-    for source in _sources(path, lost):
+    beside: list[str] = []
+    for source in _sources(path, lost, beside):
         rank = _RANK.search(source.path.name)
         context = ReadContext(rank=int(rank[1]) if rank else 0, first_operator=operators)
         try:
@@ -93,10 +95,11 @@ def read(path: Path) -> ExternalCapture:
         lost += result.notes
         operators += result.frames["operators"].height if "operators" in result.frames else 0
     if not results:
-        raise RefusedError([_unreadable(path, lost)])
+        raise RefusedError([_unreadable(path, [*lost, *beside])])
+    results = _of_one_device(results)
     info = _agreed(path, captures, results)
     settings, remarks = _checkable(info.settings)
-    remarks += _unread_traces(path, captures)
+    remarks += [*beside, *_unread_traces(path, captures)]
     if unranked > 1:
         remarks.append(f"{unranked} captures report no rank, nor do their names: all are rank 0")
     return ExternalCapture(
@@ -161,7 +164,7 @@ def expected_settings(info: CaptureInfo) -> ExpectedSettings:
         if name.startswith(EXPERIMENTAL)
     }
     activities = tuple(settings.get("profiler.activities") or ())
-    device = TARGETS[info.device]
+    device = READABLE[info.device]
     recording = Recording(activities=activities, reports_overflow=device.reports_overflow)
     return ExpectedSettings(
         device=info.device,
@@ -186,8 +189,11 @@ def not_requested(settings: Mapping[str, Any]) -> tuple[Expectation, ...]:
     )
 
 
-def _sources(path: Path, lost: list[str]) -> Iterator[Source]:
-    """Yield the captures at or below a path, in the order of their time or name."""
+def _sources(path: Path, lost: list[str], beside: list[str]) -> Iterator[Source]:
+    """Yield the captures at or below a path, in the order of their time or name.
+
+    What cannot be read is added to `lost`; known files of other kinds to `beside`.
+    """
     try:
         if not path.exists():
             raise RefusedError([_no_capture(path, "there is no such file or folder")])
@@ -207,6 +213,8 @@ def _sources(path: Path, lost: list[str]) -> Iterator[Source]:
                 f"{candidate.name}: torch_npu has not analysed it yet: call"
                 " torch_npu.profiler.profiler.analyse(FOLDER) on a machine with CANN"
             )
+        elif why := not_read(candidate):
+            beside.append(why)
         elif candidate == path:
             lost.append(f"{candidate.name}: no reader recognises it")
         elif why := broken(candidate):
@@ -261,6 +269,18 @@ def _types(of: type[Struct], prefix: str) -> dict[str, inspect.Type]:
     fields = inspect.type_info(of)
     assert isinstance(fields, inspect.StructType)
     return {f"{prefix}{field.encode_name}": field.type for field in fields.fields}
+
+
+def _of_one_device(results: list[ReadResult]) -> list[ReadResult]:
+    """Give the ranks without events of a device the one device of the others.
+
+    Such a rank launched nothing, or its device was not recorded; it is of the same job.
+    """
+    devices = {result.info.device for result in results} - {"cpu"}
+    if len(devices) != 1:
+        return results
+    (device,) = devices
+    return [replace(result, info=replace(result.info, device=device)) for result in results]
 
 
 def _agreed(path: Path, captures: Sequence[Path], results: Sequence[ReadResult]) -> CaptureInfo:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -12,16 +12,14 @@ from msgspec import Raw, Struct, field
 from harness.readers.call_tree import is_mark
 from harness.readers.cells import Codes
 from harness.readers.chrome.arguments import AllArguments, KnownArguments
+from harness.readers.chrome import vocabulary
 from harness.readers.chrome.columns import NULL, coded, exact, numbers, written
+from harness.readers.chrome.metadata import Metadata, is_on_device, stream_of
 from harness.tables.event_counts import EventCounts
 
-OPERATORS: Final = ("cpu_op", "user_annotation")
-KERNELS: Final = ("kernel", "gpu_memcpy", "gpu_memset", "concurrent_kernel")
-FLOWS: Final = ("ac2g", "async_cpu_to_gpu")
 ALLOCATION: Final = "[memory]"
 SEQUENCE: Final = "Sequence number"
 FORWARD: Final = "Fwd thread id"
-_LAUNCHES: Final = ("_runtime", "_driver")
 _UNCATEGORISED: Final = {"M": "labels", "X": "uncategorised", "i": "instants", "C": "counters"}
 _HIDDEN: Final = frozenset(
     {
@@ -33,7 +31,12 @@ _HIDDEN: Final = frozenset(
     }
 )
 """Names that torch, too, hides (`torch.autograd.profiler_util._filter_name`)."""
-_RANGE: Final = pl.Schema(dict.fromkeys(("thread", "start_ns", "duration_ns"), pl.Int64()))
+_RANGE: Final = pl.Schema(
+    {
+        "process": pl.Int32(),
+        **dict.fromkeys(("thread", "start_ns", "duration_ns"), pl.Int64()),
+    }
+)
 _CODED: Final = ("name", "shapes", "dtypes", "concrete", "strides", "stack", "module")
 _NUMBERS: Final = ("external", "flops", SEQUENCE, FORWARD)
 SCHEMAS: Final = {
@@ -46,17 +49,22 @@ SCHEMAS: Final = {
     ),
     "frames": pl.Schema({**_RANGE, "name": pl.Int32()}),
     "launches": pl.Schema({**_RANGE, "correlation": pl.Int64(), "external": pl.Int64()}),
-    "flows": pl.Schema(dict.fromkeys(("correlation", "thread", "start_ns"), pl.Int64())),
+    "flows": pl.Schema(
+        {
+            "process": pl.Int32(),
+            **dict.fromkeys(("correlation", "thread", "start_ns"), pl.Int64()),
+        }
+    ),
     "kernels": pl.Schema(
         {
-            **dict.fromkeys(("name", "kind"), pl.Int32()),
+            **dict.fromkeys(("process", "name", "kind"), pl.Int32()),
             **dict.fromkeys(("device", "stream", "start_ns", "duration_ns"), pl.Int64()),
             **dict.fromkeys(("correlation", "external"), pl.Int64()),
         }
     ),
     "memory": pl.Schema(
         {
-            "kind": pl.Int32(),
+            **dict.fromkeys(("process", "kind"), pl.Int32()),
             **dict.fromkeys(
                 (
                     *("thread", "start_ns", "device_type", "device_id"),
@@ -98,6 +106,7 @@ class Event(Struct, gc=False):
 
 class _Operator(Struct, gc=False):
     shapes: Raw = field(default=NULL, name="Input Dims")
+    old_shapes: Raw = field(default=NULL, name="Input dims")
     dtypes: Raw = field(default=NULL, name="Input type")
     concrete: Raw = field(default=NULL, name="Concrete Inputs")
     strides: Raw = field(default=NULL, name="Input Strides")
@@ -112,6 +121,7 @@ class _Operator(Struct, gc=False):
 class _Launch(Struct, gc=False):
     correlation: Any = None
     external: Any = field(default=None, name="External id")
+    old_external: Any = field(default=None, name="external id")
 
 
 class _Allocation(Struct, gc=False):
@@ -132,6 +142,7 @@ class EventTables(NamedTuple):
     arguments: pl.DataFrame
     """Every argument of kernels that has no column of its own, row by row."""
     event_counts: dict[str, EventCounts]
+    metadata: Metadata
     notes: list[str]
 
 
@@ -140,7 +151,8 @@ class Events:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._codes = {name: Codes() for name in (*_CODED, "kind")}
+        self._codes = {name: Codes() for name in (*_CODED, "kind", "process")}
+        self._metadata = Metadata()
         self._pending: dict[str, dict[str, list[Any]]] = {
             table: {name: [] for name in schema} for table, schema in SCHEMAS.items()
         }
@@ -167,21 +179,53 @@ class Events:
             else:
                 self._add(kind, phase, group)
 
-    def _add(self, kind: str, phase: str, events: list[Event]) -> None:
+    def _add(self, word: str, phase: str, events: list[Event]) -> None:
+        kind = vocabulary.WORDS.get(word, word)
+        if phase == "i" and not kind and any(event.name == ALLOCATION for event in events):
+            kind = vocabulary.ALLOCATIONS  # torch 1.8 to 1.10 wrote no kind
         self._event_counts[kind or _UNCATEGORISED.get(phase, phase)] += len(events)
         if phase == "X":
-            if kind in OPERATORS:
-                self._add_operators(kind, events)
-            elif kind in KERNELS:
+            if kind in vocabulary.OPERATORS:
+                self._add_operators(kind, events, marks=word != "cpu_op")
+            elif kind in vocabulary.KERNELS:
                 self._add_kernels(kind, events)
-            elif kind == "python_function":
-                self._keep("frames", _ranges(events) | {"name": self._names(events)})
-            elif kind.endswith(_LAUNCHES):
-                self._add_launches(events)
-        elif kind in FLOWS and phase == "s":
-            self._keep("flows", _places(events) | {"correlation": [event.id for event in events]})
-        elif kind == "cpu_instant_event":
+            elif kind == vocabulary.DEVICE_OR_HOST:
+                on_device = [event for event in events if is_on_device(event.args)]
+                self._add_kernels(kind, on_device)
+                self._metadata.add_unknown(kind, [e for e in events if e not in on_device])
+            elif kind == vocabulary.FRAMES:
+                self._keep("frames", self._ranges(events) | {"name": self._names(events)})
+            elif vocabulary.launches(kind):
+                self._add_launches(kind, events)
+            elif not vocabulary.understood(kind):
+                self._metadata.add_unknown(kind, events)
+        elif kind in vocabulary.FLOWS and phase == "s":
+            columns = {"correlation": [event.id for event in events]}
+            self._keep("flows", self._places(events) | columns)
+        elif kind == vocabulary.ALLOCATIONS:
             self._add_memory(kind, [event for event in events if event.name == ALLOCATION])
+        elif phase == "M":
+            self._metadata.add_labels(events)
+
+    def _processes(self, events: Sequence[Event]) -> list[int]:
+        """Return the numbers of the processes of some events; nearly always there is but one."""
+        if not events:
+            return []
+        ids = [event.pid for event in events]
+        codes = self._codes["process"]
+        if ids.count(ids[0]) == len(ids):
+            return [codes[str(ids[0])]] * len(ids)
+        return [codes[str(id_)] for id_ in ids]
+
+    def _places(self, events: Sequence[Event]) -> dict[str, list[Any]]:
+        return {
+            "process": self._processes(events),
+            "thread": [event.tid for event in events],
+            "start_ns": written([event.ts for event in events]),
+        }
+
+    def _ranges(self, events: Sequence[Event]) -> dict[str, list[Any]]:
+        return self._places(events) | {"duration_ns": written([event.dur for event in events])}
 
     def _names(self, events: Sequence[Event]) -> list[int]:
         return list(map(self._codes["name"].__getitem__, [event.name for event in events]))
@@ -234,16 +278,16 @@ class Events:
         if table == "kernels":
             self._kernel.take(complete)
 
-    def _add_operators(self, kind: str, events: list[Event]) -> None:
+    def _add_operators(self, kind: str, events: list[Event], *, marks: bool) -> None:
         shown, names = events, [event.name for event in events]
         if not _HIDDEN.isdisjoint(names):
             shown = [event for event in events if event.name not in _HIDDEN]
             names = [event.name for event in shown]
         args = self._operator.of([event.args for event in shown])
         codes = self._codes
-        columns = _ranges(shown) | {
+        columns = self._ranges(shown) | {
             "name": list(map(codes["name"].__getitem__, names)),
-            "shapes": coded(codes["shapes"], [arg.shapes for arg in args]),
+            "shapes": coded(codes["shapes"], _shapes(args)),
             "dtypes": coded(codes["dtypes"], [arg.dtypes for arg in args]),
             "concrete": coded(codes["concrete"], [arg.concrete for arg in args]),
             "strides": coded(codes["strides"], [arg.strides for arg in args]),
@@ -255,46 +299,58 @@ class Events:
             FORWARD: [arg.forward for arg in args],
         }
         self._keep("operators", columns, kind)
-        if kind != "cpu_op":
-            marks = sum(map(is_mark, names))
-            self._rows[kind] -= marks
-            self._marks[kind] += marks
+        if marks:
+            count = sum(map(is_mark, names))
+            self._rows[kind] -= count
+            self._marks[kind] += count
         self._hidden[kind] += len(events) - len(shown)
 
-    def _add_launches(self, events: list[Event]) -> None:
+    def _add_launches(self, kind: str, events: list[Event]) -> None:
         args = self._launch.of([event.args for event in events])
+        self._metadata.add_calls(kind, events[0].name)
         columns = {
             "correlation": [arg.correlation for arg in args],
-            "external": [arg.external for arg in args],
+            "external": [
+                arg.old_external if arg.external is None else arg.external for arg in args
+            ],
         }
-        self._keep("launches", _ranges(events) | columns)
+        self._keep("launches", self._ranges(events) | columns)
 
     def _add_memory(self, kind: str, events: list[Event]) -> None:
         args = self._allocation.of([event.args for event in events])
         columns = {
             name: [getattr(arg, name) for arg in args] for name in _Allocation.__struct_fields__
         }
-        self._keep("memory", _places(events) | columns, kind)
+        self._keep("memory", self._places(events) | columns, kind)
 
     def _add_kernels(self, kind: str, events: list[Event]) -> None:
         args = self._kernel.of([event.args for event in events])
         nothing: list[Any] = [None] * len(events)
 
-        def pop_argument(name: str, instead: list[Any]) -> list[Any]:
+        def pop_argument(name: str, instead: Callable[[Event], Any]) -> list[Any]:
             info = args.pop(name, nothing)
             if None not in info:
                 return info
-            return [b if a is None else a for a, b in zip(info, instead, strict=True)]
+            return [
+                instead(event) if value is None else value
+                for value, event in zip(info, events, strict=True)
+            ]
 
         columns = {
+            "process": self._processes(events),
             "name": self._names(events),
-            "device": pop_argument("device", [event.pid for event in events]),
-            "stream": pop_argument("stream", [event.tid for event in events]),
+            "device": pop_argument("device", lambda event: event.pid),
+            "stream": pop_argument("stream", lambda event: stream_of(event.tid)),
             "start_ns": written([event.ts for event in events]),
             "duration_ns": written([event.dur for event in events]),
-            "correlation": pop_argument("correlation", [event.id for event in events]),
-            "external": pop_argument("External id", nothing),
+            "correlation": pop_argument("correlation", lambda event: event.id),
+            "external": args.pop("External id", nothing),
         }
+        old = args.pop("external id", nothing)
+        if old is not nothing:
+            columns["external"] = [
+                b if a is None else a for a, b in zip(columns["external"], old, strict=True)
+            ]
         self._kernel.keep(args, len(events))
         self._keep("kernels", columns, kind)
 
@@ -323,7 +379,9 @@ class Events:
             )
             for kind, count in self._event_counts.items()
         }
-        return EventTables(frames, self._codes, self._kernel.columns(), event_counts, notes)
+        return EventTables(
+            frames, self._codes, self._kernel.columns(), event_counts, self._metadata, notes
+        )
 
 
 def _exact(table: str) -> list[pl.Expr]:
@@ -332,12 +390,10 @@ def _exact(table: str) -> list[pl.Expr]:
     return times[: len(_TIMES & SCHEMAS[table].keys())]
 
 
-def _places(events: Sequence[Event]) -> dict[str, list[Any]]:
-    return {
-        "thread": [event.tid for event in events],
-        "start_ns": written([event.ts for event in events]),
-    }
-
-
-def _ranges(events: Sequence[Event]) -> dict[str, list[Any]]:
-    return _places(events) | {"duration_ns": written([event.dur for event in events])}
+def _shapes(args: Sequence[_Operator]) -> list[Raw]:
+    shapes = [arg.shapes for arg in args]
+    if not [arg for arg in args if arg.old_shapes is not NULL]:
+        return shapes
+    return [
+        arg.old_shapes if shape is NULL else shape for arg, shape in zip(args, shapes, strict=True)
+    ]

@@ -263,11 +263,23 @@ def with_modules(capture: Capture) -> CheckResult:
     operators = capture.tables["operators"]
     if "module" in operators.columns and (part := filled(operators["module"])):
         return CheckResult("delivered", share(part, operators.height, "operators"))
+    if part := operators.filter(pl.col("stack_id").is_in(_in_modules(capture).implode())).height:
+        return CheckResult("delivered", f"{share(part, operators.height, 'operators')} in modules")
     return CheckResult(
         "missing",
         "no module hierarchy",
         "torch records it for TorchScript only; profiler.with_stack=true shows the callers",
     )
+
+
+def _in_modules(capture: Capture) -> pl.Series:
+    """Return the stacks that have a call of a module: torch names it ``nn.Module: Linear_0``."""
+    stacks = capture.tables["stacks"]
+    in_module = pl.col("frames").list.eval(pl.element().str.starts_with(_MODULE)).list.any()
+    return stacks.filter(in_module)["stack_id"]
+
+
+_MODULE = "nn.Module: "
 
 
 def with_flops(capture: Capture) -> CheckResult:
@@ -277,6 +289,10 @@ def with_flops(capture: Capture) -> CheckResult:
         return CheckResult(
             "not_checkable", "no operator with a formula", "torch has formulas for few operators"
         )
+    if capture.source and not profiler_of(capture).analysed_after_run and not filled(
+        operators["flops"]
+    ):
+        return CheckResult("not_checkable", "no flops", "torch writes none into a trace")
     matrix = operators.filter(~pl.col("name").is_in(["aten::mul", "aten::add"]))
     judged = operators if matrix.is_empty() else matrix
     return by_share(
