@@ -100,6 +100,8 @@ class EventFile(Generic[T]):
 
     def beside(self) -> dict[str, Any]:
         """Return the other members of the list's object; call it after the last chunk."""
+        if not self._before:  # the file is a list
+            return {}
         cut_off = any("cut off" in note for note in self.notes)
         for text in (b"%b]%b" % (self._before, self._after), b"%b]}" % self._before):
             members = _loaded(text)
@@ -187,10 +189,12 @@ class EventFile(Generic[T]):
         """Return where the list ends, by the members that follow it in its object; else 0."""
         if not self._key or not self._pending.startswith(b"{"):
             return 0
-        for end in _closings(self._pending):
-            if _loaded(b"{" + self._pending[end:].lstrip(_MEMBERS)) is not None:
-                return end
-        return 0
+        ends = [
+            end
+            for end in _closings(self._pending)
+            if _loaded(b"{" + self._pending[end:].lstrip(_MEMBERS)) is not None
+        ]
+        return min(ends, default=0)
 
     def _one_by_one(self) -> list[T]:
         """Decode object by object; one that cannot be read ends where the next begins."""
