@@ -49,9 +49,7 @@ ALL = (
         name="mps",
         why_no_kernels="torch.profiler records no kernels of MPS; torch.mps.profiler has signposts",
     ),
-    Recorded(
-        name="hpu", why_no_kernels="the step launches none, or SynapseAI's profiler was off"
-    ),
+    Recorded(name="hpu", why_no_kernels="the step launches none, or SynapseAI's profiler was off"),
     Recorded(
         name="privateuse1",
         why_no_kernels="the step launches none, or the backend's profiler recorded nothing",

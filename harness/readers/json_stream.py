@@ -207,7 +207,9 @@ class EventFile(Generic[T]):
                 following = _matched(_NO_EVENT, text, place)
                 if following == len(text):
                     break
-                self._left_out(place, f"not an event: {self._pending[place:following].strip()[:20]!r}")
+                self._left_out(
+                    place, f"not an event: {self._pending[place:following].strip()[:20]!r}"
+                )
                 place = following
                 continue
             end = _end(text, place)
@@ -266,7 +268,7 @@ def _loaded(text: bytes) -> dict[str, Any] | None:
 
 
 def _matched(pattern: re.Pattern[str], text: str, place: int) -> int:
-    """Return the place after what matches a pattern at a place; the place itself if nothing does."""
+    """Return the place after what matches a pattern at a place; the place if nothing does."""
     match = pattern.match(text, place)
     return match.end() if match else place
 

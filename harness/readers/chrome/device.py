@@ -75,13 +75,13 @@ def device_of(
         metadata: The labels of processes, and the calls of the runtime.
         types: The types of devices that memory was allocated on, as in `DEVICE_TYPES`.
     """
-    kinds = sorted(kinds)
-    evidence = next(_evidence(head, kinds, metadata), None)
+    all_kinds = sorted(kinds)
+    evidence = next(_evidence(head, all_kinds, metadata), None)
     if evidence:
         return evidence
-    if any(kind.startswith("privateuse1_") for kind in kinds):
+    if any(kind.startswith("privateuse1_") for kind in all_kinds):
         return PRIVATE
-    if device_names(head) or not KERNELS.isdisjoint(kinds):
+    if device_names(head) or not KERNELS.isdisjoint(all_kinds):
         return CUDA
     for type_ in types:
         device = DEVICE_TYPES.get(type_, CPU) if isinstance(type_, int) else CPU
@@ -91,18 +91,16 @@ def device_of(
     return CPU
 
 
-def _evidence(
-    head: Mapping[str, Any], kinds: Iterable[str], metadata: Metadata
-) -> Iterator[str]:
+def _evidence(head: Mapping[str, Any], kinds: Iterable[str], metadata: Metadata) -> Iterator[str]:
     """Yield what the file says, the most certain first."""
     for kind in kinds:
         yield from (device for prefix, device in _KINDS if kind.startswith(prefix))
     for names in metadata.calls.values():
         for name in sorted(names):
             yield from (device for pattern, device in _CALLS if pattern.match(name))
-    for names in metadata.labels.values():
-        for name in names:
-            if match := _LABEL.match(name):
+    for labels in metadata.labels.values():
+        for label in labels:
+            if match := _LABEL.match(label):
                 yield _LABELS.get(match[1].upper(), match[1].lower())
     for name in device_names(head):
         yield from (device for pattern, device in _NAMES if pattern.search(name))

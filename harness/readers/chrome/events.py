@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from operator import not_
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -11,8 +13,8 @@ from msgspec import Raw, Struct, field
 
 from harness.readers.call_tree import is_mark
 from harness.readers.cells import Codes
-from harness.readers.chrome.arguments import AllArguments, KnownArguments
 from harness.readers.chrome import vocabulary
+from harness.readers.chrome.arguments import AllArguments, KnownArguments
 from harness.readers.chrome.columns import NULL, coded, exact, numbers, written
 from harness.readers.chrome.metadata import Metadata, is_on_device, stream_of
 from harness.tables.event_counts import EventCounts
@@ -185,20 +187,7 @@ class Events:
             kind = vocabulary.ALLOCATIONS  # torch 1.8 to 1.10 wrote no kind
         self._event_counts[kind or _UNCATEGORISED.get(phase, phase)] += len(events)
         if phase == "X":
-            if kind in vocabulary.OPERATORS:
-                self._add_operators(kind, events, marks=word != "cpu_op")
-            elif kind in vocabulary.KERNELS:
-                self._add_kernels(kind, events)
-            elif kind == vocabulary.DEVICE_OR_HOST:
-                on_device = [event for event in events if is_on_device(event.args)]
-                self._add_kernels(kind, on_device)
-                self._metadata.add_unknown(kind, [e for e in events if e not in on_device])
-            elif kind == vocabulary.FRAMES:
-                self._keep("frames", self._ranges(events) | {"name": self._names(events)})
-            elif vocabulary.launches(kind):
-                self._add_launches(kind, events)
-            elif not vocabulary.understood(kind):
-                self._metadata.add_unknown(kind, events)
+            self._add_ranges(kind, events, marks=word != "cpu_op")
         elif kind in vocabulary.FLOWS and phase == "s":
             columns = {"correlation": [event.id for event in events]}
             self._keep("flows", self._places(events) | columns)
@@ -206,6 +195,22 @@ class Events:
             self._add_memory(kind, [event for event in events if event.name == ALLOCATION])
         elif phase == "M":
             self._metadata.add_labels(events)
+
+    def _add_ranges(self, kind: str, events: list[Event], *, marks: bool) -> None:
+        if kind in vocabulary.OPERATORS:
+            self._add_operators(kind, events, marks=marks)
+        elif kind in vocabulary.KERNELS:
+            self._add_kernels(kind, events)
+        elif kind == vocabulary.FRAMES:
+            self._keep("frames", self._ranges(events) | {"name": self._names(events)})
+        elif vocabulary.launches(kind):
+            self._add_launches(kind, events)
+        elif kind == vocabulary.DEVICE_OR_HOST:
+            on_device = [is_on_device(event.args) for event in events]
+            self._add_kernels(kind, list(compress(events, on_device)))
+            self._metadata.add_unknown(kind, list(compress(events, map(not_, on_device))))
+        elif not vocabulary.understood(kind):
+            self._metadata.add_unknown(kind, events)
 
     def _processes(self, events: Sequence[Event]) -> list[int]:
         """Return the numbers of the processes of some events; nearly always there is but one."""

@@ -39,7 +39,7 @@ def apart(event_tables: EventTables, file: str) -> tuple[list[Process], list[str
     """
     frames = event_tables.frames
     numbers = pl.concat([frames[name]["process"].unique() for name in _HOST]).unique().sort()
-    if len(numbers) < 2:
+    if len(numbers) <= 1:
         return [Process(None, event_tables)], []
     ids = list(event_tables.codes["process"])
     labels = _labels(ids, event_tables.metadata)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
-
 from msgspec.structs import replace
 
 from harness import tables

@@ -1,7 +1,7 @@
 """The kinds of events in torch's chrome traces, of torch 1.8 to 2.13.
 
-The kinds are Kineto's activity types (libkineto/include/ActivityType.h, src/ActivityType.cpp); until
-torch 1.10 they had other words (libkineto/src/output_json.cpp of those years).
+The kinds are Kineto's activity types (libkineto/include/ActivityType.h); until torch 1.10 they had
+other words (libkineto/src/output_json.cpp of those years).
 """
 
 from __future__ import annotations

@@ -289,8 +289,10 @@ def with_flops(capture: Capture) -> CheckResult:
         return CheckResult(
             "not_checkable", "no operator with a formula", "torch has formulas for few operators"
         )
-    if capture.source and not profiler_of(capture).analysed_after_run and not filled(
-        operators["flops"]
+    if (
+        capture.source
+        and not profiler_of(capture).analysed_after_run
+        and not filled(operators["flops"])
     ):
         return CheckResult("not_checkable", "no flops", "torch writes none into a trace")
     matrix = operators.filter(~pl.col("name").is_in(["aten::mul", "aten::add"]))

@@ -14,7 +14,10 @@ from harness.readers.base import ReadContext, ReadResult
 from harness.readers.chrome import reader
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
@@ -32,11 +35,8 @@ def test_json_keeps_its_meaning(value: object, ascii_only: bool) -> None:
     "number", ["inf", "-inf", "nan", "-nan", "NaN", "Infinity", "-Infinity", "-nan(ind)", "1.#INF"]
 )
 def test_a_number_that_is_none_is_null(number: str) -> None:
-    text = f'{{"a": {number}, "b": [{number},1e5], "inf": "nan, {number}"}}'
-    assert json.loads(mended(text.encode())) == {
-        **{"a": None, "b": [None, 1e5]},
-        "inf": f"nan, {number}",
-    }
+    text = f'[{number}, [{number},1e5], "nan, {number}"]'
+    assert json.loads(mended(text.encode())) == [None, [None, 1e5], f"nan, {number}"]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,9 @@ def test_backslashes_that_were_read_as_escapes_come_back() -> None:
 def trace(tmp_path: Path, *events: str, tail: str = "") -> ReadResult:
     path = tmp_path / "trace.json"
     listed = ",\n".join(events)
-    path.write_bytes(f'{{"schemaVersion": 1, "traceEvents": [\n{listed}\n]{tail}}}'.encode("latin-1"))
+    path.write_bytes(
+        f'{{"schemaVersion": 1, "traceEvents": [\n{listed}\n]{tail}}}'.encode("latin-1")
+    )
     return reader.read(path, ReadContext())
 
 

@@ -33,7 +33,12 @@ ET = {"schema": "1.1.1-chakra.0.0.4", "pid": 3, "nodes": [{"id": 2, "name": "x",
             "it is a trace of JAX or TensorFlow",
         ),
         (
-            {"traceEvents": [META | {"args": {"name": "/device:GPU:0"}}, event("", "fusion", 1, 2)]},
+            {
+                "traceEvents": [
+                    META | {"args": {"name": "/device:GPU:0"}},
+                    event("", "fusion", 1, 2),
+                ]
+            },
             "it is a trace of JAX or TensorFlow",
         ),
         ({"rocprofiler-sdk-tool": []}, "it is output of rocprof"),

@@ -30,7 +30,8 @@ def process(host: Any, device: Any, number: int, at: int, name: str) -> list[dic
         event(
             *("kernel", f"{name}_kernel", at + 60, 30),
             args={"device": 0, "stream": 7, **args},
-            **{"pid": device, "tid": 7},
+            pid=device,
+            tid=7,
         ),
     ]
 
@@ -64,8 +65,10 @@ def test_the_ranks_that_sglang_merges_are_read_one_by_one(tmp_path: Path) -> Non
     assert result.frames["steps"].select("rank", "step").rows() == [(0, 2), (1, 2)]
     assert result.notes == ()
     assert result.remarks == (
-        "trace.json: 2 processes, each read as a rank, by their labels"
-        " (0: [TP00] 11, 1: [TP01] 12)",
+        (
+            "trace.json: 2 processes, each read as a rank, by their labels"
+            " (0: [TP00] 11, 1: [TP01] 12)"
+        ),
     )
 
 

@@ -210,8 +210,10 @@ def test_allocations_have_their_device_and_their_operator(write: Write) -> None:
         (b"", "trace.json: the file is empty"),
         (
             b"[]",
-            "trace.json: no event of an operator or a device is in it: the profiler recorded"
-            " nothing, or exported before its first step ended",
+            (
+                "trace.json: no event of an operator or a device is in it: the profiler recorded"
+                " nothing, or exported before its first step ended"
+            ),
         ),
         (b"<html>", "trace.json: no list of events: begins with b'<html>'"),
         (b'{"schemaVersion": 1}', 'trace.json: no list "traceEvents" in its object'),

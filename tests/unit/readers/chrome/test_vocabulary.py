@@ -21,29 +21,25 @@ def read(tmp_path: Path, events: list[dict[str, Any]], **head: Any) -> ReadResul
     return reader.read(path, ReadContext())
 
 
+def old(cat: str, name: str, ts: float, dur: float, **args: Any) -> dict[str, Any]:
+    on_device = cat in {"Kernel", "Memcpy", "Memset"}
+    pid, tid = (0, "stream 7") if on_device else (11, "11")
+    arguments = {name.replace("_", " "): value for name, value in args.items()}
+    return event(cat, name, ts, dur, args=arguments, pid=pid, tid=tid)
+
+
 def old_trace() -> list[dict[str, Any]]:
     """One step of torch 1.8: an operator, its kernel, and two copies of other operators."""
-    host = {"pid": 11, "tid": "11"}
-    device = {"pid": 0, "tid": "stream 7"}
-    dims = {"Input dims": [[8, 4], [4, 2]], "Input type": ["float", "float"]}
+    dims = {"Input_dims": [[8, 4], [4, 2]], "Input_type": ["float", "float"]}
+    memory = {"Device Type": 1, "Device Id": 0, "Bytes": 512}
     return [
-        event("Operator", "ProfilerStep#3", 1000, 400, args={"External id": 1}, **host),
-        event("Operator", "aten::mm", 1010, 100, args={"External id": 2, **dims}, **host),
-        event(
-            *("Runtime", "cudaLaunchKernel", 1050, 10),
-            args={"correlation": 7, "external id": 2},
-            **host,
-        ),
-        event("Kernel", "sgemm", 1080, 50, args={"correlation": 7, "external id": 2}, **device),
-        event("Memcpy", "Memcpy HtoD", 1150, 5, args={"correlation": 9, "external id": 3}, **device),
-        event("Memset", "Memset (Device)", 1160, 2, args={"stream": 8, "device": 1}, **device),
-        {
-            "ph": "i",
-            "name": "[memory]",
-            **host,
-            "ts": 1020,
-            "args": {"Device Type": 1, "Device Id": 0, "Bytes": 512},
-        },
+        old("Operator", "ProfilerStep#3", 1000, 400, External_id=1),
+        old("Operator", "aten::mm", 1010, 100, External_id=2, **dims),
+        old("Runtime", "cudaLaunchKernel", 1050, 10, correlation=7, external_id=2),
+        old("Kernel", "sgemm", 1080, 50, correlation=7, external_id=2),
+        old("Memcpy", "Memcpy HtoD", 1150, 5, correlation=9, external_id=3),
+        old("Memset", "Memset (Device)", 1160, 2, stream=8, device=1),
+        {"ph": "i", "name": "[memory]", "pid": 11, "tid": "11", "ts": 1020, "args": memory},
         {"ph": "i", "name": "Iteration Start: PyTorch Profiler", "pid": "Traces", "ts": 999},
     ]
 
@@ -87,7 +83,11 @@ OPERATOR = event("cpu_op", "aten::mm", 1000, 100, args={"External id": 1})
         ([kernel(1, 1060)], {}, "cuda"),
         ([], {"deviceProperties": [{"id": 0, "name": "NVIDIA H100"}]}, "cuda"),
         ([event("xpu_runtime", "urEnqueueKernelLaunch", 1020, 5)], {}, "xpu"),
-        ([kernel(1, 1060)], {"deviceProperties": [{"name": "Intel(R) Data Center GPU Max"}]}, "xpu"),
+        (
+            [kernel(1, 1060)],
+            {"deviceProperties": [{"name": "Intel(R) Data Center GPU Max"}]},
+            "xpu",
+        ),
         ([event("mtia_runtime", "launch", 1020, 5)], {}, "mtia"),
         ([event("cuda_runtime", "hipLaunchKernel", 1020, 5), kernel(1, 1060)], {}, "rocm"),
         ([kernel(1, 1060)], {"deviceProperties": [{"name": "AMD Instinct MI300X"}]}, "rocm"),
@@ -106,8 +106,12 @@ OPERATOR = event("cpu_op", "aten::mm", 1000, 100, args={"External id": 1})
         (
             [
                 {
-                    **{"ph": "i", "cat": "cpu_instant_event", "name": "[memory]"},
-                    **{"pid": 7, "tid": 1, "ts": 1010},
+                    "ph": "i",
+                    "cat": "cpu_instant_event",
+                    "name": "[memory]",
+                    "pid": 7,
+                    "tid": 1,
+                    "ts": 1010,
                     "args": {"Device Type": 13, "Device Id": 0, "Bytes": 64},
                 }
             ],
