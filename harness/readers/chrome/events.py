@@ -16,6 +16,7 @@ from harness.readers.cells import Codes
 from harness.readers.chrome import vocabulary
 from harness.readers.chrome.arguments import AllArguments, KnownArguments
 from harness.readers.chrome.columns import NULL, coded, exact, numbers, written
+from harness.readers.chrome.event import Event
 from harness.readers.chrome.metadata import Metadata, is_on_device, stream_of
 from harness.tables.event_counts import EventCounts
 
@@ -90,20 +91,6 @@ _NEEDED: Final = {
 _TIMES: Final = frozenset({"start_ns", "duration_ns"})
 _ROWS: Final = 1 << 14
 """How many events of a table become a frame at once."""
-
-
-class Event(Struct, gc=False):
-    """An event as in the file; numbers and arguments are decoded later, by its kind."""
-
-    name: str = ""
-    ph: str = ""
-    cat: str = ""
-    pid: Any = None
-    tid: Any = None
-    id: Any = None
-    ts: Raw = NULL
-    dur: Raw = NULL
-    args: Raw = NULL
 
 
 class _Operator(Struct, gc=False):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
 
-if TYPE_CHECKING:
-    from harness.readers.chrome.events import Event
+from harness.readers.chrome.event import Event
 
 _LABELS: Final = ("process_name", "process_labels")
 _MOST: Final = 10_000

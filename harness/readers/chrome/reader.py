@@ -22,7 +22,8 @@ from harness.readers.call_tree import NO_ROW, CallTree, Marker, StepMarkers, fir
 from harness.readers.cells import Codes, call_stack
 from harness.readers.chrome import origin
 from harness.readers.chrome.device import DEVICE_TYPES, device_names, device_of
-from harness.readers.chrome.events import FORWARD, SEQUENCE, Event, Events, EventTables
+from harness.readers.chrome.event import Event
+from harness.readers.chrome.events import FORWARD, SEQUENCE, Events, EventTables
 from harness.readers.chrome.lists import laid_out
 from harness.readers.chrome.nccl import communication
 from harness.readers.chrome.processes import Process, apart
