@@ -8,6 +8,7 @@ from itertools import compress
 from operator import not_
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import polars as pl
 from msgspec import Raw, Struct, field
 
@@ -34,9 +35,10 @@ _HIDDEN: Final = frozenset(
     }
 )
 """Names that torch, too, hides (`torch.autograd.profiler_util._filter_name`)."""
+_PROCESS: Final = "process"
 _RANGE: Final = pl.Schema(
     {
-        "process": pl.Int32(),
+        _PROCESS: pl.Int32(),
         **dict.fromkeys(("thread", "start_ns", "duration_ns"), pl.Int64()),
     }
 )
@@ -54,20 +56,20 @@ SCHEMAS: Final = {
     "launches": pl.Schema({**_RANGE, "correlation": pl.Int64(), "external": pl.Int64()}),
     "flows": pl.Schema(
         {
-            "process": pl.Int32(),
+            _PROCESS: pl.Int32(),
             **dict.fromkeys(("correlation", "thread", "start_ns"), pl.Int64()),
         }
     ),
     "kernels": pl.Schema(
         {
-            **dict.fromkeys(("process", "name", "kind"), pl.Int32()),
+            **dict.fromkeys((_PROCESS, "name", "kind"), pl.Int32()),
             **dict.fromkeys(("device", "stream", "start_ns", "duration_ns"), pl.Int64()),
             **dict.fromkeys(("correlation", "external"), pl.Int64()),
         }
     ),
     "memory": pl.Schema(
         {
-            **dict.fromkeys(("process", "kind"), pl.Int32()),
+            **dict.fromkeys((_PROCESS, "kind"), pl.Int32()),
             **dict.fromkeys(
                 (
                     *("thread", "start_ns", "device_type", "device_id"),
@@ -143,8 +145,10 @@ class Events:
         self._codes = {name: Codes() for name in (*_CODED, "kind", "process")}
         self._metadata = Metadata()
         self._pending: dict[str, dict[str, list[Any]]] = {
-            table: {name: [] for name in schema} for table, schema in SCHEMAS.items()
+            table: {name: [] for name in schema if name != _PROCESS}
+            for table, schema in SCHEMAS.items()
         }
+        self._processes: dict[str, list[tuple[int, int]]] = {table: [] for table in SCHEMAS}
         self._frames = {table: schema.to_frame() for table, schema in SCHEMAS.items()}
         self._event_counts, self._rows, self._marks, self._hidden = (
             Counter[str]() for _ in range(4)
@@ -162,8 +166,9 @@ class Events:
             groups[event.cat].append(event)
         for kind, group in groups.items():
             phase = group[0].ph
-            if any([event.ph != phase for event in group]):  # noqa: C419 - a list is faster
-                for phase in {event.ph for event in group}:
+            phases = [event.ph for event in group]
+            if phases.count(phase) < len(phases):
+                for phase in set(phases):
                     self._add(kind, phase, [event for event in group if event.ph == phase])
             else:
                 self._add(kind, phase, group)
@@ -177,7 +182,7 @@ class Events:
             self._add_ranges(kind, events, marks=word != "cpu_op")
         elif kind in vocabulary.FLOWS and phase == "s":
             columns = {"correlation": [event.id for event in events]}
-            self._keep("flows", self._places(events) | columns)
+            self._keep("flows", events, _places(events) | columns)
         elif kind == vocabulary.ALLOCATIONS:
             self._add_memory(kind, [event for event in events if event.name == ALLOCATION])
         elif phase == "M":
@@ -189,7 +194,7 @@ class Events:
         elif kind in vocabulary.KERNELS:
             self._add_kernels(kind, events)
         elif kind == vocabulary.FRAMES:
-            self._keep("frames", self._ranges(events) | {"name": self._names(events)})
+            self._keep("frames", events, _ranges(events) | {"name": self._names(events)})
         elif vocabulary.launches(kind):
             self._add_launches(kind, events)
         elif kind == vocabulary.DEVICE_OR_HOST:
@@ -199,33 +204,20 @@ class Events:
         elif not vocabulary.understood(kind):
             self._metadata.add_unknown(kind, events)
 
-    def _processes(self, events: Sequence[Event]) -> list[int]:
-        """Return the numbers of the processes of some events; nearly always there is but one."""
-        if not events:
-            return []
-        ids = [event.pid for event in events]
-        codes = self._codes["process"]
-        if ids.count(ids[0]) == len(ids):
-            return [codes[str(ids[0])]] * len(ids)
-        return [codes[str(id_)] for id_ in ids]
-
-    def _places(self, events: Sequence[Event]) -> dict[str, list[Any]]:
-        return {
-            "process": self._processes(events),
-            "thread": [event.tid for event in events],
-            "start_ns": written([event.ts for event in events]),
-        }
-
-    def _ranges(self, events: Sequence[Event]) -> dict[str, list[Any]]:
-        return self._places(events) | {"duration_ns": written([event.dur for event in events])}
-
     def _names(self, events: Sequence[Event]) -> list[int]:
         return list(map(self._codes["name"].__getitem__, [event.name for event in events]))
 
-    def _keep(self, table: str, columns: Mapping[str, list[Any]], kind: str = "") -> None:
+    def _keep(
+        self,
+        table: str,
+        events: Sequence[Event],
+        columns: Mapping[str, list[Any]],
+        kind: str = "",
+    ) -> None:
         """Keep values until there are enough for a frame: polars has a cost for each column."""
-        count = len(columns["start_ns"])
+        count = len(events)
         pending = self._pending[table]
+        self._processes[table] += self._runs(events)
         for name, values in columns.items():
             pending[name] += values
         if kind:
@@ -233,6 +225,14 @@ class Events:
             pending["kind"] += [self._codes["kind"][kind]] * count
         if len(pending["start_ns"]) >= _ROWS:
             self._take(table)
+
+    def _runs(self, events: Sequence[Event]) -> list[tuple[int, int]]:
+        """Return the number of the process of some events, and how many there are of each."""
+        ids = [event.pid for event in events]
+        codes = self._codes["process"]
+        if ids and ids.count(ids[0]) == len(ids):  # nearly always
+            return [(codes[str(ids[0])], len(ids))]
+        return [(codes[str(id_)], 1) for id_ in ids]
 
     def _take(self, table: str) -> None:
         """Make a frame of the kept values; skip and count events without a required number.
@@ -253,6 +253,9 @@ class Events:
         )
         for values in pending.values():
             values.clear()
+        runs = np.array(self._processes[table], dtype=np.int32).reshape(-1, 2)
+        self._processes[table].clear()
+        texts.insert_column(0, pl.Series(_PROCESS, np.repeat(runs[:, 0], runs[:, 1])))
         frame = texts.with_columns(_exact(table))
         needed = _NEEDED[table]
         if any(frame[name].has_nulls() for name in needed):
@@ -277,7 +280,7 @@ class Events:
             names = [event.name for event in shown]
         args = self._operator.of([event.args for event in shown])
         codes = self._codes
-        columns = self._ranges(shown) | {
+        columns = _ranges(shown) | {
             "name": list(map(codes["name"].__getitem__, names)),
             "shapes": coded(codes["shapes"], _shapes(args)),
             "dtypes": coded(codes["dtypes"], [arg.dtypes for arg in args]),
@@ -290,7 +293,7 @@ class Events:
             SEQUENCE: [arg.sequence for arg in args],
             FORWARD: [arg.forward for arg in args],
         }
-        self._keep("operators", columns, kind)
+        self._keep("operators", shown, columns, kind)
         if marks:
             count = sum(map(is_mark, names))
             self._rows[kind] -= count
@@ -300,20 +303,21 @@ class Events:
     def _add_launches(self, kind: str, events: list[Event]) -> None:
         args = self._launch.of([event.args for event in events])
         self._metadata.add_calls(kind, events[0].name)
+        external = [arg.external for arg in args]
+        if None in external:
+            external = [arg.old_external if arg.external is None else arg.external for arg in args]
         columns = {
             "correlation": [arg.correlation for arg in args],
-            "external": [
-                arg.old_external if arg.external is None else arg.external for arg in args
-            ],
+            "external": external,
         }
-        self._keep("launches", self._ranges(events) | columns)
+        self._keep("launches", events, _ranges(events) | columns)
 
     def _add_memory(self, kind: str, events: list[Event]) -> None:
         args = self._allocation.of([event.args for event in events])
         columns = {
             name: [getattr(arg, name) for arg in args] for name in _Allocation.__struct_fields__
         }
-        self._keep("memory", self._places(events) | columns, kind)
+        self._keep("memory", events, _places(events) | columns, kind)
 
     def _add_kernels(self, kind: str, events: list[Event]) -> None:
         args = self._kernel.of([event.args for event in events])
@@ -329,7 +333,6 @@ class Events:
             ]
 
         columns = {
-            "process": self._processes(events),
             "name": self._names(events),
             "device": pop_argument("device", lambda event: event.pid),
             "stream": pop_argument("stream", lambda event: stream_of(event.tid)),
@@ -344,7 +347,7 @@ class Events:
                 b if a is None else a for a, b in zip(columns["external"], old, strict=True)
             ]
         self._kernel.keep(args, len(events))
-        self._keep("kernels", columns, kind)
+        self._keep("kernels", events, columns, kind)
 
     def tables(self, name: str) -> EventTables:
         """Return everything that was kept; `name` is the file's name in notes."""
@@ -389,3 +392,14 @@ def _shapes(args: Sequence[_Operator]) -> list[Raw]:
     return [
         arg.old_shapes if shape is NULL else shape for arg, shape in zip(args, shapes, strict=True)
     ]
+
+
+def _places(events: Sequence[Event]) -> dict[str, list[Any]]:
+    return {
+        "thread": [event.tid for event in events],
+        "start_ns": written([event.ts for event in events]),
+    }
+
+
+def _ranges(events: Sequence[Event]) -> dict[str, list[Any]]:
+    return _places(events) | {"duration_ns": written([event.dur for event in events])}
