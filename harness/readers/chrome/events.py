@@ -187,6 +187,8 @@ class Events:
             self._add_memory(kind, [event for event in events if event.name == ALLOCATION])
         elif phase == "M":
             self._metadata.add_labels(events)
+        elif phase == "B":
+            self._metadata.add_unknown(f"{kind}, begin and end apart", events)
 
     def _add_ranges(self, kind: str, events: list[Event], *, marks: bool) -> None:
         if kind in vocabulary.OPERATORS:

@@ -118,6 +118,10 @@ def not_read(path: Path) -> str:
     return what and f"{path.name}: not read: {what}"
 
 
+_EMPTY: Final = frozenset({"labels", "instants", "Trace", "trace", "overhead"})
+"""What Kineto writes though nothing was recorded."""
+
+
 def origin(text: bytes) -> str:
     """Say what a file is by its first bytes, and what to do; "" if that is not known."""
     for kind in _ORIGINS:
@@ -164,6 +168,12 @@ def _nothing_read(event_tables: EventTables, head: Mapping[str, Any]) -> str:
     }
     if what := origin(json.dumps(words).encode()):
         return f"no event of torch.profiler is in it: {what}"
+    others = [kind for kind in event_tables.event_counts if kind not in _EMPTY]
+    if others and not metadata.unknown:
+        return (
+            f"no event of torch.profiler is in it, only of the kinds {', '.join(others[:_SHOWN])}:"
+            " the program that wrote it is not known"
+        )
     if not metadata.unknown:
         return (
             "no event of an operator or a device is in it: the profiler recorded nothing, or"

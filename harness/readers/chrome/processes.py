@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from harness.readers.base import CaptureError
+from harness.readers.call_tree import TORCH_MARK
 from harness.readers.chrome.events import EventTables
 from harness.readers.chrome.metadata import Metadata
 
@@ -35,10 +36,11 @@ def apart(event_tables: EventTables, file: str) -> tuple[list[Process], list[str
     """Return the processes of a file, by rank, and remarks.
 
     Raises:
-        CaptureError: A kernel's process is not known.
+        CaptureError: A kernel's process is not known, or several ranks have one process id.
     """
     frames = event_tables.frames
     numbers = pl.concat([frames[name]["process"].unique() for name in _HOST]).unique().sort()
+    _refuse_merged(event_tables, file)
     if len(numbers) <= 1:
         return [Process(None, event_tables)], []
     ids = list(event_tables.codes["process"])
@@ -52,6 +54,38 @@ def apart(event_tables: EventTables, file: str) -> tuple[list[Process], list[str
         for number in sorted(hosts, key=ranks.__getitem__)
     ]
     return processes, _remarks(file, hosts, ranks, labels if labelled else {}, ids)
+
+
+def _refuse_merged(event_tables: EventTables, file: str) -> None:
+    """Refuse ranks that were merged under one process id, as containers give to all of them.
+
+    Within a process a step has one range, and an operator's number or a correlation is given once.
+    """
+    operators, codes = event_tables.frames["operators"], event_tables.codes
+    steps = [number for name, number in codes["name"].items() if name.startswith(TORCH_MARK)]
+    marks = operators.filter(pl.col("name").is_in(steps)).sort("process", "name", "start_ns")
+    before = pl.col("start_ns").shift(1), pl.col("duration_ns").shift(1)
+    twice = marks.filter(
+        (pl.col("process") == pl.col("process").shift(1))
+        & (pl.col("name") == pl.col("name").shift(1))
+        & (pl.col("start_ns") < before[0] + before[1])
+        & (pl.col("start_ns") > before[0])
+    )
+    if twice.is_empty():
+        return
+    launches = event_tables.frames["launches"]
+    numbered = (
+        operators.select("process", number="external"),
+        launches.select("process", number="correlation"),
+    )
+    if any(frame.filter(pl.col("number") > 0).is_duplicated().any() for frame in numbered):
+        name = list(codes["name"])[twice["name"][0]]
+        id_ = list(codes["process"])[twice["process"][0]]
+        raise CaptureError(
+            f"{file}: process {id_} has {name} twice at the same time, and the same numbers of"
+            " operators or calls twice: the traces of several ranks were merged under one process"
+            " id, and nothing tells them apart. Read the trace of each rank by itself"
+        )
 
 
 def _labels(ids: Sequence[str], metadata: Metadata) -> dict[int, str]:

@@ -48,6 +48,14 @@ ET = {"schema": "1.1.1-chakra.0.0.4", "pid": 3, "nodes": [{"id": 2, "name": "x",
         ({"traceEvents": []}, "no event of an operator or a device is in it"),
         ({"schemaVersion": 1, "traceEvents": [event("Trace", "a", 1, 2)]}, "recorded nothing"),
         (
+            {"traceEvents": [{"ph": "b", "cat": "mine", "name": "work", "ts": 1}]},
+            "no event of torch.profiler is in it, only of the kinds mine",
+        ),
+        (
+            {"traceEvents": [{"ph": "B", "cat": "mine", "name": "work", "ts": 1}]},
+            "1 of the kind mine, begin and end apart (the first: work)",
+        ),
+        (
             {"traceEvents": [event("mine", "work", 1, 2)]},
             "1 of the kind mine (the first: work); the program that wrote it is not known",
         ),

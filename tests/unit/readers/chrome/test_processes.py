@@ -133,3 +133,15 @@ def test_operators_alone_need_no_rank(tmp_path: Path) -> None:
         (0, "aten::mm", 100_000, 2),
         (1, "aten::add", 100_000, 2),
     ]
+
+
+def test_ranks_that_were_merged_under_one_process_id_are_refused(tmp_path: Path) -> None:
+    events = [*process(1, 0, 7, 1000, "mm"), *process(1, 1, 7, 1003, "add")]
+    with pytest.raises(CaptureError, match=r"process 1 has ProfilerStep#2 twice at the same time"):
+        read(tmp_path, events)
+
+
+def test_a_step_that_has_two_marks_is_one_rank(tmp_path: Path) -> None:
+    events = process(1, 0, 7, 1000, "mm")
+    again = event("user_annotation", "ProfilerStep#2", 1001, 300, pid=1, tid=1)
+    assert read(tmp_path, [*events, again]).frames["kernels"]["operator"].to_list() == [100]
