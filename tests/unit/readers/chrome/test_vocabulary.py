@@ -192,3 +192,15 @@ def test_flops_are_in_no_trace_and_modules_are_among_the_frames(tmp_path: Path) 
         *("delivered", "1 of 1 operators (100.0%) in modules", ""),
     )
     assert record.exit_code == 0
+
+
+def test_advice_is_that_of_the_device(tmp_path: Path) -> None:
+    path = tmp_path / "trace.json"
+    call = event("cuda_runtime", "hipLaunchKernel", 1020, 5, args={"correlation": 1})
+    trace = {"schemaVersion": 1, "traceEvents": [OPERATOR, call, kernel(1, 1060)]}
+    path.write_text(json.dumps(trace))
+    results = read_capture(path, tmp_path / "out")
+    assert results.record.device == "rocm"
+    summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert "CUPTI" not in summary
+    assert "device=cpu profiler=level1" in summary
