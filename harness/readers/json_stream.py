@@ -41,6 +41,8 @@ _ESCAPED: Final = 8
 _NAMED: Final = 60
 _NAME: Final = re.compile(rb'"name"\s*:\s*[^\r\n]{0,60}')
 _MEMBERS: Final = b" \t\r\n,"
+_TRUNCATED: Final = "Input data was truncated"
+"""What msgspec says."""
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _PARSER: Final = json.JSONDecoder(strict=False)
@@ -78,6 +80,7 @@ class EventFile(Generic[T]):
         self._one = msgspec.json.Decoder(kind)
         self._pending = b""
         self._at = 0  # the place of `_pending` in the file
+        self._enough = 0  # bytes
         self._bad = 0
         self._ended = False
         self.notes: list[str] = []
@@ -142,25 +145,33 @@ class EventFile(Generic[T]):
 
     def _complete(self) -> list[T]:
         """Decode the whole objects read so far."""
+        if len(self._pending) < self._enough:
+            return []
+        most = _CHUNKS_WITHOUT_END * max(self._size, CHUNK_BYTES)
         border = _border(self._pending)
         if border is None:
-            if len(self._pending) > _CHUNKS_WITHOUT_END * max(self._size, CHUNK_BYTES):
-                return self._rest()
-            return []
+            return self._rest() if len(self._pending) > most else []
         end, following = border
         whole = b"".join((b"[", memoryview(self._pending)[:end], b"]"))
         events = self._many(whole)
         if events is None:
-            return self._one_by_one()
-        self._drop(following)
+            events = self._one_by_one()
+            if not events and not self._ended:
+                # An object without end: each look at it takes as long as it is.
+                self._enough = min(2 * len(self._pending), most + 1)
+                return self._rest() if len(self._pending) > most else []
+        else:
+            self._drop(following)
+        self._enough = 0
         return events
 
     def _many(self, text: bytes) -> list[T] | None:
         """Decode a list of objects, mended if it has to be; None if some cannot be read."""
         try:
             return self._decoder.decode(text)
-        except _UNREADABLE:
-            pass
+        except _UNREADABLE as error:
+            if str(error) == _TRUNCATED:  # nothing to mend
+                return None
         try:
             return self._decoder.decode(mended(text))
         except _UNREADABLE:
