@@ -38,7 +38,7 @@ def _origin(mark: bytes, what: str, fix: str) -> Origin:
 _TRACE: Final = "read the trace that torch.profiler wrote (export_chrome_trace)"
 _ORIGINS: Final = (
     _origin(
-        rb'"schema"\s*:\s*"[^"]*chakra|"nodes"\s*:\s*\[.{0,4000}"ctrl_deps?"',
+        rb'"schema"\s*:\s*"[^"]*".{0,4000}"nodes"\s*:\s*\[',
         "an execution trace (Chakra), which has no times of devices",
         "read the Kineto trace that was recorded beside it",
     ),
@@ -54,23 +54,24 @@ _ORIGINS: Final = (
         "open it in XProf or Perfetto; harness reads traces of torch.profiler",
     ),
     _origin(
-        rb'"BeginNs"|"rocprofiler-sdk-tool"|"(?:CPU HIP API|\d+ CPU HIP API)"|"HIP API"',
+        rb'"BeginNs"|"rocprofiler-sdk-tool"|"(?:\d+ )?(?:CPU )?HIP API"|"Start_Timestamp"|rocpd_',
         "output of rocprof",
         "record with torch.profiler on ROCm, and read its export_chrome_trace",
     ),
     _origin(
-        rb'nsys|Nsight|"Total Time \(ns\)"|"(?:CUPTI_ACTIVITY_KIND_\w+|CudaEvent|NvtxEvent)"',
+        rb'Nsight Systems|CUPTI_ACTIVITY_KIND|"cat"\s*:\s*"(?:nvtx|cuda_api)"'
+        rb'|"Total Time \(ns\)"|"(?:CudaEvent|NvtxEvent)"',
         "an export of NVIDIA Nsight Systems (nsys)",
         _TRACE,
     ),
     _origin(
-        rb"Ascend Hardware|CANN\b",
+        rb'"(?:Ascend Hardware|CANN)"',
         "a timeline of CANN (trace_view.json or msprof)",
         "read the folder *_ascend_pt or PROF_* that it is from",
     ),
     _origin(rb'"cat"\s*:\s*"dynamo_timed"', "a log of torch.compile's phases", _TRACE),
     _origin(
-        rb'"(?:device_traces|segments)"\s*:\s*\[',
+        rb'"(?:device_traces|segments)"\s*:\s*\[|^\x80[\x02-\x05].{0,400}(?:segments|device_traces)',
         "a memory snapshot of torch",
         "open it at pytorch.org/memory_viz",
     ),

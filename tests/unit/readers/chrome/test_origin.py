@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,14 @@ ET = {"schema": "1.1.1-chakra.0.0.4", "pid": 3, "nodes": [{"id": 2, "name": "x",
                 ]
             },
             "it is a trace of JAX or TensorFlow",
+        ),
+        (
+            {"schema": "1.0.1", "pid": 3, "time": "x", "start_ts": 1, "nodes": [{"id": 1}]},
+            "it is an execution trace (Chakra)",
+        ),
+        (
+            {"traceEvents": [event("nvtx", "step", 1, 2, pid="Device 0", tid="NVTX")]},
+            "it is an export of NVIDIA Nsight Systems",
         ),
         ({"rocprofiler-sdk-tool": []}, "it is output of rocprof"),
         ([{"Time (%)": 1.0, "Total Time (ns)": 5}], "it is an export of NVIDIA Nsight Systems"),
@@ -103,3 +112,10 @@ def test_events_without_a_kind_are_said(tmp_path: Path) -> None:
     assert record.notes == (
         "trace.json: events without a kind are not read: 1 of the kind (none) (the first: step 3)",
     )
+
+
+def test_a_memory_snapshot_is_called_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.pickle"
+    path.write_bytes(pickle.dumps({"segments": [], "device_traces": []}))
+    with pytest.raises(RefusedError, match="it is a memory snapshot of torch"):
+        read_capture(path, tmp_path / "out")
