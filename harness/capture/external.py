@@ -18,7 +18,7 @@ from harness.capture import cycles
 from harness.capture.capture_record import CaptureRecord, ReaderReport
 from harness.capture.foreign import check_capture
 from harness.capture.run_folder import remove
-from harness.devices import TARGETS
+from harness.devices import READABLE
 from harness.errors import Problem, RefusedError
 from harness.execution.protocol import Outcome, write_json
 from harness.paths import RunFolder
@@ -26,7 +26,8 @@ from harness.readers import READERS
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend import layout, unread
 from harness.readers.base import CaptureError, CaptureInfo, ReadContext, Reader, ReadResult
-from harness.readers.chrome.reader import Chrome, broken
+from harness.readers.chrome.origin import broken, not_read
+from harness.readers.chrome.reader import Chrome
 from harness.settings import schema
 from harness.settings.expectations import (
     EXPECTATIONS,
@@ -85,7 +86,8 @@ def read(path: Path) -> ExternalCapture:
     captures: list[Path] = []
     results: list[ReadResult] = []
     operators = unranked = 0
-    for source in _sources(path, lost):
+    beside: list[str] = []
+    for source in _sources(path, lost, beside):
         rank = _rank(source.path, path)
         context = ReadContext(rank=rank or 0, first_operator=operators)
         try:
@@ -99,10 +101,12 @@ def read(path: Path) -> ExternalCapture:
         lost += result.notes
         operators += result.frames["operators"].height if "operators" in result.frames else 0
     if not results:
-        raise RefusedError([_unreadable(path, lost or unread.known_files(path))])
+        known = [*lost, *beside] or unread.known_files(path)
+        raise RefusedError([_unreadable(path, known)])
+    results = _of_one_device(results)
     info = _agreed(path, captures, results)
     settings, remarks = _checkable(info.settings)
-    remarks += _unread_traces(path, captures) + _unread_summaries(path)
+    remarks += [*beside, *_unread_traces(path, captures), *_unread_summaries(path)]
     if unranked > 1:
         remarks.append(f"{unranked} captures report no rank, nor do their names: all are rank 0")
     return ExternalCapture(
@@ -169,7 +173,7 @@ def expected_settings(info: CaptureInfo) -> ExpectedSettings:
         if name.startswith(EXPERIMENTAL)
     }
     activities = tuple(settings.get("profiler.activities") or ())
-    device = TARGETS[info.device]
+    device = READABLE[info.device]
     recording = Recording(activities=activities, reports_overflow=device.reports_overflow)
     return ExpectedSettings(
         device=info.device,
@@ -194,8 +198,11 @@ def not_requested(settings: Mapping[str, Any]) -> tuple[Expectation, ...]:
     )
 
 
-def _sources(path: Path, lost: list[str]) -> Iterator[Source]:
-    """Yield the captures at or below a path, in the order of their time or name."""
+def _sources(path: Path, lost: list[str], beside: list[str]) -> Iterator[Source]:
+    """Yield the captures at or below a path, in the order of their time or name.
+
+    What cannot be read is added to `lost`; known files of other kinds to `beside`.
+    """
     try:
         if not path.exists():
             raise RefusedError([_no_capture(path, "there is no such file or folder")])
@@ -212,6 +219,8 @@ def _sources(path: Path, lost: list[str]) -> Iterator[Source]:
             yield Source(candidate, reader)
         elif candidate.is_dir():
             lost.append(f"{candidate.name}: {unread.why(candidate)}")
+        elif why := not_read(candidate):
+            beside.append(why)
         elif candidate == path:
             lost.append(
                 f"{candidate.name}: {unread.of_file(candidate) or 'no reader recognises it'}"
@@ -281,6 +290,18 @@ def _types(of: type[Struct], prefix: str) -> dict[str, inspect.Type]:
     fields = inspect.type_info(of)
     assert isinstance(fields, inspect.StructType)
     return {f"{prefix}{field.encode_name}": field.type for field in fields.fields}
+
+
+def _of_one_device(results: list[ReadResult]) -> list[ReadResult]:
+    """Give the ranks without events of a device the one device of the others.
+
+    Such a rank launched nothing, or its device was not recorded; it is of the same job.
+    """
+    devices = {result.info.device for result in results} - {"cpu"}
+    if len(devices) != 1:
+        return results
+    (device,) = devices
+    return [replace(result, info=replace(result.info, device=device)) for result in results]
 
 
 def _agreed(path: Path, captures: Sequence[Path], results: Sequence[ReadResult]) -> CaptureInfo:

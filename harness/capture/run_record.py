@@ -132,7 +132,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     writer: Writer | None = None
     """The process that runs it; null once it has ended."""
     device: str = ""
-    """cpu, cuda or npu."""
+    """cpu, cuda or npu; of an imported capture, any of `harness.devices.READABLE`."""
     device_name: str = ""
     emulated: bool = False
     """Whether the device was emulated, so that every figure is invented."""

@@ -12,7 +12,6 @@ from msgspec import Struct
 
 from harness.errors import Problem
 from harness.settings.experimental import Experimental
-from harness.settings.request import DeviceName
 from harness.tables.markers import HostRange
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class Target(Protocol):
     """What can be composed, validated and planned for; needs neither torch nor the device."""
 
     @property
-    def name(self) -> DeviceName:
+    def name(self) -> str:
         """As in ``device=cpu``."""
 
     @property

@@ -36,7 +36,7 @@ class CaptureInfo(Struct, frozen=True, kw_only=True):
     """What a capture's metadata reports about its origin; other fields are empty."""
 
     device: str = ""
-    """The kind: cpu, cuda, npu."""
+    """The kind: a name of `harness.devices.READABLE`."""
     device_name: str = ""
     host: str = ""
     rank: int | None = None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from harness.capture.run_record import PROGRAM, RunRecord, as_typed
+from harness.devices import TARGETS
 from harness.report.section import Command
 from harness.text import command
 
@@ -21,11 +22,12 @@ def next_command(record: RunRecord, folder: str) -> Command:
 
 def _profile_yours(record: RunRecord) -> Command:
     """Propose to profile what an imported capture is of, so that its delivery can be checked."""
-    settings = ("workload=callable", "workload.target=MODULE:FACTORY")
-    return _command(
-        "profile your own step, and check its delivery",
-        (f"device={record.device}", "profiler=level1", *settings),
-    )
+    settings = ("profiler=level1", "workload=callable", "workload.target=MODULE:FACTORY")
+    if record.device in TARGETS:
+        purpose = "profile your own step, and check its delivery"
+        return _command(purpose, (f"device={record.device}", *settings))
+    purpose = f"profile your own step on the host (harness does not run {record.device})"
+    return _command(purpose, ("device=cpu", *settings))
 
 
 def _mend(record: RunRecord, folder: str) -> Command | None:

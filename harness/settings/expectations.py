@@ -32,7 +32,7 @@ class ExpectedSettings(Struct, frozen=True, kw_only=True):
     """
 
     device: str
-    """cpu, cuda or npu."""
+    """cpu, cuda or npu; of an imported capture, any of `harness.devices.READABLE`."""
     activities: tuple[str, ...]
     """host, device."""
     effective: dict[str, Any]

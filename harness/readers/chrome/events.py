@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from operator import not_
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import polars as pl
 from msgspec import Raw, Struct, field
 
 from harness.readers.call_tree import is_mark
 from harness.readers.cells import Codes
+from harness.readers.chrome import vocabulary
 from harness.readers.chrome.arguments import AllArguments, KnownArguments
 from harness.readers.chrome.columns import NULL, coded, exact, numbers, written
+from harness.readers.chrome.event import Event
+from harness.readers.chrome.metadata import Metadata, is_on_device, stream_of
 from harness.tables.event_counts import EventCounts
 
-OPERATORS: Final = ("cpu_op", "user_annotation")
-KERNELS: Final = ("kernel", "gpu_memcpy", "gpu_memset", "concurrent_kernel")
-FLOWS: Final = ("ac2g", "async_cpu_to_gpu")
 ALLOCATION: Final = "[memory]"
 SEQUENCE: Final = "Sequence number"
 FORWARD: Final = "Fwd thread id"
-_LAUNCHES: Final = ("_runtime", "_driver")
 _UNCATEGORISED: Final = {"M": "labels", "X": "uncategorised", "i": "instants", "C": "counters"}
 _HIDDEN: Final = frozenset(
     {
@@ -33,7 +35,13 @@ _HIDDEN: Final = frozenset(
     }
 )
 """Names that torch, too, hides (`torch.autograd.profiler_util._filter_name`)."""
-_RANGE: Final = pl.Schema(dict.fromkeys(("thread", "start_ns", "duration_ns"), pl.Int64()))
+_PROCESS: Final = "process"
+_RANGE: Final = pl.Schema(
+    {
+        _PROCESS: pl.Int32(),
+        **dict.fromkeys(("thread", "start_ns", "duration_ns"), pl.Int64()),
+    }
+)
 _CODED: Final = ("name", "shapes", "dtypes", "concrete", "strides", "stack", "module")
 _NUMBERS: Final = ("external", "flops", SEQUENCE, FORWARD)
 SCHEMAS: Final = {
@@ -46,17 +54,22 @@ SCHEMAS: Final = {
     ),
     "frames": pl.Schema({**_RANGE, "name": pl.Int32()}),
     "launches": pl.Schema({**_RANGE, "correlation": pl.Int64(), "external": pl.Int64()}),
-    "flows": pl.Schema(dict.fromkeys(("correlation", "thread", "start_ns"), pl.Int64())),
+    "flows": pl.Schema(
+        {
+            _PROCESS: pl.Int32(),
+            **dict.fromkeys(("correlation", "thread", "start_ns"), pl.Int64()),
+        }
+    ),
     "kernels": pl.Schema(
         {
-            **dict.fromkeys(("name", "kind"), pl.Int32()),
+            **dict.fromkeys((_PROCESS, "name", "kind"), pl.Int32()),
             **dict.fromkeys(("device", "stream", "start_ns", "duration_ns"), pl.Int64()),
             **dict.fromkeys(("correlation", "external"), pl.Int64()),
         }
     ),
     "memory": pl.Schema(
         {
-            "kind": pl.Int32(),
+            **dict.fromkeys((_PROCESS, "kind"), pl.Int32()),
             **dict.fromkeys(
                 (
                     *("thread", "start_ns", "device_type", "device_id"),
@@ -82,22 +95,9 @@ _ROWS: Final = 1 << 14
 """How many events of a table become a frame at once."""
 
 
-class Event(Struct, gc=False):
-    """An event as in the file; numbers and arguments are decoded later, by its kind."""
-
-    name: str = ""
-    ph: str = ""
-    cat: str = ""
-    pid: Any = None
-    tid: Any = None
-    id: Any = None
-    ts: Raw = NULL
-    dur: Raw = NULL
-    args: Raw = NULL
-
-
 class _Operator(Struct, gc=False):
     shapes: Raw = field(default=NULL, name="Input Dims")
+    old_shapes: Raw = field(default=NULL, name="Input dims")
     dtypes: Raw = field(default=NULL, name="Input type")
     concrete: Raw = field(default=NULL, name="Concrete Inputs")
     strides: Raw = field(default=NULL, name="Input Strides")
@@ -112,6 +112,7 @@ class _Operator(Struct, gc=False):
 class _Launch(Struct, gc=False):
     correlation: Any = None
     external: Any = field(default=None, name="External id")
+    old_external: Any = field(default=None, name="external id")
 
 
 class _Allocation(Struct, gc=False):
@@ -132,6 +133,7 @@ class EventTables(NamedTuple):
     arguments: pl.DataFrame
     """Every argument of kernels that has no column of its own, row by row."""
     event_counts: dict[str, EventCounts]
+    metadata: Metadata
     notes: list[str]
 
 
@@ -140,10 +142,13 @@ class Events:
 
     def __init__(self) -> None:
         """Start with none."""
-        self._codes = {name: Codes() for name in (*_CODED, "kind")}
+        self._codes = {name: Codes() for name in (*_CODED, "kind", "process")}
+        self._metadata = Metadata()
         self._pending: dict[str, dict[str, list[Any]]] = {
-            table: {name: [] for name in schema} for table, schema in SCHEMAS.items()
+            table: {name: [] for name in schema if name != _PROCESS}
+            for table, schema in SCHEMAS.items()
         }
+        self._processes: dict[str, list[tuple[int, int]]] = {table: [] for table in SCHEMAS}
         self._frames = {table: schema.to_frame() for table, schema in SCHEMAS.items()}
         self._event_counts, self._rows, self._marks, self._hidden = (
             Counter[str]() for _ in range(4)
@@ -161,35 +166,60 @@ class Events:
             groups[event.cat].append(event)
         for kind, group in groups.items():
             phase = group[0].ph
-            if any([event.ph != phase for event in group]):  # noqa: C419 - a list is faster
-                for phase in {event.ph for event in group}:
+            phases = [event.ph for event in group]
+            if phases.count(phase) < len(phases):
+                for phase in set(phases):
                     self._add(kind, phase, [event for event in group if event.ph == phase])
             else:
                 self._add(kind, phase, group)
 
-    def _add(self, kind: str, phase: str, events: list[Event]) -> None:
+    def _add(self, word: str, phase: str, events: list[Event]) -> None:
+        kind = vocabulary.WORDS.get(word, word)
+        if phase == "i" and not kind and any(event.name == ALLOCATION for event in events):
+            kind = vocabulary.ALLOCATIONS  # torch 1.8 to 1.10 wrote no kind
         self._event_counts[kind or _UNCATEGORISED.get(phase, phase)] += len(events)
         if phase == "X":
-            if kind in OPERATORS:
-                self._add_operators(kind, events)
-            elif kind in KERNELS:
-                self._add_kernels(kind, events)
-            elif kind == "python_function":
-                self._keep("frames", _ranges(events) | {"name": self._names(events)})
-            elif kind.endswith(_LAUNCHES):
-                self._add_launches(events)
-        elif kind in FLOWS and phase == "s":
-            self._keep("flows", _places(events) | {"correlation": [event.id for event in events]})
-        elif kind == "cpu_instant_event":
+            self._add_ranges(kind, events, marks=word != "cpu_op")
+        elif kind in vocabulary.FLOWS and phase == "s":
+            columns = {"correlation": [event.id for event in events]}
+            self._keep("flows", events, _places(events) | columns)
+        elif kind == vocabulary.ALLOCATIONS:
             self._add_memory(kind, [event for event in events if event.name == ALLOCATION])
+        elif phase == "M":
+            self._metadata.add_labels(events)
+        elif phase == "B":
+            self._metadata.add_unknown(f"{kind}, begin and end apart", events)
+
+    def _add_ranges(self, kind: str, events: list[Event], *, marks: bool) -> None:
+        if kind in vocabulary.OPERATORS:
+            self._add_operators(kind, events, marks=marks)
+        elif kind in vocabulary.KERNELS:
+            self._add_kernels(kind, events)
+        elif kind == vocabulary.FRAMES:
+            self._keep("frames", events, _ranges(events) | {"name": self._names(events)})
+        elif vocabulary.launches(kind):
+            self._add_launches(kind, events)
+        elif kind == vocabulary.DEVICE_OR_HOST:
+            on_device = [is_on_device(event.args) for event in events]
+            self._add_kernels(kind, list(compress(events, on_device)))
+            self._metadata.add_unknown(kind, list(compress(events, map(not_, on_device))))
+        elif not vocabulary.understood(kind):
+            self._metadata.add_unknown(kind, events)
 
     def _names(self, events: Sequence[Event]) -> list[int]:
         return list(map(self._codes["name"].__getitem__, [event.name for event in events]))
 
-    def _keep(self, table: str, columns: Mapping[str, list[Any]], kind: str = "") -> None:
+    def _keep(
+        self,
+        table: str,
+        events: Sequence[Event],
+        columns: Mapping[str, list[Any]],
+        kind: str = "",
+    ) -> None:
         """Keep values until there are enough for a frame: polars has a cost for each column."""
-        count = len(columns["start_ns"])
+        count = len(events)
         pending = self._pending[table]
+        self._processes[table] += self._runs(events)
         for name, values in columns.items():
             pending[name] += values
         if kind:
@@ -197,6 +227,14 @@ class Events:
             pending["kind"] += [self._codes["kind"][kind]] * count
         if len(pending["start_ns"]) >= _ROWS:
             self._take(table)
+
+    def _runs(self, events: Sequence[Event]) -> list[tuple[int, int]]:
+        """Return the number of the process of some events, and how many there are of each."""
+        ids = [event.pid for event in events]
+        codes = self._codes["process"]
+        if ids and ids.count(ids[0]) == len(ids):  # nearly always
+            return [(codes[str(ids[0])], len(ids))]
+        return [(codes[str(id_)], 1) for id_ in ids]
 
     def _take(self, table: str) -> None:
         """Make a frame of the kept values; skip and count events without a required number.
@@ -217,6 +255,9 @@ class Events:
         )
         for values in pending.values():
             values.clear()
+        runs = np.array(self._processes[table], dtype=np.int32).reshape(-1, 2)
+        self._processes[table].clear()
+        texts.insert_column(0, pl.Series(_PROCESS, np.repeat(runs[:, 0], runs[:, 1])))
         frame = texts.with_columns(_exact(table))
         needed = _NEEDED[table]
         if any(frame[name].has_nulls() for name in needed):
@@ -234,7 +275,7 @@ class Events:
         if table == "kernels":
             self._kernel.take(complete)
 
-    def _add_operators(self, kind: str, events: list[Event]) -> None:
+    def _add_operators(self, kind: str, events: list[Event], *, marks: bool) -> None:
         shown, names = events, [event.name for event in events]
         if not _HIDDEN.isdisjoint(names):
             shown = [event for event in events if event.name not in _HIDDEN]
@@ -243,7 +284,7 @@ class Events:
         codes = self._codes
         columns = _ranges(shown) | {
             "name": list(map(codes["name"].__getitem__, names)),
-            "shapes": coded(codes["shapes"], [arg.shapes for arg in args]),
+            "shapes": coded(codes["shapes"], _shapes(args)),
             "dtypes": coded(codes["dtypes"], [arg.dtypes for arg in args]),
             "concrete": coded(codes["concrete"], [arg.concrete for arg in args]),
             "strides": coded(codes["strides"], [arg.strides for arg in args]),
@@ -254,49 +295,61 @@ class Events:
             SEQUENCE: [arg.sequence for arg in args],
             FORWARD: [arg.forward for arg in args],
         }
-        self._keep("operators", columns, kind)
-        if kind != "cpu_op":
-            marks = sum(map(is_mark, names))
-            self._rows[kind] -= marks
-            self._marks[kind] += marks
+        self._keep("operators", shown, columns, kind)
+        if marks:
+            count = sum(map(is_mark, names))
+            self._rows[kind] -= count
+            self._marks[kind] += count
         self._hidden[kind] += len(events) - len(shown)
 
-    def _add_launches(self, events: list[Event]) -> None:
+    def _add_launches(self, kind: str, events: list[Event]) -> None:
         args = self._launch.of([event.args for event in events])
+        self._metadata.add_calls(kind, events[0].name)
+        external = [arg.external for arg in args]
+        if None in external:
+            external = [arg.old_external if arg.external is None else arg.external for arg in args]
         columns = {
             "correlation": [arg.correlation for arg in args],
-            "external": [arg.external for arg in args],
+            "external": external,
         }
-        self._keep("launches", _ranges(events) | columns)
+        self._keep("launches", events, _ranges(events) | columns)
 
     def _add_memory(self, kind: str, events: list[Event]) -> None:
         args = self._allocation.of([event.args for event in events])
         columns = {
             name: [getattr(arg, name) for arg in args] for name in _Allocation.__struct_fields__
         }
-        self._keep("memory", _places(events) | columns, kind)
+        self._keep("memory", events, _places(events) | columns, kind)
 
     def _add_kernels(self, kind: str, events: list[Event]) -> None:
         args = self._kernel.of([event.args for event in events])
         nothing: list[Any] = [None] * len(events)
 
-        def pop_argument(name: str, instead: list[Any]) -> list[Any]:
+        def pop_argument(name: str, instead: Callable[[Event], Any]) -> list[Any]:
             info = args.pop(name, nothing)
             if None not in info:
                 return info
-            return [b if a is None else a for a, b in zip(info, instead, strict=True)]
+            return [
+                instead(event) if value is None else value
+                for value, event in zip(info, events, strict=True)
+            ]
 
         columns = {
             "name": self._names(events),
-            "device": pop_argument("device", [event.pid for event in events]),
-            "stream": pop_argument("stream", [event.tid for event in events]),
+            "device": pop_argument("device", lambda event: event.pid),
+            "stream": pop_argument("stream", lambda event: stream_of(event.tid)),
             "start_ns": written([event.ts for event in events]),
             "duration_ns": written([event.dur for event in events]),
-            "correlation": pop_argument("correlation", [event.id for event in events]),
-            "external": pop_argument("External id", nothing),
+            "correlation": pop_argument("correlation", lambda event: event.id),
+            "external": args.pop("External id", nothing),
         }
+        old = args.pop("external id", nothing)
+        if old is not nothing:
+            columns["external"] = [
+                b if a is None else a for a, b in zip(columns["external"], old, strict=True)
+            ]
         self._kernel.keep(args, len(events))
-        self._keep("kernels", columns, kind)
+        self._keep("kernels", events, columns, kind)
 
     def tables(self, name: str) -> EventTables:
         """Return everything that was kept; `name` is the file's name in notes."""
@@ -323,13 +376,24 @@ class Events:
             )
             for kind, count in self._event_counts.items()
         }
-        return EventTables(frames, self._codes, self._kernel.columns(), event_counts, notes)
+        return EventTables(
+            frames, self._codes, self._kernel.columns(), event_counts, self._metadata, notes
+        )
 
 
 def _exact(table: str) -> list[pl.Expr]:
     start, duration = exact(pl.col("start_ns")), exact(pl.col("duration_ns"))
     times = [start.alias("start_ns"), pl.when(duration >= 0).then(duration).alias("duration_ns")]
     return times[: len(_TIMES & SCHEMAS[table].keys())]
+
+
+def _shapes(args: Sequence[_Operator]) -> list[Raw]:
+    shapes = [arg.shapes for arg in args]
+    if not [arg for arg in args if arg.old_shapes is not NULL]:
+        return shapes
+    return [
+        arg.old_shapes if shape is NULL else shape for arg, shape in zip(args, shapes, strict=True)
+    ]
 
 
 def _places(events: Sequence[Event]) -> dict[str, list[Any]]:

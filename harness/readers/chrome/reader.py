@@ -1,4 +1,4 @@
-"""The reader of torch's chrome traces, compressed or not: CPU, CUDA and ROCm.
+"""The reader of torch's chrome traces, compressed or not, of any device.
 
 Rows, nesting, self time and stacks have the same meaning as in `harness.devices.torch_events`,
 which reads the same events before torch writes them.
@@ -12,15 +12,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+from msgspec.structs import replace
 
 from harness import tables
 from harness.readers import nesting
+from harness.readers.almost_json import with_backslashes
 from harness.readers.base import CaptureError, CaptureInfo, ReadContext, ReadResult
 from harness.readers.call_tree import NO_ROW, CallTree, Marker, StepMarkers, first, is_mark
 from harness.readers.cells import Codes, call_stack
-from harness.readers.chrome.events import FORWARD, SEQUENCE, Event, Events, EventTables
+from harness.readers.chrome import origin
+from harness.readers.chrome.device import DEVICE_TYPES, device_names, device_of
+from harness.readers.chrome.event import Event
+from harness.readers.chrome.events import FORWARD, SEQUENCE, Events, EventTables
 from harness.readers.chrome.lists import laid_out
 from harness.readers.chrome.nccl import communication
+from harness.readers.chrome.processes import Process, apart
 from harness.readers.gzip_stream import opened
 from harness.readers.json_stream import EventFile
 from harness.readers.kernel_launches import linked
@@ -34,19 +40,6 @@ SETTINGS: Final = ("record_shapes", "with_stack", "profile_memory", "with_module
 _ENDINGS: Final = (".json", ".json.gz")
 _HEAD: Final = 1 << 16
 _LATEST: Final = 1 << 61
-_DEVICES: Final = {
-    0: "cpu",
-    1: "cuda",
-    6: "hip",
-    9: "xla",
-    12: "xpu",
-    13: "mps",
-    14: "meta",
-    15: "hpu",
-    19: "mtia",
-    20: "npu",
-}
-"""torch's numbers for types of devices (c10/core/DeviceType.h); 20 is PrivateUse1."""
 
 
 class Chrome:
@@ -72,27 +65,6 @@ class Chrome:
         return read(path, context)
 
 
-def broken(path: Path) -> str:
-    """Say why a file that is named like a trace may be a broken one; "" if it is another file."""
-    notes: list[str] = []
-    try:
-        with opened(path, notes) as file:
-            head = file.read(_HEAD)
-    except CaptureError as error:
-        return str(error)
-    if notes:
-        return notes[0]
-    text = head.decode("utf-8-sig", errors="replace").strip("\0 \t\r\n")
-    if not text:
-        return f"{path.name}: empty"
-    if len(head) < _HEAD:
-        try:
-            json.JSONDecoder().raw_decode(text)
-        except (ValueError, RecursionError) as error:
-            return f"{path.name}: cut off or broken: {error}"
-    return ""
-
-
 def read(path: Path, context: ReadContext, chunk_bytes: int = CHUNK_BYTES) -> ReadResult:
     """Read a trace. Raises `CaptureError` if nothing in it can be read."""
     notes: list[str] = []
@@ -105,7 +77,46 @@ def read(path: Path, context: ReadContext, chunk_bytes: int = CHUNK_BYTES) -> Re
         notes += source.notes
     event_tables = events.tables(path.name)
     notes += event_tables.notes
-    return _Trace(event_tables, head, context).reading(notes)
+    lost, remarks = origin.understood(event_tables, head, path.name, notes)
+    notes += lost
+    info = _capture_info(head, event_tables)
+    processes, said = apart(event_tables, path.name)
+    remarks += said
+    if len(processes) > 1:
+        info = replace(info, rank=None)
+    del event_tables
+    frames = _joined(processes, head, info, context)
+    event_counts = processes[0].tables.event_counts
+    return ReadResult(
+        frames=frames,
+        event_counts=event_counts,
+        notes=tuple(notes),
+        remarks=tuple(remarks),
+        info=info,
+    )
+
+
+def _joined(
+    processes: list[Process], head: Mapping[str, Any], info: CaptureInfo, context: ReadContext
+) -> dict[str, pl.DataFrame]:
+    """Return the tables of all processes, one below the other."""
+    parts: list[dict[str, pl.DataFrame]] = []
+    for process in processes:
+        rank = info.rank if process.rank is None else process.rank
+        of_process = context if rank is None else replace(context, rank=rank)
+        parts.append(_Trace(process.tables, head, of_process).frames())
+        context = replace(
+            context, first_operator=context.first_operator + parts[-1]["operators"].height
+        )
+    if len(parts) == 1:
+        return parts[0]
+    names = dict.fromkeys(name for part in parts for name in part)
+    frames = {
+        name: pl.concat([part[name] for part in parts if name in part], how="diagonal_relaxed")
+        for name in names
+    }
+    frames["stacks"] = frames["stacks"].unique(maintain_order=True)
+    return frames
 
 
 class _Trace:
@@ -121,12 +132,13 @@ class _Trace:
             name: event_tables.frames.pop(name).with_columns(pl.col("start_ns") + offset)
             for name in list(event_tables.frames)
         }
-        self._names = event_tables.codes["name"].texts()
-        self._info = _capture_info(head, kernels=not self._frames["kernels"].is_empty())
-        rank = self._info.rank
-        self._rank = context.rank if rank is None else rank
+        self._names = pl.Series(
+            [with_backslashes(name) for name in event_tables.codes["name"]], dtype=pl.String
+        )
+        self._rank = context.rank
 
-    def reading(self, notes: list[str]) -> ReadResult:
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """Return the tables."""
         events = self._frames.pop("operators")
         marking = pl.Series([is_mark(name) for name in self._names], dtype=pl.Boolean)
         marked = marking.gather(events["name"])
@@ -154,12 +166,7 @@ class _Trace:
         collectives = communication(frames["kernels"])
         if collectives is not None:
             frames["communication"] = collectives
-        return ReadResult(
-            frames=frames,
-            event_counts=self._event_tables.event_counts,
-            notes=tuple(notes),
-            info=self._info,
-        )
+        return frames
 
     def _step_markers(self, events: pl.DataFrame) -> StepMarkers:
         rows = events.select(
@@ -278,7 +285,7 @@ class _Trace:
     def _memory(self, call_tree: CallTree) -> pl.DataFrame:
         events = self._frames["memory"].sort("start_ns", maintain_order=True)
         kinds = events["device_type"].replace_strict(
-            _DEVICES, default="device", return_dtype=pl.String
+            DEVICE_TYPES, default="device", return_dtype=pl.String
         )
         index = pl.when(pl.col("device_id") >= 0).then(
             pl.concat_str(pl.lit(":"), pl.col("device_id").cast(pl.String))
@@ -318,14 +325,10 @@ def _free(name: str) -> str:
     return f"args.{name}" if name in tables.SCHEMAS["kernels"] else name
 
 
-def _capture_info(head: Mapping[str, Any], *, kernels: bool) -> CaptureInfo:
-    """Return what a trace reports about its origin; torch calls ROCm devices cuda, too."""
-    devices = head.get("deviceProperties")
-    names = [
-        str(device["name"])
-        for device in (devices if isinstance(devices, list) else [])
-        if isinstance(device, dict) and "name" in device
-    ]
+def _capture_info(head: Mapping[str, Any], event_tables: EventTables) -> CaptureInfo:
+    """Return what a trace reports about its origin."""
+    names = device_names(head)
+    types = event_tables.frames["memory"]["device_type"].unique().sort().to_list()
     spread = head.get("distributedInfo")
     rank = spread.get("rank") if isinstance(spread, dict) else None
     versions = {
@@ -334,7 +337,7 @@ def _capture_info(head: Mapping[str, Any], *, kernels: bool) -> CaptureInfo:
         if word.endswith("_version") and isinstance(head[word], str | int)
     }
     return CaptureInfo(
-        device="cuda" if names or kernels else "cpu",
+        device=device_of(head, event_tables.event_counts, event_tables.metadata, types),
         device_name=names[0] if names else "",
         host=str(head.get("host_name", "")),
         rank=rank if isinstance(rank, int) and 0 <= rank < 1 << 31 else None,

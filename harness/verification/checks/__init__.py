@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.devices import TARGETS
+from harness.devices import READABLE
 from harness.devices.npu import TORCH_NPU
 from harness.devices.torch_profiler import TORCH
 from harness.settings.expectations import BUFFERS
@@ -58,5 +58,5 @@ BY_PROFILER: Mapping[str, Mapping[str, DeliveryCheck]] = {
 
 def check_of(setting: str, device: str) -> DeliveryCheck | None:
     """Return the check of a setting on a device; None if there is none."""
-    own_checks = BY_PROFILER.get(TARGETS[device].profiled_by.name, {})
+    own_checks = BY_PROFILER.get(READABLE[device].profiled_by.name, {})
     return own_checks.get(setting) or PORTABLE.get(setting)

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from harness.capture.capture import Capture
 from harness.capture.run_record import DeliveryStatus
-from harness.devices import TARGETS
+from harness.devices import READABLE
 from harness.devices.base import ProfilerFacts, Target
 from harness.readers.base import CaptureError
 from harness.readers.gzip_stream import opened
@@ -60,7 +60,7 @@ def words_in(blocks: Iterable[bytes], word: bytes) -> int:
 
 def target_of(capture: Capture) -> Target:
     """Return the device that was recorded."""
-    return TARGETS[capture.expected.device]
+    return READABLE[capture.expected.device]
 
 
 def profiler_of(capture: Capture) -> ProfilerFacts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ def test_what_python_writes_and_json_does_not_know_is_read() -> None:
 def test_what_is_no_event_is_left_out_and_many_such_are_counted() -> None:
     events, notes = read(b'[{"name": "a"} oops {"name": "b"}]')
     assert events == [Event("a"), Event("b")]
-    assert notes == ["trace.json: at byte 14: not an event: b'oops'"]
+    assert notes == ["trace.json: at byte 15: not an event: b'oops'"]
     events, notes = read(b"[" + b'{"name": 1}, ' * 9 + b'{"name": "b"}]')
     assert events == [Event("b")]
     assert len(notes) == 6
@@ -104,3 +105,12 @@ def test_a_string_without_end_does_not_fill_the_memory() -> None:
     events, notes = read(text, chunk_bytes=1 << 20)
     assert events == [Event("a")]
     assert notes == ["trace.json: cut off at byte 16"]
+
+
+def test_an_object_without_end_is_looked_at_a_few_times_only() -> None:
+    text = b'[{"name": "a"}, {"name": "' + b"}, {x" * (6 << 20)
+    began = time.process_time()
+    events, notes = read(text, chunk_bytes=1 << 18)
+    assert events == [Event("a")]
+    assert notes == ["trace.json: cut off at byte 16"]
+    assert time.process_time() - began < 10
