@@ -255,7 +255,7 @@ def with_modules(capture: Capture) -> CheckResult:
         return CheckResult("delivered", share(part, operators.height, "operators"))
     count = words_in_traces(capture, b'"nn.Module: ')
     if count:
-        return CheckResult("delivered", f"{count:,} calls of modules in the trace")
+        return CheckResult("delivered", f"calls of modules in the trace: {count:,}")
     return CheckResult(
         "missing",
         "no module hierarchy",

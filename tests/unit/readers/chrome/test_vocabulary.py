@@ -186,10 +186,10 @@ def test_flops_are_in_no_trace_and_modules_are_among_the_frames(tmp_path: Path) 
     record = read_capture(path, tmp_path / "out").record
     status = {line.setting: (line.status, line.arrived, line.reason) for line in record.delivery}
     assert status["profiler.with_flops"] == (
-        *("not_checkable", "no flops", "torch writes none into a trace"),
+        *("not_checkable", "", "torch writes no flops into a trace"),
     )
     assert status["profiler.with_modules"] == (
-        *("delivered", "1 of 1 operators (100.0%) in modules", ""),
+        *("delivered", "calls of modules in the trace: 1", ""),
     )
     assert record.exit_code == 0
 
