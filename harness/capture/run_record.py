@@ -140,6 +140,10 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     """What the emulator did in place of the device."""
     source: str = ""
     """The path of an imported capture; empty for a run."""
+    rank: int = 0
+    """Of the process, in a job of several."""
+    world_size: int = 1
+    """How many processes that job has."""
     program: RanProgram | None = None
     """The user's program; null if a workload of the harness ran."""
     requested: dict[str, Any]

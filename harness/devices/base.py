@@ -51,6 +51,8 @@ class CycleWriter:
     torch_device: torch.device
     cycles: int
     """How many cycles the profiler will record."""
+    rank: int
+    """Of the process, in a job of several."""
     on_write: Callable[[], None]
     """To be called when a cycle is being written."""
     ranges: list[HostRange] = field(default_factory=list)

@@ -104,7 +104,7 @@ class TorchCycleHandler:
     def _convert(self, profiler: Any) -> Converted:
         return tables_of(
             profiler.profiler.kineto_results,
-            rank=0,
+            rank=self.writer.rank,
             first_id=self.operators,
             memory=self.lowered.profile_memory,
             stacks=self.lowered.with_stack,

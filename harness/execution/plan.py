@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from harness.devices import TARGETS
 from harness.devices.base import LoweredProfiler, LoweredSchedule
 from harness.execution.protocol import LoopPlan, Plan, RecordingPlan
 from harness.settings.expectations import Recording, expected_of
+from harness.settings.ranks import rank_of
 from harness.settings.request import Baseline, Profiler, Request, Schedule
 from harness.settings.schedule import recorded_steps, steps_for, whole_cycles
 from harness.settings.schema import flatten
@@ -73,6 +75,7 @@ def _recording(request: Request, cycles: int) -> RecordingPlan:
     return RecordingPlan(
         device=request.device.name,
         index=request.device.index,
+        rank=rank_of(os.environ).rank,
         environment=environment(request),
         profiler=lowered,
         recorded=recorded,

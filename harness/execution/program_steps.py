@@ -15,9 +15,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
+from harness.devices import TARGETS
 from harness.errors import HarnessError, RecorderError
 from harness.execution.main_module import StopProgramError
-from harness.execution.protocol import Plan, Progress, ReportProgress
+from harness.execution.protocol import Plan, Progress, RecordingPlan, ReportProgress
 from harness.execution.raised import described
 from harness.execution.window_limits import WindowLimits
 from harness.workloads.program import Program
@@ -151,7 +154,7 @@ class ProgramSteps:
         from harness.execution.recorder import Recorder
 
         recorder = Recorder(
-            self._plan.recording,
+            _where_it_works(self._plan.recording),
             Path(self._plan.folder),
             on_write=lambda: self._report("drain"),
             hold_interrupts=True,
@@ -222,6 +225,18 @@ class ProgramSteps:
             self._phase = phase
             progress = Progress(phase=phase, done=self.made, total=self.needed)
             self._report_progress(progress)
+
+
+def _where_it_works(recording: RecordingPlan) -> RecordingPlan:
+    """Return the plan for the device that the program uses: it may have chosen one by its rank."""
+    if not TARGETS[recording.device].has_kernels:
+        return recording
+    import torch
+
+    backend = getattr(torch, recording.device, None)
+    if backend is None or not backend.is_initialized():
+        return recording
+    return replace(recording, index=backend.current_device())
 
 
 @contextmanager

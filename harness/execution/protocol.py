@@ -29,6 +29,8 @@ class RecordingPlan(Struct, frozen=True, kw_only=True):
     device: DeviceName
     index: int
     """Which of several devices, numbered from 0."""
+    rank: int = 0
+    """Of the process, in a job of several."""
     environment: dict[str, str]
     """Variables to set before torch loads."""
     profiler: LoweredProfiler

@@ -183,6 +183,7 @@ class Recorder:
                 folder=self._folder,
                 torch_device=device.torch_device,
                 cycles=self._plan.cycles,
+                rank=self._plan.rank,
                 on_write=self._on_write,
             )
             self._recording = _Recording(

@@ -44,7 +44,9 @@ def _subject(record: RunRecord) -> str:
     workload = record.requested["workload.name"]
     if record.program:
         workload = " ".join((record.program.source, *record.program.args))
-    return f"{workload} on {where}, {record.recorded_steps} recorded step(s)"
+    several = record.world_size > 1
+    rank = f"rank {record.rank} of {record.world_size}, by itself: " if several else ""
+    return f"{rank}{workload} on {where}, {record.recorded_steps} recorded step(s)"
 
 
 def _ending(record: RunRecord) -> str:

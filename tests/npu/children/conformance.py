@@ -24,6 +24,7 @@ def capture(settings: list[str], folder: Path, device: Npu, matrix: torch.Tensor
     planned = plan(job.request, folder)
     (folder / "raw").mkdir(parents=True)
     writer = CycleWriter(
+        rank=0,
         folder=folder,
         torch_device=matrix.device,
         cycles=planned.recording.cycles,

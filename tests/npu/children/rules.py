@@ -94,7 +94,11 @@ def harness(settings: dict[str, Any]) -> dict[str, Any]:
     """Build the profiler as the harness does."""
     lowered = msgspec.convert(settings, LoweredProfiler)
     writer = CycleWriter(
-        folder=Path.cwd(), torch_device=torch.device("npu", 0), cycles=1, on_write=lambda: None
+        rank=0,
+        folder=Path.cwd(),
+        torch_device=torch.device("npu", 0),
+        cycles=1,
+        on_write=lambda: None,
     )
     return held(Npu().profiler(lowered, writer))
 

@@ -1,0 +1,51 @@
+"""Below torchrun, each process records itself, under its true rank."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+
+from tests.conftest import environment, read_record
+
+PROGRAM = """
+import os
+import torch
+import torch.distributed as dist
+
+dist.init_process_group("gloo")
+model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 2 + 0 * dist.get_rank()))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for _ in range(7):
+    optimizer.zero_grad()
+    model(torch.ones(3 + dist.get_rank(), 4)).sum().backward()
+    optimizer.step()
+dist.destroy_process_group()
+"""
+
+
+def test_each_rank_has_a_run_with_its_number(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(PROGRAM)
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")
+    few = ("workload.warmup_steps=1", "profiler.baseline.steps=1")
+    done = subprocess.run(
+        [*launcher, "-m", "harness", *few, "--", "train.py"],
+        cwd=tmp_path,
+        env=environment() | {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    runs = sorted(path.parent for path in tmp_path.glob("outputs/*/*/run.json"))
+    records = {record.rank: record for record in map(read_record, runs)}
+    assert {rank: record.world_size for rank, record in records.items()} == {0: 2, 1: 2}
+    assert "rank 1 of 2, by itself: train.py" in done.stdout
+    for run in runs:
+        rank = read_record(run).rank
+        operators = pl.read_parquet(run / "tables" / "operators.parquet")
+        assert operators["rank"].unique().to_list() == [rank]
+        shapes = operators.filter(name="aten::addmm")["input_shapes"].to_list()
+        assert [shape[:3] for shape in shapes] == [[[2], [3 + rank, 4], [4, 2]]] * 3
