@@ -84,7 +84,7 @@ def check_analysis(plan: Plan, report_progress: Callable[[str], None]) -> None:
 def _check_torch() -> None:
     if importlib.util.find_spec("torch") is None:
         raise MachineError(
-            "torch is not installed in this Python. Install it: pip install 'torch>=2.13,<2.14'."
+            "torch is not installed in this Python. Install it: pip install 'torch>=2.13'."
             " For everything else that is missing: python -m harness doctor"
         )
 

@@ -14,6 +14,7 @@ from harness.execution.main_module import Ending, run_main
 from harness.execution.program_steps import ProgramSteps
 from harness.execution.protocol import Outcome, Plan, ProgramEnd, ReportProgress, Status
 from harness.execution.step_sources import StepSource
+from harness.execution.tested import untested
 from harness.workloads.program import Program
 
 
@@ -59,6 +60,7 @@ def _outcome(ending: Ending, steps: ProgramSteps, source: StepSource) -> Outcome
         outcome,
         device_name=facts.device_name,
         versions=facts.versions,
+        notes=(*outcome.notes, *untested(facts.versions["torch"])),
         emulated=facts.emulated,
         event_counts=facts.event_counts,
     )

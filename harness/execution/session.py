@@ -19,6 +19,7 @@ from harness.errors import MachineError, RecorderError, WriteError
 from harness.execution.protocol import Outcome, Plan, Progress, ReportProgress, Status
 from harness.execution.raised import described, traceback_of
 from harness.execution.recorder import Recorder
+from harness.execution.tested import untested
 from harness.paths import RunFolder
 from harness.stopping import Interrupted
 from harness.tables.thread_counts import ThreadCounts
@@ -53,6 +54,7 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
         traceback=trace,
         device_name=facts.device_name,
         versions=facts.versions,
+        notes=untested(str(torch.__version__)),
         stages=workload.stages,
         emulated=facts.emulated,
         event_counts=facts.event_counts,

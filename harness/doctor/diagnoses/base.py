@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from harness.doctor.machine import CommandResult, Probe
 
-INSTALL_TORCH = "pip install 'torch>=2.13,<2.14'"
+INSTALL_TORCH = "pip install 'torch>=2.13'"
 TOOL_LIMIT_S = 20
 _IMPORT_LIMIT_S = 120  # From a network disk, the first import of torch can take a minute.
 

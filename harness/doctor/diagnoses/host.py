@@ -39,12 +39,15 @@ def torch(probe: Probe) -> Answer:
     version = probe.version("torch")
     if version is None:
         return bad("not installed", INSTALL_TORCH)
-    if release(version)[:2] != TORCH:
-        return bad(f"{version}; the harness supports >=2.13,<2.14", INSTALL_TORCH)
+    if release(version)[:2] < TORCH:
+        return bad(f"{version}; the harness needs 2.13 or newer", INSTALL_TORCH)
     answer = child(probe, TORCH_CODE, Torch)
     if isinstance(answer, str):
         return bad(f"{version} cannot be imported: {answer}", "reinstall it")
-    return good(f"{version}, built {f'for CUDA {answer.cuda}' if answer.cuda else 'without CUDA'}")
+    says = f"{version}, built {f'for CUDA {answer.cuda}' if answer.cuda else 'without CUDA'}"
+    if release(version)[:2] > TORCH:
+        return note(f"{says}; the harness is tested with 2.13")
+    return good(says)
 
 
 def kineto(probe: Probe) -> Answer:

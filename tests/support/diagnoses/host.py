@@ -37,12 +37,12 @@ GOOD: list[Good] = [
 ]
 BAD: list[Other] = [
     ("python", {"python": "3.10.12"}, "3.10.12 (/venv/bin/python)", "use Python 3.11 or newer"),
-    ("torch", {"versions": {}}, "not installed", "pip install 'torch>=2.13,<2.14'"),
+    ("torch", {"versions": {}}, "not installed", "pip install 'torch>=2.13'"),
     (
         "torch",
         {"versions": {"torch": "2.12.1"}},
-        "2.12.1; the harness supports >=2.13,<2.14",
-        "pip install 'torch>=2.13,<2.14'",
+        "2.12.1; the harness needs 2.13 or newer",
+        "pip install 'torch>=2.13'",
     ),
     (
         "torch",
@@ -78,7 +78,7 @@ BAD: list[Other] = [
         "kineto",
         {"commands": {TORCH_CODE: answers(cuda=None, kineto=False)}},
         "torch was built without it: its profiler records nothing",
-        "pip install 'torch>=2.13,<2.14'",
+        "pip install 'torch>=2.13'",
     ),
     (
         "kineto",
@@ -100,6 +100,15 @@ BAD: list[Other] = [
     ),
 ]
 NOTES: list[Other] = [
+    (
+        "torch",
+        {
+            "versions": {"torch": "2.14.1"},
+            "commands": {TORCH_CODE: answers(cuda=None, kineto=True)},
+        },
+        "2.14.1, built without CUDA; the harness is tested with 2.13",
+        "",
+    ),
     (
         "environment",
         {"environment": {"TORCH_DEVICE_BACKEND_AUTOLOAD": "1"}},

@@ -17,6 +17,7 @@ from harness.doctor.diagnoses.host import PYTHON, TORCH
 from harness.doctor.diagnoses.npu import NPU_CODE
 from harness.doctor.machine import DiskSpace
 from harness.errors import RefusedError
+from harness.execution.tested import TESTED
 from harness.report.console import Console
 from tests.conftest import ROOT
 from tests.support.machines import CANN, MSPROF, Fake, dies
@@ -153,7 +154,9 @@ def test_devices_and_releases_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["requires-python"] == ">=" + ".".join(map(str, PYTHON))
     (torch,) = [text for text in project["dependencies"] if re.match(r"torch\b", text)]
-    assert torch == f"torch>={TORCH[0]}.{TORCH[1]},<{TORCH[0]}.{TORCH[1] + 1}"
+    # Without an upper bound: installing the harness leaves the user's torch alone.
+    assert torch == f"torch>={TESTED}"
+    assert f"{TORCH[0]}.{TORCH[1]}" == TESTED
 
 
 def test_names_are_unique() -> None:
