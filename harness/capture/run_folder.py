@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from harness import files
+from harness.capture.run_record import record_of
 from harness.errors import Problem, RefusedError, WriteError
 from harness.paths import RunFolder, SweepFolder
 
@@ -102,10 +103,15 @@ def held_run(folder: Path) -> Iterator[None]:
 
 
 def _run_is_going_on(folder: Path) -> Problem:
+    record = record_of(folder)
+    named = ""
+    # A reader of an ended run leaves no number.
+    if record is not None and record.writer is not None and record.life == "alive":
+        named = f" (process {record.writer.pid})"
     return Problem(
         setting=str(folder),
         given="",
-        reason="another harness is writing into this run folder",
+        reason=f"another harness{named} is writing into this run folder",
         fix="wait until it has ended",
     )
 

@@ -36,7 +36,8 @@ def test_a_run_that_goes_on_is_told_from_one_whose_harness_was_killed(
         assert record.writer.pid == process.pid
         refused = harness("read", "run")
         assert refused.code == 2
-        assert "another harness is writing into this run folder" in refused.err
+        named = f"another harness (process {process.pid}) is writing into this run folder"
+        assert named in refused.err
     finally:
         process.send_signal(signal.SIGKILL)
     assert ended(process, tmp_path).code == -signal.SIGKILL

@@ -91,7 +91,8 @@ def test_a_run_that_is_going_on_is_not_read(
 
     monkeypatch.setattr(pipeline, "run", read_meanwhile)
     pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
-    assert refusals == ["another harness is writing into this run folder"]
+    named = f"another harness (process {os.getpid()}) is writing into this run folder"
+    assert refusals == [named]
 
 
 def test_a_run_whose_harness_was_killed_is_read_as_failed(
