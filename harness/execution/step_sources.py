@@ -124,10 +124,25 @@ class StepSource:
         )
 
     def _count_updates(self, module: ModuleType) -> None:
-        handle = module.register_optimizer_step_post_hook(self._updated)
-        self._undo.append(handle.remove)
+        """Count after torch's own range around an optimizer's step; a hook would lie inside it."""
+        optimizers = module.Optimizer
+        original = optimizers.profile_hook_step
 
-    def _updated(self, optimizer: object, _args: object, _kwargs: object) -> None:
+        def hooked(step: Callable[..., Any]) -> Callable[..., Any]:
+            within_range = original(step)
+
+            @functools.wraps(within_range)
+            def counting(optimizer: object, *args: Any, **kwargs: Any) -> Any:
+                result = within_range(optimizer, *args, **kwargs)
+                self._updated(optimizer)
+                return result
+
+            return counting
+
+        optimizers.profile_hook_step = staticmethod(hooked)
+        self._undo.append(lambda: setattr(optimizers, "profile_hook_step", staticmethod(original)))
+
+    def _updated(self, optimizer: object) -> None:
         """Count a step of the first optimizer that steps."""
         if self._by_mark or not self._steps.counting or _is_compiling():
             return
