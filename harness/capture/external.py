@@ -26,7 +26,7 @@ from harness.readers import READERS
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend import layout, unread
 from harness.readers.base import CaptureError, CaptureInfo, ReadContext, Reader, ReadResult
-from harness.readers.chrome.origin import broken, not_read
+from harness.readers.chrome.origin import broken, not_read, unrecognised
 from harness.readers.chrome.reader import Chrome
 from harness.settings import schema
 from harness.settings.expectations import (
@@ -222,9 +222,7 @@ def _sources(path: Path, lost: list[str], beside: list[str]) -> Iterator[Source]
         elif why := not_read(candidate):
             beside.append(why)
         elif candidate == path:
-            lost.append(
-                f"{candidate.name}: {unread.of_file(candidate) or 'no reader recognises it'}"
-            )
+            lost.append(f"{candidate.name}: {unread.of_file(candidate) or unrecognised(candidate)}")
         elif why := broken(candidate):
             lost.append(why)
 

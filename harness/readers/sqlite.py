@@ -91,6 +91,10 @@ class Tables:
         if self._strings is None:
             types: dict[str, pl.DataType] = {"id": pl.Int64(), "value": pl.String()}
             self._strings = self.read("STRING_IDS", types).unique("id")
+            if self._strings.is_empty() and ids.drop_nulls().len():
+                self.notes.append(
+                    f"{self._name}: it has no texts (STRING_IDS), so names and shapes are lost"
+                )
         rows = pl.DataFrame({"id": ids.cast(pl.Int64)})
         return rows.join(self._strings, on="id", how="left", maintain_order="left")["value"]
 

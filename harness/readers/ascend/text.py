@@ -127,6 +127,7 @@ class _Capture:
             info = {name: launched[name] for name in ("device", "correlation")}
             columns = {cells.name: cells for cells in kernels} | info | both.columns
             frames["kernels"] = _late(columns)
+        self._refuse_empty(launched.height, frames)
         optional = {
             "steps": self._steps(step_markers),
             "memory": self._memory(call_tree),
@@ -144,6 +145,16 @@ class _Capture:
             remarks=tuple(self._remarks),
             info=ascend.info(self._folder),
         )
+
+    def _refuse_empty(
+        self, kernels: int, frames: Mapping[str, pl.DataFrame | pl.LazyFrame]
+    ) -> None:
+        """Refuse a single file without rows: in a folder, other files say why there are none."""
+        operators = frames.get("operators", pl.DataFrame()).lazy()
+        if kernels or self._folder.is_dir() or operators.head(1).collect().height:
+            return
+        why = "; ".join(self._notes) or f"{self._folder.name}: it has no row"
+        raise CaptureError(f"{why}: neither kernels nor operators are in it")
 
     def _count(self, kind: str, count: int, rows: int) -> None:
         self._event_counts[kind] = EventCounts(seen=count, rows=rows, marks=0, hidden=0)

@@ -25,8 +25,9 @@ _CALLS: Final = (
     (re.compile(r"(?:ur[A-Z]|ze[A-Z]|pi[A-Z])"), XPU),
     (re.compile(r"acl(?:rt|nn)|AscendCL@"), NPU),
     (re.compile(r"syn[A-Z]"), HPU),
+    (re.compile(r"cu(?:da)?[A-Z]"), CUDA),
 )
-"""Names of calls of the runtimes: HIP, oneAPI, CANN, SynapseAI."""
+"""Names of calls of the runtimes: HIP, oneAPI, CANN, SynapseAI, CUDA."""
 _HEADS: Final = (
     (re.compile(r"^(?:hip|rocm|roctracer|rocprofiler)_"), ROCM),
     (re.compile(r"^(?:xpu|sycl|level_zero|pti)_"), XPU),

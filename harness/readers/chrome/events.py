@@ -187,7 +187,7 @@ class Events:
             self._add_memory(kind, [event for event in events if event.name == ALLOCATION])
         elif phase == "M":
             self._metadata.add_labels(events)
-        elif phase == "B":
+        elif phase == "B" or (phase == "b" and vocabulary.has_rows(kind)):
             self._metadata.add_unknown(f"{kind}, begin and end apart", events)
 
     def _add_ranges(self, kind: str, events: list[Event], *, marks: bool) -> None:

@@ -38,7 +38,7 @@ def _origin(mark: bytes, what: str, fix: str) -> Origin:
 _TRACE: Final = "read the trace that torch.profiler wrote (export_chrome_trace)"
 _ORIGINS: Final = (
     _origin(
-        rb'"schema"\s*:\s*"[^"]*".{0,4000}"nodes"\s*:\s*\[',
+        rb'"schema"\s*:\s*"[^"]*".{0,4000}"nodes"\s*:\s*\[|\[pytorch\|profiler\|execution_',
         "an execution trace (Chakra), which has no times of devices",
         "read the Kineto trace that was recorded beside it",
     ),
@@ -76,7 +76,7 @@ _ORIGINS: Final = (
         "open it at pytorch.org/memory_viz",
     ),
     _origin(
-        rb'"cat"\s*:\s*"(?:devtools|blink|v8|cc,|toplevel)|"cpu-disabled-by-default',
+        rb'"cat"\s*:\s*"(?:devtools|disabled-by-default|blink|v8|cc,|toplevel)|"cpu-disabled-by-default',
         "a trace of the browser Chrome",
         _TRACE,
     ),
@@ -117,6 +117,31 @@ def not_read(path: Path) -> str:
     except CaptureError:
         return ""
     return what and f"{path.name}: not read: {what}"
+
+
+_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+_WITHOUT: Final = (b"[]", b"{}", b"null")
+
+
+def unrecognised(path: Path) -> str:
+    """Say by its first bytes what a file is that no reader recognises."""
+    try:
+        with opened(path, []) as file:
+            head = file.read(_HEAD)
+    except CaptureError as error:
+        return str(error)
+    text = head.removeprefix(b"\xef\xbb\xbf").strip(b"\0 \t\r\n")
+    if not text:
+        return "the file is empty"
+    if head.startswith(_UTF16):
+        return "its text is UTF-16: save it as UTF-8"
+    if head.startswith(b"SQLite format 3"):
+        return "a database without any table that torch_npu or msprof writes"
+    if path.suffix == ".gz" and not path.name.endswith(".json.gz"):
+        return "compressed files other than .json.gz are not read: unpack it (gunzip)"
+    if b"".join(text.split()) in _WITHOUT:
+        return "there is no event in it: the profiler recorded nothing, or it is no trace"
+    return "no reader recognises it"
 
 
 _EMPTY: Final = frozenset({"labels", "instants", "Trace", "trace", "overhead"})

@@ -7,6 +7,7 @@ which reads the same events before torch writes them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +41,9 @@ SETTINGS: Final = ("record_shapes", "with_stack", "profile_memory", "with_module
 _ENDINGS: Final = (".json", ".json.gz")
 _HEAD: Final = 1 << 16
 _LATEST: Final = 1 << 61
+_OF_TORCH: Final = re.compile(
+    rb'"cat"\s*:\s*"(?:cpu_op|Operator|python_function|(?:cuda|xpu|mtia|privateuse1)_runtime)"'
+)
 
 
 class Chrome:
@@ -56,9 +60,11 @@ class Chrome:
                 head = file.read(_HEAD)
         except CaptureError:
             return False
-        return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and any(
-            word in head for word in (b'"schemaVersion"', b'"traceEvents"')
-        )
+        text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+        if text.startswith(b"["):  # the events alone, without the object around them
+            return _OF_TORCH.search(head) is not None
+        words = (b'"schemaVersion"', b'"traceEvents"')
+        return text.startswith(b"{") and any(word in head for word in words)
 
     def read(self, path: Path, context: ReadContext) -> ReadResult:
         """Read a capture. Raises `CaptureError` if nothing in it can be read."""
@@ -262,7 +268,8 @@ class _Trace:
         del calls, flows
         # Old traces repeat the driver's number as the operator's.
         operator_number = pl.coalesce("call", "external")
-        number = pl.when(operator_number != pl.col("correlation")).then(operator_number)
+        differs = operator_number.ne_missing(pl.col("correlation"))
+        number = pl.when(differs).then(operator_number)
         inner = call_tree.numbered(placed.select(number).to_series())
         if inner.has_nulls():
             unlinked = inner.is_null().arg_true()

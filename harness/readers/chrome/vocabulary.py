@@ -35,7 +35,7 @@ _WITHOUT_ROWS: Final = frozenset(
     {
         *(FRAMES, "overhead", "Trace", "trace", "Net", "gpu_user_annotation"),
         *("external_correlation", "cuda_sync", "cuda_event", "cuda_profiler_range"),
-        *("xpu_sync", "xpu_scope_profiler", "mtia_counters", "collective_comm"),
+        *("xpu_sync", "xpu_scope_profiler", "mtia_counters", "mtia_insight", "collective_comm"),
     }
 )
 """Known kinds that no table has a place for."""
@@ -46,6 +46,11 @@ def launches(kind: str) -> bool:
     return kind.endswith(_LAUNCHES)
 
 
+def has_rows(kind: str) -> bool:
+    """Tell whether ranges of a kind are rows of operators or kernels."""
+    return kind in OPERATORS or kind in KERNELS
+
+
 def understood(kind: str) -> bool:
     """Tell whether a kind of ranges is one of torch's."""
-    return kind in OPERATORS or kind in KERNELS or kind in _WITHOUT_ROWS or launches(kind)
+    return has_rows(kind) or kind in _WITHOUT_ROWS or launches(kind)

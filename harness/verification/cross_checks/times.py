@@ -9,6 +9,7 @@ import polars as pl
 
 from harness.capture.capture import Capture
 from harness.readers.ascend import communication, csv_files
+from harness.readers.chrome import vocabulary
 from harness.tables.intervals import union, with_ends
 from harness.tables.selection import is_hccl
 from harness.verification.checks.base import profiler_of
@@ -177,8 +178,10 @@ def self_times(capture: Capture) -> CrossCheckResult:
 
 def _others_nest(capture: Capture) -> bool:
     """Tell whether operators may hold what has no rows."""
+    kinds = [kind for kind, count in capture.event_counts.items() if count.seen]
+    if vocabulary.FRAMES in kinds or any(map(vocabulary.launches, kinds)):
+        return True
     if not profiler_of(capture).single_stream:
-        frames = capture.event_counts.get("python_function")
-        return frames is not None and frames.seen > 0
+        return False
     counts = capture.event_counts.values()
     return any(count.seen > count.rows + count.marks + count.hidden for count in counts)
