@@ -98,8 +98,34 @@ def pool():
 for _ in range(4):
     step()
 {"exit": lambda: sys.exit(3), "words": lambda: sys.exit("bad luck"), "raise": raises,
- "os": lambda: os._exit(7), "fork": lambda: os.fork(), "none": lambda: None,
+ "os": lambda: os._exit(7), "fork": lambda: os.fork(),
+ "wait": lambda: os.waitpid(pid, 0) if (pid := os.fork()) else sys.exit(), "none": lambda: None,
  "away": away, "hook": hook, "bad_hook": bad_hook, "closed": closed, "pool": pool}[sys.argv[1]]()
+"""
+
+
+COMPILED = """
+import sys
+import harness, torch
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 4)
+
+    def forward(self, data):
+        with harness.stage("forward"):
+            return self.layer(data)
+
+model = Model()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+compiled = torch.compile(model, backend="eager", fullgraph=True)
+update = torch.compile(optimizer.step, backend="eager")
+for step in range(7):
+    compiled(torch.ones(2, 4)).sum().backward()
+    update()
+    if sys.argv[1] == "marks":
+        harness.step()
 """
 
 
@@ -189,6 +215,15 @@ def test_the_programs_own_marks_come_before_its_optimizers_steps(harness: Harnes
     assert forward == ["forward"]
 
 
+def test_what_is_compiled_may_hold_stages_and_steps(harness: Harness, tmp_path: Path) -> None:
+    (tmp_path / "compiled.py").write_text(COMPILED)
+    run = harness(*FEW, "--", "compiled.py", "marks")
+    assert run.code == 0, run.err
+    run = harness(*FEW, "--", "compiled.py", "none")
+    assert run.code == 3
+    assert "call harness.step() outside of what is compiled" in " ".join(run.out.split())
+
+
 @pytest.mark.usefixtures("programs")
 def test_batches_of_the_first_loader_are_steps_and_stdin_is_the_programs(tmp_path: Path) -> None:
     done = subprocess.run(
@@ -267,6 +302,7 @@ def test_a_program_can_be_stopped_after_the_last_step(harness: Harness) -> None:
         ("pool", 0, "", ""),
         ("os", 1, "the child process exited with code 7 before it could report", ""),
         ("fork", 0, "", ""),
+        ("wait", 0, "", ""),
     ],
 )
 @pytest.mark.usefixtures("programs")
