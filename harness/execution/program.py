@@ -43,7 +43,7 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
 
 def _end_copy(code: int) -> NoReturn:
     """End a process that the program forked; Kineto's destructors would wait for lost threads."""
-    atexit._run_exitfuncs()
+    atexit._run_exitfuncs()  # noqa: SLF001 - what Python itself would do
     for stream in (sys.stdout, sys.stderr):
         # The program may have closed them.
         with suppress(Exception):
