@@ -28,7 +28,6 @@ class ImportWatch(MetaPathFinder):
 
     def stop(self) -> None:
         """Watch nothing any more."""
-        self._actions.clear()
         if self in sys.meta_path:
             sys.meta_path.remove(self)
 

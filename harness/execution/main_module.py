@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import builtins
-import importlib.util
 import runpy
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -51,9 +51,7 @@ def run_main(program: Program, counted: Counted) -> Ending:
         return _exit_code(error)
     except BaseException as error:  # noqa: BLE001 - the user's program may raise anything
         error.__traceback__ = _of_program(error.__traceback__)
-        sys.excepthook(type(error), error, error.__traceback__)
-        code = _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
-        return Ending(code, f"the program raised {described(error)}")
+        return _raised(error)
     return Ending()
 
 
@@ -77,7 +75,9 @@ def _run_script(program: Program, script: str, counted: Counted) -> None:
     if program.function and program.function[0] == MAIN:
         vars(main)[_COUNTED] = counted
         code = _with_counted(ast.parse(code, script), program.function[1])
-    exec(compile(code, script, "exec", dont_inherit=True), vars(main))  # noqa: S102 - its purpose
+    # As Python does, so that tracebacks have their lines wherever the program goes.
+    file = str(path.absolute())
+    exec(compile(code, file, "exec", dont_inherit=True), vars(main))  # noqa: S102 - its purpose
 
 
 def _with_counted(tree: ast.Module, function: str) -> ast.Module:
@@ -92,23 +92,40 @@ def _with_counted(tree: ast.Module, function: str) -> ast.Module:
 def _run_module(module: str, words: tuple[str, ...]) -> None:
     sys.argv[:] = ["-m", *words]
     sys.path.insert(0, str(Path.cwd()))
-    try:
-        there = importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        there = False
-    if not there:
-        sys.exit(f"{sys.executable}: No module named {module}")
-    runpy.run_module(module, run_name=MAIN, alter_sys=True)
+    sys.modules[MAIN] = ModuleType(MAIN)
+    # What `python -m` calls; run_module would take the module away before the program's threads
+    # and what it has registered for the end are done with it.
+    runpy._run_module_as_main(module)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _join_threads() -> None:
-    """Wait for the program's threads, as Python does before it ends."""
+    """Wait for the program's threads, as Python does before it ends.
+
+    The threads of an executor wait for work until they are told of the end; so Python does, too.
+    """
+    at_end: list[Callable[[], object]] = getattr(threading, "_threading_atexits", [])
     while threads := [
         thread
         for thread in threading.enumerate()
         if not thread.daemon and thread is not threading.current_thread()
     ]:
+        while at_end:
+            at_end.pop()()
         threads[0].join()
+
+
+def _raised(error: BaseException) -> Ending:
+    """Print what the program raised, by its own hook if it has one, which may end it, too."""
+    code = _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+    try:
+        sys.excepthook(type(error), error, error.__traceback__)
+    except SystemExit as ended:
+        code = _exit_code(ended).exit_code
+    except BaseException as second:  # noqa: BLE001 - the program's hook may raise anything
+        second.__traceback__ = _of_program(second.__traceback__)
+        for each in (second, error):
+            sys.__excepthook__(type(each), each, each.__traceback__)
+    return Ending(code, f"the program raised {described(error)}")
 
 
 def _exit_code(error: SystemExit) -> Ending:
@@ -117,7 +134,9 @@ def _exit_code(error: SystemExit) -> Ending:
     if code is None:
         return Ending()
     if not isinstance(code, int):
-        print(code, file=sys.stderr)
+        # The program may have closed its streams.
+        with suppress(Exception):
+            print(code, file=sys.stderr)
         code = 1
     code &= 0xFF
     return Ending(code, f"the program ended with exit code {code}" if code else "")

@@ -5,7 +5,11 @@ Imported in the child process only. torch is loaded by the program, or with its 
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from msgspec.structs import replace
 
@@ -21,8 +25,7 @@ from harness.workloads.program import Program
 def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
     """Run the plan's program with its profiler; however it ends, that is an outcome.
 
-    Raises:
-        SystemExit: This is a copy of the process, which the program forked, and it has ended.
+    In a copy of the process, which the program forked, it does not return.
     """
     program = plan.loop.workload
     assert isinstance(program, Program)
@@ -32,10 +35,20 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
     source.open()
     ending = run_main(program, source.counted)
     if os.getpid() != process:
-        raise SystemExit(ending.exit_code)
+        _end_copy(ending.exit_code)
     source.close()
     steps.close()
     return _outcome(ending, steps, source)
+
+
+def _end_copy(code: int) -> NoReturn:
+    """End a process that the program forked; Kineto's destructors would wait for lost threads."""
+    atexit._run_exitfuncs()  # noqa: SLF001 - what Python itself would do
+    for stream in (sys.stdout, sys.stderr):
+        # The program may have closed them.
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code)
 
 
 def _outcome(ending: Ending, steps: ProgramSteps, source: StepSource) -> Outcome:

@@ -218,7 +218,11 @@ class ProgramSteps:
             # The first failure is the one that is told.
             with suppress(Exception):
                 recorder.close()
-        print(f"harness: the recording has failed, the program goes on: {error}", file=sys.stderr)
+        # The program may have closed its streams.
+        with suppress(Exception):
+            print(
+                f"harness: the recording has failed, the program goes on: {error}", file=sys.stderr
+            )
 
     def _report(self, phase: str) -> None:
         if phase != self._phase:

@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ class StepSource:
         self._undo: list[Callable[[], object]] = []
         self._by_mark = False
         self._first: object = None
+        self._compiled = False
         self._wrong = ""
 
     def open(self) -> None:
@@ -82,8 +83,8 @@ class StepSource:
         self._steps.tick()
 
     def stage(self, name: str) -> AbstractContextManager[None]:
-        """Name a part of the step."""
-        return self._steps.stage(name)
+        """Name a part of the step; within torch.compile, which ignores names, do nothing."""
+        return nullcontext() if _is_compiling() else self._steps.stage(name)
 
     def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function whose every call is a step; one within another is not."""
@@ -113,6 +114,11 @@ class StepSource:
 
     def _none_came(self) -> str:
         waited = self._watch.waiting
+        if self._compiled:
+            return (
+                "the optimizer's step is compiled, and torch.compile leaves out what counts it:"
+                " call harness.step() outside of what is compiled"
+            )
         return {
             "auto": "neither an optimizer nor harness.step() made a step from one call to the next",
             "optimizer": "no optimizer made a step after its first",
@@ -144,7 +150,10 @@ class StepSource:
 
     def _updated(self, optimizer: object) -> None:
         """Count a step of the first optimizer that steps."""
-        if self._by_mark or not self._steps.counting or _is_compiling():
+        if _is_compiling():
+            self._compiled = True
+            return
+        if self._by_mark or not self._steps.counting:
             return
         if self._first is None:
             self._first = optimizer

@@ -64,6 +64,7 @@ print(input())
 """
 ENDS = """
 import os, sys
+from concurrent.futures import ThreadPoolExecutor
 import torch
 
 def step():
@@ -72,10 +73,59 @@ def step():
 def raises():
     raise ValueError("no such batch")
 
+def away():
+    os.chdir("/")
+    raises()
+
+def hook():
+    sys.excepthook = lambda *_: sys.exit(5)
+    raises()
+
+def bad_hook():
+    sys.excepthook = lambda *_: 1 / 0
+    raises()
+
+def closed():
+    sys.stdout.close()
+    sys.stderr.close()
+    sys.exit("unheard")
+
+def pool():
+    global executor
+    executor = ThreadPoolExecutor(1)
+    executor.submit(print, "in the pool")
+
 for _ in range(4):
     step()
 {"exit": lambda: sys.exit(3), "words": lambda: sys.exit("bad luck"), "raise": raises,
- "os": lambda: os._exit(7), "fork": lambda: os.fork(), "none": lambda: None}[sys.argv[1]]()
+ "os": lambda: os._exit(7), "fork": lambda: os.fork(),
+ "wait": lambda: os.waitpid(pid, 0) if (pid := os.fork()) else sys.exit(), "none": lambda: None,
+ "away": away, "hook": hook, "bad_hook": bad_hook, "closed": closed, "pool": pool}[sys.argv[1]]()
+"""
+
+
+COMPILED = """
+import sys
+import harness, torch
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 4)
+
+    def forward(self, data):
+        with harness.stage("forward"):
+            return self.layer(data)
+
+model = Model()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+compiled = torch.compile(model, backend="eager", fullgraph=True)
+update = torch.compile(optimizer.step, backend="eager")
+for step in range(7):
+    compiled(torch.ones(2, 4)).sum().backward()
+    update()
+    if sys.argv[1] == "marks":
+        harness.step()
 """
 
 
@@ -130,10 +180,14 @@ def test_a_module_and_its_function_are_found(harness: Harness) -> None:
     run = harness(*FEW, "workload.step=train:train_step", "--", "-m", "train", "9")
     assert run.code == 2
     assert "train itself runs as __main__, and its functions are not counted" in run.err
-    (run.folder / "uses.py").write_text("import train\ntrain.main(9)\n")
+    (run.folder / "uses.py").write_text(
+        "import atexit, pickle, train\n\nclass Kept: pass\n\ntrain.main(9)\n"
+        "atexit.register(lambda: pickle.dumps(Kept()) and print('kept to the end'))\n"
+    )
     run = harness(*FEW, "workload.step=train:train_step", "--", "-m", "uses")
     assert run.code == 0, run.err
     assert adds(run) == {1: 1, 2: 1, 3: 1}
+    assert "kept to the end" in run.out
     run = harness(*FEW, "workload.step=trains:train_step", "--", "-m", "uses")
     assert run.code == 3
     assert "trains was never imported" in " ".join(run.out.split())
@@ -159,6 +213,15 @@ def test_the_programs_own_marks_come_before_its_optimizers_steps(harness: Harnes
     assert adds(run) == {1: 2, 2: 2, 3: 2}
     forward = run.table("operators").filter(name="aten::addmm")["stage"].unique().to_list()
     assert forward == ["forward"]
+
+
+def test_what_is_compiled_may_hold_stages_and_steps(harness: Harness, tmp_path: Path) -> None:
+    (tmp_path / "compiled.py").write_text(COMPILED)
+    run = harness(*FEW, "--", "compiled.py", "marks")
+    assert run.code == 0, run.err
+    run = harness(*FEW, "--", "compiled.py", "none")
+    assert run.code == 3
+    assert "call harness.step() outside of what is compiled" in " ".join(run.out.split())
 
 
 @pytest.mark.usefixtures("programs")
@@ -231,9 +294,15 @@ def test_a_program_can_be_stopped_after_the_last_step(harness: Harness) -> None:
     [
         ("exit", 1, "the program ended with exit code 3", ""),
         ("words", 1, "the program ended with exit code 1", "bad luck\n"),
-        ("raise", 1, "the program raised ValueError: no such batch", "line 9, in raises\n"),
+        ("raise", 1, "the program raised ValueError: no such batch", "line 10, in raises\n"),
+        ("away", 1, "the program raised ValueError: no such batch", 'ValueError("no such batch")'),
+        ("hook", 1, "the program raised ValueError: no such batch", ""),
+        ("bad_hook", 1, "the program raised ValueError: no such batch", "ZeroDivisionError"),
+        ("closed", 1, "the program ended with exit code 1", ""),
+        ("pool", 0, "", ""),
         ("os", 1, "the child process exited with code 7 before it could report", ""),
         ("fork", 0, "", ""),
+        ("wait", 0, "", ""),
     ],
 )
 @pytest.mark.usefixtures("programs")
