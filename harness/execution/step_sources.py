@@ -6,12 +6,13 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from harness import steps as marks
 from harness.execution.import_watch import ImportWatch
+from harness.execution.main_module import StopProgramError
 from harness.execution.program_steps import ProgramSteps
 from harness.workloads.program import MAIN, Program
 
@@ -53,7 +54,9 @@ class StepSource:
     def close(self) -> None:
         """Leave the program's modules as they were; a program that is one step has made it."""
         if self._program.step == "whole":
-            self._steps.end()
+            # It has ended already, so there is nothing to stop.
+            with suppress(StopProgramError):
+                self._steps.end()
         marks.count_with(None)
         self._watch.stop()
         while self._undo:

@@ -244,8 +244,9 @@ def test_batches_of_the_first_loader_are_steps_and_stdin_is_the_programs(tmp_pat
 
 
 @pytest.mark.usefixtures("programs")
-def test_a_whole_program_is_one_window(harness: Harness) -> None:
-    run = harness("workload.step=whole", "--", "train.py", "5")
+@pytest.mark.parametrize("after", ["continue", "stop"])
+def test_a_whole_program_is_one_window(harness: Harness, after: str) -> None:
+    run = harness("workload.step=whole", f"workload.after={after}", "--", "train.py", "5")
     assert run.code == 0, run.err
     assert adds(run) == {0: 5}
     assert "won't be using warmup" not in run.err

@@ -33,3 +33,17 @@ def test_a_database_without_texts(tmp_path: Path) -> None:
     record = read_capture(path, tmp_path / "run").record
     assert record.exit_code == 3
     assert "it has no texts (STRING_IDS), so names and shapes are lost" in str(record)
+
+
+def test_kernels_whose_names_are_gone_are_a_loss(tmp_path: Path) -> None:
+    path = tmp_path / "ascend_pytorch_profiler_0.db"
+    write(path, capture_tables())
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE COMPUTE_TASK_INFO")
+        database.execute(
+            "UPDATE TASK SET taskType = (SELECT id FROM STRING_IDS WHERE value = 'AI_CORE')"
+        )
+        database.commit()
+    record = read_capture(path, tmp_path / "run").record
+    assert record.exit_code == 3
+    assert "COMPUTE_TASK_INFO: there is no such table, and TASK has" in str(record)
