@@ -111,7 +111,7 @@ def test_an_imported_trace_becomes_a_run(harness: Harness, tmp_path: Path) -> No
     (tmp_path / "t.json.gz").write_bytes(b"\x1f\x8b\x08\x00")
     broken = harness("read", "t.json.gz")
     assert broken.code == 2
-    assert "t.json.gz: no reader recognises it" in " ".join(broken.err.split())
+    assert "t.json.gz: it is cut off or damaged" in " ".join(broken.err.split())
 
 
 @pytest.mark.parametrize(

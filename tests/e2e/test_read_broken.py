@@ -36,10 +36,10 @@ def words(run: Run) -> str:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.json", b"", "a.json: no reader recognises it"),
+        ("a.json", b"", "a.json: the file is empty"),
         ("a.json", b'{"traceEvents": ', 'a.json: no list "traceEvents"'),
         ("a.json", b'{"mine": []}', "a.json: no reader recognises it"),
-        ("a.json.gz", gzip.compress(TEXT, mtime=0)[:12], "a.json.gz: no reader recognises it"),
+        ("a.json.gz", gzip.compress(TEXT, mtime=0)[:12], "a.json.gz: it is cut off or damaged"),
         ("a.json", DEEP, "a.json: no reader recognises it"),
         ("a.csv", b"Name,Type\na,b\n", "a.csv: no reader recognises it"),
     ],

@@ -125,12 +125,15 @@ _WITHOUT: Final = (b"[]", b"{}", b"null")
 
 def unrecognised(path: Path) -> str:
     """Say by its first bytes what a file is that no reader recognises."""
+    damage: list[str] = []
     try:
-        with opened(path, []) as file:
+        with opened(path, damage) as file:
             head = file.read(_HEAD)
     except CaptureError as error:
         return str(error)
     text = head.removeprefix(b"\xef\xbb\xbf").strip(b"\0 \t\r\n")
+    if damage:
+        return "it is cut off or damaged: its compressed text ends too soon"
     if not text:
         return "the file is empty"
     if head.startswith(_UTF16):
