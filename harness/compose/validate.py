@@ -186,8 +186,9 @@ def _programs_are_isolated(request: Request) -> Iterator[Problem]:
         yield Problem(
             setting="execution",
             given="inline",
-            reason="a program may change or end the process that it runs in",
-            fix="execution=isolated, where a debugger works, too: the program has the terminal",
+            reason="a program may change or end the process that it runs in; isolated, it has the"
+            " terminal, so that a debugger works there, too",
+            fix="execution=isolated",
         )
 
 

@@ -77,6 +77,8 @@ def test_settings_of_every_kind_are_marked_as_such() -> None:
         "name",
         "profiler.analyse",
         "profiler.analyse_timeout_s",
+        "profiler.max_seconds",
+        "profiler.max_memory_gib",
         "execution.timeout_s",
         "execution.grace_s",
         "sweep.max_jobs",
