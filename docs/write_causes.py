@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
+
+from generated import write_or_check
 
 from harness.verification.causes import BY_PROFILER
 from harness.verification.causes.base import Cause
 from harness.verification.causes.settings import OF_SETTING, Causes, Stated
 
-TARGET = Path(__file__).with_name("causes.md")
 HEAD = """# Why something is missing
 
 Made by `make docs` from the tables that the checks use. Where a setting was not delivered, its
@@ -49,14 +48,5 @@ def page() -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Write the page, or compare it with what is there."""
-    text = page()
-    if "--check" not in sys.argv:
-        TARGET.write_text(text, encoding="utf-8")
-    elif not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
-        sys.exit("docs/causes.md is not what the tables say: make docs")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check("causes.md", page())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import sys
 from pathlib import Path
 
+from generated import write_or_check
+
 ROOT = Path(__file__).parents[1]
-TARGET = Path(__file__).with_name("modules.md")
 HEAD = """# Modules
 
 Every module by its first line, made by `make docs`. [ARCHITECTURE.md](ARCHITECTURE.md) says how the
@@ -42,14 +42,5 @@ def page() -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Write the page, or compare it with what is there."""
-    text = page()
-    if "--check" not in sys.argv:
-        TARGET.write_text(text, encoding="utf-8")
-    elif not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
-        sys.exit("docs/modules.md is not what the modules say: make docs")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check("modules.md", page())

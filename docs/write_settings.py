@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import ast
 import inspect as python_inspect
-import sys
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 
+from generated import write_or_check
 from msgspec import NODEFAULT, Struct, inspect
 
 from harness.settings.marks import mark_of
 from harness.settings.request import Request
 from harness.settings.schema import describe, show
 
-TARGET = Path(__file__).with_name("settings.md")
 HEAD = """# Settings
 
 Every setting by its name on the command line, made from the settings' own types by `make docs`.
@@ -86,19 +84,12 @@ def sections(type_: inspect.StructType, path: str) -> Iterator[str]:
         yield from sections(struct, inner)
 
 
-def main() -> int:
-    """Write the file, or compare it; 1 if it is out of date."""
+def page() -> str:
+    """Return the whole page."""
     root = inspect.type_info(Request)
     assert isinstance(root, inspect.StructType)
-    text = HEAD + "".join(sections(root, ""))
-    if "--check" in sys.argv:
-        if TARGET.exists() and TARGET.read_text(encoding="utf-8") == text:
-            return 0
-        sys.stderr.write("docs/settings.md is out of date: run make docs\n")
-        return 1
-    TARGET.write_text(text, encoding="utf-8")
-    return 0
+    return HEAD + "".join(sections(root, ""))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    write_or_check("settings.md", page())

@@ -6,7 +6,6 @@ comes out; whatever happens in between, run.json is true.
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,7 +40,6 @@ from harness.paths import RunFolder
 from harness.report.markdown import markdown
 from harness.report.run import sections
 from harness.report.section import Section
-from harness.settings.ranks import rank_of
 from harness.settings.request import Request
 from harness.verification.completeness import completeness
 from harness.verification.consistency import consistency
@@ -124,8 +122,8 @@ def _started(request: Request, planned: Plan, overrides: Sequence[str]) -> RunRe
         requested=requested(request),
         effective=planned.recording.effective,
         recorded_steps=len(planned.recording.recorded),
-        rank=rank_of(os.environ).rank,
-        world_size=rank_of(os.environ).world_size,
+        rank=planned.recording.rank,
+        world_size=planned.recording.world_size,
     )
 
 

@@ -59,7 +59,7 @@ def _as_one_step(request: Request) -> Request:
 
 
 def _recording(request: Request, cycles: int) -> RecordingPlan:
-    profiler = request.profiler
+    profiler, process = request.profiler, rank_of(os.environ)
     lowered = _lower(profiler, cycles)
     recorded = recorded_steps(profiler.schedule, cycles)
     effective = {f"profiler.{path}": value for path, value in flatten(to_builtins(lowered))}
@@ -75,7 +75,8 @@ def _recording(request: Request, cycles: int) -> RecordingPlan:
     return RecordingPlan(
         device=request.device.name,
         index=request.device.index,
-        rank=rank_of(os.environ).rank,
+        rank=process.rank,
+        world_size=process.world_size,
         environment=environment(request),
         profiler=lowered,
         recorded=recorded,

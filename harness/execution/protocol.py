@@ -31,6 +31,8 @@ class RecordingPlan(Struct, frozen=True, kw_only=True):
     """Which of several devices, numbered from 0."""
     rank: int = 0
     """Of the process, in a job of several."""
+    world_size: int = 1
+    """How many processes that job has."""
     environment: dict[str, str]
     """Variables to set before torch loads."""
     profiler: LoweredProfiler

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import IO, Final, Self
@@ -23,7 +24,7 @@ _CHATTER: Final = re.compile(rb"(?m)^USDT:\d{4}-[^\n]*profiler_st(?:art|op)\n")
 _LONGEST_CHATTER: Final = 200
 
 
-class Streams:
+class Streams(ABC):
     """What a child process gets as its streams, and what its parent reads of them."""
 
     stdin: int | None = subprocess.DEVNULL
@@ -54,8 +55,9 @@ class Streams:
         """Close the child's ends, once it has them."""
         self._theirs.close()
 
+    @abstractmethod
     def _open(self) -> None:
-        raise NotImplementedError
+        """Open both ends of each stream."""
 
     def _keep(self, reading: int, writing: int, take: Callable[[bytes], None]) -> int:
         self._theirs.callback(os.close, writing)

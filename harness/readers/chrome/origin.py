@@ -88,16 +88,25 @@ _ORIGINS: Final = (
 )
 
 
+def _head(path: Path) -> tuple[bytes, list[str]]:
+    """Return the first bytes of a file, unpacked, and what is damaged in them.
+
+    Raises:
+        CaptureError: It cannot be opened.
+    """
+    damage: list[str] = []
+    with opened(path, damage) as file:
+        return file.read(_HEAD), damage
+
+
 def broken(path: Path) -> str:
     """Say why a file that is named like a trace is none; "" if it is another, unknown file."""
-    notes: list[str] = []
     try:
-        with opened(path, notes) as file:
-            head = file.read(_HEAD)
+        head, damage = _head(path)
     except CaptureError as error:
         return str(error)
-    if notes:
-        return notes[0]
+    if damage:
+        return damage[0]
     text = head.decode("utf-8-sig", errors="replace").strip("\0 \t\r\n")
     if not text:
         return f"{path.name}: empty"
@@ -112,8 +121,7 @@ def broken(path: Path) -> str:
 def not_read(path: Path) -> str:
     """Say what a file is that is known and not read, and what to do; "" if that is not known."""
     try:
-        with opened(path, []) as file:
-            what = origin(file.read(_HEAD))
+        what = origin(_head(path)[0])
     except CaptureError:
         return ""
     return what and f"{path.name}: not read: {what}"
@@ -125,10 +133,8 @@ _WITHOUT: Final = (b"[]", b"{}", b"null")
 
 def unrecognised(path: Path) -> str:
     """Say by its first bytes what a file is that no reader recognises."""
-    damage: list[str] = []
     try:
-        with opened(path, damage) as file:
-            head = file.read(_HEAD)
+        head, damage = _head(path)
     except CaptureError as error:
         return str(error)
     text = head.removeprefix(b"\xef\xbb\xbf").strip(b"\0 \t\r\n")
