@@ -50,6 +50,18 @@ for step in range(int(sys.argv[1])):
         optimizer.step()
     harness.step()
 """
+LATE = """
+import harness, torch
+
+layer = torch.nn.Linear(4, 4)
+optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+for step in range(6):
+    layer(torch.ones(2, 4)).sum().backward()
+    optimizer.step()
+for step in range(7):
+    torch.relu(torch.ones(2, 4))
+    harness.step()
+"""
 LOADER = """
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -203,6 +215,16 @@ def test_a_function_of_the_script_is_counted(harness: Harness) -> None:
     operators = run.table("operators")
     # The whole call is the step, with its optimizer's part.
     assert operators.filter(name="Optimizer.step#SGD.step")["step"].to_list() == [1, 2, 3]
+
+
+def test_what_came_before_the_first_mark_is_forgotten(harness: Harness, tmp_path: Path) -> None:
+    (tmp_path / "late.py").write_text(LATE)
+    run = harness(*FEW, "--", "late.py")
+    assert run.code == 0, run.err
+    operators = run.table("operators")
+    assert operators.filter(name="aten::addmm").is_empty()
+    assert adds(run, "aten::relu") == {1: 1, 2: 1, 3: 1}
+    assert [path.name for path in sorted((run.latest / "raw").iterdir())] == ["trace.json.gz"]
 
 
 @pytest.mark.usefixtures("programs")

@@ -41,6 +41,9 @@ def test_three_profiles_are_three_jobs_and_a_table(harness: Harness) -> None:
     assert read_record(jobs["profiler=level2"]).requested["profiler.with_stack"] is True
     assert "3 of 3 jobs delivered" in run.out
     assert "job 2 of 3" in run.err
+    for folder in jobs.values():
+        hydra = (folder / ".hydra" / "hydra.yaml").read_text(encoding="utf-8")
+        assert "_target_: harness.cli.hydra_callback.ForgetConfigs" in hydra
 
 
 def test_one_wrong_job_refuses_all_before_the_first(harness: Harness) -> None:
