@@ -12,6 +12,7 @@ os.environ[AUTOLOAD] = "0"
 import compileall
 import functools
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -51,6 +52,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Compile the harness for the processes to come, even where Python may write no bytecode."""
+    # Under nohup they would inherit that SIGHUP is ignored, and rightly not stop.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if not hasattr(config, "workerinput"):  # the attribute that xdist gives to its workers
         compileall.compile_dir(ROOT / "harness", quiet=1)
 
