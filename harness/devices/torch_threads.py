@@ -6,15 +6,24 @@ program's own is recorded only with ``profile_all_threads``.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import NamedTuple
 
 from harness.devices.base import LoweredProfiler
 from harness.tables.thread_counts import ThreadCounts
 
 _MARK = "harness.threads"
 _OPERATOR = "cpu_op"
+
+
+class _Operator(NamedTuple):
+    start_ns: int
+    end_ns: int
+    name: str
+
 
 TakeCounts = Callable[[ThreadCounts], None]
 
@@ -53,13 +62,48 @@ def _counting(activities: Sequence[str], take: TakeCounts) -> Iterator[None]:
     with profiler, record_function(_MARK):
         yield
     results = profiler.profiler and profiler.profiler.kineto_results
-    by_thread: dict[int, Counter[str]] = defaultdict(Counter)
+    by_thread: dict[int, list[_Operator]] = defaultdict(list)
     step_thread = None
     for event in results.events() if results else ():
         if event.activity_type() == _OPERATOR:
-            by_thread[event.start_thread_id()][event.name()] += 1
+            end_ns = event.start_ns() + event.duration_ns()
+            operator = _Operator(event.start_ns(), end_ns, event.name())
+            by_thread[event.start_thread_id()].append(operator)
         elif event.name() == _MARK:
             step_thread = event.start_thread_id()
     if step_thread is not None:
-        of_step = by_thread.pop(step_thread, Counter[str]())
-        take(ThreadCounts(of_step=dict(of_step), of_others=tuple(map(dict, by_thread.values()))))
+        take(counts_of(by_thread.pop(step_thread, []), list(by_thread.values())))
+
+
+def counts_of(step: list[_Operator], others: Sequence[list[_Operator]]) -> ThreadCounts:
+    """Count the operators of a step by name, without those of torch's own workers.
+
+    A kernel that works in several threads may call operators in them, as flash attention on a CPU
+    calls aten::empty. All of these lie within operators of the step's thread, which waits for them.
+    """
+    covered = _joined(step)
+    starts = [start_ns for start_ns, _ in covered]
+
+    def lies_within(operator: _Operator) -> bool:
+        place = bisect_right(starts, operator.start_ns) - 1
+        return place >= 0 and operator.end_ns <= covered[place][1]
+
+    return ThreadCounts(
+        of_step=_by_name(step),
+        of_others=tuple(_by_name(ran) for ran in others if not all(map(lies_within, ran))),
+    )
+
+
+def _by_name(operators: Sequence[_Operator]) -> dict[str, int]:
+    return dict(Counter(operator.name for operator in operators))
+
+
+def _joined(operators: Sequence[_Operator]) -> list[tuple[int, int]]:
+    """Return the time within operators, as ranges that do not overlap."""
+    ranges: list[tuple[int, int]] = []
+    for start_ns, end_ns, _ in sorted(operators):
+        if ranges and start_ns <= ranges[-1][1]:
+            ranges[-1] = ranges[-1][0], max(ranges[-1][1], end_ns)
+        else:
+            ranges.append((start_ns, end_ns))
+    return ranges

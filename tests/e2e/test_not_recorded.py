@@ -141,3 +141,9 @@ def test_a_step_without_operators_is_told_from_a_profiler_that_records_nothing(
     reasons = {item.setting: item.reason for item in run.record.delivery}
     assert reason in reasons["profiler.activities"]
     assert "another profiler" not in run.out
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_torchs_own_workers_are_no_threads_of_the_program(harness: Harness, threads: int) -> None:
+    run = harness(f"device.environment.OMP_NUM_THREADS={threads}")
+    assert run.code == 0, run.out
