@@ -87,6 +87,15 @@ class RunFolder(Struct, frozen=True):
         """The tables that are computed from them."""
         return self.path / "analyses"
 
+    @property
+    def ranks(self) -> Path:
+        """The run folders of the processes of a job of several ranks."""
+        return self.path / "ranks"
+
+    def rank(self, number: int) -> RunFolder:
+        """Return the run folder of one process of the job, by its global rank."""
+        return RunFolder(self.ranks / str(number))
+
     def cycle(self, number: int) -> Path:
         """Return the folder of one cycle's tables."""
         return self.cycles / f"{number:03d}"
