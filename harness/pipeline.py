@@ -27,7 +27,7 @@ from harness.capture.external import keep, missing_originals
 from harness.capture.foreign import check_run
 from harness.capture.kept_record import kept
 from harness.capture.load import collect_capture, left_by_the_emulator, load_capture
-from harness.capture.provenance import RanProgram, ran_program
+from harness.capture.provenance import RanProgram, ran_program, this_program
 from harness.capture.run_folder import clear, files_of, held_run, make, shown
 from harness.capture.run_record import Consistency, Delivery, RunRecord, record_of, request_hash
 from harness.compose.validate import problems
@@ -82,7 +82,8 @@ def run_job(
         raise RefusedError(invalid)
     planned = plan(request, folder)
     run_folder = RunFolder(folder)
-    record = _started(request, planned, overrides)
+    program = ran_program(request.workload) if isinstance(request.workload, Program) else None
+    record = _started(request, planned, overrides, program)
 
     def captured() -> Capture:
         begun(folder)
@@ -96,6 +97,42 @@ def run_job(
         return _concluded(record, folder, captured)
 
 
+class OpenRun:
+    """A run that the calling process records itself. It ends by an outcome."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.outcome: Outcome | None = None
+        """To be set before the run is left."""
+
+
+@contextmanager
+def open_run(request: Request, planned: Plan, *, overrides: Sequence[str]) -> Iterator[OpenRun]:
+    """Begin a run that this process records, and leave it recorded: `read_run` completes it.
+
+    Where the block leaves no outcome, the record says that the harness has ended too soon.
+
+    Raises:
+        RefusedError: A run is going on in the folder; nothing is written.
+        WriteError: The disk is full, or the like.
+    """
+    folder = Path(planned.folder)
+    run_folder, run = RunFolder(folder), OpenRun(planned)
+    record = _started(request, planned, overrides, this_program())
+    with _made(folder, "out"), held_run(folder):
+        _refuse_unended(record_of(folder), folder)
+        clear(folder)
+        with kept(record, folder) as ending:
+            write_json(planned, run_folder.plan)
+            write_json(CaptureRecord(expected=planned.recording.expected), run_folder.capture)
+            yield run
+            outcome = run.outcome
+            if outcome is not None:
+                files.remove_unfinished(folder)
+                write_json(outcome, run_folder.outcome)
+                ending.record = _left(record, outcome)
+
+
 @contextmanager
 def _made(folder: Path, setting: str) -> Iterator[None]:
     """Make a folder for a block; if that leaves nothing, the folder goes again."""
@@ -107,7 +144,9 @@ def _made(folder: Path, setting: str) -> Iterator[None]:
         raise
 
 
-def _started(request: Request, planned: Plan, overrides: Sequence[str]) -> RunRecord:
+def _started(
+    request: Request, planned: Plan, overrides: Sequence[str], program: RanProgram | None
+) -> RunRecord:
     """Return the record of a run that begins."""
     return RunRecord(
         status="running",
@@ -118,7 +157,7 @@ def _started(request: Request, planned: Plan, overrides: Sequence[str]) -> RunRe
         versions={"harness": __version__},
         host=socket.gethostname(),
         device=request.device.name,
-        program=ran_program(request.workload) if isinstance(request.workload, Program) else None,
+        program=program,
         requested=requested(request),
         effective=planned.recording.effective,
         recorded_steps=len(planned.recording.recorded),
@@ -301,6 +340,24 @@ def _run(request: Request, planned: Plan, listener: ProgressListener) -> Outcome
 def _pending(capture: Capture) -> bool:
     """Tell whether there are captures that are not analysed yet."""
     return bool(capture.cycle_folders) and capture.analysis is None
+
+
+def _left(record: RunRecord, outcome: Outcome) -> RunRecord:
+    """Return the record of a run that is over and not read yet."""
+    return replace(
+        record,
+        writer=None,
+        status="failed" if outcome.status == "unavailable" else outcome.status,
+        verdict="pending",
+        exit_code=_exit_code(outcome, delivered=True),
+        reason=outcome.reason,
+        notes=outcome.notes,
+        versions=record.versions | outcome.versions,
+        device_name=outcome.device_name,
+        program=_ended_program(record, outcome),
+        emulated=outcome.emulated,
+        event_counts=outcome.event_counts,
+    )
 
 
 def _ended(
