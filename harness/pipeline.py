@@ -30,7 +30,7 @@ from harness.capture.load import collect_capture, left_by_the_emulator, load_cap
 from harness.capture.provenance import RanProgram, ran_program, this_program
 from harness.capture.run_folder import clear, files_of, held_run, make, shown
 from harness.capture.run_record import Consistency, Delivery, RunRecord, record_of, request_hash
-from harness.compose.validate import problems
+from harness.configuration.validate import problems
 from harness.doctor.preflight import check_analysis, check_machine
 from harness.errors import ExitCode, MachineError, Problem, RefusedError, WriteError
 from harness.execution.plan import plan, requested, trusted

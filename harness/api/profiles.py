@@ -18,7 +18,7 @@ from harness.api.recording import Asked, OwnRecording, this_rank
 from harness.api.requests import compose
 from harness.api.results import Run, load
 from harness.capture.run_folder import is_run, new_folder, shown
-from harness.compose.validate import problems
+from harness.configuration.validate import problems
 from harness.errors import (
     HarnessError,
     HarnessWarning,
@@ -200,7 +200,7 @@ class Profile:
             if why:
                 self._failed(RecorderError(f"{folder}: its verdict is pending: {why}; {later}"))
         self._result = load(folder)
-        if raised is None and self._result.verdict == "not_delivered":
+        if self._result.status == "ok" and self._result.verdict == "not_delivered":
             self._not_delivered(self._result)
 
     def _not_delivered(self, run: Run) -> None:

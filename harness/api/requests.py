@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.capture.run_folder import new_folder
-from harness.compose.composition import compose_jobs, setting_of
-from harness.compose.validate import problems
+from harness.configuration.composition import compose_jobs, setting_of
+from harness.configuration.validate import problems
 from harness.devices import DEVICES
 from harness.errors import Problem, refuse
 from harness.execution import plan as lowering

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import to_builtins
 
-from harness.compose.own_programs import (
+from harness.configuration.own_programs import (
     loop_of_this_program,
     loops_belong_to_programs,
     programs_are_isolated,
