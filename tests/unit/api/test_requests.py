@@ -106,6 +106,7 @@ def test_a_plan_makes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.filterwarnings("ignore:Warning. Profiler clears events")
 def test_the_profiler_is_torchs_own_with_the_plans_settings() -> None:
     request = harness.compose(
         "device=cpu",
