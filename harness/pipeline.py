@@ -40,6 +40,7 @@ from harness.paths import RunFolder
 from harness.report.markdown import markdown
 from harness.report.run import sections
 from harness.report.section import Section
+from harness.settings.ranks import ALONE, Rank
 from harness.settings.request import Request
 from harness.verification.completeness import completeness
 from harness.verification.consistency import consistency
@@ -80,9 +81,27 @@ def run_job(
     """
     if invalid := problems(request):
         raise RefusedError(invalid)
-    planned = plan(request, folder)
+    return run_process(request, folder, overrides=overrides, listener=listener, begun=begun)
+
+
+def run_process(
+    request: Request,
+    folder: Path,
+    *,
+    overrides: Sequence[str],
+    listener: ProgressListener,
+    begun: Callable[[Path], None] = _nothing,
+    rank: Rank = ALONE,
+) -> Finished:
+    """Carry out a valid request in one process, which may be one rank of a job of several.
+
+    Raises:
+        RefusedError: A run is going on there; nothing is written.
+        WriteError: As for `run_job`.
+    """
+    planned = plan(request, folder, rank)
     run_folder = RunFolder(folder)
-    record = _started(request, planned, overrides)
+    record = started(request, planned, overrides)
 
     def captured() -> Capture:
         begun(folder)
@@ -90,14 +109,14 @@ def run_job(
         write_json(CaptureRecord(expected=planned.recording.expected), run_folder.capture)
         return _recorded(request, planned, run_folder, listener)
 
-    with _made(folder, "hydra.run.dir"), held_run(folder):
-        _refuse_unended(record_of(folder), folder)
+    with made(folder, "hydra.run.dir"), held_run(folder):
+        refuse_unended(record_of(folder), folder)
         clear(folder)
         return _concluded(record, folder, captured)
 
 
 @contextmanager
-def _made(folder: Path, setting: str) -> Iterator[None]:
+def made(folder: Path, setting: str) -> Iterator[None]:
     """Make a folder for a block; if that leaves nothing, the folder goes again."""
     new = make(folder, setting)
     try:
@@ -107,12 +126,13 @@ def _made(folder: Path, setting: str) -> Iterator[None]:
         raise
 
 
-def _started(request: Request, planned: Plan, overrides: Sequence[str]) -> RunRecord:
+def started(request: Request, planned: Plan, overrides: Sequence[str]) -> RunRecord:
     """Return the record of a run that begins."""
     return RunRecord(
         status="running",
         verdict="pending",
         exit_code=None,
+        records=planned.recording.records,
         overrides=tuple(overrides),
         request_hash=request_hash(request),
         versions={"harness": __version__},
@@ -160,7 +180,7 @@ def read_run(folder: Path, *, listener: ProgressListener, limit_s: float | None)
     check_run(folder)
     with held_run(folder):
         record = read_json(run_folder.record, RunRecord)
-        _refuse_unended(record, folder)
+        refuse_unended(record, folder)
         if record.source:
             if missing := missing_originals(folder):
                 raise RefusedError([_original_is_gone(folder, missing[0])])
@@ -224,7 +244,7 @@ def read_capture(path: Path, folder: Path, *, begun: Callable[[Path], None] = _n
         keep(imported, folder)
         return load_capture(folder)
 
-    with _made(folder, "--out"), held_run(folder):
+    with made(folder, "--out"), held_run(folder):
         return _concluded(record, folder, captured, _not_requested(info.settings))
 
 
@@ -233,7 +253,7 @@ def _no_place(folder: Path, why: str) -> Problem:
     return Problem(setting="--out", given=str(folder), reason=why, fix=fix)
 
 
-def _refuse_unended(record: RunRecord | None, folder: Path) -> None:
+def refuse_unended(record: RunRecord | None, folder: Path) -> None:
     """Refuse a run that goes on, also where the file system has no locks."""
     if record is not None and record.life == "alive":
         fix = "wait until it has ended"
@@ -313,7 +333,8 @@ def _ended(
     outcome, analysis = capture.outcome, capture.analysis
     pending = _pending(capture)
     # The metadata of an imported capture may report no settings at all.
-    checked = bool(delivery or record.source)
+    # Nothing is requested of a rank that does not record.
+    checked = bool(delivery or record.source or not record.records)
     failing = any(item.fails for item in delivery) or any(item.fails for item in consistent)
     delivered = checked and not failing
     return replace(

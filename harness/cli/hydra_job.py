@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from hydra.core.hydra_config import HydraConfig
 from msgspec import Struct
@@ -21,6 +22,7 @@ from harness.execution.protocol import Progress
 from harness.files import remove_empty
 from harness.paths import RunFolder
 from harness.pipeline import Finished, run_job
+from harness.ranks.pipeline import run_ranks
 from harness.report.terminal import show
 from harness.report.units import duration
 from harness.settings.request import Request
@@ -28,6 +30,10 @@ from harness.stopping import Interrupted
 from harness.sweep import interrupts
 from harness.sweep.current import CurrentJob, current_job
 from harness.workloads.program import Program
+
+
+_RUNS: Final = {"torchrun": run_ranks}
+"""By the kind of execution, what carries out a request; `run_job` in one process."""
 
 
 class _Work(Struct, frozen=True):
@@ -75,7 +81,8 @@ def _nothing(_folder: Path) -> None:
 def _shown_run(work: _Work, begun: Callable[[Path], None] = _nothing) -> Finished:
     is_program = isinstance(work.request.workload, Program)
     with ConsoleProgress(ERR, beside_program=is_program) as screen:
-        done = run_job(
+        carry_out = _RUNS.get(work.request.execution.kind, run_job)
+        done = carry_out(
             work.request, work.folder, overrides=work.overrides, listener=screen, begun=begun
         )
     if done.traceback:
@@ -108,7 +115,8 @@ def _beside_others(current: CurrentJob, work: _Work) -> int | None:
     def quiet_run() -> RunRecord:
         say("begins")
         with interrupts.obeyed(current.sweep):
-            return run_job(
+            carry_out = _RUNS.get(work.request.execution.kind, run_job)
+            return carry_out(
                 work.request, work.folder, overrides=work.overrides, listener=_Quiet()
             ).record
 

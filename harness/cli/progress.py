@@ -21,6 +21,8 @@ PHASES = {
     "wait": "profiler waits",
     "profiler_warmup": "profiler warms up",
     "active": "recording",
+    "unrecorded": "steps without profiler",
+    "exit_barrier": "waiting for the other ranks",
     "drain": "writing what was recorded",
     "analyse": "analysis by torch_npu",
     "done": "done",
@@ -36,6 +38,8 @@ _CHATTER = re.compile(
     r"|^  warnings\.warn\(msg\)$"
 )
 """What only harness.log keeps; errors and warnings are shown."""
+
+_RANK = re.compile(r"^\[rank\d+\]: ")
 
 _SPINNER = re.compile(r"^[-|/\\\s\x08]+(?=\[\d{4}-)")
 
@@ -94,7 +98,7 @@ class ConsoleProgress:
 
     def output(self, line: str) -> None:
         """Pass on what the workload prints."""
-        if not _CHATTER.search(line):
+        if not _CHATTER.search(_RANK.sub("", line)):
             line = _SPINNER.sub("", line)
             self.console.print(Text.assemble(("│", "dim"), " ", visible(line)), soft_wrap=True)
 

@@ -6,16 +6,15 @@ one device are its own: `harness.devices`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from msgspec import to_builtins
 
+from harness.compose.rank_rules import problems_of_ranks
 from harness.devices import TARGETS
 from harness.errors import Problem
 from harness.settings.faults import Faults
-from harness.settings.ranks import rank_problems
 from harness.settings.request import Rehearsal, Request
 from harness.settings.schedule import cycle_length, steps_for, whole_cycles
 from harness.settings.schema import flatten, show
@@ -177,10 +176,6 @@ def _compile_before_timing(request: Request) -> Iterator[Problem]:
         )
 
 
-def _rank_is_known(_request: Request) -> Iterator[Problem]:
-    yield from rank_problems(os.environ)
-
-
 def _programs_are_isolated(request: Request) -> Iterator[Problem]:
     if isinstance(request.workload, Program) and request.execution.kind == "inline":
         yield Problem(
@@ -258,7 +253,7 @@ RULES: tuple[Rule, ...] = (
     _steps_fill_schedule,
     _schedule_has_limits,
     _compile_before_timing,
-    _rank_is_known,
+    problems_of_ranks,
     _programs_are_isolated,
     _rehearsal,
     _analysis,
