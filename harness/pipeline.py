@@ -40,7 +40,6 @@ from harness.paths import RunFolder
 from harness.report.markdown import markdown
 from harness.report.run import sections
 from harness.report.section import Section
-from harness.settings.ranks import ALONE, Rank
 from harness.settings.request import Request
 from harness.verification.completeness import completeness
 from harness.verification.consistency import consistency
@@ -81,25 +80,25 @@ def run_job(
     """
     if invalid := problems(request):
         raise RefusedError(invalid)
-    return run_process(request, folder, overrides=overrides, listener=listener, begun=begun)
+    planned = plan(request, folder)
+    return run_process(request, planned, overrides=overrides, listener=listener, begun=begun)
 
 
 def run_process(
     request: Request,
-    folder: Path,
+    planned: Plan,
     *,
     overrides: Sequence[str],
     listener: ProgressListener,
     begun: Callable[[Path], None] = _nothing,
-    rank: Rank = ALONE,
 ) -> Finished:
-    """Carry out a valid request in one process, which may be one rank of a job of several.
+    """Carry out the plan of a valid request for one process, perhaps one rank of a job of several.
 
     Raises:
         RefusedError: A run is going on there; nothing is written.
         WriteError: As for `run_job`.
     """
-    planned = plan(request, folder, rank)
+    folder = Path(planned.folder)
     run_folder = RunFolder(folder)
     record = started(request, planned, overrides)
 

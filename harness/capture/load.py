@@ -18,7 +18,7 @@ from harness.capture.collect import collect
 from harness.capture.foreign import check_run
 from harness.capture.run_record import DIED, RunRecord
 from harness.errors import Problem, RefusedError
-from harness.execution.protocol import Outcome, read_json, write_json
+from harness.execution.protocol import Outcome, Plan, read_json, write_json
 from harness.files import read_all
 from harness.paths import RunFolder
 from harness.readers.ascend import folder as ascend
@@ -55,10 +55,15 @@ def collect_capture(folder: Path) -> Capture:
     """
     run = RunFolder(folder)
     record = _capture_record(run)
-    report = collect(run, _outcomes(run)[0])
+    report = collect(run, _outcomes(run)[0], _rank(run))
     record = replace(record, reported=report)
     write_json(record, run.capture)
     return _capture(run, record, report)
+
+
+def _rank(run: RunFolder) -> int:
+    """Return the rank of the process that a run folder is of."""
+    return read_json(run.plan, Plan).recording.rank if run.plan.exists() else 0
 
 
 def _capture_record(run: RunFolder) -> CaptureRecord:

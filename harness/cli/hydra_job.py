@@ -31,7 +31,6 @@ from harness.sweep import interrupts
 from harness.sweep.current import CurrentJob, current_job
 from harness.workloads.program import Program
 
-
 _RUNS: Final = {"torchrun": run_ranks}
 """By the kind of execution, what carries out a request; `run_job` in one process."""
 

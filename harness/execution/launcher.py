@@ -33,9 +33,7 @@ _MESSAGE: Final = 1 << 17
 _CHUNK: Final = 65536
 _AFTER_GRACE_S: Final = 3600
 """How long a rank that is stopped may read what it recorded, before torch kills it."""
-_LAUNCHER: Final = (
-    f"{DIE_WITH_PARENT}from torch.distributed.run import main; main(sys.argv[2:])"
-)
+_LAUNCHER: Final = f"{DIE_WITH_PARENT}from torch.distributed.run import main; main(sys.argv[2:])"
 _WORKER: Final = (
     f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); "
     "from harness.ranks.worker import main; main(sys.argv[1], sys.argv[2])"
@@ -192,7 +190,7 @@ class _Launcher:
 
 
 def named(rank: int, line: str) -> str:
-    """Return a line of output with the rank that it is of, as torchrun names them; not of rank 0."""
+    """Return a line of output with its rank, as torchrun names it; not if that is 0."""
     return f"[rank{rank}]: {line}" if rank else line
 
 

@@ -81,6 +81,8 @@ class Limits(NamedTuple):
     """The setting that sets `seconds`; the message of a run that took longer names it."""
     seconds: float | None
     grace_s: float
+    watch: RankWatch | None = None
+    """Of a job of several ranks, what tells whether another has ended it."""
 
 
 def run(plan: Plan, listener: ProgressListener) -> Outcome:
@@ -88,9 +90,9 @@ def run(plan: Plan, listener: ProgressListener) -> Outcome:
     if plan.loop.execution.kind == "inline":
         return _inline(plan, listener)
     execution = plan.loop.execution
-    limits = Limits("execution.timeout_s", execution.timeout_s, execution.grace_s)
     watch = watch_of(plan)
-    outcome = _in_child(plan, listener, "execute", limits, watch)
+    limits = Limits("execution.timeout_s", execution.timeout_s, execution.grace_s, watch)
+    outcome = _in_child(plan, listener, "execute", limits)
     if watch is not None:
         watch.tell_others(outcome)
     return outcome
@@ -105,18 +107,12 @@ def analyse(plan: Plan, listener: ProgressListener, limit_s: float | None) -> Ou
     return _in_child(plan, listener, "analyse", limits)
 
 
-def _in_child(
-    plan: Plan,
-    listener: ProgressListener,
-    task: Task,
-    limits: Limits,
-    watch: RankWatch | None = None,
-) -> Outcome:
+def _in_child(plan: Plan, listener: ProgressListener, task: Task, limits: Limits) -> Outcome:
     try:
         environment = environment_of(plan)
     except MachineError as error:
         return Outcome(status="unavailable", reason=str(error))
-    return _Child(plan, listener, task, environment, limits, watch).outcome()
+    return _Child(plan, listener, task, environment, limits).outcome()
 
 
 def environment_of(plan: Plan) -> dict[str, str]:
@@ -159,7 +155,6 @@ class _Child:
         task: Task,
         environment: dict[str, str],
         limits: Limits,
-        watch: RankWatch | None,
     ) -> None:
         folder = Path(plan.folder)
         is_program = task == "execute" and isinstance(plan.loop.workload, Program)
@@ -168,7 +163,6 @@ class _Child:
         self.task = task
         self.environment = environment
         self.limits = limits
-        self.watch = watch
         self.lends = is_program and listener.lends_streams
         self.result = outcome_file(folder, task)
         self.process: subprocess.Popen[bytes] | None = None
@@ -276,7 +270,7 @@ class _Child:
             return
         elif limit_s is not None and now - self.started > limit_s:
             self._stop(f"ran past {self.limits.setting}={limit_s:g}")
-        elif self.watch is not None and (reason := self.watch.stop_reason()):
+        elif self.limits.watch is not None and (reason := self.limits.watch.stop_reason()):
             self._stop(reason)
 
     def _stop(self, reason: str) -> None:

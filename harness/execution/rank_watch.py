@@ -20,6 +20,10 @@ from harness.paths import RunFolder
 
 INTERRUPTED: Final = "interrupted"
 """Why a job is to end that a person or a scheduler has stopped."""
+_LATE: Final = (
+    "rank {ranks} had not made its steps {limit} s after this one, which then ended"
+    " (execution.exit_barrier_timeout_s)"
+)
 _PERIOD_S: Final = 0.02
 
 
@@ -95,11 +99,8 @@ class RankWatch(Struct, frozen=True, kw_only=True):
             if stop_order(self.folder.of_job) is not None:
                 return ()
             if until is not None and time.monotonic() > until:
-                numbers = ", ".join(map(str, missing))
-                return (
-                    f"rank {numbers} had not made its steps {limit_s:g} s after this one, which then"
-                    " ended (execution.exit_barrier_timeout_s)",
-                )
+                note = _LATE.format(ranks=", ".join(map(str, missing)), limit=f"{limit_s or 0:g}")
+                return (note,)
             time.sleep(_PERIOD_S)
         return ()
 

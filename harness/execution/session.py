@@ -16,9 +16,16 @@ import torch
 from harness import files
 from harness.devices import DEVICES
 from harness.errors import MachineError, RecorderError, WriteError
-from harness.execution.protocol import Outcome, Plan, Progress, RecordingPlan, ReportProgress, Status
-from harness.execution.rank_watch import watch_of
+from harness.execution.protocol import (
+    Outcome,
+    Plan,
+    Progress,
+    RecordingPlan,
+    ReportProgress,
+    Status,
+)
 from harness.execution.raised import described, traceback_of
+from harness.execution.rank_watch import watch_of
 from harness.execution.recorder import Recorder
 from harness.execution.tested import untested
 from harness.paths import RunFolder

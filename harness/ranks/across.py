@@ -23,7 +23,7 @@ class AcrossRanks(Struct, frozen=True, kw_only=True):
     """Whether the ranks contradict each other; a broken check ends the job in exit code 3."""
 
 
-def across_ranks(job: RunFolder, records: Sequence[RunRecord]) -> AcrossRanks:
+def across_ranks(job: RunFolder, records: Sequence[RunRecord]) -> AcrossRanks:  # noqa: ARG001
     """Compare the ranks of a job, of which each has ended and has its tables on the disk.
 
     Args:

@@ -27,7 +27,7 @@ from harness.paths import RunFolder
 from harness.pipeline import Finished, made, read_run, refuse_unended, started
 from harness.ranks.across import across_ranks
 from harness.ranks.job import Job
-from harness.ranks.verdict import ended, lead_of, result_of
+from harness.ranks.verdict import JobEnd, ended, lead_of, result_of
 from harness.report.markdown import markdown
 from harness.report.run import sections
 from harness.settings.ranks import Rank
@@ -35,6 +35,10 @@ from harness.settings.request import Request
 from harness.workloads.program import Program
 
 _THREADS: Final = "OMP_NUM_THREADS"
+_ONE_THREAD: Final = (
+    f"{_THREADS}=1 was set for each rank, as torchrun does where it is not set: steps take other"
+    f" times than in one process; device.environment.{_THREADS}=N sets it"
+)
 
 
 def _nothing(_folder: Path) -> None:
@@ -72,7 +76,7 @@ def run_ranks(
                 folder=folder,
                 nproc=nproc,
                 grace_s=request.execution.grace_s,
-                environment=dict(os.environ) | environment(request),
+                environment=dict(os.environ) | environment(request) | _threads(request),
                 lends_streams=lends,
             ),
             listener,
@@ -89,15 +93,16 @@ def of_job(request: Request, folder: Path, overrides: Sequence[str], world_size:
     ranks = request.profiler.ranks
     first = Rank(rank=min(ranks) if ranks else 0, world_size=world_size)
     record = started(request, plan(request, folder, first), overrides)
-    notes: tuple[str, ...] = ()
-    threads = {*os.environ, *environment(request)}
-    if request.execution.kind == "torchrun" and world_size > 1 and _THREADS not in threads:
-        notes = (
-            f"torchrun has set {_THREADS}=1, since it was not set: steps take other times than in"
-            f" one process; device.environment.{_THREADS}=N sets it",
-        )
+    notes = (_ONE_THREAD,) if _threads(request) else ()
     ranks_expected = tuple(result_of(rank, None) for rank in range(world_size))
     return replace(record, rank=0, records=True, ranks=ranks_expected, notes=notes)
+
+
+def _threads(request: Request) -> dict[str, str]:
+    """Return what torchrun would set in each of several ranks, with a warning of five lines."""
+    execution, there = request.execution, {*os.environ, *environment(request)}
+    starts_several = execution.kind == "torchrun" and execution.nproc > 1
+    return {_THREADS: "1"} if starts_several and _THREADS not in there else {}
 
 
 def read_ranks(folder: Path, *, listener: ProgressListener, limit_s: float | None) -> Finished:
@@ -139,10 +144,14 @@ def concluded(
             run.analyses,
             run.path,
         )
-        results = [result_of(rank, records.get(rank)) for rank in range(len(record.ranks))]
-        last = ended(
-            record, results, records, stop_order(run), launcher, consistency=across.consistency
+        end = JobEnd(
+            ranks=tuple(result_of(rank, records.get(rank)) for rank in range(len(record.ranks))),
+            records=records,
+            order=stop_order(run),
+            launcher=launcher,
+            consistency=across.consistency,
         )
+        last = ended(record, end)
         last = replace(last, files=(*files_of(run.path), f"{run.ranks.name}/"))
         parts = sections(last, _figures(run, records), str(shown(run.path)), across.sections)
         files.write(run.path, run.summary, markdown(parts).encode(errors="backslashreplace"))

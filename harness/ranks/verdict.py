@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from harness.capture.run_record import Consistency, Delivery, DeliveryStatus, RankResult, RunRecord
@@ -44,27 +45,27 @@ def result_of(rank: int, record: RunRecord | None) -> RankResult:
     )
 
 
-def ended(
-    record: RunRecord,
-    ranks: Sequence[RankResult],
-    records: Mapping[int, RunRecord],
-    order: StopOrder | None,
-    launcher: str,
-    consistency: Sequence[Consistency],
-) -> RunRecord:
-    """Return the record of a job that is over.
+class JobEnd(Struct, frozen=True, kw_only=True):
+    """All that the verdict on a job rests on."""
 
-    Args:
-        record: Its first state.
-        ranks: What became of each.
-        records: Of those that left one.
-        order: Why the job was ended before its time, if it was.
-        launcher: Why the launcher itself failed, empty if it did not.
-        consistency: The checks across the ranks.
-    """
-    status, reason = _ending(ranks, order, launcher)
+    ranks: tuple[RankResult, ...]
+    """What became of each."""
+    records: Mapping[int, RunRecord]
+    """Of those that left one."""
+    order: StopOrder | None
+    """Why the job was ended before its time, if it was."""
+    launcher: str
+    """Why the launcher itself failed; empty if it did not."""
+    consistency: tuple[Consistency, ...]
+    """The checks across the ranks."""
+
+
+def ended(record: RunRecord, end: JobEnd) -> RunRecord:
+    """Return the record of a job that is over; `record` is its first state."""
+    ranks, records = end.ranks, end.records
+    status, reason = _ending(ranks, end.order, end.launcher)
     delivery = (*_presence(ranks), *_delivery(records))
-    failing = any(item.fails for item in (*delivery, *consistency))
+    failing = any(item.fails for item in delivery) or any(item.fails for item in end.consistency)
     failing |= any(rank.verdict == "not_delivered" for rank in ranks)
     pending = any(rank.verdict == "pending" for rank in ranks)
     verdict: Literal["delivered", "not_delivered", "pending"]
@@ -77,9 +78,9 @@ def ended(
         verdict=verdict,
         exit_code=_exit_code(status, ranks, failing=failing),
         reason=reason,
-        ranks=tuple(ranks),
+        ranks=ranks,
         delivery=delivery,
-        consistency=tuple(consistency),
+        consistency=end.consistency,
     )
     if lead is None:
         return ended_job

@@ -16,6 +16,7 @@ from typing import Final
 
 from harness.errors import HarnessError
 from harness.execution.launcher import Message, send
+from harness.execution.plan import plan
 from harness.execution.protocol import Progress, read_json
 from harness.execution.rank_watch import StopOrder, order_stop
 from harness.paths import RunFolder
@@ -41,11 +42,9 @@ def main(folder: str, channel: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to_command:
         to_command.connect(channel)
         listener = _Told(to_command, rank.rank, lends_streams=job.lends_streams)
-        place = run.rank(rank.rank).path
         try:
-            run_process(
-                job.request, place, overrides=job.overrides, listener=listener, rank=rank
-            )
+            planned = plan(job.request, run.rank(rank.rank).path, rank)
+            run_process(job.request, planned, overrides=job.overrides, listener=listener)
         except KeyboardInterrupt:
             sys.exit(1)
         except HarnessError as error:

@@ -53,7 +53,7 @@ SECTIONS: Final[Mapping[str, SectionOf]] = {
     "files": files,
 }
 """Every section of a run's summary, in order; a new one is a function and a line here."""
-_LAST_FIGURE: Final = next(reversed(FIGURES))
+_LAST_FIGURE: Final = tuple(FIGURES)[-1]
 
 
 def sections(

@@ -179,8 +179,8 @@ class Execution(Settings, frozen=True, kw_only=True):
     """How many seconds a child that is stopped may take to write what it recorded, before it is
     killed. Read by: run."""
     exit_barrier_timeout_s: Placed[Seconds | None] = 300
-    """How many seconds a rank that has made its steps waits for the others, before it ends; null: no
-    limit. Read by: run."""
+    """How many seconds a rank that has made its steps waits for the others before it ends; null:
+    no limit. Read by: run."""
 
 
 class Rehearsal(Settings, frozen=True, kw_only=True):

@@ -69,7 +69,7 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
         """Yield the problems of settings that are valid alone, but not together."""
         yield from ()
 
-    def rank_problems(self, world_size: int) -> Iterator[Problem]:
+    def rank_problems(self, world_size: int) -> Iterator[Problem]:  # noqa: ARG002 - for subclasses
         """Yield the problems of settings that do not fit the number of ranks."""
         yield from ()
 
