@@ -72,7 +72,9 @@ def _read(
         if reader is None:
             continue
         try:
-            result = reader.read(folder, ReadContext(rank=rank, first_operator=operators, steps=steps))
+            result = reader.read(
+                folder, ReadContext(rank=rank, first_operator=operators, steps=steps)
+            )
         except CaptureError as error:
             lost.append(str(error))
             continue

@@ -36,7 +36,7 @@ from harness.workloads.program import Program
 
 _THREADS: Final = "OMP_NUM_THREADS"
 _ONE_THREAD: Final = (
-    f"{_THREADS}=1 was set for each rank, as torchrun does where it is not set: steps take other"
+    f"each rank ran with {_THREADS}=1, as torchrun sets it where it is not set: steps take other"
     f" times than in one process; device.environment.{_THREADS}=N sets it"
 )
 
@@ -93,7 +93,8 @@ def of_job(request: Request, folder: Path, overrides: Sequence[str], world_size:
     ranks = request.profiler.ranks
     first = Rank(rank=min(ranks) if ranks else 0, world_size=world_size)
     record = started(request, plan(request, folder, first), overrides)
-    notes = (_ONE_THREAD,) if _threads(request) else ()
+    by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get(_THREADS) == "1"
+    notes = (_ONE_THREAD,) if by_torchrun or _threads(request) else ()
     ranks_expected = tuple(result_of(rank, None) for rank in range(world_size))
     return replace(record, rank=0, records=True, ranks=ranks_expected, notes=notes)
 
