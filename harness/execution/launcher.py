@@ -93,9 +93,9 @@ class _Launcher:
                 Appended(self.run.path, self.run.log) as log,
                 socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel,
             ):
-                channel.bind(str(place / "ranks"))
+                channel.bind(str(place / "channel"))
                 printed = Printed(log, _unseen)
-                return self._judged(self._listened(channel, place / "ranks", printed), printed)
+                return self._judged(self._listened(channel, place / "channel", printed), printed)
         finally:
             shutil.rmtree(place, ignore_errors=True)
 

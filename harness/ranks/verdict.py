@@ -155,8 +155,10 @@ def _delivery(records: Mapping[int, RunRecord]) -> Iterator[Delivery]:
     for of_ranks in items.values():
         unaccepted = [item for item in of_ranks.values() if not item.accepted]
         order = sorted(unaccepted or of_ranks.values(), key=lambda each: _place(each.status))
+        statuses = {item.status for item in of_ranks.values()}
         yield replace(
             order[0],
+            status="partial" if statuses > {"missing"} else order[0].status,
             arrived=_by_rank({rank: item.arrived for rank, item in of_ranks.items()}),
             reason=_by_rank({rank: item.reason for rank, item in of_ranks.items() if item.reason}),
         )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from msgspec.structs import replace
 
 from harness.capture.run_record import RankResult, RunRecord
+from harness.paths import RunFolder
 from harness.report.results import RunResults
 from harness.report.section import Column, Section
 
@@ -22,7 +25,7 @@ def ranks(results: RunResults) -> Section | None:
         title=f"Ranks: {len(record.ranks)} processes of one job",
         columns=columns,
         rows=tuple(_row(rank) for rank in record.ranks),
-        notes=(f"each has a run folder: {results.folder}/ranks/RANK",),
+        notes=(f"each has a run folder: {RunFolder(Path(results.folder)).ranks}/RANK",),
     )
 
 
