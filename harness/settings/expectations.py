@@ -95,9 +95,8 @@ class ExpectationRule(Struct, frozen=True, kw_only=True):
     applies: Callable[[Recording, object], bool] = is_set
 
 
-IMPLIED = frozenset({"profiler.experimental.verbose", "profiler.ranks"})
-"""Settings that others cover: stacks show whether torch was verbose, and a rank that records is
-checked for all that is requested; that it is there, the delivery of the job says."""
+IMPLIED = frozenset({"profiler.experimental.verbose"})
+"""Settings that another one covers: stacks show whether torch was verbose."""
 
 BUFFERS = "CUPTI buffers"
 """No setting, but what every profile of a device that can lose kernels this way relies on."""

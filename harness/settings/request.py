@@ -111,7 +111,7 @@ class Profiler(Settings, frozen=True, kw_only=True):
     Read by: run."""
     schedule: Schedule
     """Which steps are recorded. Read by: plan, the profiler."""
-    ranks: Annotated[tuple[RankNumber, ...], Meta(min_length=1)] | None = None
+    ranks: Executed[Annotated[tuple[RankNumber, ...], Meta(min_length=1)] | None] = None
     """The ranks of the job that record, by their global numbers; null: all. The others run the same
     schedule without a profiler. Read by: plan."""
     baseline: Executed[Baseline]
