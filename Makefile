@@ -29,7 +29,7 @@ faults: $(VENV)/.dev
 	$(BIN)/python -m tests.faults --write docs/faults.md
 	@echo "bad inputs: seed $(SEED)"
 	HARNESS_FUZZ=1200 $(BIN)/python -m pytest --hypothesis-seed=$(SEED) -n 2 \
-	    tests/unit/test_fuzz.py tests/unit/compose/test_hostile.py
+	    tests/unit/test_fuzz.py tests/unit/configuration/test_hostile.py
 	$(BIN)/python -m tests.faults.soak
 
 # torch_npu is installed for the tests; without CANN, torch cannot load it.

@@ -1,10 +1,11 @@
 """Exit codes, and every error that the harness raises on purpose.
 
 HarnessError
-├── RefusedError    the request was refused before anything ran (exit 2)
-├── MachineError    this machine cannot do what was requested (exit 4)
-├── WriteError      a file cannot be written: the disk is full, or the like (exit 1)
-└── RecorderError   a recorder is used where or as it cannot record (exit 1)
+├── RefusedError       the request was refused before anything ran (exit 2)
+├── MachineError       this machine cannot do what was requested (exit 4)
+├── WriteError         a file cannot be written: the disk is full, or the like (exit 1)
+├── RecorderError      a recorder is used where or as it cannot record (exit 1)
+└── NotDeliveredError  something requested was not delivered (exit 3)
 
 A workload that fails is not an error of the harness: the run folder records how it ended.
 """
@@ -127,6 +128,16 @@ class RecorderError(HarnessError):
     """Another profiler or recorder records in this process, or the calls are in a wrong order."""
 
     exit_code = ExitCode.FAILED
+
+
+class NotDeliveredError(HarnessError):
+    """A run lacks something that was requested; raised where a program has asked for it."""
+
+    exit_code = ExitCode.NOT_DELIVERED
+
+
+class HarnessWarning(UserWarning):
+    """What goes wrong with a profile that must not end the program."""
 
 
 def refuse(problems: Sequence[Problem]) -> None:

@@ -27,10 +27,10 @@ from harness.capture.external import keep, missing_originals
 from harness.capture.foreign import check_run
 from harness.capture.kept_record import kept
 from harness.capture.load import collect_capture, left_by_the_emulator, load_capture
-from harness.capture.provenance import RanProgram, ran_program
+from harness.capture.provenance import RanProgram, ran_program, this_program
 from harness.capture.run_folder import clear, files_of, held_run, make, shown
 from harness.capture.run_record import Consistency, Delivery, RunRecord, record_of, request_hash
-from harness.compose.validate import problems
+from harness.configuration.validate import problems
 from harness.doctor.preflight import check_analysis, check_machine
 from harness.errors import ExitCode, MachineError, Problem, RefusedError, WriteError
 from harness.execution.plan import plan, requested, trusted
@@ -100,7 +100,7 @@ def run_process(
     """
     folder = Path(planned.folder)
     run_folder = RunFolder(folder)
-    record = started(request, planned, overrides)
+    record = started(request, planned, overrides, program_of(request))
 
     def captured() -> Capture:
         begun(folder)
@@ -114,6 +114,42 @@ def run_process(
         return _concluded(record, folder, captured)
 
 
+class OpenRun:
+    """A run that the calling process records itself. It ends by an outcome."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.outcome: Outcome | None = None
+        """To be set before the run is left."""
+
+
+@contextmanager
+def open_run(request: Request, planned: Plan, *, overrides: Sequence[str]) -> Iterator[OpenRun]:
+    """Begin a run that this process records, and leave it recorded: `read_run` completes it.
+
+    Where the block leaves no outcome, the record says that the harness has ended too soon.
+
+    Raises:
+        RefusedError: A run is going on in the folder; nothing is written.
+        WriteError: The disk is full, or the like.
+    """
+    folder = Path(planned.folder)
+    run_folder, run = RunFolder(folder), OpenRun(planned)
+    record = started(request, planned, overrides, this_program())
+    with made(folder, "out"), held_run(folder):
+        refuse_unended(record_of(folder), folder)
+        clear(folder)
+        with kept(record, folder) as ending:
+            write_json(planned, run_folder.plan)
+            write_json(CaptureRecord(expected=planned.recording.expected), run_folder.capture)
+            yield run
+            outcome = run.outcome
+            if outcome is not None:
+                files.remove_unfinished(folder)
+                write_json(outcome, run_folder.outcome)
+                ending.record = _left(record, outcome)
+
+
 @contextmanager
 def made(folder: Path, setting: str) -> Iterator[None]:
     """Make a folder for a block; if that leaves nothing, the folder goes again."""
@@ -125,7 +161,14 @@ def made(folder: Path, setting: str) -> Iterator[None]:
         raise
 
 
-def started(request: Request, planned: Plan, overrides: Sequence[str]) -> RunRecord:
+def program_of(request: Request) -> RanProgram | None:
+    """Return the user's program that a request runs, if it runs one."""
+    return ran_program(request.workload) if isinstance(request.workload, Program) else None
+
+
+def started(
+    request: Request, planned: Plan, overrides: Sequence[str], program: RanProgram | None
+) -> RunRecord:
     """Return the record of a run that begins."""
     return RunRecord(
         status="running",
@@ -137,7 +180,7 @@ def started(request: Request, planned: Plan, overrides: Sequence[str]) -> RunRec
         versions={"harness": __version__},
         host=socket.gethostname(),
         device=request.device.name,
-        program=ran_program(request.workload) if isinstance(request.workload, Program) else None,
+        program=program,
         requested=requested(request),
         effective=planned.recording.effective,
         recorded_steps=len(planned.recording.recorded),
@@ -320,6 +363,24 @@ def _run(request: Request, planned: Plan, listener: ProgressListener) -> Outcome
 def _pending(capture: Capture) -> bool:
     """Tell whether there are captures that are not analysed yet."""
     return bool(capture.cycle_folders) and capture.analysis is None
+
+
+def _left(record: RunRecord, outcome: Outcome) -> RunRecord:
+    """Return the record of a run that is over and not read yet."""
+    return replace(
+        record,
+        writer=None,
+        status="failed" if outcome.status == "unavailable" else outcome.status,
+        verdict="pending",
+        exit_code=_exit_code(outcome, delivered=True),
+        reason=outcome.reason,
+        notes=outcome.notes,
+        versions=record.versions | outcome.versions,
+        device_name=outcome.device_name,
+        program=_ended_program(record, outcome),
+        emulated=outcome.emulated,
+        event_counts=outcome.event_counts,
+    )
 
 
 def _ended(

@@ -28,6 +28,11 @@ def count_with(counter: StepCounter | None) -> None:
     _counter = counter
 
 
+def are_counted() -> bool:
+    """Tell whether someone counts the steps of this process."""
+    return _counter is not None
+
+
 def step() -> None:
     """Say that a step of the program has ended; the next one begins."""
     if _counter is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,7 +46,7 @@ def kept(record: RunRecord, folder: Path) -> Iterator[Ending]:
     path = RunFolder(folder).record
     files.remove_unfinished(folder)
     begun = replace(record, writer=this_process()) if record.status == "running" else record
-    ending = Ending()
+    ending, process = Ending(), os.getpid()
     with files.Reserve(folder, path, len(json_of(begun)) + _ROOM) as reserve:
         last = None
         try:
@@ -61,8 +62,10 @@ def kept(record: RunRecord, folder: Path) -> Iterator[Ending]:
             last = _stopped(begun, ExitCode.FAILED, f"{error.fact}; {_KEPT}")
             raise
         finally:
-            # Without `last`, the harness itself failed; the exception is passed on.
-            _save(last or _stopped(begun, ExitCode.FAILED, NOT_READ_BACK), begun, reserve)
+            # Without `last`, the harness itself failed; the exception is passed on. A copy of the
+            # process, which a program forked, has no say.
+            if os.getpid() == process:
+                _save(last or _stopped(begun, ExitCode.FAILED, NOT_READ_BACK), begun, reserve)
 
 
 def close_killed(folder: Path) -> None:

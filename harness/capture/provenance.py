@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +49,24 @@ def ran_program(program: Program) -> RanProgram:
     return RanProgram(
         source=program.source,
         args=program.args,
+        folder=str(folder),
+        file=str(file or ""),
+        sha256=_digest(file) if file else "",
+        commit=commit,
+        is_changed=is_changed,
+    )
+
+
+def this_program() -> RanProgram:
+    """Look at the program that runs in this process."""
+    folder = Path.cwd()
+    # A notebook or a prompt has no file.
+    name = getattr(sys.modules.get("__main__"), "__file__", None)
+    file = Path(name).resolve() if name else None
+    commit, is_changed = _commit_of(file.parent if file else folder)
+    return RanProgram(
+        source=sys.argv[0] or "(a prompt)",
+        args=tuple(sys.argv[1:]),
         folder=str(folder),
         file=str(file or ""),
         sha256=_digest(file) if file else "",

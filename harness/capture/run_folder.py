@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -90,6 +90,7 @@ def held_run(folder: Path) -> Iterator[None]:
         why, fix = f"it cannot be opened: {error.strerror}", "choose another folder"
         problem = Problem(setting=str(folder), given="", reason=why, fix=fix)
         raise RefusedError([problem]) from error
+    process = os.getpid()
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,6 +100,10 @@ def held_run(folder: Path) -> Iterator[None]:
             pass  # Some file systems cannot lock a folder; there, nothing keeps others out.
         yield
     finally:
+        # Copies of the process, which a program forked, hold the folder open, too.
+        if os.getpid() == process:
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 

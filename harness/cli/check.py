@@ -10,7 +10,7 @@ from harness.capture.run_record import as_typed
 from harness.cli.arguments import Command
 from harness.cli.console import OUT
 from harness.cli.prepare import prepared
-from harness.compose.composition import Job
+from harness.configuration.composition import Job
 from harness.errors import ExitCode
 from harness.execution.plan import plan, requested
 from harness.execution.protocol import Plan

@@ -138,6 +138,6 @@ def _rows(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def _groups(command: Command) -> dict[str, list[str]]:
-    from harness.compose.composition import choices
+    from harness.configuration.composition import choices
 
     return choices(command.config_dir, command.config_name)

@@ -14,8 +14,8 @@ from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
 from harness.cli.hydra_job import job
 from harness.cli.hydra_main import hydra_for, refusals
-from harness.compose.composition import Composition, identity
-from harness.compose.overrides import opened, quoted
+from harness.configuration.composition import Composition, identity
+from harness.configuration.overrides import opened, quoted
 from harness.doctor.preflight import check_machine, check_sweep
 from harness.errors import ExitCode, Problem, RefusedError, refuse, worst
 from harness.execution.plan import requested

@@ -16,8 +16,8 @@ from harness.capture.run_record import RunRecord
 from harness.cli import streams
 from harness.cli.console import ERR, OUT
 from harness.cli.progress import ConsoleProgress, headline
-from harness.compose.composition import BASIC_LAUNCHER
-from harness.compose.resolve import request_of
+from harness.configuration.composition import BASIC_LAUNCHER
+from harness.configuration.resolve import request_of
 from harness.errors import ExitCode, RefusedError, WriteError
 from harness.execution.process import ProgressListener
 from harness.execution.protocol import Progress

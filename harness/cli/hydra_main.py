@@ -18,10 +18,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.cli.arguments import Command
-from harness.compose.composition import slug
-from harness.compose.config_files import plainly
-from harness.compose.hydra_loader import JOB_NAME, VERSION_BASE, loader, place_problems
-from harness.compose.overrides import opened
+from harness.configuration.composition import slug
+from harness.configuration.config_files import plainly
+from harness.configuration.hydra_loader import JOB_NAME, VERSION_BASE, loader, place_problems
+from harness.configuration.overrides import opened
 from harness.errors import Problem, RefusedError, refuse
 from harness.text import visible
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from harness.cli.arguments import Command
-from harness.compose.composition import Composition, compose_jobs, setting_of
-from harness.compose.overrides import opened
-from harness.compose.validate import problems
+from harness.configuration.composition import Composition, compose_jobs, setting_of
+from harness.configuration.overrides import opened
+from harness.configuration.validate import problems
 from harness.errors import Problem, refuse
 
 _FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")

@@ -30,8 +30,8 @@ def settings_of_program(
         RefusedError: There is no program, or it has no place here; or a setting names another.
     """
     # What reads settings is loaded only where there is a program.
-    from harness.compose.composition import setting_of
-    from harness.compose.overrides import quoted
+    from harness.configuration.composition import setting_of
+    from harness.configuration.overrides import quoted
     from harness.workloads.program import settings_of
 
     if not is_taken:

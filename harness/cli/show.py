@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from harness.cli.arguments import Command
 from harness.cli.prepare import composed
-from harness.compose.composition import Composition
+from harness.configuration.composition import Composition
 from harness.errors import ExitCode, refuse
 from harness.text import visible
 

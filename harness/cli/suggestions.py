@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import inspect
 
-from harness.compose.composition import choices
+from harness.configuration.composition import choices
 from harness.errors import Problem, RefusedError
 from harness.settings.nearest import nearest
 from harness.settings.request import Request

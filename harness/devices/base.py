@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from harness.tables.thread_counts import ThreadCounts
 
 
+TraceHandler = Callable[[Any], object]
+"""What a profiler calls with itself when a cycle of its schedule has ended."""
+
+
 class Profiler(Protocol):
     """What the run needs of a profiler: torch.profiler's and torch_npu's both have it."""
 
@@ -144,6 +148,12 @@ class Device(Target, Protocol):
         self, lowered: LoweredProfiler, writer: CycleWriter
     ) -> AbstractContextManager[Profiler]:
         """Build the profiler; it writes each finished cycle of the schedule to `writer`."""
+
+    def bare_profiler(self, lowered: LoweredProfiler, on_trace_ready: TraceHandler | None) -> Any:
+        """Build the profiler alone: torch's or torch_npu's own object, which was not started.
+
+        `on_trace_ready` is called with it when a cycle ends; None: as that profiler has it.
+        """
 
     def counting_threads(
         self, lowered: LoweredProfiler, take: Callable[[ThreadCounts], None]

@@ -6,13 +6,21 @@ import platform
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from harness.devices.base import CycleWriter, LoweredProfiler, OpenDevice, Profiler, Unsupported
+from harness.devices.base import (
+    CycleWriter,
+    LoweredProfiler,
+    OpenDevice,
+    Profiler,
+    TraceHandler,
+    Unsupported,
+)
 from harness.devices.torch_profiler import (
     ANALYSED_WHILE_RUNNING,
     AUTOLOAD,
     TORCH,
+    build_bare_profiler,
     build_profiler,
     torch_problems,
 )
@@ -96,6 +104,10 @@ class Cpu:
     ) -> AbstractContextManager[Profiler]:
         """Build torch's profiler."""
         return build_profiler(lowered, writer, _ACTIVITIES)
+
+    def bare_profiler(self, lowered: LoweredProfiler, on_trace_ready: TraceHandler | None) -> Any:
+        """Build a plain `torch.profiler.profile`."""
+        return build_bare_profiler(lowered, on_trace_ready, _ACTIVITIES)
 
     def counting_threads(
         self, lowered: LoweredProfiler, take: TakeCounts

@@ -22,6 +22,7 @@ from harness.devices.base import (
     OpenDevice,
     Profiler,
     ProfilerFacts,
+    TraceHandler,
     Unsupported,
 )
 from harness.devices.npu_rules import CHOICES, npu_problems
@@ -126,12 +127,20 @@ class Npu:
             writer.on_write()
             handler(finished)
 
-        made: AbstractContextManager[Profiler] = profiler.profile(
+        made: AbstractContextManager[Profiler] = self.bare_profiler(lowered, ready)
+        return made
+
+    def bare_profiler(self, lowered: LoweredProfiler, on_trace_ready: TraceHandler | None) -> Any:
+        """Build a plain `torch_npu.profiler.profile`."""
+        _torch_npu()
+        from torch_npu import profiler
+
+        return profiler.profile(
             activities=[
                 getattr(profiler.ProfilerActivity, _ACTIVITIES[name]) for name in lowered.activities
             ],
             schedule=profiler.schedule(**asdict(lowered.schedule)),
-            on_trace_ready=ready,
+            on_trace_ready=on_trace_ready,
             record_shapes=lowered.record_shapes,
             profile_memory=lowered.profile_memory,
             with_stack=lowered.with_stack,
@@ -139,7 +148,6 @@ class Npu:
             with_modules=lowered.with_modules,
             experimental_config=_experimental(profiler, lowered.experimental),
         )
-        return made
 
     def counting_threads(
         self, lowered: LoweredProfiler, take: TakeCounts

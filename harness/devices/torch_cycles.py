@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 import torch
@@ -21,6 +21,9 @@ from harness.errors import RecorderError
 from harness.files import UNFINISHED, failing_at, make_folder
 from harness.paths import RunFolder
 
+_PREPARED: Final = 0
+"""Stands for torch's ``False`` while a profiler warms up: another profiler would replace it."""
+
 
 class CycleProfiler(profile):
     """torch's profiler for schedules whose every cycle is written when it ends."""
@@ -30,6 +33,7 @@ class CycleProfiler(profile):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Warning: Profiler clears events", UserWarning)
             super().prepare_trace()
+        torch.autograd.profiler._is_profiler_enabled = _PREPARED  # type: ignore[assignment]  # noqa: SLF001
 
     def step(self) -> None:
         """End a step; if that fails, nothing is left to stop.
@@ -60,11 +64,15 @@ class CycleProfiler(profile):
     def _end_if_lost(self) -> bool:
         """Tell whether another profiler has ended this one; then there is nothing to write.
 
-        torch 2.13 dies of SIGSEGV when it exports the trace of such a profile.
+        torch 2.13 dies of SIGSEGV when it exports the trace of such a profile, or stops it.
         """
-        recording = self.current_action in {ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE}
-        # A profiler that stops clears it, whichever has set it.
-        lost = recording and not torch.autograd.profiler._is_profiler_enabled  # noqa: SLF001
+        # A profiler that starts sets it, and one that stops clears it, whichever has set it.
+        enabled = torch.autograd.profiler._is_profiler_enabled  # noqa: SLF001
+        lost = {
+            ProfilerAction.WARMUP: enabled is not _PREPARED,
+            ProfilerAction.RECORD: not enabled,
+            ProfilerAction.RECORD_AND_SAVE: not enabled,
+        }.get(self.current_action, False)
         if lost:
             self.current_action = ProfilerAction.NONE
         return lost

@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from harness.devices.base import CycleWriter, LoweredProfiler, Profiler, ProfilerFacts, Unsupported
+from harness.devices.base import (
+    CycleWriter,
+    LoweredProfiler,
+    Profiler,
+    ProfilerFacts,
+    TraceHandler,
+    Unsupported,
+)
 from harness.errors import Problem
 from harness.settings.schema import show
 from harness.settings.torch import TorchExperimental
 from harness.workloads.callable import Callable
+from harness.workloads.loop import Loop
+from harness.workloads.program import Program
 
 if TYPE_CHECKING:
     from harness.settings.request import Request
@@ -149,7 +158,8 @@ def _operator_problems(request: Request) -> Iterator[Problem]:
             fix="profiler.record_shapes=true, or profiler.with_flops=false",
         )
     # torch records modules of TorchScript, which a user's own step may be.
-    if profiler.with_modules and not isinstance(request.workload, Callable):
+    own = isinstance(request.workload, Callable | Loop | Program)
+    if profiler.with_modules and not own:
         yield Problem(
             setting="profiler.with_modules",
             given="true",
@@ -162,20 +172,33 @@ def build_profiler(
     lowered: LoweredProfiler, writer: CycleWriter, activities: dict[str, str]
 ) -> AbstractContextManager[Profiler]:
     """Build torch's profiler; `activities` maps our names to ProfilerActivity's."""
+    from harness.devices.torch_cycles import CycleProfiler, TorchCycleHandler
+
+    handler = TorchCycleHandler(lowered, writer)
+    return CycleProfiler(on_trace_ready=handler, **_arguments(lowered, activities))
+
+
+def build_bare_profiler(
+    lowered: LoweredProfiler, on_trace_ready: TraceHandler | None, activities: dict[str, str]
+) -> Any:
+    """Build a plain `torch.profiler.profile`."""
+    from torch.profiler import profile
+
+    return profile(on_trace_ready=on_trace_ready, **_arguments(lowered, activities))
+
+
+def _arguments(lowered: LoweredProfiler, activities: dict[str, str]) -> dict[str, Any]:
     from msgspec.structs import asdict
     from torch._C._profiler import _ExperimentalConfig
     from torch.profiler import ProfilerActivity, schedule
 
-    from harness.devices.torch_cycles import CycleProfiler, TorchCycleHandler
-
-    return CycleProfiler(
-        activities=[getattr(ProfilerActivity, activities[name]) for name in lowered.activities],
-        schedule=schedule(**asdict(lowered.schedule)),
-        on_trace_ready=TorchCycleHandler(lowered, writer),
-        record_shapes=lowered.record_shapes,
-        profile_memory=lowered.profile_memory,
-        with_stack=lowered.with_stack,
-        with_flops=lowered.with_flops,
-        with_modules=lowered.with_modules,
-        experimental_config=_ExperimentalConfig(**lowered.experimental),
-    )
+    return {
+        "activities": [getattr(ProfilerActivity, activities[name]) for name in lowered.activities],
+        "schedule": schedule(**asdict(lowered.schedule)),
+        "record_shapes": lowered.record_shapes,
+        "profile_memory": lowered.profile_memory,
+        "with_stack": lowered.with_stack,
+        "with_flops": lowered.with_flops,
+        "with_modules": lowered.with_modules,
+        "experimental_config": _ExperimentalConfig(**lowered.experimental),
+    }

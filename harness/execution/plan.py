@@ -16,12 +16,11 @@ from harness.settings.ranks import ALONE, Rank
 from harness.settings.request import Baseline, Profiler, Request, Schedule
 from harness.settings.schedule import recorded_steps, steps_for, whole_cycles
 from harness.settings.schema import flatten
-from harness.workloads.program import runs_as_one_step
 
 
 def plan(request: Request, folder: Path, rank: Rank = ALONE) -> Plan:
     """Lower a valid request to its device, for one process; needs neither torch nor the device."""
-    if runs_as_one_step(request.workload):
+    if request.workload.is_one_step:
         request = _as_one_step(request)
     schedule = request.profiler.schedule
     steps = request.workload.steps

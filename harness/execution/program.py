@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from msgspec.structs import replace
 
-from harness.errors import HarnessError, MachineError
+from harness.errors import MachineError
 from harness.execution.main_module import Ending, run_main
 from harness.execution.program_steps import ProgramSteps
 from harness.execution.protocol import Outcome, Plan, ProgramEnd, ReportProgress, Status
@@ -31,7 +31,7 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
     program = plan.loop.workload
     assert isinstance(program, Program)
     process = os.getpid()
-    steps = ProgramSteps(plan, program, report_progress)
+    steps = ProgramSteps(plan, report_progress, stops=program.after == "stop")
     source = StepSource(program, steps)
     source.open()
     ending = run_main(program, source.counted)
@@ -56,19 +56,24 @@ def _end_copy(code: int) -> NoReturn:
 
 def _outcome(ending: Ending, steps: ProgramSteps, source: StepSource) -> Outcome:
     short = "" if steps.needed <= steps.made else source.why_short()
-    outcome = Outcome(
-        status=_status(ending, steps.failure),
-        reason=str(steps.failure or ending.reason),
-        stages=tuple(steps.stages),
-        notes=steps.notes,
-        program=ProgramEnd(
-            exit_code=ending.exit_code,
-            steps=steps.made,
-            needed=steps.needed,
-            counted=steps.counted,
-            why_short=short,
-        ),
+    status: Status = "failed" if ending.reason else "ok"
+    end = replace(end_of(steps, short), exit_code=ending.exit_code)
+    return recorded(Outcome(status=status, reason=ending.reason, program=end), steps)
+
+
+def end_of(steps: ProgramSteps, why_short: str) -> ProgramEnd:
+    """Return which steps a program made."""
+    return ProgramEnd(
+        steps=steps.made, needed=steps.needed, counted=steps.counted, why_short=why_short
     )
+
+
+def recorded(outcome: Outcome, steps: ProgramSteps) -> Outcome:
+    """Return how a program ended, with what was recorded of it, or why that has failed."""
+    if steps.failure is not None:
+        status: Status = "unavailable" if isinstance(steps.failure, MachineError) else "failed"
+        outcome = replace(outcome, status=status, reason=str(steps.failure))
+    outcome = replace(outcome, stages=tuple(steps.stages), notes=steps.notes)
     facts = steps.facts
     if facts is None:
         return outcome
@@ -80,9 +85,3 @@ def _outcome(ending: Ending, steps: ProgramSteps, source: StepSource) -> Outcome
         emulated=facts.emulated,
         event_counts=facts.event_counts,
     )
-
-
-def _status(ending: Ending, failure: HarnessError | None) -> Status:
-    if isinstance(failure, MachineError):
-        return "unavailable"
-    return "failed" if failure or ending.reason else "ok"

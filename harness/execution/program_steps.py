@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,7 +23,6 @@ from harness.execution.main_module import StopProgramError
 from harness.execution.protocol import Plan, Progress, RecordingPlan, ReportProgress
 from harness.execution.raised import described
 from harness.execution.window_limits import WindowLimits
-from harness.workloads.program import Program
 
 if TYPE_CHECKING:
     from harness.execution.recorder import Recorder, RecordingFacts
@@ -34,17 +33,44 @@ _OTHER_THREADS: Final = (
 )
 
 
+def _unseen(_progress: Progress) -> None:
+    """Show nothing."""
+
+
+def _print_failure(error: HarnessError) -> None:
+    # The program may have closed its streams.
+    with suppress(Exception):
+        print(f"harness: the recording has failed, the program goes on: {error}", file=sys.stderr)
+
+
 class ProgramSteps:
     """Counts the steps of a program, and records those that the schedule names.
 
     The thread that makes the first step is the one whose steps count.
     """
 
-    def __init__(self, plan: Plan, program: Program, report_progress: ReportProgress) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        report_progress: ReportProgress = _unseen,
+        report_failure: Callable[[HarnessError], None] = _print_failure,
+        *,
+        stops: bool = False,
+    ) -> None:
+        """Make the counter; nothing happens before the first step.
+
+        Args:
+            plan: What to record, and which steps before that.
+            report_progress: Called when the phase changes.
+            report_failure: Called with what ended the recording too soon; what it raises passes.
+            stops: End the program after the last step, by `StopProgramError`.
+        """
         loop = plan.loop
         self._plan = plan
-        self._program = program
+        self._is_one_step = loop.workload.is_one_step
         self._report_progress = report_progress
+        self._report_failure = report_failure
+        self._stops = stops
         self._unprofiled = loop.workload.warmup_steps, loop.baseline_steps
         self._process = os.getpid()
         self._thread: int | None = None
@@ -144,10 +170,10 @@ class ProgramSteps:
         if self.made < warmup + baseline:
             unprofiled = "warmup" if self.made < warmup else "baseline"
         self._report(unprofiled or recorder.phase)
-        with _as_planned(self._program):
+        with _as_planned(is_one_step=self._is_one_step):
             recorder.begin_step(unprofiled)
         self._is_open = True
-        if self._program.step == "whole":
+        if self._is_one_step:
             self._limits.begin()
 
     def _opened(self) -> Recorder:
@@ -196,7 +222,7 @@ class ProgramSteps:
             self.end()
 
     def _stop_if_wanted(self) -> None:
-        if self.made == self.needed and self._program.after == "stop":
+        if self._stops and self.made == self.needed:
             raise StopProgramError
 
     @contextmanager
@@ -218,11 +244,7 @@ class ProgramSteps:
             # The first failure is the one that is told.
             with suppress(Exception):
                 recorder.close()
-        # The program may have closed its streams.
-        with suppress(Exception):
-            print(
-                f"harness: the recording has failed, the program goes on: {error}", file=sys.stderr
-            )
+        self._report_failure(error)
 
     def _report(self, phase: str) -> None:
         if phase != self._phase:
@@ -244,9 +266,9 @@ def _where_it_works(recording: RecordingPlan) -> RecordingPlan:
 
 
 @contextmanager
-def _as_planned(program: Program) -> Iterator[None]:
+def _as_planned(*, is_one_step: bool) -> Iterator[None]:
     """Keep torch from its warning that a window over a whole program has no warm-up."""
-    if program.step != "whole":
+    if not is_one_step:
         yield
         return
     with warnings.catch_warnings():

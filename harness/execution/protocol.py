@@ -138,8 +138,8 @@ Status = Literal["ok", "failed", "interrupted", "unavailable"]
 class ProgramEnd(Struct, frozen=True, kw_only=True):
     """How a program of the user's ended, and which steps it made."""
 
-    exit_code: int
-    """As the system would have got it."""
+    exit_code: int | None = None
+    """As the system would have got it; null if the program was not run by a command."""
     steps: int
     """Whole steps, counted as ``workload.step`` says."""
     needed: int

@@ -163,6 +163,12 @@ class Recorder:
             event_counts=dict(recording.writer.event_counts),
         )
 
+    @staticmethod
+    def refuse_others() -> None:
+        """Raise `RecorderError` if another recorder is open, or another profiler is recording."""
+        with _only_recorder():
+            _refuse_other_profilers()
+
     def open(self) -> None:
         """Open the device and the files; the profiler starts with the first profiled step.
 

@@ -87,7 +87,7 @@ class StepSource:
 
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Name a part of the step; within torch.compile, which ignores names, do nothing."""
-        return nullcontext() if _is_compiling() else self._steps.stage(name)
+        return nullcontext() if is_compiling() else self._steps.stage(name)
 
     def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function whose every call is a step; one within another is not."""
@@ -101,7 +101,7 @@ class StepSource:
         @functools.wraps(function)
         def counting(*args: object, **kwargs: object) -> object:
             nonlocal running
-            if running or not self._steps.counting or _is_compiling():
+            if running or not self._steps.counting or is_compiling():
                 return function(*args, **kwargs)
             running = True
             try:
@@ -153,7 +153,7 @@ class StepSource:
 
     def _updated(self, optimizer: object) -> None:
         """Count a step of the first optimizer that steps."""
-        if _is_compiling():
+        if is_compiling():
             self._compiled = True
             return
         if self._by_mark or not self._steps.counting:
@@ -214,7 +214,7 @@ class StepSource:
         self._undo.append(lambda: setattr(owner, name, function))
 
 
-def _is_compiling() -> bool:
+def is_compiling() -> bool:
     """Tell whether torch.compile traces this call, which then is none of the program's steps."""
     torch = sys.modules.get("torch")
     return torch is not None and bool(torch.compiler.is_compiling())

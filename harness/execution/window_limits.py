@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 _PERIOD_S: Final = 0.1
 _GIB: Final = 1 << 30
@@ -28,18 +28,28 @@ class WindowLimits:
         self._cut = cut
         self._ended = threading.Event()
         self._reason = ""
-        self._handler: object = None
+        self._watching: threading.Thread | None = None
+        self._before: Any = None
+        """The handler that the program has for the signal."""
 
     def begin(self) -> None:
         """Watch the limits from now on."""
         if self._seconds is None and self._memory_gib is None:
             return
-        self._handler = signal.signal(_SIGNAL, self._called)
-        threading.Thread(target=self._watch, name="harness-limits", daemon=True).start()
+        self._before = signal.signal(_SIGNAL, self._called)
+        self._watching = threading.Thread(target=self._watch, name="harness-limits", daemon=True)
+        self._watching.start()
 
     def end(self) -> None:
-        """Watch no longer."""
+        """Watch no longer, and give the signal back; only the main thread can do that."""
         self._ended.set()
+        watching, self._watching = self._watching, None
+        if watching is None or threading.current_thread() is not threading.main_thread():
+            return
+        # A signal of its own that came later would end the process.
+        watching.join()
+        if self._before is not None:
+            signal.signal(_SIGNAL, self._before)
 
     def _watch(self) -> None:
         start, before = time.monotonic(), _resident_bytes()

@@ -16,7 +16,7 @@ from harness.capture.kept_record import kept
 from harness.capture.load import load_capture
 from harness.capture.run_folder import clear, files_of, held_run, shown
 from harness.capture.run_record import RunRecord, record_of
-from harness.compose.validate import problems
+from harness.configuration.validate import problems
 from harness.errors import HarnessError, RefusedError
 from harness.execution.launcher import Launch, launch
 from harness.execution.plan import environment, plan
@@ -24,7 +24,7 @@ from harness.execution.process import ProgressListener
 from harness.execution.protocol import Outcome, read_json, write_json
 from harness.execution.rank_watch import stop_order
 from harness.paths import RunFolder
-from harness.pipeline import Finished, made, read_run, refuse_unended, started
+from harness.pipeline import Finished, made, program_of, read_run, refuse_unended, started
 from harness.ranks.across import across_ranks
 from harness.ranks.job import Job
 from harness.ranks.verdict import JobEnd, ended, lead_of, result_of
@@ -92,7 +92,7 @@ def of_job(request: Request, folder: Path, overrides: Sequence[str], world_size:
     """Return the record of a job that begins."""
     ranks = request.profiler.ranks
     first = Rank(rank=min(ranks) if ranks else 0, world_size=world_size)
-    record = started(request, plan(request, folder, first), overrides)
+    record = started(request, plan(request, folder, first), overrides, program_of(request))
     by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get(_THREADS) == "1"
     notes = (_ONE_THREAD,) if by_torchrun or _threads(request) else ()
     ranks_expected = tuple(result_of(rank, None) for rank in range(world_size))

@@ -8,7 +8,7 @@ from typing import Final
 from harness.capture.run_record import PROGRAM, RunRecord, as_typed
 from harness.devices import TARGETS
 from harness.report.section import Command
-from harness.text import command
+from harness.text import command, visible
 
 _HARNESS: Final = ("python", "-m", "harness")
 
@@ -78,8 +78,16 @@ def _check(record: RunRecord) -> Command:
 def _again(purpose: str, record: RunRecord, setting: str) -> Command:
     """Propose the run again, with another profile or with a setting more."""
     settings = [text for text in _typed(record) if not text.startswith(("profiler=", "profiler/"))]
+    if _is_own_loop(record):
+        words = ", ".join(f'"{visible(text)}"' for text in (*settings, setting))
+        return Command(purpose=f"next, {purpose}", line=f"harness.profile({words})")
     subcommand = ["rehearse"] if record.requested["rehearsal.emulate"] else []
     return _command(purpose, (*subcommand, *settings, setting, *_program_of(record)))
+
+
+def _is_own_loop(record: RunRecord) -> bool:
+    """Tell whether a program has made this run itself, by ``harness.profile()``."""
+    return bool(record.requested["workload.name"] == "loop")
 
 
 def _typed(record: RunRecord) -> list[str]:
@@ -91,7 +99,7 @@ def _typed(record: RunRecord) -> list[str]:
 
 def _program_of(record: RunRecord) -> tuple[str, ...]:
     """Return the words that name the program of the user's, if it ran one."""
-    if record.program is None:
+    if record.program is None or _is_own_loop(record):
         return ()
     source = record.program.source
     words = source.split(" ", 1) if source.startswith("-m ") else [source]

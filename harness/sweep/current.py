@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from harness.capture.sweep_record import SweepRecord
-from harness.compose.composition import setting_of
+from harness.configuration.composition import setting_of
 from harness.execution.protocol import read_json
 from harness.paths import SweepFolder
 

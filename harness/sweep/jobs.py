@@ -13,7 +13,7 @@ from harness.capture import kept_record
 from harness.capture.run_folder import OUTPUTS
 from harness.capture.run_record import as_typed, finished, record_of, request_hash
 from harness.capture.sweep_record import SweepJob, SweepRecord
-from harness.compose.composition import Composition, Job, setting_of, slug
+from harness.configuration.composition import Composition, Job, setting_of, slug
 from harness.errors import ExitCode, worst
 from harness.execution.protocol import json_of, write_json
 from harness.files import Reserve

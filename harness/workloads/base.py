@@ -65,6 +65,11 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
         """Whether its step needs the process group of a job of several ranks."""
         return False
 
+    @property
+    def is_one_step(self) -> bool:
+        """Whether all of it is recorded as one step, so that there is nothing to repeat."""
+        return False
+
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of settings that are valid alone, but not together."""
         yield from ()

@@ -48,6 +48,11 @@ class Program(Workload, tag="program", frozen=True, kw_only=True, forbid_unknown
         return self.script or f"-m {self.module}"
 
     @property
+    def is_one_step(self) -> bool:
+        """Whether all of it is recorded as one step, so that there is nothing to repeat."""
+        return self.step == "whole"
+
+    @property
     def function(self) -> tuple[str, str] | None:
         """The module and the function, or ``Class.method``, whose calls are the steps."""
         module, colon, function = self.step.partition(":")
@@ -140,11 +145,6 @@ class Program(Workload, tag="program", frozen=True, kw_only=True, forbid_unknown
         if tree is None or function_in(tree, name) is not None:
             return ""
         return f"{self.script} defines no function {name} at its top level"
-
-
-def runs_as_one_step(workload: Workload) -> bool:
-    """Tell whether a workload is a program that is recorded as a whole."""
-    return isinstance(workload, Program) and workload.step == "whole"
 
 
 def parsed(script: Path) -> ast.Module | None:

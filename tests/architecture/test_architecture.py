@@ -32,7 +32,7 @@ PACKAGES = (
     "analyses",
     "capture",
     "execution",
-    "compose",
+    "configuration",
     "emulator",
     "devices",
     "bottlenecks",
@@ -259,6 +259,6 @@ def test_no_module_wants_splitting() -> None:
 
 
 def test_conf_is_found_beside_the_checkout() -> None:
-    from harness.compose.composition import CONF
+    from harness.configuration.composition import CONF
 
     assert ROOT / "conf" == CONF

@@ -13,8 +13,8 @@ import yaml
 from msgspec import structs
 from torch._C._profiler import _ExperimentalConfig
 
-from harness.compose.composition import CONF, compose_jobs
-from harness.compose.validate import problems
+from harness.configuration.composition import CONF, compose_jobs
+from harness.configuration.validate import problems
 from harness.devices import TARGETS
 from harness.settings.npu import (
     DEFAULTS_OF_OUR_OWN,

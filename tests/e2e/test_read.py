@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from harness import tables
-from harness.compose.composition import CONF
+from harness.configuration.composition import CONF
 from tests.conftest import TINY_MLP, Harness, Run, read_record
 
 PROFILES = sorted(path.stem for path in (CONF / "profiler/experimental/cpu").glob("[!_]*.yaml"))

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from msgspec import inspect, to_builtins
 
-from harness.compose.composition import compose_jobs
-from harness.compose.validate import problems
+from harness.configuration.composition import compose_jobs
+from harness.configuration.validate import problems
 from harness.execution.plan import plan
 from harness.settings import schema
 from harness.settings.expectations import UNCHECKABLE

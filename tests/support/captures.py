@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import tables
 from harness.capture.capture import Capture
-from harness.compose.composition import compose_jobs
+from harness.configuration.composition import compose_jobs
 from harness.execution.plan import plan
 from harness.execution.protocol import Outcome
 from harness.settings.expectations import ExpectedSettings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from harness.compose.composition import compose_jobs
-from harness.compose.validate import problems
+from harness.configuration.composition import compose_jobs
+from harness.configuration.validate import problems
 from harness.errors import Problem
 from harness.settings.request import Request
 

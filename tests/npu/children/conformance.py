@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from harness.compose.composition import compose_jobs
-from harness.compose.validate import problems
+from harness.configuration.composition import compose_jobs
+from harness.configuration.validate import problems
 from harness.devices.base import CycleWriter
 from harness.devices.npu import Npu
 from harness.execution.plan import plan

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.compose.validate import problems
+from harness.configuration.validate import problems
 from harness.execution.plan import plan, requested
 from harness.execution.protocol import Plan
 from harness.settings.expectations import UNCHECKABLE

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec import Struct, convert, inspect, to_builtins
 
 from harness.capture.run_record import Delivery, RunRecord, finished, request_hash
-from harness.compose.composition import compose_jobs, identity
+from harness.configuration.composition import compose_jobs, identity
 from harness.errors import RefusedError
 from harness.execution.plan import plan
 from harness.merge.compatibility import candidates, chosen

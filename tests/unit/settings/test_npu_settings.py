@@ -8,7 +8,7 @@ import shlex
 import pytest
 from msgspec import structs
 
-from harness.compose.composition import compose_jobs
+from harness.configuration.composition import compose_jobs
 from harness.errors import Problem
 from harness.settings.npu import DEFAULTS_OF_OUR_OWN, NpuExperimental
 from tests.support.composing import problems_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.compose.composition import Composition, compose_jobs
+from harness.configuration.composition import Composition, compose_jobs
 from harness.paths import SweepFolder
 from harness.sweep import jobs
 from harness.sweep.current import current_job

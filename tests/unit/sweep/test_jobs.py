@@ -14,7 +14,7 @@ from harness.capture.run_record import DIED, Delivery, RunRecord, Timing, reques
 from harness.capture.sweep_record import SweepRecord
 from harness.capture.writer import this_process
 from harness.cli.prepare import all_problems
-from harness.compose.composition import CONF, Composition, Job, compose_jobs, identity
+from harness.configuration.composition import CONF, Composition, Job, compose_jobs, identity
 from harness.devices.torch_profiler import PERF_EVENTS
 from harness.errors import ExitCode, Problem
 from harness.execution.plan import requested

@@ -19,21 +19,21 @@ from hydra.types import RunMode
 from msgspec import Struct
 from omegaconf import DictConfig, OmegaConf
 
-from harness.compose.config_files import MISTAKES
-from harness.compose.hydra_loader import CONF, Loader, isolated, loader, place_problems
-from harness.compose.hydra_settings import hydra_problems
-from harness.compose.mistakes import (
+from harness.configuration.config_files import MISTAKES
+from harness.configuration.hydra_loader import CONF, Loader, isolated, loader, place_problems
+from harness.configuration.hydra_settings import hydra_problems
+from harness.configuration.mistakes import (
     at_fault,
     bad_search_path,
     explained,
     file_at_fault,
     unknown_before_the_run,
 )
-from harness.compose.overrides import Catalogue, first_value, forced, judged
-from harness.compose.references import endless
-from harness.compose.resolve import check_references, request_of
-from harness.compose.sharing import Composed, Sharing, groups_of
-from harness.compose.sweeps import (
+from harness.configuration.overrides import Catalogue, first_value, forced, judged
+from harness.configuration.references import endless
+from harness.configuration.resolve import check_references, request_of
+from harness.configuration.sharing import Composed, Sharing, groups_of
+from harness.configuration.sweeps import (
     added_twice,
     ambiguous,
     as_typed,

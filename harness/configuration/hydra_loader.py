@@ -26,7 +26,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 
-from harness.compose.config_files import (
+from harness.configuration.config_files import (
     MISTAKES,
     BadFileError,
     FileSource,

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from harness.cli.prepare import all_problems
-from harness.compose.composition import compose_jobs, identity
+from harness.configuration.composition import compose_jobs, identity
 from harness.errors import Problem
 
 SECONDS = 5

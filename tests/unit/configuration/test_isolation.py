@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 from omegaconf import OmegaConf
 
-from harness.compose.composition import Composition, compose_jobs
+from harness.configuration.composition import Composition, compose_jobs
 from tests.conftest import ROOT
 
 PROGRAM = """
@@ -29,7 +29,7 @@ from hydra.core.utils import JobRuntime
 from hydra.version import VersionBase
 from omegaconf import OmegaConf
 from omegaconf.basecontainer import BaseContainer
-from harness.compose.composition import compose_jobs
+from harness.configuration.composition import compose_jobs
 
 @dataclass
 class Theirs:

@@ -41,17 +41,25 @@ def _launcher(request: Request) -> Iterator[Problem]:
             reason=f"execution={execution.kind} runs one process",
             fix=f"execution=torchrun execution.nproc={execution.nproc}",
         )
-    if execution.kind != "isolated" and outside > 1:
-        why = "each of them would start ranks of its own"
-        if execution.kind == "inline":
-            why = "a rank that hangs must be stopped from outside"
-        yield Problem(
-            setting="execution",
-            given=execution.kind,
-            reason=f"a launcher has started {outside} ranks, of which this is one; {why}",
-            fix="execution=isolated, or start one process: python -m harness execution=torchrun"
-            f" execution.nproc={outside}",
-        )
+    if execution.kind == "torchrun" and outside > 1:
+        yield _started_already("torchrun", "each of them would start ranks of its own")
+
+
+def ranks_are_isolated(request: Request) -> Iterator[Problem]:
+    """Refuse to run a rank in the process of the command."""
+    if request.execution.kind == "inline" and rank_of(os.environ).world_size > 1:
+        yield _started_already("inline", "a rank that hangs must be stopped from outside")
+
+
+def _started_already(kind: str, why: str) -> Problem:
+    outside = rank_of(os.environ).world_size
+    return Problem(
+        setting="execution",
+        given=kind,
+        reason=f"a launcher has started {outside} ranks, of which this is one; {why}",
+        fix="execution=isolated, or start one process: python -m harness execution=torchrun"
+        f" execution.nproc={outside}",
+    )
 
 
 def _who_records(request: Request) -> Iterator[Problem]:

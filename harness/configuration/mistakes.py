@@ -6,8 +6,8 @@ import re
 
 from hydra.errors import MissingConfigException
 
-from harness.compose.config_files import BadFileError, one_line, plainly
-from harness.compose.overrides import LAUNCHERS, Catalogue, unknown_launcher
+from harness.configuration.config_files import BadFileError, one_line, plainly
+from harness.configuration.overrides import LAUNCHERS, Catalogue, unknown_launcher
 from harness.errors import Problem
 from harness.settings.nearest import nearest
 

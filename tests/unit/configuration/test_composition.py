@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.compose.composition import CONF, Composition, compose_jobs, identity, slug
+from harness.configuration.composition import CONF, Composition, compose_jobs, identity, slug
 from harness.errors import Problem
 from harness.settings.request import Request
 

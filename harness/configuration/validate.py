@@ -11,7 +11,14 @@ from typing import Final
 
 from msgspec import to_builtins
 
-from harness.compose.rank_rules import problems_of_ranks
+from harness.configuration.own_programs import (
+    loop_of_this_program,
+    loops_belong_to_programs,
+    programs_are_isolated,
+    programs_seed_themselves,
+    runs_in_this_process,
+)
+from harness.configuration.rank_rules import problems_of_ranks, ranks_are_isolated
 from harness.devices import TARGETS
 from harness.errors import Problem
 from harness.settings.faults import Faults
@@ -19,14 +26,17 @@ from harness.settings.request import Rehearsal, Request
 from harness.settings.schedule import cycle_length, steps_for, whole_cycles
 from harness.settings.schema import flatten, show
 from harness.workloads.base import BuiltWorkload
-from harness.workloads.program import Program, runs_as_one_step
 
 Rule = Callable[[Request], Iterator[Problem]]
 
 
-def problems(request: Request) -> list[Problem]:
-    """Return every reason to refuse the request, in the order of `RULES`."""
-    return [problem for rule in RULES for problem in rule(request)]
+def problems(request: Request, *, in_program: bool = False) -> list[Problem]:
+    """Return every reason to refuse the request, in the order of `RULES`.
+
+    `in_program`: a program that runs already has made it, by ``harness.profile()``; not a command.
+    """
+    rules = (*RULES, *(IN_PROGRAM if in_program else BY_COMMAND))
+    return [problem for rule in rules for problem in rule(request)]
 
 
 def _activities_once(request: Request) -> Iterator[Problem]:
@@ -101,7 +111,7 @@ def _memory_timeline_needs(request: Request) -> Iterator[Problem]:
 
 def _steps_fill_schedule(request: Request) -> Iterator[Problem]:
     """Refuse a schedule that would end in a silent, partial or empty capture."""
-    if runs_as_one_step(request.workload):
+    if request.workload.is_one_step:
         return
     schedule, steps = request.profiler.schedule, request.workload.steps
     if schedule.skip_first_wait and not schedule.wait:
@@ -176,17 +186,6 @@ def _compile_before_timing(request: Request) -> Iterator[Problem]:
         )
 
 
-def _programs_are_isolated(request: Request) -> Iterator[Problem]:
-    if isinstance(request.workload, Program) and request.execution.kind == "inline":
-        yield Problem(
-            setting="execution",
-            given="inline",
-            reason="a program may change or end the process that it runs in; isolated, it has the"
-            " terminal, so that a debugger works there, too",
-            fix="execution=isolated",
-        )
-
-
 def _rehearsal(request: Request) -> Iterator[Problem]:
     """Refuse rehearsals of devices without an emulator, and settings of a rehearsal elsewhere."""
     rehearsal, device = request.rehearsal, request.device
@@ -254,10 +253,15 @@ RULES: tuple[Rule, ...] = (
     _schedule_has_limits,
     _compile_before_timing,
     problems_of_ranks,
-    _programs_are_isolated,
+    programs_are_isolated,
+    programs_seed_themselves,
     _rehearsal,
     _analysis,
     _workload,
     _device,
 )
-"""All rules; a new one is a line here."""
+"""The rules of every request; a new one is a line here."""
+BY_COMMAND: tuple[Rule, ...] = (loops_belong_to_programs, ranks_are_isolated)
+"""Those of a request that a command line makes."""
+IN_PROGRAM: tuple[Rule, ...] = (loop_of_this_program, runs_in_this_process)
+"""Those of a request that a running program makes."""

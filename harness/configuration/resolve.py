@@ -10,7 +10,7 @@ from msgspec import convert, inspect
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import UnsupportedInterpolationType
 
-from harness.compose.config_files import MISTAKES, one_line
+from harness.configuration.config_files import MISTAKES, one_line
 from harness.devices import TARGETS
 from harness.errors import Problem
 from harness.settings.request import Request

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from harness.compose.validate import RULES, problems
+from harness.configuration.validate import RULES, problems
 from harness.devices.torch_profiler import PERF_EVENTS
 from harness.errors import Problem
 from tests.support.composing import composed

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from harness.compose.config_files import MISTAKES
-from harness.compose.overrides import Catalogue, forced
+from harness.configuration.config_files import MISTAKES
+from harness.configuration.overrides import Catalogue, forced
 from harness.errors import Problem
 
 

@@ -18,10 +18,10 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 
-from harness.compose.config_files import MISTAKES, one_line
-from harness.compose.hydra_loader import Loader
-from harness.compose.hydra_settings import hydra_mistakes
-from harness.compose.sweeps import as_typed, enumerable, values_problems
+from harness.configuration.config_files import MISTAKES, one_line
+from harness.configuration.hydra_loader import Loader
+from harness.configuration.hydra_settings import hydra_mistakes
+from harness.configuration.sweeps import as_typed, enumerable, values_problems
 from harness.errors import Problem
 from harness.settings.nearest import nearest
 from harness.text import assignment

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from harness.compose.composition import Composition, compose_jobs
-from harness.compose.overrides import opened, quoted
+from harness.configuration.composition import Composition, compose_jobs
+from harness.configuration.overrides import opened, quoted
 from harness.errors import Problem
 
 WORDS = {

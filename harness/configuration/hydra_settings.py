@@ -16,8 +16,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from harness.compose.config_files import MISTAKES, one_line
-from harness.compose.sweeps import as_typed
+from harness.configuration.config_files import MISTAKES, one_line
+from harness.configuration.sweeps import as_typed
 from harness.errors import Problem
 from harness.settings.schema import show
 

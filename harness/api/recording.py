@@ -1,0 +1,222 @@
+"""One run that this process records of its own loop: begun, stepped through, ended, left on disk.
+
+The record on disk is true at every moment; its verdict is pending until the run was read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from harness import steps as marks
+from harness.errors import HarnessError, Problem, RecorderError, refuse
+from harness.execution.plan import plan
+from harness.execution.program import end_of, recorded
+from harness.execution.program_steps import ProgramSteps
+from harness.execution.protocol import Outcome, Plan
+from harness.execution.raised import described, traceback_of
+from harness.execution.step_sources import is_compiling
+from harness.pipeline import OpenRun, open_run
+from harness.settings.ranks import Rank, rank_of
+from harness.settings.request import Request
+
+_OPEN: Final = threading.Lock()
+"""Held by the recording that goes on: torch runs one profiler at a time."""
+_FORKED: Final[list[ExitStack]] = []
+"""Of a copy of the process: what belongs to the original, and must not be ended here."""
+
+
+class Asked(NamedTuple):
+    """What a run is asked for."""
+
+    request: Request
+    overrides: tuple[str, ...]
+    """As they were given."""
+
+
+class OwnRecording:
+    """Records the steps of the calling program, in a run folder."""
+
+    def __init__(
+        self, asked: Asked, folder: Path, on_failure: Callable[[HarnessError], None]
+    ) -> None:
+        """Make one; nothing happens before `begin`.
+
+        Args:
+            asked: The settings.
+            folder: The run folder, absolute.
+            on_failure: Called with a failure of the profiler or the recorder, when it happens; what
+                it raises passes through the call that failed.
+        """
+        self._asked = asked
+        self._plan = _in_this_process(plan(asked.request, folder, this_rank()))
+        self._on_failure = on_failure
+        self._is_one_step = asked.request.workload.is_one_step
+        self._process = os.getpid()
+        self._closing = ExitStack()
+        self._run: OpenRun | None = None
+        self._steps: ProgramSteps | None = None
+        self.folder = folder
+        """The run folder, absolute."""
+
+    def begin(self) -> None:
+        """Begin the run, and its first step.
+
+        Raises:
+            RecorderError: Another profile or profiler is open in this process.
+            RefusedError: The settings do not fit the thread; or another run goes on in the folder.
+            WriteError: The folder cannot be written into.
+        """
+        refuse(_limits_outside_the_main_thread(self._asked.request))
+        with ExitStack() as closing:
+            closing.enter_context(_only_one())
+            _refuse_other_profilers()
+            opened = open_run(self._asked.request, self._plan, overrides=self._asked.overrides)
+            self._run = closing.enter_context(opened)
+            self._steps = ProgramSteps(self._plan, report_failure=self._on_failure)
+            self._steps.counted = "calls of step()"
+            self._closing = closing.pop_all()
+        self._steps.begin()
+
+    @property
+    def steps(self) -> ProgramSteps | None:
+        """The steps so far; None before the beginning."""
+        return self._steps
+
+    def step(self) -> None:
+        """End a step, and begin the next; nothing where the block is one step, or compiled."""
+        if self._steps is not None and not self._is_one_step and not is_compiling():
+            self._steps.tick()
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Name a part of the step."""
+        if self._steps is None or is_compiling():
+            return nullcontext()
+        return self._steps.stage(name)
+
+    def end(self, raised: BaseException | None = None) -> bool:
+        """End the run, and leave it recorded; `raised` is what ended the program's block, if any.
+
+        Return whether it can be read now: a copy of the process, which was forked, has no run.
+
+        Raises:
+            WriteError: The disk is full, or the like. The record says so.
+        """
+        steps, run = self._steps, self._run
+        if os.getpid() != self._process:
+            _FORKED.append(self._closing)
+            return False
+        if steps is None or run is None:
+            return False
+        self._run = None
+        with self._closing:
+            if self._is_one_step and not _has_failed(raised):
+                steps.end()
+            steps.close()
+            run.outcome = recorded(_outcome(steps, raised, one_step=self._is_one_step), steps)
+        return True
+
+
+def _in_this_process(planned: Plan) -> Plan:
+    return replace(planned, recording=replace(planned.recording, environment={}))
+
+
+def this_rank() -> Rank:
+    """Return which rank this process is: by its process group, else by its environment."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed and distributed.is_available() and distributed.is_initialized():
+        return Rank(rank=distributed.get_rank(), world_size=distributed.get_world_size())
+    return rank_of(os.environ)
+
+
+class _only_one:  # noqa: N801 - used as a function
+    """Keep a second recording from beginning in this process; gets the program's marks."""
+
+    def __enter__(self) -> None:
+        if not _OPEN.acquire(blocking=False):
+            raise RecorderError(
+                "another harness.profile() or window is open in this process, and torch runs one"
+                " profiler at a time: end that one first"
+            )
+
+    def __exit__(self, *_: object) -> None:
+        _OPEN.release()
+
+
+def _refuse_other_profilers() -> None:
+    if marks.are_counted():
+        raise RecorderError(
+            "python -m harness … -- runs this program, and records it already: run it without the"
+            " command, or take harness.profile() out"
+        )
+    # Without torch there is no profiler yet.
+    if "torch" in sys.modules:
+        from harness.execution.recorder import Recorder
+
+        Recorder.refuse_others()
+
+
+def _limits_outside_the_main_thread(request: Request) -> list[Problem]:
+    profiler = request.profiler
+    limits = {
+        "profiler.max_seconds": profiler.max_seconds,
+        "profiler.max_memory_gib": profiler.max_memory_gib,
+    }
+    if (
+        not request.workload.is_one_step
+        or threading.current_thread() is threading.main_thread()
+        or not any(limits.values())
+    ):
+        return []
+    return [
+        Problem(
+            setting=name,
+            given=f"{value:g}",
+            reason="a window over a whole block is ended by a signal, which only the main thread"
+            " gets, and this is another",
+            fix=f"{name}=null, or workload.step=marked and step()",
+        )
+        for name, value in limits.items()
+        if value is not None
+    ]
+
+
+def _outcome(steps: ProgramSteps, raised: BaseException | None, *, one_step: bool) -> Outcome:
+    short = "" if steps.needed <= steps.made else _why_short(steps, one_step=one_step)
+    end = end_of(steps, short)
+    if isinstance(raised, KeyboardInterrupt):
+        return Outcome(status="interrupted", reason="interrupted", program=end)
+    if raised is None or not _has_failed(raised):
+        return Outcome(status="ok", program=end)
+    trace = traceback_of(raised, raised.__traceback__)
+    reason = f"the program raised {described(raised)}"
+    return Outcome(status="failed", reason=reason, traceback=trace, program=end)
+
+
+def _has_failed(raised: BaseException | None) -> bool:
+    """Tell whether an exception is more than the end of the program."""
+    if isinstance(raised, SystemExit):
+        return raised.code not in {None, 0}
+    return raised is not None
+
+
+def _why_short(steps: ProgramSteps, *, one_step: bool) -> str:
+    if one_step:
+        return "the block ended before its one step was whole"
+    if not steps.made:
+        return (
+            "the block never called step() in the thread that began it: call step() where each of"
+            " its steps ends, or set workload.step=whole, which makes the block one step"
+        )
+    return (
+        f"the block made {steps.made:,} whole steps (calls of step()), and the schedule needs"
+        f" {steps.needed:,} with warm-up and baseline: let it make more, or set"
+        " workload.warmup_steps=0 profiler.baseline.steps=0 and a shorter profiler.schedule"
+    )
