@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -54,6 +55,8 @@ class Finished(Struct, frozen=True, kw_only=True):
     summary: tuple[Section, ...]
     traceback: str
     """The workload's, if it raised."""
+    analyses: Mapping[str, pl.DataFrame]
+    """The tables of its analyses, by name; empty ones included."""
 
 
 def _nothing(_folder: Path) -> None:
@@ -349,7 +352,9 @@ def _concluded(
         files.write(folder, run_folder.summary, markdown(parts).encode(errors="backslashreplace"))
         shutil.rmtree(run_folder.cycles, ignore_errors=True)
         ending.record = ended
-    return Finished(record=ended, summary=tuple(parts), traceback=outcome.traceback)
+    return Finished(
+        record=ended, summary=tuple(parts), traceback=outcome.traceback, analyses=analyses
+    )
 
 
 def _run(request: Request, planned: Plan, listener: ProgressListener) -> Outcome:

@@ -35,6 +35,8 @@ def load_capture(folder: Path) -> Capture:
     """
     check_run(folder)
     run = RunFolder(folder)
+    if run.ranks.is_dir():
+        raise RefusedError([_several_ranks(run)])
     record = _capture_record(run)
     missing = [name for name in tables.SCHEMAS if not run.table(name).exists()]
     if record.reported is not None and not missing:
@@ -130,6 +132,11 @@ def _calls(path: Path) -> list[dict[str, Any]]:
     # A child that was killed may have left half a line.
     whole = read_all(path).rpartition(b"\n")[0]
     return [msgspec.json.decode(line) for line in whole.splitlines()]
+
+
+def _several_ranks(run: RunFolder) -> Problem:
+    reason = "it is a job of several ranks, and each of them has tables of its own"
+    return Problem(setting=str(run.path), given="", reason=reason, fix=f"name {run.rank(0).path}")
 
 
 def _lost(path: Path) -> Problem:

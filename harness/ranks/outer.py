@@ -14,7 +14,7 @@ from harness.execution.plan import plan
 from harness.execution.process import ProgressListener
 from harness.paths import RunFolder
 from harness.pipeline import Finished, run_process
-from harness.ranks.pipeline import concluded, of_job
+from harness.ranks.pipeline import Ranks, concluded, of_job
 from harness.settings.ranks import Rank
 from harness.settings.request import Request
 
@@ -67,19 +67,19 @@ def lead_ranks(
     job = RunFolder(folder).of_job
     record = of_job(request, job.path, overrides, rank.world_size)
 
-    def launched() -> str:
+    def led() -> Ranks:
         begun(job.path)
         if (folder / _HYDRA).is_dir():
             shutil.copytree(folder / _HYDRA, job.path / _HYDRA, dirs_exist_ok=True)
         planned = plan(request, folder, rank)
-        run_process(request, planned, overrides=overrides, listener=listener)
+        own = run_process(request, planned, overrides=overrides, listener=listener)
         others = [job.rank(number).path for number in range(1, rank.world_size)]
         limit_s = request.execution.exit_barrier_timeout_s
         _wait(lambda: all(_is_over(record_of(other)) for other in others), limit_s)
-        return ""
+        return Ranks(lead=own)
 
     with held_run(job.path):
-        return concluded(record, job, launched, listener)
+        return concluded(record, job, led, listener)
 
 
 def _is_over(record: RunRecord | None) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 from msgspec.structs import replace
@@ -68,19 +68,17 @@ def run_ranks(
     lends = isinstance(request.workload, Program) and listener.lends_streams
     job = Job(request=request, overrides=tuple(overrides), lends_streams=lends)
 
-    def launched() -> str:
+    def launched() -> Ranks:
         begun(folder)
         write_json(job, run.job)
-        return launch(
-            Launch(
-                folder=folder,
-                nproc=nproc,
-                grace_s=request.execution.grace_s,
-                environment=dict(os.environ) | environment(request) | _threads(request),
-                lends_streams=lends,
-            ),
-            listener,
+        start = Launch(
+            folder=folder,
+            nproc=nproc,
+            grace_s=request.execution.grace_s,
+            environment=dict(os.environ) | environment(request) | _threads(request),
+            lends_streams=lends,
         )
+        return Ranks(launcher=launch(start, listener))
 
     with made(folder, "hydra.run.dir"), held_run(folder):
         refuse_unended(record_of(folder), folder)
@@ -116,28 +114,44 @@ def read_ranks(folder: Path, *, listener: ProgressListener, limit_s: float | Non
         WriteError: The disk is full, or the like.
     """
     run = RunFolder(folder)
+
+    def read() -> Ranks:
+        lead: Finished | None = None
+        for rank in range(len(record.ranks)):
+            if run.rank(rank).record.exists():
+                done = read_run(run.rank(rank).path, listener=listener, limit_s=limit_s)
+                # The figures of one rank are shown; those of the others need not be held.
+                if lead is None and done.record.records and done.record.timing:
+                    lead = done
+        return Ranks(lead=lead)
+
     with held_run(folder):
         record = read_json(run.record, RunRecord)
         refuse_unended(record, folder)
-        for rank in range(len(record.ranks)):
-            if run.rank(rank).record.exists():
-                read_run(run.rank(rank).path, listener=listener, limit_s=limit_s)
-        return concluded(record, run, lambda: "", listener)
+        return concluded(record, run, read, listener)
+
+
+class Ranks(NamedTuple):
+    """Ranks that have ended, in their folders."""
+
+    launcher: str = ""
+    """What went wrong with the launcher; empty if nothing did."""
+    lead: Finished | None = None
+    """One of them that this process has read; null if it has read none that recorded."""
 
 
 def concluded(
     record: RunRecord,
     run: RunFolder,
-    launched: Callable[[], str],
+    carried_out: Callable[[], Ranks],
     listener: ProgressListener,
 ) -> Finished:
     """Let the ranks run, and write the results of the job; run.json is true meanwhile, and after.
 
-    `launched` says what went wrong with the launcher, empty if nothing did. `listener` hears of the
-    reading of a rank that could not do so itself.
+    `listener` hears of the reading of a rank that could not do so itself.
     """
     with kept(record, run.path) as ending:
-        launcher = launched()
+        ranks = carried_out()
         records = _records(run, len(record.ranks), listener)
         across = across_ranks(run, list(records.values()))
         tables.keep(
@@ -149,15 +163,21 @@ def concluded(
             ranks=tuple(result_of(rank, records.get(rank)) for rank in range(len(record.ranks))),
             records=records,
             order=stop_order(run),
-            launcher=launcher,
+            launcher=ranks.launcher,
             consistency=across.consistency,
         )
         last = ended(record, end)
         last = replace(last, files=(*files_of(run.path), f"{run.ranks.name}/"))
-        parts = sections(last, _figures(run, records), str(shown(run.path)), across.sections)
+        figures = _figures(run, lead_of(records), ranks.lead)
+        parts = sections(last, figures, str(shown(run.path)), across.sections)
         files.write(run.path, run.summary, markdown(parts).encode(errors="backslashreplace"))
         ending.record = last
-    return Finished(record=last, summary=tuple(parts), traceback=_traceback(run, last))
+    return Finished(
+        record=last,
+        summary=tuple(parts),
+        traceback=_traceback(run, last),
+        analyses=figures,
+    )
 
 
 def _records(run: RunFolder, world_size: int, listener: ProgressListener) -> dict[int, RunRecord]:
@@ -176,11 +196,14 @@ def _records(run: RunFolder, world_size: int, listener: ProgressListener) -> dic
     return records
 
 
-def _figures(run: RunFolder, records: dict[int, RunRecord]) -> dict[str, pl.DataFrame]:
-    """Return the analyses of the rank whose figures are shown, anew from its tables."""
-    lead = lead_of(records)
+def _figures(
+    run: RunFolder, lead: RunRecord | None, read: Finished | None
+) -> Mapping[str, pl.DataFrame]:
+    """Return the analyses of the rank whose figures are shown; anew, unless it was `read` here."""
     if lead is None:
         return {}
+    if read is not None and read.record.rank == lead.rank:
+        return read.analyses
     try:
         return run_analyses(load_capture(run.rank(lead.rank).path))
     except RefusedError:

@@ -84,10 +84,13 @@ def ended(record: RunRecord, end: JobEnd) -> RunRecord:
     )
     if lead is None:
         return ended_job
-    notes = {note: None for each in records.values() for note in each.notes}
+    # A job that is read again has them already.
+    notes = dict.fromkeys(
+        [*record.notes, *(note for each in records.values() for note in each.notes)]
+    )
     return replace(
         ended_job,
-        notes=(*record.notes, *notes),
+        notes=tuple(notes),
         versions=record.versions | lead.versions,
         device_name=lead.device_name,
         program=lead.program,
