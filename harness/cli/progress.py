@@ -30,8 +30,8 @@ PHASES = {
 
 _CHATTER = re.compile(
     r"^(USDT|INFO|STAGE|WARNING):\d{4}-\d\d-\d\d "  # Kineto's
-    # torch_npu's, with what its own progress bar has left on the line
-    r"|^[-|/\\\s\x08]*\[\d{4}-\d\d-\d\d [\d:]+\] \[INFO\]"
+    # torch_npu's, with what its own progress bar has left on the line; a backspace is shown as text
+    r"|^([-|/\\\s]|\[U\+0008\])*\[\d{4}-\d\d-\d\d [\d:]+\] \[INFO\]"
     r"|NPUCachingAllocator.cpp.*32 padding size"
     # torch_npu warns of "=" in a path, as folders of a sweep's jobs have it, and goes on
     r"|_path_manager.py:\d+: UserWarning: Invalid input path: "
@@ -41,7 +41,7 @@ _CHATTER = re.compile(
 
 _RANK = re.compile(r"^\[rank\d+\]: ")
 
-_SPINNER = re.compile(r"^[-|/\\\s\x08]+(?=\[\d{4}-)")
+_SPINNER = re.compile(r"^([-|/\\\s]|\[U\+0008\])+(?=\[\d{4}-)")
 
 
 class ConsoleProgress:

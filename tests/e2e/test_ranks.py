@@ -172,3 +172,25 @@ def test_two_launches_at_once_do_not_meet_and_other_settings_are_refused(tmp_pat
     assert "seed=0: rank 1 has 1, and one profile is for all ranks." in runs[2].err
     (folder,) = {path.parent for path in tmp_path.glob("outputs/*/*/run.json")}
     assert sorted(path.name for path in (folder / "ranks").iterdir()) == ["0", "1"]
+
+
+def test_below_a_launcher_a_sweep_is_refused_and_so_is_half_a_rank(tmp_path: Path) -> None:
+    for variables, words, said in (
+        (
+            {"RANK": "0", "WORLD_SIZE": "2"},
+            ("-m", "profiler=level0,level1"),
+            "python -m harness -m execution=torchrun execution.nproc=2",
+        ),
+        ({"RANK": "0"}, (), "RANK is set without WORLD_SIZE"),
+    ):
+        done = subprocess.run(
+            command(*words),
+            cwd=tmp_path,
+            env=environment() | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert said in done.stderr
+    assert not (tmp_path / "outputs").exists()
