@@ -96,6 +96,26 @@ class RunFolder(Struct, frozen=True):
         """Return the run folder of one process of the job, by its global rank."""
         return RunFolder(self.ranks / str(number))
 
+    @property
+    def of_job(self) -> RunFolder:
+        """The run folder of the job that this one, of a rank, belongs to."""
+        return RunFolder(self.path.parent.parent)
+
+    @property
+    def job(self) -> Path:
+        """What each rank of a job carries out: a `Job`."""
+        return self.path / "job.json"
+
+    @property
+    def stop_order(self) -> Path:
+        """There once a job of several ranks is to end before its time: a `StopOrder`."""
+        return self.ranks / "stop.json"
+
+    @property
+    def finished(self) -> Path:
+        """There once a rank has made its steps, and waits for the others."""
+        return self.path / "finished"
+
     def cycle(self, number: int) -> Path:
         """Return the folder of one cycle's tables."""
         return self.cycles / f"{number:03d}"
@@ -116,8 +136,9 @@ class RunFolder(Struct, frozen=True):
     def replaced(self) -> tuple[Path, ...]:
         """All that a new run in the same folder replaces."""
         files = (self.record, self.plan, self.capture, self.outcome, self.analysis, self.log)
-        rows = (self.calls, self.steps, self.summary)
-        return (*files, *rows, self.cycles, self.tables, self.analyses, self.raw)
+        rows = (self.calls, self.steps, self.summary, self.job, self.finished)
+        folders = (self.cycles, self.tables, self.analyses, self.raw, self.ranks)
+        return (*files, *rows, *folders)
 
 
 class SweepFolder(Struct, frozen=True):

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -54,6 +55,8 @@ class Finished(Struct, frozen=True, kw_only=True):
     summary: tuple[Section, ...]
     traceback: str
     """The workload's, if it raised."""
+    analyses: Mapping[str, pl.DataFrame]
+    """The tables of its analyses, by name; empty ones included."""
 
 
 def _nothing(_folder: Path) -> None:
@@ -81,9 +84,26 @@ def run_job(
     if invalid := problems(request):
         raise RefusedError(invalid)
     planned = plan(request, folder)
+    return run_process(request, planned, overrides=overrides, listener=listener, begun=begun)
+
+
+def run_process(
+    request: Request,
+    planned: Plan,
+    *,
+    overrides: Sequence[str],
+    listener: ProgressListener,
+    begun: Callable[[Path], None] = _nothing,
+) -> Finished:
+    """Carry out the plan of a valid request for one process, perhaps one rank of a job of several.
+
+    Raises:
+        RefusedError: A run is going on there; nothing is written.
+        WriteError: As for `run_job`.
+    """
+    folder = Path(planned.folder)
     run_folder = RunFolder(folder)
-    program = ran_program(request.workload) if isinstance(request.workload, Program) else None
-    record = _started(request, planned, overrides, program)
+    record = started(request, planned, overrides, program_of(request))
 
     def captured() -> Capture:
         begun(folder)
@@ -91,8 +111,8 @@ def run_job(
         write_json(CaptureRecord(expected=planned.recording.expected), run_folder.capture)
         return _recorded(request, planned, run_folder, listener)
 
-    with _made(folder, "hydra.run.dir"), held_run(folder):
-        _refuse_unended(record_of(folder), folder)
+    with made(folder, "hydra.run.dir"), held_run(folder):
+        refuse_unended(record_of(folder), folder)
         clear(folder)
         return _concluded(record, folder, captured)
 
@@ -118,9 +138,9 @@ def open_run(request: Request, planned: Plan, *, overrides: Sequence[str]) -> It
     """
     folder = Path(planned.folder)
     run_folder, run = RunFolder(folder), OpenRun(planned)
-    record = _started(request, planned, overrides, this_program())
-    with _made(folder, "out"), held_run(folder):
-        _refuse_unended(record_of(folder), folder)
+    record = started(request, planned, overrides, this_program())
+    with made(folder, "out"), held_run(folder):
+        refuse_unended(record_of(folder), folder)
         clear(folder)
         with kept(record, folder) as ending:
             write_json(planned, run_folder.plan)
@@ -134,7 +154,7 @@ def open_run(request: Request, planned: Plan, *, overrides: Sequence[str]) -> It
 
 
 @contextmanager
-def _made(folder: Path, setting: str) -> Iterator[None]:
+def made(folder: Path, setting: str) -> Iterator[None]:
     """Make a folder for a block; if that leaves nothing, the folder goes again."""
     new = make(folder, setting)
     try:
@@ -144,7 +164,12 @@ def _made(folder: Path, setting: str) -> Iterator[None]:
         raise
 
 
-def _started(
+def program_of(request: Request) -> RanProgram | None:
+    """Return the user's program that a request runs, if it runs one."""
+    return ran_program(request.workload) if isinstance(request.workload, Program) else None
+
+
+def started(
     request: Request, planned: Plan, overrides: Sequence[str], program: RanProgram | None
 ) -> RunRecord:
     """Return the record of a run that begins."""
@@ -152,6 +177,7 @@ def _started(
         status="running",
         verdict="pending",
         exit_code=None,
+        records=planned.recording.records,
         overrides=tuple(overrides),
         request_hash=request_hash(request),
         versions={"harness": __version__},
@@ -199,7 +225,7 @@ def read_run(folder: Path, *, listener: ProgressListener, limit_s: float | None)
     check_run(folder)
     with held_run(folder):
         record = read_json(run_folder.record, RunRecord)
-        _refuse_unended(record, folder)
+        refuse_unended(record, folder)
         if record.source:
             if missing := missing_originals(folder):
                 raise RefusedError([_original_is_gone(folder, missing[0])])
@@ -263,7 +289,7 @@ def read_capture(path: Path, folder: Path, *, begun: Callable[[Path], None] = _n
         keep(imported, folder)
         return load_capture(folder)
 
-    with _made(folder, "--out"), held_run(folder):
+    with made(folder, "--out"), held_run(folder):
         return _concluded(record, folder, captured, _not_requested(info.settings))
 
 
@@ -272,7 +298,7 @@ def _no_place(folder: Path, why: str) -> Problem:
     return Problem(setting="--out", given=str(folder), reason=why, fix=fix)
 
 
-def _refuse_unended(record: RunRecord | None, folder: Path) -> None:
+def refuse_unended(record: RunRecord | None, folder: Path) -> None:
     """Refuse a run that goes on, also where the file system has no locks."""
     if record is not None and record.life == "alive":
         fix = "wait until it has ended"
@@ -326,7 +352,9 @@ def _concluded(
         files.write(folder, run_folder.summary, markdown(parts).encode(errors="backslashreplace"))
         shutil.rmtree(run_folder.cycles, ignore_errors=True)
         ending.record = ended
-    return Finished(record=ended, summary=tuple(parts), traceback=outcome.traceback)
+    return Finished(
+        record=ended, summary=tuple(parts), traceback=outcome.traceback, analyses=analyses
+    )
 
 
 def _run(request: Request, planned: Plan, listener: ProgressListener) -> Outcome:
@@ -370,7 +398,8 @@ def _ended(
     outcome, analysis = capture.outcome, capture.analysis
     pending = _pending(capture)
     # The metadata of an imported capture may report no settings at all.
-    checked = bool(delivery or record.source)
+    # Nothing is requested of a rank that does not record.
+    checked = bool(delivery or record.source or not record.records)
     failing = any(item.fails for item in delivery) or any(item.fails for item in consistent)
     delivered = checked and not failing
     return replace(

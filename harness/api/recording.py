@@ -56,7 +56,7 @@ class OwnRecording:
                 it raises passes through the call that failed.
         """
         self._asked = asked
-        self._plan = _of_this_rank(plan(asked.request, folder))
+        self._plan = _in_this_process(plan(asked.request, folder, this_rank()))
         self._on_failure = on_failure
         self._is_one_step = asked.request.workload.is_one_step
         self._process = os.getpid()
@@ -124,12 +124,8 @@ class OwnRecording:
         return True
 
 
-def _of_this_rank(planned: Plan) -> Plan:
-    process = this_rank()
-    recording = replace(
-        planned.recording, rank=process.rank, world_size=process.world_size, environment={}
-    )
-    return replace(planned, recording=recording)
+def _in_this_process(planned: Plan) -> Plan:
+    return replace(planned, recording=replace(planned.recording, environment={}))
 
 
 def this_rank() -> Rank:

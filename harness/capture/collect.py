@@ -26,8 +26,11 @@ from harness.tables.markers import HostRange
 _DEVICE_TIMES = ("compute_ns", "communication_ns", "overlapped_ns", "idle_ns")
 
 
-def collect(run: RunFolder, outcome: Outcome) -> ReaderReport:
-    """Join the cycles of a run into ``tables/``; those of torch_npu are read from its folders."""
+def collect(run: RunFolder, outcome: Outcome, rank: int) -> ReaderReport:
+    """Join the cycles of a run into ``tables/``; those of torch_npu are read from its folders.
+
+    `rank` is that of the process, in a job of several.
+    """
     times, foreign = _step_times(run.steps)
     folders = run.cycle_folders()
     report = ReaderReport(
@@ -37,7 +40,7 @@ def collect(run: RunFolder, outcome: Outcome) -> ReaderReport:
     )
     if folders:
         shutil.rmtree(run.cycles, ignore_errors=True)
-        results, lost = _read(folders, times)
+        results, lost = _read(folders, times, rank)
         cycles.write(results, run)
         report = replace(
             report,
@@ -48,11 +51,13 @@ def collect(run: RunFolder, outcome: Outcome) -> ReaderReport:
     tables.join_cycles(run.cycles, run.tables, run.path)
     in_cycles = tables.read(run.table("steps")).select("step", *_DEVICE_TIMES)
     device = in_cycles.filter(pl.any_horizontal(pl.col(_DEVICE_TIMES).is_not_null()))
-    tables.write(_steps(times, device), run.table("steps"), run.path)
+    tables.write(_steps(times, device, rank), run.table("steps"), run.path)
     return report
 
 
-def _read(folders: Sequence[Path], times: Sequence[StepTime]) -> tuple[list[ReadResult], list[str]]:
+def _read(
+    folders: Sequence[Path], times: Sequence[StepTime], rank: int
+) -> tuple[list[ReadResult], list[str]]:
     """Read the folders of a run, one after the other; name what cannot be read."""
     steps = tuple(
         HostRange(time.step, time.start_ns, time.start_ns + time.duration_ns)
@@ -67,7 +72,9 @@ def _read(folders: Sequence[Path], times: Sequence[StepTime]) -> tuple[list[Read
         if reader is None:
             continue
         try:
-            result = reader.read(folder, ReadContext(first_operator=operators, steps=steps))
+            result = reader.read(
+                folder, ReadContext(rank=rank, first_operator=operators, steps=steps)
+            )
         except CaptureError as error:
             lost.append(str(error))
             continue
@@ -95,10 +102,10 @@ def _step_times(path: Path) -> tuple[list[StepTime], tuple[str, ...]]:
     return times, (f"{path.name}: {foreign} lines are no times of steps: {why}",)
 
 
-def _steps(times: Sequence[StepTime], device: pl.DataFrame) -> pl.DataFrame:
+def _steps(times: Sequence[StepTime], device: pl.DataFrame, rank: int) -> pl.DataFrame:
     """Return the steps as they were timed, with the times that the device's own table has."""
     columns = {name: [getattr(time, name) for time in times] for name in StepTime.__struct_fields__}
-    timed = tables.frame("steps", columns | {"rank": [0] * len(times)})
+    timed = tables.frame("steps", columns | {"rank": [rank] * len(times)})
     if device.is_empty():
         return timed
     sums = device.group_by("step").agg(pl.col(_DEVICE_TIMES).sum())

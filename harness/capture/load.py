@@ -18,7 +18,7 @@ from harness.capture.collect import collect
 from harness.capture.foreign import check_run
 from harness.capture.run_record import DIED, RunRecord
 from harness.errors import Problem, RefusedError
-from harness.execution.protocol import Outcome, read_json, write_json
+from harness.execution.protocol import Outcome, Plan, read_json, write_json
 from harness.files import read_all
 from harness.paths import RunFolder
 from harness.readers.ascend import folder as ascend
@@ -35,6 +35,8 @@ def load_capture(folder: Path) -> Capture:
     """
     check_run(folder)
     run = RunFolder(folder)
+    if run.ranks.is_dir():
+        raise RefusedError([_several_ranks(run)])
     record = _capture_record(run)
     missing = [name for name in tables.SCHEMAS if not run.table(name).exists()]
     if record.reported is not None and not missing:
@@ -55,10 +57,15 @@ def collect_capture(folder: Path) -> Capture:
     """
     run = RunFolder(folder)
     record = _capture_record(run)
-    report = collect(run, _outcomes(run)[0])
+    report = collect(run, _outcomes(run)[0], _rank(run))
     record = replace(record, reported=report)
     write_json(record, run.capture)
     return _capture(run, record, report)
+
+
+def _rank(run: RunFolder) -> int:
+    """Return the rank of the process that a run folder is of."""
+    return read_json(run.plan, Plan).recording.rank if run.plan.exists() else 0
 
 
 def _capture_record(run: RunFolder) -> CaptureRecord:
@@ -125,6 +132,11 @@ def _calls(path: Path) -> list[dict[str, Any]]:
     # A child that was killed may have left half a line.
     whole = read_all(path).rpartition(b"\n")[0]
     return [msgspec.json.decode(line) for line in whole.splitlines()]
+
+
+def _several_ranks(run: RunFolder) -> Problem:
+    reason = "it is a job of several ranks, and each of them has tables of its own"
+    return Problem(setting=str(run.path), given="", reason=reason, fix=f"name {run.rank(0).path}")
 
 
 def _lost(path: Path) -> Problem:

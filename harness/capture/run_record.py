@@ -107,6 +107,22 @@ class Timing(Struct, frozen=True, kw_only=True):
         return (self.max_ns - self.min_ns) / self.median_ns
 
 
+class RankResult(Struct, frozen=True, kw_only=True):
+    """What became of one rank of a job; its own run.json has the rest."""
+
+    rank: int
+    records: bool
+    """Whether it ran a profiler."""
+    status: Literal["ok", "failed", "interrupted", "running", "missing"]
+    """As in its run.json; missing: it left none."""
+    verdict: Literal["delivered", "not_delivered", "pending"]
+    exit_code: int | None = None
+    reason: str = ""
+    """One line, if it did not end well."""
+    step: Timing | None = None
+    """Its recorded steps; of one that does not record, null."""
+
+
 class RunRecord(Struct, frozen=True, kw_only=True):
     """run.json: what was requested, how it ended, what arrived. Written first at the start."""
 
@@ -144,6 +160,10 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     """Of the process, in a job of several."""
     world_size: int = 1
     """How many processes that job has."""
+    records: bool = True
+    """Whether the process runs a profiler; of several ranks, some may not."""
+    ranks: tuple[RankResult, ...] = ()
+    """Of a job of several ranks, what became of each; each has a run folder below ranks/."""
     program: RanProgram | None = None
     """The user's program; null if a workload of the harness ran."""
     requested: dict[str, Any]

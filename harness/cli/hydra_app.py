@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,11 +18,14 @@ from harness.configuration.composition import Composition, identity
 from harness.configuration.overrides import opened, quoted
 from harness.doctor.preflight import check_machine, check_sweep
 from harness.errors import ExitCode, Problem, RefusedError, refuse, worst
+from harness.execution.plan import requested
 from harness.files import full_disk_named, remove_empty
 from harness.merge.pipeline import merge_runs
 from harness.paths import RunFolder, SweepFolder
+from harness.ranks.agreement import Meeting
 from harness.report.sweep import keep_summary, sections
 from harness.report.terminal import show
+from harness.settings.ranks import Rank, rank_of
 from harness.sweep import interrupts, jobs
 from harness.sweep.table import Jobs
 
@@ -37,6 +41,9 @@ def carry_out(command: Command, composition: Composition) -> ExitCode:
     """Run the jobs that a command asks for."""
     # A run that is interrupted is closed first.
     signals.raise_instead()
+    rank = rank_of(os.environ)
+    if rank.world_size > 1:
+        return _rank(command, composition, rank)
     return _sweep(command, composition) if composition.multirun else _single(command, composition)
 
 
@@ -47,11 +54,54 @@ def _single(command: Command, composition: Composition) -> ExitCode:
     setting = "--out" if command.out else "hydra.run.dir"
     refuse(_occupied(composition.folder, setting))
     folder = Path(composition.folder)
-    made = make(folder, setting)
+    return _run_in(command, folder, make(folder, setting))
+
+
+def _rank(command: Command, composition: Composition, rank: Rank) -> ExitCode:
+    """Run one rank of a job that an outer launcher has started."""
+    request = composition.jobs[0].request
+    assert request is not None
+    refuse(_sweep_of_ranks(composition, rank))
+    check_machine(request, ERR.print)
+    meeting = Meeting(rank, requested(request), request.execution.join_timeout_s)
+    if rank.rank:
+        folder = meeting.follow()
+        if folder is None:
+            # Rank 0 says why.
+            return ExitCode.REFUSED
+    else:
+        setting = "--out" if command.out else "hydra.run.dir"
+        folder = Path(composition.folder).absolute()
+        try:
+            refuse(_occupied(composition.folder, setting))
+            made = make(folder, setting)
+        except RefusedError:
+            meeting.decline()
+            raise
+        try:
+            meeting.lead(folder)
+        except RefusedError:
+            remove_empty(made)
+            raise
+    place = RunFolder(folder).rank(rank.rank).path
+    return _run_in(command, place, make(place, "hydra.run.dir"))
+
+
+def _sweep_of_ranks(composition: Composition, rank: Rank) -> list[Problem]:
+    if not composition.multirun:
+        return []
+    reason = f"a launcher has started {rank.world_size} ranks, and each would run the whole sweep"
+    nproc = f"execution.nproc={rank.world_size}"
+    fix = f"start one process: python -m harness -m execution=torchrun {nproc} …"
+    return [Problem(setting="--multirun", given="", reason=reason, fix=fix)]
+
+
+def _run_in(command: Command, folder: Path, made: list[Path]) -> ExitCode:
+    """Let Hydra run the one job of a command in a folder; `made` are those made for it."""
     overrides = [
         *opened(command.overrides),
         # Else it would be that of another moment.
-        f"hydra.run.dir={quoted(composition.folder)}",
+        f"hydra.run.dir={quoted(str(folder))}",
         "hydra.mode=RUN",
     ]
     nothing_left = _nothing_left_without(RunFolder(folder).record, made)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from hydra.core.hydra_config import HydraConfig
 from msgspec import Struct
@@ -17,17 +19,24 @@ from harness.cli.progress import ConsoleProgress, headline
 from harness.configuration.composition import BASIC_LAUNCHER
 from harness.configuration.resolve import request_of
 from harness.errors import ExitCode, RefusedError, WriteError
+from harness.execution.process import ProgressListener
 from harness.execution.protocol import Progress
 from harness.files import remove_empty
 from harness.paths import RunFolder
 from harness.pipeline import Finished, run_job
+from harness.ranks.outer import Place, lead_ranks, run_rank
+from harness.ranks.pipeline import run_ranks
 from harness.report.terminal import show
 from harness.report.units import duration
+from harness.settings.ranks import Rank, rank_of
 from harness.settings.request import Request
 from harness.stopping import Interrupted
 from harness.sweep import interrupts
 from harness.sweep.current import CurrentJob, current_job
 from harness.workloads.program import Program
+
+_RUNS: Final = {"torchrun": run_ranks}
+"""By the kind of execution, what carries out a request; `run_job` in one process."""
 
 
 class _Work(Struct, frozen=True):
@@ -55,7 +64,10 @@ def job(config: DictConfig) -> int | None:
         raise RefusedError(problems)
     work = _Work(request, folder, tuple(str(text) for text in run.overrides.task))
     if str(run.mode) != "RunMode.MULTIRUN":
+        rank = rank_of(os.environ)
         try:
+            if rank.rank:
+                return _other_rank(work, rank)
             finished = _shown_run(work, begun=link_latest)
         except WriteError as error:
             _print(str(error))
@@ -75,12 +87,40 @@ def _nothing(_folder: Path) -> None:
 def _shown_run(work: _Work, begun: Callable[[Path], None] = _nothing) -> Finished:
     is_program = isinstance(work.request.workload, Program)
     with ConsoleProgress(ERR, beside_program=is_program) as screen:
-        done = run_job(
-            work.request, work.folder, overrides=work.overrides, listener=screen, begun=begun
-        )
+        done = _carried_out(work, screen, begun)
     if done.traceback:
         OUT.print(f"\n{done.traceback.rstrip()}", highlight=False, markup=False)
     return done
+
+
+def _carried_out(
+    work: _Work, listener: ProgressListener, begun: Callable[[Path], None]
+) -> Finished:
+    """Run a job in one process, in the ranks that this one starts, or as rank 0 of a launcher's."""
+    rank, overrides = rank_of(os.environ), work.overrides
+    if rank.world_size > 1:
+        return lead_ranks(
+            Place(work.request, rank, work.folder),
+            overrides=overrides,
+            listener=listener,
+            begun=begun,
+        )
+    carry_out = _RUNS.get(work.request.execution.kind, run_job)
+    return carry_out(work.request, work.folder, overrides=overrides, listener=listener, begun=begun)
+
+
+def _other_rank(work: _Work, rank: Rank) -> int | None:
+    """Run a rank other than 0 of an outer launcher's; what goes wrong is said with its number."""
+    listener = _Quiet(lends_streams=isinstance(work.request.workload, Program))
+    done = run_rank(
+        Place(work.request, rank, work.folder), overrides=work.overrides, listener=listener
+    )
+    record = done.record
+    if record.status != "ok":
+        if done.traceback and not listener.lends_streams:
+            _print(f"rank {rank.rank}:\n{done.traceback.rstrip()}")
+        _print(f"rank {rank.rank} of {rank.world_size} {record.status}: {record.reason}")
+    return record.exit_code
 
 
 def _after_another(current: CurrentJob, work: _Work) -> int | None:
@@ -108,7 +148,8 @@ def _beside_others(current: CurrentJob, work: _Work) -> int | None:
     def quiet_run() -> RunRecord:
         say("begins")
         with interrupts.obeyed(current.sweep):
-            return run_job(
+            carry_out = _RUNS.get(work.request.execution.kind, run_job)
+            return carry_out(
                 work.request, work.folder, overrides=work.overrides, listener=_Quiet()
             ).record
 
@@ -153,7 +194,14 @@ def _print(text: str) -> None:
 class _Quiet:
     """A listener for jobs that run at the same time: what they print is in their harness.log."""
 
-    lends_streams = False
+    def __init__(self, *, lends_streams: bool = False) -> None:
+        """`lends_streams`: a program of the user's has the terminal, which others share."""
+        self._lends_streams = lends_streams
+
+    @property
+    def lends_streams(self) -> bool:
+        """Whether a program of the user's reads and writes the command's own streams."""
+        return self._lends_streams
 
     def progress(self, progress: Progress) -> None:
         """Show nothing."""

@@ -21,6 +21,8 @@ PHASES = {
     "wait": "profiler waits",
     "profiler_warmup": "profiler warms up",
     "active": "recording",
+    "unrecorded": "steps without profiler",
+    "exit_barrier": "waiting for the other ranks",
     "drain": "writing what was recorded",
     "analyse": "analysis by torch_npu",
     "done": "done",
@@ -28,8 +30,8 @@ PHASES = {
 
 _CHATTER = re.compile(
     r"^(USDT|INFO|STAGE|WARNING):\d{4}-\d\d-\d\d "  # Kineto's
-    # torch_npu's, with what its own progress bar has left on the line
-    r"|^[-|/\\\s\x08]*\[\d{4}-\d\d-\d\d [\d:]+\] \[INFO\]"
+    # torch_npu's, with what its own progress bar has left on the line; a backspace is shown as text
+    r"|^([-|/\\\s]|\[U\+0008\])*\[\d{4}-\d\d-\d\d [\d:]+\] \[INFO\]"
     r"|NPUCachingAllocator.cpp.*32 padding size"
     # torch_npu warns of "=" in a path, as folders of a sweep's jobs have it, and goes on
     r"|_path_manager.py:\d+: UserWarning: Invalid input path: "
@@ -37,7 +39,9 @@ _CHATTER = re.compile(
 )
 """What only harness.log keeps; errors and warnings are shown."""
 
-_SPINNER = re.compile(r"^[-|/\\\s\x08]+(?=\[\d{4}-)")
+_RANK = re.compile(r"^\[rank\d+\]: ")
+
+_SPINNER = re.compile(r"^([-|/\\\s]|\[U\+0008\])+(?=\[\d{4}-)")
 
 
 class ConsoleProgress:
@@ -94,7 +98,7 @@ class ConsoleProgress:
 
     def output(self, line: str) -> None:
         """Pass on what the workload prints."""
-        if not _CHATTER.search(line):
+        if not _CHATTER.search(_RANK.sub("", line)):
             line = _SPINNER.sub("", line)
             self.console.print(Text.assemble(("│", "dim"), " ", visible(line)), soft_wrap=True)
 

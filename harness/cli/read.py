@@ -12,7 +12,9 @@ from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
 from harness.cli.progress import ConsoleProgress
 from harness.errors import ExitCode, Problem, refuse
+from harness.paths import RunFolder
 from harness.pipeline import read_capture, read_run
+from harness.ranks.pipeline import read_ranks
 from harness.report.terminal import show
 
 
@@ -25,7 +27,8 @@ def read(command: Command) -> ExitCode:
         refuse(_run_stays(out))
         signals.raise_instead()
         with ConsoleProgress(ERR) as screen:
-            done = read_run(path, listener=screen, limit_s=limit_s)
+            again = read_ranks if RunFolder(path).ranks.is_dir() else read_run
+            done = again(path, listener=screen, limit_s=limit_s)
     else:
         refuse(_nothing_to_analyse(command.overrides))
         signals.raise_instead()

@@ -6,7 +6,6 @@ one device are its own: `harness.devices`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -19,10 +18,10 @@ from harness.configuration.own_programs import (
     programs_seed_themselves,
     runs_in_this_process,
 )
+from harness.configuration.rank_rules import problems_of_ranks, ranks_are_isolated
 from harness.devices import TARGETS
 from harness.errors import Problem
 from harness.settings.faults import Faults
-from harness.settings.ranks import rank_problems
 from harness.settings.request import Rehearsal, Request
 from harness.settings.schedule import cycle_length, steps_for, whole_cycles
 from harness.settings.schema import flatten, show
@@ -187,10 +186,6 @@ def _compile_before_timing(request: Request) -> Iterator[Problem]:
         )
 
 
-def _rank_is_known(_request: Request) -> Iterator[Problem]:
-    yield from rank_problems(os.environ)
-
-
 def _rehearsal(request: Request) -> Iterator[Problem]:
     """Refuse rehearsals of devices without an emulator, and settings of a rehearsal elsewhere."""
     rehearsal, device = request.rehearsal, request.device
@@ -257,7 +252,7 @@ RULES: tuple[Rule, ...] = (
     _steps_fill_schedule,
     _schedule_has_limits,
     _compile_before_timing,
-    _rank_is_known,
+    problems_of_ranks,
     programs_are_isolated,
     programs_seed_themselves,
     _rehearsal,
@@ -266,7 +261,7 @@ RULES: tuple[Rule, ...] = (
     _device,
 )
 """The rules of every request; a new one is a line here."""
-BY_COMMAND: tuple[Rule, ...] = (loops_belong_to_programs,)
+BY_COMMAND: tuple[Rule, ...] = (loops_belong_to_programs, ranks_are_isolated)
 """Those of a request that a command line makes."""
 IN_PROGRAM: tuple[Rule, ...] = (loop_of_this_program, runs_in_this_process)
 """Those of a request that a running program makes."""

@@ -110,6 +110,10 @@ class Target(Protocol):
         """Whether the profiler reports that the device's buffers have overflowed."""
 
     @property
+    def distributed_backend(self) -> str:
+        """What torch.distributed joins several ranks by."""
+
+    @property
     def can_be_rehearsed(self) -> bool:
         """Whether the emulator can take its place."""
 

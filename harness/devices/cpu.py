@@ -44,6 +44,7 @@ class Cpu:
     profiled_by = TORCH
     has_kernels = False
     reports_overflow = False
+    distributed_backend = "gloo"
     can_be_rehearsed = False
     experimental = CpuExperimental
     unsupported: ClassVar[Mapping[str, Unsupported]] = {

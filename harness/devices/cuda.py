@@ -44,6 +44,7 @@ class Cuda:
     profiled_by = TORCH
     has_kernels = True
     reports_overflow = True
+    distributed_backend = "nccl"
     can_be_rehearsed = False
     experimental = CudaExperimental
     unsupported: ClassVar[Mapping[str, Unsupported]] = ANALYSED_WHILE_RUNNING

@@ -57,6 +57,7 @@ class Npu:
     profiled_by = TORCH_NPU
     has_kernels = True
     reports_overflow = False
+    distributed_backend = "hccl"
     can_be_rehearsed = True
     experimental = NpuExperimental
     unsupported: ClassVar[Mapping[str, Unsupported]] = {

@@ -25,6 +25,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
     profiled_by: ClassVar[ProfilerFacts] = TORCH
     has_kernels: ClassVar[bool] = True
     reports_overflow: ClassVar[bool] = False
+    distributed_backend: ClassVar[str] = ""
     can_be_rehearsed: ClassVar[bool] = False
     experimental: ClassVar[type[Experimental]] = CpuExperimental
     unsupported: ClassVar[Mapping[str, Unsupported]] = ANALYSED_WHILE_RUNNING

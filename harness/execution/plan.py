@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,14 @@ from harness.devices import TARGETS
 from harness.devices.base import LoweredProfiler, LoweredSchedule
 from harness.execution.protocol import LoopPlan, Plan, RecordingPlan
 from harness.settings.expectations import Recording, expected_of
-from harness.settings.ranks import rank_of
+from harness.settings.ranks import ALONE, Rank
 from harness.settings.request import Baseline, Profiler, Request, Schedule
 from harness.settings.schedule import recorded_steps, steps_for, whole_cycles
 from harness.settings.schema import flatten
 
 
-def plan(request: Request, folder: Path) -> Plan:
-    """Lower a valid request to its device; needs neither torch nor the device."""
+def plan(request: Request, folder: Path, rank: Rank = ALONE) -> Plan:
+    """Lower a valid request to its device, for one process; needs neither torch nor the device."""
     if request.workload.is_one_step:
         request = _as_one_step(request)
     schedule = request.profiler.schedule
@@ -32,7 +31,7 @@ def plan(request: Request, folder: Path) -> Plan:
         cycles = whole_cycles(schedule, steps)
     return Plan(
         folder=str(folder),
-        recording=_recording(request, cycles),
+        recording=_recording(request, cycles, rank),
         loop=LoopPlan(
             seed=request.seed,
             workload=request.workload,
@@ -57,10 +56,11 @@ def _as_one_step(request: Request) -> Request:
     return replace(request, profiler=profiler, workload=workload)
 
 
-def _recording(request: Request, cycles: int) -> RecordingPlan:
-    profiler, process = request.profiler, rank_of(os.environ)
+def _recording(request: Request, cycles: int, rank: Rank) -> RecordingPlan:
+    profiler = request.profiler
+    records = profiler.ranks is None or rank.rank in profiler.ranks
     lowered = _lower(profiler, cycles)
-    recorded = recorded_steps(profiler.schedule, cycles)
+    recorded = recorded_steps(profiler.schedule, cycles) if records else ()
     effective = {f"profiler.{path}": value for path, value in flatten(to_builtins(lowered))}
     expectations = expected_of(
         Recording(
@@ -73,16 +73,23 @@ def _recording(request: Request, cycles: int) -> RecordingPlan:
     )
     return RecordingPlan(
         device=request.device.name,
-        index=request.device.index,
-        rank=process.rank,
-        world_size=process.world_size,
+        index=_device_index(request, rank),
+        rank=rank.rank,
+        world_size=rank.world_size,
+        records=records,
         environment=environment(request),
         profiler=lowered,
         recorded=recorded,
         effective=effective,
-        expectations=tuple(expectations),
+        expectations=tuple(expectations) if records else (),
         accept=request.delivery.accept,
     )
+
+
+def _device_index(request: Request, rank: Rank) -> int:
+    """Return the device of a rank: each of those on one machine has its own, if there are any."""
+    has_devices = TARGETS[request.device.name].has_kernels
+    return request.device.index + (rank.local_rank if has_devices else 0)
 
 
 def trusted(plan: Plan, folder: Path) -> Plan:

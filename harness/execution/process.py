@@ -28,6 +28,7 @@ from harness.execution.protocol import (
     outcome_file,
     read_json,
 )
+from harness.execution.rank_watch import INTERRUPTED, RankWatch, watch_of
 from harness.execution.streams import KeptStreams, LentStreams, Streams
 from harness.files import Appended
 from harness.paths import RunFolder
@@ -43,7 +44,7 @@ _FOREIGN: Final = (
     "the workload wrote into a descriptor that is not its own, the harness's progress:"
     " a part of it was not shown"
 )
-_DIE_WITH_PARENT: Final = (
+DIE_WITH_PARENT: Final = (
     # First thing in the child, before any import takes time; PR_SET_PDEATHSIG is 1, SIGKILL 9.
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9);"
     # The parent may have died before that; then the child has another one.
@@ -80,6 +81,8 @@ class Limits(NamedTuple):
     """The setting that sets `seconds`; the message of a run that took longer names it."""
     seconds: float | None
     grace_s: float
+    watch: RankWatch | None = None
+    """Of a job of several ranks, what tells whether another has ended it."""
 
 
 def run(plan: Plan, listener: ProgressListener) -> Outcome:
@@ -87,8 +90,12 @@ def run(plan: Plan, listener: ProgressListener) -> Outcome:
     if plan.loop.execution.kind == "inline":
         return _inline(plan, listener)
     execution = plan.loop.execution
-    limits = Limits("execution.timeout_s", execution.timeout_s, execution.grace_s)
-    return _in_child(plan, listener, "execute", limits)
+    watch = watch_of(plan)
+    limits = Limits("execution.timeout_s", execution.timeout_s, execution.grace_s, watch)
+    outcome = _in_child(plan, listener, "execute", limits)
+    if watch is not None:
+        watch.tell_others(outcome)
+    return outcome
 
 
 def analyse(plan: Plan, listener: ProgressListener, limit_s: float | None) -> Outcome | None:
@@ -191,7 +198,7 @@ class _Child:
                         self._listen({**streams.outputs, progress: self.progress.feed})
                         break
                     except KeyboardInterrupt:
-                        self._stop("interrupted")
+                        self._stop(INTERRUPTED)
                 printed.flush()
                 self.progress.flush()
                 return process.wait()
@@ -204,7 +211,7 @@ class _Child:
         # -P keeps the current folder off the module path: a user's package named "harness" or
         # "conf" would hide ours. Ours is appended for plain checkouts.
         code = (
-            f"{_DIE_WITH_PARENT}{_END_IN_SILENCE}"
+            f"{DIE_WITH_PARENT}{_END_IN_SILENCE}"
             f"sys.path.append({str(Path(__file__).parents[2])!r}); "
             "from harness.execution.child import main; "
             "main(sys.argv[2], sys.argv[3], int(sys.argv[4]))"
@@ -259,8 +266,12 @@ class _Child:
         now, limit_s = time.monotonic(), self.limits.seconds
         if self.kill_at is not None and now > self.kill_at:
             self._kill()
-        elif limit_s is not None and not self.stop_reason and now - self.started > limit_s:
+        elif self.stop_reason:
+            return
+        elif limit_s is not None and now - self.started > limit_s:
             self._stop(f"ran past {self.limits.setting}={limit_s:g}")
+        elif self.limits.watch is not None and (reason := self.limits.watch.stop_reason()):
+            self._stop(reason)
 
     def _stop(self, reason: str) -> None:
         """Interrupt the child, which then writes what it holds; the second time, kill it."""
@@ -293,7 +304,7 @@ class _Child:
     def _judged(self, returncode: int, last_line: str) -> Outcome:
         """Return the child's report, or what its end says; a stop by the parent comes first."""
         report = read_json(self.result, Outcome) if self.result.exists() else self.sent
-        if self.stop_reason == "interrupted":
+        if self.stop_reason == INTERRUPTED:
             return msgspec.structs.replace(
                 report or Outcome(status="interrupted"),
                 status="interrupted",

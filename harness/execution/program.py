@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import NoReturn
@@ -36,6 +37,8 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
     ending = run_main(program, source.counted)
     if os.getpid() != process:
         _end_copy(ending.exit_code)
+    # What the program was to be stopped for is over; what it recorded is still to be written.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     source.close()
     steps.close()
     return _outcome(ending, steps, source)

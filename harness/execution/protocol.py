@@ -33,6 +33,8 @@ class RecordingPlan(Struct, frozen=True, kw_only=True):
     """Of the process, in a job of several."""
     world_size: int = 1
     """How many processes that job has."""
+    records: bool = True
+    """Whether this process runs a profiler; the others make the same steps without one."""
     environment: dict[str, str]
     """Variables to set before torch loads."""
     profiler: LoweredProfiler

@@ -38,6 +38,8 @@ from harness.tables.markers import STAGE_MARK, STEP_MARK, HostRange
 
 _VARIABLES_OF_TORCH = ("DISABLE_CUPTI_LAZY_REINIT", "TEARDOWN_CUPTI")
 """torch sets these when it profiles CUDA graphs."""
+UNRECORDED: Final = "unrecorded"
+"""The phase of the scheduled steps of a rank that runs no profiler."""
 _PROCESS = threading.Lock()
 """Held by the open recorder: one process has one."""
 
@@ -143,6 +145,8 @@ class Recorder:
     @property
     def phase(self) -> str:
         """What the schedule does in the next profiled step: wait, profiler_warmup or active."""
+        if not self._plan.records:
+            return UNRECORDED
         return phase_of(self._schedule, self._number, self._plan.cycles)
 
     @property
@@ -240,7 +244,7 @@ class Recorder:
             self._start_profiler(recording)
             phase, number = self.phase, self._number
         self._wait_for_device(recording)
-        if number is not None:
+        if number is not None and self._plan.records:
             self._mark.enter_context(record_function(f"{STEP_MARK}{number}"))
         self._open_step = _OpenStep(phase, number, _CLOCKS.unix_ns(), _CLOCKS.monotonic_ns())
 
@@ -265,6 +269,8 @@ class Recorder:
             raise RecorderError("no step has ended: call end_step() first")
         self._ended_step = None
         recording.times.write(msgspec.json.encode(ended) + b"\n")
+        if ended.step is not None and not self._plan.records:
+            self._number += 1
         if ended.step is None or recording.profiler is None:
             return
         end_ns = ended.start_ns + ended.duration_ns
@@ -294,7 +300,7 @@ class Recorder:
             self._device.synchronise(recording.device.torch_device)
 
     def _start_profiler(self, recording: _Recording) -> None:
-        if recording.profiler is None:
+        if recording.profiler is None and self._plan.records:
             _refuse_other_profilers()
             profiler = self._device.profiler(self._plan.profiler, recording.writer)
             recording.profiler = recording.closing.enter_context(profiler)

@@ -16,8 +16,16 @@ import torch
 from harness import files
 from harness.devices import DEVICES
 from harness.errors import MachineError, RecorderError, WriteError
-from harness.execution.protocol import Outcome, Plan, Progress, ReportProgress, Status
+from harness.execution.protocol import (
+    Outcome,
+    Plan,
+    Progress,
+    RecordingPlan,
+    ReportProgress,
+    Status,
+)
 from harness.execution.raised import described, traceback_of
+from harness.execution.rank_watch import watch_of
 from harness.execution.recorder import Recorder
 from harness.execution.tested import untested
 from harness.paths import RunFolder
@@ -54,7 +62,7 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
         traceback=trace,
         device_name=facts.device_name,
         versions=facts.versions,
-        notes=untested(str(torch.__version__)),
+        notes=(*session.notes, *untested(str(torch.__version__))),
         stages=workload.stages,
         emulated=facts.emulated,
         event_counts=facts.event_counts,
@@ -128,6 +136,22 @@ def _end_copy(error: BaseException | None) -> NoReturn:
         os._exit(code)
 
 
+@contextmanager
+def process_group(device: torch.device, process: RecordingPlan) -> Iterator[None]:
+    """Join the ranks of the job by the device's own backend; leave them if all went well.
+
+    After an error the others may be gone, and leaving could wait for them for ever.
+    """
+    from torch import distributed
+
+    # MASTER_ADDR and MASTER_PORT say where rank 0 is.
+    distributed.init_process_group(
+        DEVICES[device.type].distributed_backend, rank=process.rank, world_size=process.world_size
+    )
+    yield
+    distributed.destroy_process_group()
+
+
 class _Session:
     """The loop of one run, and how far it is."""
 
@@ -140,6 +164,7 @@ class _Session:
         self.report_progress = report_progress
         self.done = 0
         self.thread_counts: ThreadCounts | None = None
+        self.notes: tuple[str, ...] = ()
         self.total = workload.warmup_steps + self.loop.baseline_steps + self.loop.steps
         self.recorder = Recorder(
             plan.recording,
@@ -151,15 +176,29 @@ class _Session:
     def run(self) -> None:
         """Build the workload and run all its steps."""
         with self.recorder:
-            self._report("build")
-            step = self._build()
-            for left in reversed(range(self.workload.warmup_steps)):
-                self._step(step if left else self._counted(step), "warmup")
-            for _ in range(self.loop.baseline_steps):
-                self._step(step, "baseline")
-            for _ in range(self.loop.steps):
-                self._step(step)
+            device = self.recorder.torch_device
+            needed = self.workload.is_distributed
+            with process_group(device, self.plan.recording) if needed else nullcontext():
+                self._run_steps()
+                # A rank whose process group is gone would end the others'.
+                self._wait_for_ranks()
         self._report("done")
+
+    def _run_steps(self) -> None:
+        self._report("build")
+        step = self._build()
+        for left in reversed(range(self.workload.warmup_steps)):
+            self._step(step if left else self._counted(step), "warmup")
+        for _ in range(self.loop.baseline_steps):
+            self._step(step, "baseline")
+        for _ in range(self.loop.steps):
+            self._step(step)
+
+    def _wait_for_ranks(self) -> None:
+        watch = watch_of(self.plan)
+        if watch is not None:
+            self._report("exit_barrier")
+            self.notes = watch.wait_at_end(self.loop.execution.exit_barrier_timeout_s)
 
     def _build(self) -> Step:
         torch.manual_seed(self.loop.seed)
@@ -168,6 +207,8 @@ class _Session:
             dtype=getattr(torch, self.workload.dtype),
             seed=self.loop.seed,
             stage=self.recorder.stage,
+            rank=self.plan.recording.rank,
+            world_size=self.plan.recording.world_size,
         )
         with _workload():
             return self.workload.build(setup)
@@ -179,6 +220,9 @@ class _Session:
 
         def take(counts: ThreadCounts) -> None:
             self.thread_counts = counts
+
+        if not recording.records:
+            return step
 
         def counted() -> None:
             with device.counting_threads(recording.profiler, take) or nullcontext():

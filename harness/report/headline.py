@@ -44,8 +44,11 @@ def _subject(record: RunRecord) -> str:
     workload = record.requested["workload.name"]
     if record.program:
         workload = " ".join((record.program.source, *record.program.args))
-    several = record.world_size > 1
-    rank = f"rank {record.rank} of {record.world_size}, by itself: " if several else ""
+    rank = ""
+    if record.ranks:
+        rank = f"{len(record.ranks)} rank(s): "
+    elif record.world_size > 1:
+        rank = f"rank {record.rank} of {record.world_size}: "
     return f"{rank}{workload} on {where}, {record.recorded_steps} recorded step(s)"
 
 

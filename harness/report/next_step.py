@@ -34,11 +34,14 @@ def _mend(record: RunRecord, folder: str) -> Command | None:
     """Propose what helps a run that is not finished, failed or lacks something; None if none is."""
     if record.verdict == "pending" or record.analysis:
         return _command("analyse the captures", ("read", folder))
+    if record.world_size > 1 and not _starts_ranks(record):
+        # The command of its launcher is not known.
+        return _command("read it again", ("read", folder))
     if record.status == "failed":
         rehearsed = record.requested["rehearsal.emulate"]
         if record.event_counts or rehearsed:
             return _again("run it again with fewer settings", record, "profiler=level0")
-        if record.program:
+        if record.program or record.ranks:
             return _check(record)
         return _again("run it in one process, for a debugger", record, "execution=inline")
     if any(item.fails for item in record.delivery):
@@ -46,6 +49,10 @@ def _mend(record: RunRecord, folder: str) -> Command | None:
     if any(check.fails for check in record.consistency):
         return _command("read the capture again", ("read", folder))
     return None
+
+
+def _starts_ranks(record: RunRecord) -> bool:
+    return bool(record.requested["execution.kind"] == "torchrun")
 
 
 def _look_closer(record: RunRecord) -> Command:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import polars as pl
 
 from harness.capture.run_record import RunRecord
-from harness.report import delivery, figures, profiler
+from harness.report import delivery, figures, profiler, ranks
 from harness.report.headline import headline
 from harness.report.next_step import next_command
 from harness.report.results import RunResults
@@ -36,25 +36,51 @@ FIGURES: Final[Mapping[str, SectionOf]] = {
 }
 """Sections of measured values, which an emulator invents."""
 
-SECTIONS: Final[Mapping[str, SectionOf]] = {
-    "headline": headline,
+_OF_ANALYSES: Final[Mapping[str, SectionOf]] = {
     **FIGURES,
     "profiling_calls": profiler.profiling_calls,
     "analysed_files": profiler.analysed_files,
+}
+"""Sections that are made from the tables of the analyses."""
+
+SECTIONS: Final[Mapping[str, SectionOf]] = {
+    "headline": headline,
+    "ranks": ranks.ranks,
+    **_OF_ANALYSES,
     "delivery": delivery.delivery,
     "consistency": delivery.consistency,
     "event_counts": delivery.event_counts,
     "files": files,
 }
 """Every section of a run's summary, in order; a new one is a function and a line here."""
+_LAST_FIGURE: Final = tuple(FIGURES)[-1]
 
 
-def sections(record: RunRecord, analyses: Mapping[str, pl.DataFrame], folder: str) -> list[Section]:
-    """Return what a user should see of a run, in order."""
+def sections(
+    record: RunRecord,
+    analyses: Mapping[str, pl.DataFrame],
+    folder: str,
+    across: Sequence[Section] = (),
+) -> list[Section]:
+    """Return what a user should see of a run, in order.
+
+    Of a job of several ranks, the analyses are those of one, and may be none at all; `across` are
+    the sections about all of them.
+    """
     results = RunResults(record=record, analyses=analyses, folder=folder)
     shown = []
     for name, section_of in SECTIONS.items():
-        section = section_of(results)
+        lacks = name in _OF_ANALYSES and not analyses
+        section = None if lacks else section_of(results)
         if section is not None:
-            shown.append(mark_emulated(section) if record.emulated and name in FIGURES else section)
+            shown.append(_marked(section, record, is_figure=name in FIGURES))
+        if name == _LAST_FIGURE:
+            shown += across
     return shown
+
+
+def _marked(section: Section, record: RunRecord, *, is_figure: bool) -> Section:
+    """Return a section of measured values with what must be known of them."""
+    if is_figure and record.ranks:
+        section = ranks.mark_rank(section, record)
+    return mark_emulated(section) if is_figure and record.emulated else section

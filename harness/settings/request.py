@@ -26,6 +26,7 @@ RecordedSteps = Annotated[
     int,
     Meta(ge=1, le=100_000, extra={"limit": "each recorded step is held in memory until it ends"}),
 ]
+RankNumber = Annotated[int, Meta(ge=0, le=1_048_575)]
 Activity = Literal["host", "device"]
 DeviceName = Literal["cpu", "cuda", "npu"]
 AnyExperimental = CpuExperimental | CudaExperimental | NpuExperimental
@@ -110,6 +111,9 @@ class Profiler(Settings, frozen=True, kw_only=True):
     Read by: run."""
     schedule: Schedule
     """Which steps are recorded. Read by: plan, the profiler."""
+    ranks: Executed[Annotated[tuple[RankNumber, ...], Meta(min_length=1)] | None] = None
+    """The ranks of the job that record, by their global numbers; null: all. The others run the same
+    schedule without a profiler. Read by: plan."""
     baseline: Executed[Baseline]
     """Unprofiled steps timed beside the profiled ones. Read by: run."""
     experimental: AnyExperimental
@@ -164,13 +168,22 @@ class Delivery(Settings, frozen=True, kw_only=True):
 class Execution(Settings, frozen=True, kw_only=True):
     """How the workload's process is run."""
 
-    kind: Literal["isolated", "inline"]
-    """isolated: in a child process; inline: in this one, for debuggers. Read by: run."""
+    kind: Literal["isolated", "inline", "torchrun"]
+    """isolated: in a child process; inline: in this one, for debuggers; torchrun: in several
+    processes, the ranks of one job, which torch.distributed.run starts. Read by: run."""
+    nproc: Annotated[int, Meta(ge=1, le=1024)] = 1
+    """Ranks of the job, with execution=torchrun, all on this machine. Read by: run."""
     timeout_s: Placed[Seconds | None] = None
     """Wall-clock limit of the child process, in seconds; null: none. Read by: run."""
     grace_s: Placed[Annotated[float, Meta(ge=0, le=86_400)]] = 20
     """How many seconds a child that is stopped may take to write what it recorded, before it is
     killed. Read by: run."""
+    join_timeout_s: Placed[Seconds] = 300
+    """How many seconds the ranks that an outer launcher has started wait for each other before they
+    begin. Read by: run."""
+    exit_barrier_timeout_s: Placed[Seconds | None] = 300
+    """How many seconds a rank that has made its steps waits for the others before it ends; null:
+    no limit. Read by: run."""
 
 
 class Rehearsal(Settings, frozen=True, kw_only=True):

@@ -69,7 +69,7 @@ SCHEMAS: Final[Mapping[str, pl.Schema]] = {
     "steps": _schema(
         step=pl.Int64,
         rank=pl.Int32,
-        phase=pl.String,  # warmup (untimed), baseline (timed, no profiler), wait,
+        phase=pl.String,  # warmup (untimed), baseline, unrecorded (timed, no profiler), wait,
         #                      profiler_warmup or active
         start_ns=pl.Int64,  # on the host
         duration_ns=pl.Int64,

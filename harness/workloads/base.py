@@ -41,6 +41,10 @@ class Setup(Struct, frozen=True, kw_only=True):
     """For the workload's own generators; ``torch.manual_seed`` was already called with it."""
     stage: Callable[[str], AbstractContextManager[None]]
     """``with stage("forward"): …`` names a part of the step, in the trace and in the tables."""
+    rank: int = 0
+    """Of the process, in a job of several."""
+    world_size: int = 1
+    """How many processes that job has."""
 
 
 class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="name"):
@@ -57,12 +61,21 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
         return ()
 
     @property
+    def is_distributed(self) -> bool:
+        """Whether its step needs the process group of a job of several ranks."""
+        return False
+
+    @property
     def is_one_step(self) -> bool:
         """Whether all of it is recorded as one step, so that there is nothing to repeat."""
         return False
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of settings that are valid alone, but not together."""
+        yield from ()
+
+    def rank_problems(self, world_size: int) -> Iterator[Problem]:  # noqa: ARG002 - for subclasses
+        """Yield the problems of settings that do not fit the number of ranks."""
         yield from ()
 
 

@@ -19,6 +19,7 @@ MAIN: Final = "__main__"
 _FUNCTION: Final = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)?")
 _PYTHON: Final = re.compile(r"python[\d.]*")
 _LAUNCHERS: Final = ("torchrun", "accelerate", "deepspeed", "srun", "mpirun", "msrun")
+_TORCHRUN: Final = "torchrun"
 _LARGEST: Final = 16 << 20
 """Bytes of a source file that is looked into."""
 
@@ -88,6 +89,9 @@ class Program(Workload, tag="program", frozen=True, kw_only=True, forbid_unknown
         elif name in _LAUNCHERS and not path.exists():
             why = "it starts processes of its own, and each of them needs its own harness"
             fix = f"{name} … -m harness [settings] -- {self._last_script()}"
+            if name == _TORCHRUN:
+                ranks = f"execution=torchrun execution.nproc={self._ranks()}"
+                fix = f"python -m harness {ranks} [settings] -- {self._last_script()}"
         elif not path.exists():
             why, fix = f"there is no such file in {Path.cwd()}", "name a Python file, or -m MODULE"
         elif path.is_dir() or not path.is_file():
@@ -98,6 +102,12 @@ class Program(Workload, tag="program", frozen=True, kw_only=True, forbid_unknown
         else:
             return
         yield Problem(setting="workload.script", given=script, reason=why, fix=fix)
+
+    def _ranks(self) -> str:
+        """Return the number of ranks in torchrun's words."""
+        words = " ".join(self.args).replace("=", " ")
+        number = re.search(r"--nproc[-_]per[-_]node (\d+)", words)
+        return number[1] if number else "N"
 
     def _last_script(self) -> str:
         """Return the words of a launcher's command line from its program on."""

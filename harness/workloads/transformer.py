@@ -17,13 +17,9 @@ if TYPE_CHECKING:
     Run = Callable[..., torch.Tensor]
 
 
-class Transformer(
-    BuiltWorkload, tag="transformer", frozen=True, kw_only=True, forbid_unknown_fields=True
-):
-    """Train a decoder-only language model on random token ids, or generate with it."""
+class LanguageModel(BuiltWorkload, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The sizes of a decoder-only language model, and its training step."""
 
-    mode: Literal["train", "generate"] = "train"
-    """A training step, or a prefill and a greedy decode. Read by: the workload."""
     batch: Count = 4
     """Sequences per step. Read by: the workload."""
     sequence: Count = 128
@@ -36,14 +32,16 @@ class Transformer(
     """Elements of a token's hidden state. Read by: the workload."""
     vocabulary: Count = 1024
     """Different token ids. Read by: the workload."""
-    new_tokens: Repeats = 16
-    """Tokens to generate per sequence; the prefill yields the first of them, the decode the
-    others. Read by: the workload, in mode generate."""
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The parts of a training step, or of a generation."""
-        return TRAINING_STAGES if self.mode == "train" else ("prefill", "decode")
+        """The parts of a training step."""
+        return TRAINING_STAGES
+
+    @property
+    def positions(self) -> int:
+        """How many tokens a sequence may have."""
+        return self.sequence
 
     def problems(self) -> Iterator[Problem]:
         """Yield a head count that does not divide the width."""
@@ -56,22 +54,16 @@ class Transformer(
                 fix=f"workload.heads={fitting}",
             )
 
-    def build(self, setup: Setup) -> Step:
-        """Build the model, and its token ids or its prompt and cache."""
-        import torch
-
-        model = language_model(self, setup)
-        run = torch.compile(model) if self.compile else model
-        if self.mode == "generate":
-            return self._generate(run, setup)
-        # In float16 the usual 1e-8 is zero, and dividing by it fills the model with NaN.
-        eps = max(1e-8, torch.finfo(setup.dtype).tiny)
-        return self._train(run, torch.optim.AdamW(model.parameters(), lr=1e-3, eps=eps), setup)
-
-    def _train(self, run: Run, optimizer: torch.optim.Optimizer, setup: Setup) -> Step:
+    def training(self, setup: Setup, parallel: Callable[[nn.Module], nn.Module]) -> Step:
+        """Return the training step of a new model, which `parallel` wraps."""
         import torch
         from torch.nn import functional
 
+        model = parallel(language_model(self, setup))
+        run = torch.compile(model) if self.compile else model
+        # In float16 the usual 1e-8 is zero, and dividing by it fills the model with NaN.
+        eps = max(1e-8, torch.finfo(setup.dtype).tiny)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, eps=eps)
         shape = (self.batch, self.sequence + 1)
         ids = torch.randint(self.vocabulary, shape, device=setup.device)
         inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].flatten()
@@ -80,6 +72,37 @@ class Transformer(
             return functional.cross_entropy(run(inputs).flatten(0, 1), targets)
 
         return training_step(setup, loss_of, optimizer)
+
+
+class Transformer(
+    LanguageModel, tag="transformer", frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """Train a decoder-only language model on random token ids, or generate with it."""
+
+    mode: Literal["train", "generate"] = "train"
+    """A training step, or a prefill and a greedy decode. Read by: the workload."""
+    new_tokens: Repeats = 16
+    """Tokens to generate per sequence; the prefill yields the first of them, the decode the
+    others. Read by: the workload, in mode generate."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The parts of a training step, or of a generation."""
+        return TRAINING_STAGES if self.mode == "train" else ("prefill", "decode")
+
+    @property
+    def positions(self) -> int:
+        """How many tokens a sequence may have."""
+        return self.sequence + self.new_tokens
+
+    def build(self, setup: Setup) -> Step:
+        """Build the model, and its token ids or its prompt and cache."""
+        import torch
+
+        if self.mode == "train":
+            return self.training(setup, lambda model: model)
+        model = language_model(self, setup)
+        return self._generate(torch.compile(model) if self.compile else model, setup)
 
     def _generate(self, run: Run, setup: Setup) -> Step:
         import torch
@@ -124,7 +147,7 @@ class _Layers(NamedTuple):
     embedding: Callable[[int], nn.Embedding]
 
 
-def _layers(settings: Transformer, setup: Setup) -> _Layers:
+def _layers(settings: LanguageModel, setup: Setup) -> _Layers:
     from torch import nn
 
     width = settings.width
@@ -137,7 +160,7 @@ def _layers(settings: Transformer, setup: Setup) -> _Layers:
     )
 
 
-def _block(settings: Transformer, layers: _Layers) -> nn.Module:
+def _block(settings: LanguageModel, layers: _Layers) -> nn.Module:
     """Return a block of attention and feed-forward."""
     from torch import nn
     from torch.nn import functional
@@ -177,7 +200,7 @@ def _block(settings: Transformer, layers: _Layers) -> nn.Module:
     return Block()
 
 
-def language_model(settings: Transformer, setup: Setup) -> nn.Module:
+def language_model(settings: LanguageModel, setup: Setup) -> nn.Module:
     """Return a model from ids, a cache and the first id's position to logits.
 
     Without a cache there are logits for every id; with one, only for the last.
@@ -190,7 +213,7 @@ def language_model(settings: Transformer, setup: Setup) -> nn.Module:
         def __init__(self) -> None:
             super().__init__()
             self.token = layers.embedding(settings.vocabulary)
-            self.position = layers.embedding(settings.sequence + settings.new_tokens)
+            self.position = layers.embedding(settings.positions)
             self.blocks = nn.ModuleList(_block(settings, layers) for _ in range(settings.layers))
             self.head = nn.Sequential(
                 layers.norm(), layers.linear(settings.width, settings.vocabulary)

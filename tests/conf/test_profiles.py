@@ -169,6 +169,7 @@ def test_a_pair_that_does_not_exist_is_refused_with_those_that_do(
 
 
 NEEDED = {
+    "ddp": ("execution=torchrun",),
     "callable": ("workload.target=package.module:name",),
     "program": ("workload.module=package.train",),
 }

@@ -381,7 +381,7 @@ def test_a_sweep_runs_a_program_once_a_job(harness: Harness) -> None:
         (
             ("--", "torchrun", "--nproc-per-node", "2", "a.py", "1"),
             "workload.script=torchrun",
-            "torchrun … -m harness [settings] -- a.py 1",
+            "python -m harness execution=torchrun execution.nproc=2 [settings] -- a.py 1",
         ),
         (("--", "a.ipynb"), "workload.script=a.ipynb", "jupyter nbconvert --to script a.ipynb"),
         (("--",), "--", "-- train.py --lr 1e-3, or -- -m package.train"),

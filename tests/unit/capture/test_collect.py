@@ -17,7 +17,7 @@ def test_half_a_line_of_step_times_is_left_out(tmp_path: Path) -> None:
     line = msgspec.json.encode(time) + b"\n"
     (tmp_path / "steps.jsonl").write_bytes(line + line[:20])
     run = RunFolder(tmp_path)
-    collect(run, Outcome(status="failed"))
+    collect(run, Outcome(status="failed"), rank=0)
     steps = pl.read_parquet(run.table("steps"))
     assert steps.select("phase", "duration_ns").rows() == [("baseline", 7)]
     assert pl.read_parquet(run.table("operators")).is_empty()

@@ -196,3 +196,11 @@ def test_an_original_that_is_gone_is_named(tmp_path: Path) -> None:
     assert external.missing_originals(tmp_path / "out") == []
     original.rename(tmp_path / "moved")
     assert external.missing_originals(tmp_path / "out") == [original]
+
+
+def test_a_job_of_several_ranks_has_no_tables_of_its_own(tmp_path: Path) -> None:
+    RunFolder(tmp_path).rank(0).path.mkdir(parents=True)
+    with pytest.raises(RefusedError) as refused:
+        load_capture(tmp_path)
+    (problem,) = refused.value.problems
+    assert problem.fix == f"name {tmp_path / 'ranks' / '0'}"

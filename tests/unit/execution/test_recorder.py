@@ -24,6 +24,7 @@ from harness.execution.plan import plan
 from harness.execution.protocol import Plan, Progress, StepTime
 from harness.execution.recorder import Recorder
 from harness.execution.session import execute
+from harness.settings.ranks import Rank
 from tests.support.composing import composed
 
 SIZES = {"batch": 4, "in_features": 6, "width": 8, "out_features": 3, "layers": 2}
@@ -380,3 +381,22 @@ def test_an_interrupt_while_a_partial_cycle_is_written_waits(tmp_path: Path) -> 
         recorder.close()
     assert set(operators(tmp_path)["step"].drop_nulls()) == {1, 2}
     recorder.close()
+
+
+def test_a_rank_that_does_not_record_makes_the_same_steps_without_a_profiler(
+    tmp_path: Path,
+) -> None:
+    two = composed("device=cpu", *TINY, "execution=torchrun", "profiler.ranks=[0]")
+    silent = plan(two, tmp_path, Rank(rank=1, world_size=2))
+    assert (silent.recording.recorded, silent.recording.expectations) == ((), ())
+    assert plan(two, tmp_path, Rank(rank=0, world_size=2)).recording.expectations
+    with Recorder(silent.recording, tmp_path) as recorder:
+        for _ in range(silent.loop.steps):
+            with recorder.step(), recorder.stage("forward"):
+                assert not torch.autograd.profiler._is_profiler_enabled
+    lines = (tmp_path / "steps.jsonl").read_bytes().splitlines()
+    times = [msgspec.json.decode(line, type=StepTime) for line in lines]
+    assert [(time.phase, time.step) for time in times] == [
+        ("unrecorded", number) for number in range(4)
+    ]
+    assert not list((tmp_path / "raw").iterdir())

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from harness.analyses.registry import run_analyses
 from harness.capture.capture import Capture, Emulation
-from harness.capture.run_record import Consistency, Delivery, RunRecord, Timing
+from harness.capture.run_record import Consistency, Delivery, RankResult, RunRecord, Timing
 from harness.report.run import FIGURES, SECTIONS, sections
 from harness.report.section import Column, Command, Section
 from harness.report.units import cells
@@ -327,3 +327,38 @@ def test_analyses_without_rows_have_no_section() -> None:
     empty = {name: table[:0] for name, table in run_analyses(capture(kernels=KERNELS)).items()}
     assert all(isinstance(table, pl.DataFrame) for table in empty.values())
     assert [part.title for part in sections(RECORD, empty, "run")] == ["harness", "Files"]
+
+
+def test_a_job_shows_its_ranks_and_whose_figures_follow() -> None:
+    step = Timing(steps=3, median_ns=5_000_000, min_ns=4_000_000, max_ns=6_000_000)
+    good = RankResult(
+        rank=1, records=True, status="ok", verdict="delivered", exit_code=0, step=step
+    )
+    ranks = (
+        RankResult(rank=0, records=False, status="ok", verdict="delivered", exit_code=0),
+        good,
+        RankResult(
+            rank=2,
+            records=True,
+            status="failed",
+            verdict="not_delivered",
+            exit_code=1,
+            reason="died",
+        ),
+    )
+    job = replace(RECORD, ranks=ranks, world_size=3, timing={"active": step})
+    job = replace(job, requested=RECORD.requested | {"execution.kind": "torchrun"})
+    across = Section(title="Across the ranks", notes=("rank 2 arrives last",))
+    shown = sections(job, run_analyses(capture(operators=OPERATORS)), "outputs/x", (across,))
+    titles = [section.title for section in shown]
+    assert str(shown[0].notes[0]).startswith("3 rank(s): mlp on cuda")
+    assert titles[1] == "Ranks: 3 processes of one job"
+    assert shown[1].rows == (
+        ("good", 0, "ok", "does not record", None, None, ""),
+        ("good", 1, "ok", "delivered", 3, 5_000_000, ""),
+        ("bad", 2, "failed", "not delivered", None, None, "died"),
+    )
+    assert titles[2] == "Step time · rank 1"
+    assert titles.index("Across the ranks") > titles.index("Stages · rank 1")
+    alone = [section.title for section in sections(job, {}, "outputs/x", (across,))]
+    assert alone[:3] == [titles[0], titles[1], "Across the ranks"]
