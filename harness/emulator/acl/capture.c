@@ -1,7 +1,8 @@
 /* The folder PROF_<n>_<time>_EMULATED of one capture.
  *
  * It has the files that torch_npu itself reads, and in emulated/ those that our stand-in for msprof
- * turns into CANN's tables: config.json, summary.json, device_<n>.jsonl (operators), marks.jsonl.
+ * turns into CANN's tables: config.json, summary.json, device_<n>.jsonl (operators),
+ * hccl_<n>.jsonl (collectives), marks.jsonl.
  */
 #define _GNU_SOURCE
 #include "emulator.h"
@@ -26,7 +27,7 @@ static char folder[PATH_SIZE - 256];
 static char settings[MAX_SETTINGS][MAX_OPTION]; /* by type: the last value of each wins */
 static Config active;
 static atomic_bool recording;
-static FILE *launches[MAX_DEVICES], *marks;
+static FILE *launches[MAX_DEVICES], *collectives[MAX_DEVICES], *marks;
 static uint64_t capture_begin_ns;
 static int64_t epoch_offset_ns; /* wall clock − CLOCK_MONOTONIC_RAW, as start_info states it */
 static atomic_ullong correlations;
@@ -161,17 +162,19 @@ static bool open_capture(void) {
     return write_start() && write_config();
 }
 
+static void close_file(FILE **file) {
+    if (*file) {
+        fclose(*file);
+        *file = NULL;
+    }
+}
+
 static bool close_capture(void) {
     for (int device = 0; device < MAX_DEVICES; device++) {
-        if (launches[device]) {
-            fclose(launches[device]);
-            launches[device] = NULL;
-        }
+        close_file(&launches[device]);
+        close_file(&collectives[device]);
     }
-    if (marks) {
-        fclose(marks);
-        marks = NULL;
-    }
+    close_file(&marks);
     FILE *summary = create("emulated/summary.json");
     if (summary) {
         put_tally(summary);
@@ -188,7 +191,7 @@ static bool close_capture(void) {
 
 /* --- one launched operator ----------------------------------------------------------------- */
 
-static const char *dtype_name(int dtype) {
+const char *dtype_name(int dtype) {
     static const char *names[] = {"FLOAT", "FLOAT16", "INT8", "INT32", "UINT8", "UNDEFINED",
                                   "INT16", "UINT16", "UINT32", "INT64", "UINT64", "DOUBLE",
                                   "BOOL", "STRING", "UNDEFINED", "UNDEFINED", "COMPLEX64",
@@ -222,6 +225,18 @@ int64_t put_tensors(FILE *out, const Launch *launch, int from, int to) {
         bytes += element_count(tensor) * (int64_t)element_size(tensor->dtype);
     }
     return bytes;
+}
+
+/* Where and when something ran, on the device and on the host. */
+void put_run(FILE *out, const Stream *stream, uint64_t start_ns, uint64_t duration_ns,
+             uint64_t begin_ns, uint64_t end_ns) {
+    fprintf(out, "\"stream\":%d,\"device\":%d,", stream->id, stream->device);
+    fprintf(out, "\"start_ns\":%lld,\"duration_ns\":%llu,", (long long)start_ns + epoch_offset_ns,
+            (unsigned long long)duration_ns);
+    fprintf(out, "\"host_start_ns\":%lld,\"host_end_ns\":%lld,\"thread\":%ld,",
+            (long long)begin_ns + epoch_offset_ns, (long long)end_ns + epoch_offset_ns,
+            syscall(SYS_gettid));
+    fprintf(out, "\"correlation\":%llu", ++correlations);
 }
 
 /* aclnnInplaceAdd, aclnnAdds: CANN's tables know both as the kernel Add. */
@@ -260,17 +275,29 @@ void record_launch(const Launch *launch, Stream *stream, uint64_t begin_ns) {
         const uint64_t start_ns =
             earliest_ns > stream->busy_until_ns ? earliest_ns : stream->busy_until_ns;
         stream->busy_until_ns = start_ns + duration_ns;
-        fprintf(out, "],\"stream\":%d,\"device\":%d,", stream->id, stream->device);
-        fprintf(out, "\"start_ns\":%lld,\"duration_ns\":%llu,",
-                (long long)start_ns + epoch_offset_ns, (unsigned long long)duration_ns);
-        fprintf(out, "\"host_start_ns\":%lld,\"host_end_ns\":%lld,\"thread\":%ld,",
-                (long long)begin_ns + epoch_offset_ns, (long long)end_ns + epoch_offset_ns,
-                syscall(SYS_gettid));
-        fprintf(out, "\"correlation\":%llu,\"computed\":%s,\"emulated\":true}\n", ++correlations,
-                computed ? "true" : "false");
+        fputs("],", out);
+        put_run(out, stream, start_ns, duration_ns, begin_ns, end_ns);
+        fprintf(out, ",\"computed\":%s,\"emulated\":true}\n", computed ? "true" : "false");
     }
     pthread_mutex_unlock(&lock);
 }
+
+/* --- one collective ------------------------------------------------------------------------ */
+
+FILE *begin_collective(int device) {
+    pthread_mutex_lock(&lock);
+    if (recording && launches[device] && !collectives[device]) {
+        char name[64];
+        snprintf(name, sizeof name, "emulated/hccl_%d.jsonl", device);
+        collectives[device] = create(name);
+    }
+    if (!collectives[device]) {
+        pthread_mutex_unlock(&lock);
+    }
+    return collectives[device];
+}
+
+void end_collective(void) { pthread_mutex_unlock(&lock); }
 
 /* --- marks and ranges ---------------------------------------------------------------------- */
 
