@@ -229,6 +229,7 @@ void compute_argmax(const Launch *launch);
 void compute_reduce_sum(const Launch *launch);
 void compute_reduce_mean(const Launch *launch);
 void compute_layer_norm(const Launch *launch);
+void compute_pad(const Launch *launch);
 void compute_embedding(const Launch *launch);
 void compute_index_select(const Launch *launch);
 void compute_matmul(const Launch *launch);
