@@ -8,9 +8,11 @@ million bytes. All transfers go over HCCS, in one packet for each peer.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +75,18 @@ def _key(collective: Collective) -> str:
     return f"{collective.name}@{collective.group_id}"
 
 
+def _start_us(start_ns: int) -> float:
+    """Return a start that is not before the real one.
+
+    A float of microseconds since 1970 has steps of 250 ns, and torch_npu drops what begins before
+    its step, even by one of them.
+    """
+    start_us = start_ns / 1000
+    while Decimal(str(start_us)) * 1000 < start_ns:
+        start_us = math.nextafter(start_us, math.inf)
+    return start_us
+
+
 def _ratio(part: float, rest: float) -> float:
     return round(part / (part + rest), 4) if part + rest else 0.0
 
@@ -81,7 +95,7 @@ def _info(collective: Collective) -> dict[str, Any]:
     wait, transit = collective.wait_ns / _MS, collective.transit_ns / _MS
     return {
         TIMES: {
-            "Start Timestamp(us)": collective.start_ns / 1000,
+            "Start Timestamp(us)": _start_us(collective.start_ns),
             "Elapse Time(ms)": collective.duration_ns / _MS,
             "Transit Time(ms)": transit,
             "Wait Time(ms)": wait,

@@ -119,7 +119,7 @@ class Database:
         operation = len(self._rows["COMMUNICATION_OP"])
         thread = self._pid << 32 | collective.thread
         times = collective.host_start_ns, collective.host_end_ns
-        calls = [(5500, collective.type)]
+        calls = [(10000, "launch"), (5500, collective.type)]
         if not self._lean:
             calls.append((20000, collective.api))
         self._rows["CANN_API"] += [

@@ -109,6 +109,7 @@ def api_statistic(
     for collective in collectives:
         calling = (collective.host_end_ns - collective.host_start_ns) / 1000
         durations["acl", collective.api].append(calling)
+        durations["node", "launch"].append(calling)
         durations["communication", collective.type].append(calling)
     rows: list[Row] = [
         (

@@ -138,7 +138,7 @@ class Timeline:
 
     def _add_call(self, collective: Collective) -> None:
         pid = self._process(CANN, 0, collective.thread)
-        calls = [("Communication", collective.type)]
+        calls = [("Node", "launch"), ("Communication", collective.type)]
         if self._level != "Level0":
             calls.insert(0, ("AscendCL", collective.api))
         for layer, name in calls:
@@ -147,7 +147,7 @@ class Timeline:
                 "Mode": name,
                 "level": {"AscendCL": "acl"}.get(layer, layer.lower()),
                 "id": name,
-                "item_id": "0",
+                "item_id": collective.type if layer == "Node" else "0",
                 "connection_id": collective.connection,
             }
             where = pid, collective.thread
