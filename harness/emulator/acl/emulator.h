@@ -120,7 +120,7 @@ typedef struct {
     char name[128];
 } Communicator;
 
-enum { SLOT_BYTES = 1 << 20 };
+enum { MAX_RANKS = 64, SLOT_BYTES = 1 << 20 };
 
 /* HcclReduceOp */
 enum { REDUCE_SUM = 0, REDUCE_PRODUCT = 1, REDUCE_MAX = 2, REDUCE_MIN = 3 };

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COMMON_NAME = 32, NAME_BYTES = 128 }; /* the place of the name in HcclCommConfig */
-enum { ELEMENT_TYPES = 12 };
+enum { NAME_AT = 32 }; /* in HcclCommConfig */
+enum { ELEMENT_TYPES = 12, NO_REDUCTION = -1 };
 
 /* HcclDataType → aclDataType */
 static const int dtypes[ELEMENT_TYPES] = {INT8,  INT16,  INT32,      FLOAT16, FLOAT32, INT64,
@@ -39,7 +39,7 @@ static void copy_from_all(const Round *round) {
 }
 
 static void reduce_all(const Round *round) {
-    char *parts[64];
+    char *parts[MAX_RANKS];
     for (uint32_t rank = 0; rank < round->communicator->size; rank++) {
         parts[rank] = slot_of(round->communicator, rank);
     }
@@ -142,14 +142,18 @@ static Call call_named(const char *name, uint64_t count, int dtype, int op, uint
 }
 
 /* Whether the elements are of a kind that HCCL takes; makes HcclDataType aclDataType. */
-static int check(const char *name, const Communicator *communicator, int *type, bool reduces) {
-    if (!communicator || *type < 0 || *type >= ELEMENT_TYPES) {
-        report("%s: no communicator, or a data type (%d) that is not emulated", name, *type);
+static int check(const char *name, const Communicator *communicator, int *type, int op) {
+    if (!communicator) {
+        report("%s: no communicator", name);
+        return HCCL_PARAMETER;
+    }
+    if (*type < 0 || *type >= ELEMENT_TYPES) {
+        report("%s: the data type %d is not emulated", name, *type);
         return HCCL_NOT_SUPPORTED;
     }
     *type = dtypes[*type];
-    if (reduces && !is_reducible(*type)) {
-        report("%s: HCCL does not reduce %s", name, dtype_name(*type));
+    if (op != NO_REDUCTION && (!is_reducible(*type) || op < REDUCE_SUM || op > REDUCE_MIN)) {
+        report("%s: HCCL does not reduce %s by operation %d", name, dtype_name(*type), op);
         return HCCL_NOT_SUPPORTED;
     }
     return OK;
@@ -181,7 +185,7 @@ static int simple_collective(Communicator *communicator, Call call, const char *
 
 int HcclAllReduce(void *from, void *to, uint64_t count, int type, int op, Communicator *ranks,
                   void *stream) {
-    const int code = check("HcclAllReduce", ranks, &type, true);
+    const int code = check("HcclAllReduce", ranks, &type, op);
     if (code != OK) {
         return code;
     }
@@ -192,19 +196,24 @@ int HcclAllReduce(void *from, void *to, uint64_t count, int type, int op, Commun
 
 int HcclBroadcast(void *buffer, uint64_t count, int type, uint32_t root, Communicator *ranks,
                   void *stream) {
-    const int code = check("HcclBroadcast", ranks, &type, false);
+    const int code = check("HcclBroadcast", ranks, &type, NO_REDUCTION);
     if (code != OK) {
         return code;
     }
+    if (root >= ranks->size) {
+        report("HcclBroadcast: there is no rank %u", root);
+        return HCCL_PARAMETER;
+    }
     const bool is_root = ranks->rank == root;
+    const uint64_t moved = ranks->size > 1 ? count * element_size(type) : 0;
     const Call call = call_named("HcclBroadcast", count, type, 0, root);
     return simple_collective(ranks, call, is_root ? buffer : NULL, is_root ? NULL : buffer, 0,
-                             count * element_size(type), copy_from_root, stream);
+                             moved, copy_from_root, stream);
 }
 
 int HcclAllGather(void *from, void *to, uint64_t count, int type, Communicator *ranks,
                   void *stream) {
-    const int code = check("HcclAllGather", ranks, &type, false);
+    const int code = check("HcclAllGather", ranks, &type, NO_REDUCTION);
     if (code != OK) {
         return code;
     }
@@ -216,7 +225,7 @@ int HcclAllGather(void *from, void *to, uint64_t count, int type, Communicator *
 
 int HcclBarrier(Communicator *ranks, void *stream) {
     int type = 0;
-    const int code = check("HcclBarrier", ranks, &type, false);
+    const int code = check("HcclBarrier", ranks, &type, NO_REDUCTION);
     const Call call = call_named("HcclBarrier", 0, type, 0, 0);
     return code != OK ? code : simple_collective(ranks, call, NULL, NULL, 0, 0, NULL, stream);
 }
@@ -224,7 +233,7 @@ int HcclBarrier(Communicator *ranks, void *stream) {
 /* As many reductions as there are ranks, each for one of them. */
 int HcclReduceScatter(void *from, void *to, uint64_t count, int type, int op, Communicator *ranks,
                       void *stream_or_null) {
-    int code = check("HcclReduceScatter", ranks, &type, true);
+    int code = check("HcclReduceScatter", ranks, &type, op);
     if (code != OK) {
         return code;
     }
@@ -268,7 +277,7 @@ int HcclCommInitRootInfoConfig(uint32_t size, const void *info, uint32_t rank, c
         free(communicator);
         return code;
     }
-    name_communicator(communicator, config ? config + COMMON_NAME : "", info);
+    name_communicator(communicator, config ? config + NAME_AT : "", info);
     *made = communicator;
     return OK;
 }

@@ -19,7 +19,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_RANKS = 64, BUFFERS = 2, POLL_NS = 20000000 };
+enum { BUFFERS = 2, POLL_NS = 20000000 };
+
+static const char *const JOIN = "HcclCommInitRootInfo";
 
 typedef struct {
     atomic_int process; /* 0: has not joined */
@@ -91,7 +93,7 @@ static int limit_s(const char *variable, int otherwise) {
     return seconds > 0 ? seconds : otherwise;
 }
 
-/* Why the others wait for this rank, if one is to blame. */
+/* Breaks off, and says why, if a rank that has not come has ended, or is too late. */
 static int blame(Communicator *communicator, unsigned turn, const char *what, bool late,
                  const char *limit) {
     struct Shared *shared = communicator->shared;
@@ -108,8 +110,7 @@ static int blame(Communicator *communicator, unsigned turn, const char *what, bo
             return break_off(communicator, HCCL_REMOTE);
         }
         if (late) {
-            report("%s: rank %u (process %d) did not come within %s", what, rank, other->process,
-                   limit);
+            report("%s: rank %u did not come within %s", what, rank, limit);
             return break_off(communicator, HCCL_TIMEOUT);
         }
     }
@@ -181,16 +182,16 @@ static int take_place(Communicator *communicator, const RootInfo *root) {
     struct flock lock = lock_of(rank);
     unsigned size = 0;
     if (shared->mark != root->mark) {
-        report("HcclCommInitRootInfo: process %d is not the root any more", root->process);
+        report("%s: process %d is not the root any more", JOIN, root->process);
         return HCCL_REMOTE;
     }
     if (!atomic_compare_exchange_strong(&shared->size, &size, communicator->size) &&
         size != communicator->size) {
-        report("HcclCommInitRootInfo: %u ranks here, %u elsewhere", communicator->size, size);
+        report("%s: %u ranks here, %u elsewhere", JOIN, communicator->size, size);
         return HCCL_PARAMETER;
     }
     if (fcntl(communicator->file, F_SETLK, &lock) || shared->ranks[rank].process) {
-        report("HcclCommInitRootInfo: there are two ranks %u", rank);
+        report("%s: there are two ranks %u", JOIN, rank);
         return HCCL_PARAMETER;
     }
     shared->ranks[rank].process = getpid();
@@ -201,25 +202,24 @@ int join_ranks(Communicator *communicator, const void *info) {
     const RootInfo *root = info;
     if (strcmp(root->emulated, "emulated") || communicator->rank >= communicator->size ||
         communicator->size > MAX_RANKS) {
-        report("HcclCommInitRootInfo: rank %u of %u: the emulator has at most %d ranks",
+        report("%s: rank %u of %u: the emulator has at most %d ranks, by its own root info", JOIN,
                communicator->rank, communicator->size, MAX_RANKS);
         return HCCL_PARAMETER;
     }
     communicator->file = open_shared(root);
     if (communicator->file < 0) {
-        report("HcclCommInitRootInfo: the memory of the root, process %d: %s", root->process,
-               strerror(errno));
+        report("%s: the memory of the root, process %d: %s", JOIN, root->process, strerror(errno));
         return HCCL_REMOTE;
     }
     communicator->shared = mmap(NULL, bytes_of(communicator->size), PROT_READ | PROT_WRITE,
                                 MAP_SHARED, communicator->file, 0);
     if (communicator->shared == MAP_FAILED) {
-        report("HcclCommInitRootInfo: shared memory: %s", strerror(errno));
+        report("%s: shared memory: %s", JOIN, strerror(errno));
         return HCCL_SYSTEM;
     }
     const int result = take_place(communicator, root);
     return result != OK ? result
-                        : meet(communicator, "HcclCommInitRootInfo", "HCCL_CONNECT_TIMEOUT", 120);
+                        : meet(communicator, JOIN, "HCCL_CONNECT_TIMEOUT", 120);
 }
 
 void name_communicator(Communicator *communicator, const char *wanted, const void *info) {
