@@ -1,4 +1,4 @@
-"""A rank whose partner leaves it alone: left_alone.py STORE dies|sleeps, with RANK in the environment.
+"""A rank whose partner leaves it alone: left_alone.py STORE dies|sleeps.
 
 Prints the error of the rank that stays, and the seconds until it came.
 """
