@@ -16,37 +16,39 @@ import torch
 import torch_npu
 from torch import Tensor, distributed
 
+NPU = "npu"
 RANK = int(os.environ["RANK"])
 LARGE = 600_001
 
 
 def reduced(operation: str, dtype: torch.dtype) -> list[Any]:
-    values = torch.tensor([1, 2, 3 + RANK]).to(dtype).npu()
+    values = torch.tensor([1, 2, 3 + RANK]).to(dtype).to(NPU)
     distributed.all_reduce(values, getattr(distributed.ReduceOp, operation))
-    return values.cpu().tolist()
+    found: list[Any] = values.cpu().tolist()
+    return found
 
 
 def large() -> bool:
-    values = (torch.arange(LARGE) % 1000).int().npu() + RANK
+    values = (torch.arange(LARGE) % 1000).int().to(NPU) + RANK
     distributed.all_reduce(values)
     return torch.equal(values.cpu(), (torch.arange(LARGE) % 1000).int() * 2 + 1)
 
 
 def broadcast() -> Any:
-    values = torch.arange(3.0).npu() + 10 * RANK
+    values = torch.arange(3.0).to(NPU) + 10 * RANK
     distributed.broadcast(values, 1)
     return values.cpu().tolist()
 
 
 def gathered() -> list[Any]:
-    parts = [torch.zeros(3).npu() for _ in range(2)]
-    distributed.all_gather(parts, torch.arange(3.0).npu() + 10 * RANK)
+    parts = [torch.zeros(3).to(NPU) for _ in range(2)]
+    distributed.all_gather(parts, torch.arange(3.0).to(NPU) + 10 * RANK)
     return [part.cpu().tolist() for part in parts]
 
 
 def scattered() -> Any:
-    result = torch.zeros(2).npu()
-    parts = [torch.arange(2.0).npu() + RANK, torch.arange(2.0).npu() + 100 * (RANK + 1)]
+    result = torch.zeros(2).to(NPU)
+    parts = [torch.arange(2.0).to(NPU) + RANK, torch.arange(2.0).to(NPU) + 100 * (RANK + 1)]
     distributed.reduce_scatter(result, parts)
     return result.cpu().tolist()
 
@@ -58,7 +60,7 @@ def objects() -> list[Any]:
 
 
 def of_a_second_group() -> Any:
-    values = torch.ones(2).npu()
+    values = torch.ones(2).to(NPU)
     distributed.all_reduce(values, group=distributed.new_group([0, 1]))
     return values.cpu().tolist()
 
@@ -105,7 +107,7 @@ def main() -> None:
     }
     distributed.barrier()
     if "refuse" in sys.argv:
-        found["refused"] = refused(torch.ones(4).npu())
+        found["refused"] = refused(torch.ones(4).to(NPU))
     distributed.destroy_process_group()
     maps = Path("/proc/self/maps").read_text(encoding="utf-8")
     found["still shared"] = "emulated-hccl" in maps

@@ -17,6 +17,7 @@ import torch_npu
 from torch import Tensor, distributed, nn
 from torch_npu import profiler
 
+NPU = "npu"
 RANK = int(os.environ["RANK"])
 LATE_S = 0.02
 
@@ -30,8 +31,8 @@ def model() -> nn.Module:
     return layers
 
 
-def loss_of(layers: nn.Module, batch: Tensor) -> Tensor:
-    return (layers(batch) / 2).square().mean()
+def train(layers: nn.Module, batch: Tensor) -> None:
+    (layers(batch) / 2).square().mean().backward()
 
 
 def gradients(layers: nn.Module) -> list[Tensor]:
@@ -42,7 +43,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     torch_npu.npu.set_device(RANK)
     distributed.init_process_group("hccl")
-    own = nn.parallel.DistributedDataParallel(model().npu(), device_ids=[RANK])
+    own = nn.parallel.DistributedDataParallel(model().to(NPU), device_ids=[RANK])
     joined = torch.randint(-2, 3, (4, 8), generator=torch.Generator().manual_seed(1)).float()
     settings = profiler._ExperimentalConfig(
         profiler_level=profiler.ProfilerLevel.Level1,
@@ -58,14 +59,14 @@ def main() -> None:
     ) as running:
         for _ in range(3):
             own.zero_grad()
-            loss_of(own, joined[2 * RANK : 2 * RANK + 2].npu()).backward()
+            train(own, joined[2 * RANK : 2 * RANK + 2].to(NPU))
             if RANK == 1:
                 time.sleep(LATE_S)
             distributed.barrier()
             torch_npu.npu.synchronize()
             running.step()
     alone = model()
-    loss_of(alone, joined).backward()
+    train(alone, joined)
     pairs = list(zip(gradients(own), gradients(alone), strict=True))
     found = {
         "equal": [torch.equal(left, right) for left, right in pairs],

@@ -15,6 +15,7 @@ import torch
 import torch_npu
 from torch import distributed
 
+NPU = "npu"
 RANK = int(os.environ["RANK"])
 ASLEEP_S = 3
 
@@ -23,7 +24,7 @@ def main() -> None:
     _, store, how = sys.argv
     torch_npu.npu.set_device(RANK)
     distributed.init_process_group("hccl", init_method=f"file://{store}", rank=RANK, world_size=2)
-    values = torch.ones(4).npu()
+    values = torch.ones(4).to(NPU)
     distributed.all_reduce(values)
     torch_npu.npu.synchronize()
     if RANK == 1 and how == "dies":
