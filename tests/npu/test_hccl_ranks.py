@@ -54,6 +54,14 @@ def test_one_rank_is_a_communicator(answers: Any) -> None:
     assert answers["alone"] == [[[0, [1, 2]], "emulated"]]
 
 
+def test_streams_wait_for_one_another_on_the_invented_timeline(answers: Any) -> None:
+    (((first, second), error),) = answers["streams"]
+    assert error == "emulated"
+    assert (first["op"], first["duration_ns"], first["wait_ns"]) == ("HcclBarrier", 10_000, 0)
+    assert first["stream"] != second["stream"]
+    assert second["start_ns"] >= first["start_ns"] + first["duration_ns"]
+
+
 def test_ranks_that_call_different_things_are_told_so(answers: Any) -> None:
     """From then on, every call fails on every rank."""
     for codes, error in answers["differs"]:

@@ -60,6 +60,7 @@ def main() -> None:
         for _ in range(3):
             own.zero_grad()
             train(own, joined[2 * RANK : 2 * RANK + 2].to(NPU))
+            torch_npu.npu.synchronize()
             if RANK == 1:
                 time.sleep(LATE_S)
             distributed.barrier()

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -33,25 +34,25 @@ class Rank:
             assert HCCL.HcclGetRootInfo(self._info) == 0
             for connection in told:
                 connection.send_bytes(self._info.raw)
-        self._handle = ctypes.c_void_p()
+        self.handle = ctypes.c_void_p()
         self.joined = self.join(rank, size)
 
     def join(self, rank: int, size: int) -> int:
-        handle = ctypes.byref(self._handle)
+        handle = ctypes.byref(self.handle)
         return int(HCCL.HcclCommInitRootInfo(size, self._info, rank, handle))
 
     def reduced(self, values: Any, kind: int, operation: int) -> Any:
         result = np.zeros_like(values)
         buffers = values.ctypes.data_as(ctypes.c_void_p), result.ctypes.data_as(ctypes.c_void_p)
         count = ctypes.c_uint64(values.size)
-        code = HCCL.HcclAllReduce(*buffers, count, kind, operation, self._handle, None)
+        code = HCCL.HcclAllReduce(*buffers, count, kind, operation, self.handle, None)
         return result.tolist() if code == 0 else code
 
     def call(self, name: str, *arguments: Any) -> int:
-        return int(getattr(HCCL, name)(*arguments, self._handle, None))
+        return int(getattr(HCCL, name)(*arguments, self.handle, None))
 
     def leave(self) -> int:
-        return int(HCCL.HcclCommDestroy(self._handle))
+        return int(HCCL.HcclCommDestroy(self.handle))
 
 
 Work = Callable[[Rank], Any]
@@ -151,6 +152,27 @@ def alone(rank: Rank) -> list[Any]:
     return [code, rank.reduced(values, kind, SUM)]
 
 
+def on_streams(rank: Rank) -> list[Any]:
+    """Record two barriers on two streams, of which the second waits for the first."""
+    with tempfile.TemporaryDirectory() as folder:
+        HCCL.aclprofInit(folder.encode(), len(folder))
+        HCCL.aclprofCreateConfig.restype = ctypes.c_void_p
+        devices, level1 = (ctypes.c_uint32 * 1)(0), ctypes.c_uint64(0x27)
+        config = ctypes.c_void_p(HCCL.aclprofCreateConfig(devices, 1, 255, None, level1))
+        HCCL.aclprofStart(config)
+        first, second, event = (ctypes.c_void_p() for _ in range(3))
+        HCCL.aclrtCreateStream(ctypes.byref(first))
+        HCCL.aclrtCreateStream(ctypes.byref(second))
+        HCCL.aclrtCreateEventWithFlag(ctypes.byref(event), 0)
+        HCCL.HcclBarrier(rank.handle, first)
+        HCCL.aclrtRecordEvent(event, first)
+        HCCL.aclrtStreamWaitEvent(second, event)
+        HCCL.HcclBarrier(rank.handle, second)
+        HCCL.aclprofStop(config)
+        (path,) = Path(folder).glob("PROF_*/emulated/hccl_0.jsonl")
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def joins(rank: Rank) -> int:
     return rank.joined
 
@@ -160,6 +182,7 @@ def main() -> None:
     found = {
         "reduces": together(3, reduces),
         "moves": together(3, moves),
+        "streams": together(1, on_streams),
         "alone": together(1, alone),
         "differs": together(2, differs),
         "dies": together(2, dies),
