@@ -253,16 +253,18 @@ void record_op_args(const Launch *launch);
 /* profiling.c */
 uint64_t MsprofGetHashId(const char *text, size_t length);
 
-/* capture.c */
+/* writing.c */
 void put_text(FILE *out, const char *text); /* as a JSON string */
-void put_devices(FILE *out, const Config *config);
+const char *dtype_name(int dtype);
 int64_t put_tensors(FILE *out, const Launch *launch, int from, int to); /* their bytes */
+
+/* capture.c */
+void put_devices(FILE *out, const Config *config);
 int set_result_path(const char *path, size_t length);
 int set_setting(int type, const char *value, size_t length);
 int start_capture(const Config *config);
 int stop_capture(void);
 void record_launch(const Launch *launch, Stream *stream, uint64_t begin_ns);
-const char *dtype_name(int dtype);
 FILE *begin_collective(int device); /* NULL: nothing is recorded; else end_collective must follow */
 void put_run(FILE *out, const Stream *stream, uint64_t start_ns, uint64_t duration_ns,
              uint64_t begin_ns, uint64_t end_ns);
