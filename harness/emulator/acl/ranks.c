@@ -161,7 +161,7 @@ int make_root(void *info) {
     RootInfo *root = info;
     *root = (RootInfo){.emulated = "emulated", .mark = monotonic_ns(), .process = getpid()};
     root->file = memfd_create("emulated-hccl", MFD_CLOEXEC);
-    if (root->file < 0 || ftruncate(root->file, (off_t)bytes_of(MAX_RANKS)) ||
+    if (root->file < 0 || ftruncate(root->file, (off_t)HEADER_BYTES) ||
         pwrite(root->file, &root->mark, sizeof root->mark, 0) != sizeof root->mark) {
         report("HcclGetRootInfo: no shared memory: %s", strerror(errno));
         return HCCL_SYSTEM;
@@ -211,10 +211,14 @@ int join_ranks(Communicator *communicator, const void *info) {
         report("%s: the memory of the root, process %d: %s", JOIN, root->process, strerror(errno));
         return HCCL_REMOTE;
     }
-    communicator->shared = mmap(NULL, bytes_of(communicator->size), PROT_READ | PROT_WRITE,
-                                MAP_SHARED, communicator->file, 0);
+    const size_t bytes = bytes_of(communicator->size);
+    /* Each makes room for all, as the root does not know how many they are: this never shrinks. */
+    const int failed = posix_fallocate(communicator->file, (off_t)bytes - 1, 1);
+    communicator->shared =
+        failed ? MAP_FAILED
+               : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, communicator->file, 0);
     if (communicator->shared == MAP_FAILED) {
-        report("%s: shared memory: %s", JOIN, strerror(errno));
+        report("%s: no shared memory: %s", JOIN, strerror(failed ? failed : errno));
         return HCCL_SYSTEM;
     }
     const int result = take_place(communicator, root);
