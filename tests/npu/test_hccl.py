@@ -24,10 +24,10 @@ from tests.npu.conftest import CHILDREN, LIMIT_S
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 RANKS = (0, 1)
 STEPS = (1, 2)
-LATE_NS = 20_000_000
+LATE_NS = 200_000_000
 """By so much is rank 1 late for the barrier (children/ddp.py)."""
-CLOCKS_APART_NS = 20_000
-"""The emulator dates a capture in whole microseconds."""
+CLOCKS_APART_NS = 100_000
+"""Each rank dates its capture by its own reading of the clock."""
 
 
 def torchrun(emulator: Emulator, folder: Path, *words: str, **settings: str) -> list[Any]:
@@ -115,7 +115,7 @@ def test_a_rank_that_is_left_alone_does_not_hang(
     printed = [process.communicate(timeout=LIMIT_S)[0] for process in started]
     error, seconds = json.loads(printed[0])
     assert re.search(f"emulated: HcclAllReduce: {reason}", error)
-    assert seconds < 2.5
+    assert seconds < LIMIT_S / 10
 
 
 @pytest.fixture(scope="module")

@@ -94,10 +94,22 @@ static bool write_config(void) {
     return !fclose(out);
 }
 
+/* Both clocks at one time: ranks compare theirs. What interrupts in between would set them apart. */
+static uint64_t read_clocks(struct timespec *now) {
+    uint64_t raw_ns = 0;
+    for (int attempt = 0; attempt < 100; attempt++) {
+        raw_ns = monotonic_ns();
+        clock_gettime(CLOCK_REALTIME, now);
+        if (monotonic_ns() - raw_ns < 5000) {
+            break;
+        }
+    }
+    return raw_ns;
+}
+
 static bool write_start(void) {
     struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    const uint64_t raw_ns = capture_begin_ns = monotonic_ns();
+    const uint64_t raw_ns = capture_begin_ns = read_clocks(&now);
     const int64_t epoch_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
     epoch_offset_ns = epoch_us * 1000 - (int64_t)raw_ns;
     return write_file("host/start_info",

@@ -19,7 +19,7 @@ from torch_npu import profiler
 
 NPU = "npu"
 RANK = int(os.environ["RANK"])
-LATE_S = 0.02
+LATE_S = 0.2
 
 
 def model() -> nn.Module:
