@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from harness.emulator.collectives import HCCL_TYPES, Collective
 from harness.emulator.kernels import NA, NO_MODEL, Kernel
 from harness.emulator.sampled import Rows, module_names
 from harness.settings.faults import Era
@@ -36,8 +37,20 @@ TABLES: Final = {
     "MSTX_EVENTS": "startNs INTEGER, endNs INTEGER, eventType INTEGER, rangeId INTEGER,"
     " category INTEGER, message INTEGER, globalTid INTEGER, endGlobalTid INTEGER,"
     " domainId INTEGER, connectionId INTEGER",
+    "COMMUNICATION_OP": "opName INTEGER, startNs INTEGER, endNs INTEGER, connectionId INTEGER,"
+    " groupName INTEGER, opId INTEGER PRIMARY KEY, relay INTEGER, retry INTEGER,"
+    " dataType INTEGER, algType INTEGER, count NUMERIC, opType INTEGER, deviceId INTEGER",
+    "COMMUNICATION_TASK_INFO": "name INTEGER, globalTaskId INTEGER, taskType INTEGER,"
+    " planeId INTEGER, groupName INTEGER, notifyId INTEGER, rdmaType INTEGER, srcRank INTEGER,"
+    " dstRank INTEGER, transportType INTEGER, size INTEGER, dataType INTEGER, linkType INTEGER,"
+    " opId INTEGER, isMaster INTEGER, bandwidth NUMERIC",
+    "ENUM_HCCL_DATA_TYPE": "id INTEGER PRIMARY KEY, name TEXT",
     "TASK_PMU_INFO": "globalTaskId INTEGER, name INTEGER, value NUMERIC",
 }
+ONLY_WITH_ROWS: Final = (
+    *("TASK_PMU_INFO", "COMMUNICATION_OP", "COMMUNICATION_TASK_INFO", "ENUM_HCCL_DATA_TYPE"),
+)
+"""CANN does not write these tables if they would be empty."""
 API_TYPES: Final = {
     5000: "runtime",
     5500: "communication",
@@ -101,13 +114,53 @@ class Database:
             if value != NA
         ]
 
+    def add_collective(self, collective: Collective) -> None:
+        """Add a collective, the call that launched it, and its tasks: a wait and a transfer."""
+        operation = len(self._rows["COMMUNICATION_OP"])
+        thread = self._pid << 32 | collective.thread
+        times = collective.host_start_ns, collective.host_end_ns
+        calls = [(10000, "launch"), (5500, collective.type)]
+        if not self._lean:
+            calls.append((20000, collective.api))
+        self._rows["CANN_API"] += [
+            (*times, kind, thread, collective.connection, self._id(name)) for kind, name in calls
+        ]
+        data_type = HCCL_TYPES.index(collective.data_type)
+        self._rows["ENUM_HCCL_DATA_TYPE"] = [*enumerate(HCCL_TYPES)]
+        self._rows["COMMUNICATION_OP"].append(
+            (
+                *(self._id(collective.name), collective.start_ns, collective.end_ns),
+                *(collective.connection, self._id(collective.group_id), operation, 0, 0),
+                *(data_type, self._id("emulated"), collective.count),
+                *(self._id(collective.type), collective.device),
+            )
+        )
+        moving_ns = collective.start_ns + collective.wait_ns
+        for name, start_ns, end_ns, size in (
+            ("Notify_Wait", collective.start_ns, moving_ns, 0),
+            ("Memcpy", moving_ns, collective.end_ns, collective.moved),
+        ):
+            number = len(self._rows["TASK"])
+            self._rows["TASK"].append(
+                (
+                    *(start_ns, end_ns, collective.device, collective.connection, number),
+                    *(self._pid, self._id(name), NO_CONTEXT, collective.stream, number, NO_MODEL),
+                )
+            )
+            self._rows["COMMUNICATION_TASK_INFO"].append(
+                (
+                    *(self._id(name), number, self._id(name), 0, self._id(collective.group_id)),
+                    *(0, 0, collective.rank, (collective.rank + 1) % collective.ranks, 0, size),
+                    *(data_type, 0, operation, 1, 0),
+                )
+            )
+
     def write(self, path: Path) -> None:
         """Write all tables."""
         self._rows["STRING_IDS"] += [(number, text) for text, number in self._strings.items()]
         with closing(sqlite3.connect(path)) as connection, connection:
             for name, columns in self._columns.items():
-                # CANN writes no TASK_PMU_INFO if nothing was counted.
-                if name == "TASK_PMU_INFO" and not self._rows[name]:
+                if name in ONLY_WITH_ROWS and not self._rows[name]:
                     continue
                 connection.execute(f"CREATE TABLE {name} ({columns.format(block=self._block)})")
                 places = ", ".join("?" * len(columns.split(",")))

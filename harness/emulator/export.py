@@ -1,8 +1,8 @@
 """The commands of ``msprof`` that torch_npu runs, and the files that each writes.
 
 torch_npu searches the text of ``--help`` for CANN's features; ``--export=on`` writes the tables and
-the timeline, or with ``--type=db`` the database; ``--analyze=on`` would analyse communication, but
-a rehearsal has none (``torch_npu/profiler/analysis/prof_view/cann_parse``).
+the timeline, or with ``--type=db`` the database; ``--analyze=on`` analyses communication, where
+there is any (``torch_npu/profiler/analysis/prof_view/cann_parse``).
 
 ``HARNESS_EMULATOR_ERA`` chooses the headers (`columns.ERAS`), and ``HARNESS_EMULATOR_FAULTS`` the
 faults (`faults.Faults`).
@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from harness.emulator import sampled, summaries
+from harness.emulator import communication, sampled, summaries
+from harness.emulator.collectives import Collective, read_collectives
 from harness.emulator.database import Database
 from harness.emulator.host import add_host, write_platform
 from harness.emulator.kernels import Kernel, read_kernels, read_lines
@@ -37,6 +38,8 @@ HOLD_S: Final = 0.5
 """torch_npu looks for the first file every 0.1 s, and drops the analysis that depends on it if this
 program has ended by then."""
 
+HCCL_TRACE: Final = 0x20
+"""The bit of dataTypeConfig."""
 HELP: Final = "emulated: the commands of CANN's msprof that torch_npu runs, for a recorded capture"
 
 
@@ -72,6 +75,8 @@ def main(words: Sequence[str]) -> int:
         else:
             _publish_texts(capture)
         time.sleep(HOLD_S)
+    if options.analyze == "on":
+        _analyse(Capture.read(options.output, faults, era), options.type)
     return 0
 
 
@@ -82,6 +87,8 @@ class Capture:
     folder: Path
     config: dict[str, Any]
     kernels: dict[int, list[Kernel]]
+    """By device."""
+    collectives: dict[int, list[Collective]]
     """By device."""
     marks: list[dict[str, Any]]
     begin_ns: int
@@ -108,6 +115,10 @@ class Capture:
                 device: read_kernels(read_lines(recorded / f"device_{device}.jsonl"), faults)
                 for device in devices
             },
+            collectives={
+                device: read_collectives(read_lines(recorded / f"hccl_{device}.jsonl"))
+                for device in devices
+            },
             marks=read_lines(recorded / "marks.jsonl"),
             begin_ns=_time_of(folder / "host" / "start_info", "collectionTimeBegin"),
             end_ns=_time_of(folder / "host" / "end_info", "collectionTimeEnd"),
@@ -121,18 +132,28 @@ class Capture:
         """The time in file names: the capture's begin, so that every export has the same names."""
         return time.strftime("%Y%m%d%H%M%S", time.localtime(self.begin_ns // 1_000_000_000))
 
+    @property
+    def all_kernels(self) -> list[Kernel]:
+        """The kernels of all devices."""
+        return [kernel for kernels in self.kernels.values() for kernel in kernels]
+
+    @property
+    def all_collectives(self) -> list[Collective]:
+        """The collectives of all devices."""
+        return [each for collectives in self.collectives.values() for each in collectives]
+
     def tables(self) -> dict[str, summaries.Table]:
         """Return the tables of this level and these settings, by the name of their file."""
         level, mask = self.config["level"], self.config["data_type_config"]
-        kernels = [kernel for device_kernels in self.kernels.values() for kernel in device_kernels]
+        kernels, collectives = self.all_kernels, self.all_collectives
         tables = {
-            "op_summary": summaries.op_summary(kernels, self.config, self.era),
+            "op_summary": summaries.op_summary(kernels, collectives, self.config, self.era),
             "task_time": summaries.task_time(kernels, level),
             "msprof_tx": summaries.msprof_tx(self.marks, self.pid),
         }
         if level in {"Level1", "Level2"}:
             tables["op_statistic"] = summaries.op_statistic(kernels)
-            tables["api_statistic"] = summaries.api_statistic(kernels, level)
+            tables["api_statistic"] = summaries.api_statistic(kernels, collectives, level)
         if mask & 0x10:
             tables["l2_cache"] = summaries.l2_cache(kernels, hit_rates=self.hit_rates)
             if self.era == NEWEST_ERA:
@@ -163,6 +184,8 @@ class Capture:
         timeline = Timeline(self.pid, self.config["level"])
         for device, kernels in self.kernels.items():
             timeline.add_kernels(device, kernels)
+            timeline.add_collectives(self.collectives[device])
+            timeline.add_overlap(device, kernels, self.collectives[device])
         timeline.add_marks(self.marks)
         timeline.add_sampled(self.sampled().events)
         return timeline.events()
@@ -201,13 +224,21 @@ def _publish_database(capture: Capture) -> None:
     with tempfile.TemporaryDirectory(dir=capture.folder, prefix="exporting_") as aside:
         name = f"msprof_{capture.stamp}.db"
         database = Database(capture.config, capture.pid, capture.era)
-        for kernel in (
-            kernel for device_kernels in capture.kernels.values() for kernel in device_kernels
-        ):
+        for kernel in capture.all_kernels:
             database.add_kernel(kernel)
+        for collective in capture.all_collectives:
+            database.add_collective(collective)
         for mark in capture.marks:
             database.add_mark(mark)
         for table, rows in capture.sampled().stored.items():
             database.add_sampled(table, rows)
         database.write(Path(aside) / name)
         (Path(aside) / name).replace(capture.folder / name)
+
+
+def _analyse(capture: Capture, kind: str) -> None:
+    """Write the analysis of communication, if it was recorded (``ACL_PROF_HCCL_TRACE``)."""
+    if not capture.config["data_type_config"] & HCCL_TRACE or not capture.all_collectives:
+        return
+    write = {"text": communication.write_texts, "db": communication.write_database}[kind]
+    write(capture.folder / communication.FOLDER, capture.all_collectives)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from harness.emulator.collectives import CORE, Collective
 from harness.emulator.columns import base_header, counter_header
 from harness.emulator.kernels import NA, NO_MODEL, Kernel, us
 from harness.settings.faults import Era
@@ -20,39 +21,56 @@ Row = Sequence[object]
 Table = tuple[Sequence[str], list[Row]]
 
 
-def op_summary(kernels: Sequence[Kernel], config: dict[str, Any], era: Era) -> Table:
-    """Return one row per kernel of all streams, in order of their start.
+class _Cells(NamedTuple):
+    """A row of ``op_summary`` but for its time of waiting, which depends on the row before."""
 
-    A kernel waits from the end of the row before, whatever its stream (``CalculateWaitTime``). At
+    device: int
+    start_ns: int
+    duration_ns: int
+    names: Row
+    others: Row
+
+
+def op_summary(
+    kernels: Iterable[Kernel], collectives: Iterable[Collective], config: dict[str, Any], era: Era
+) -> Table:
+    """Return one row per kernel and collective, by device, in order of their start.
+
+    A row waits from the end of the row before, whatever its stream (``CalculateWaitTime``). At
     Level0 types, cores and counters are unknown, and shapes unless requested.
     """
     lean = config["level"] == "Level0"
-    shapes = not lean or bool(config["data_type_config"] & 0x800000000)
     metrics = 255 if lean else config["aicore_metrics"]
+    shapes = not lean or bool(config["data_type_config"] & 0x800000000)
+    cells = [_cells_of_kernel(kernel, metrics, lean=lean, shapes=shapes) for kernel in kernels]
+    cells += [_cells_of_collective(each, metrics, lean=lean) for each in collectives]
     rows: list[Row] = []
-    before: Kernel | None = None
-    for kernel in kernels:
-        waited = max(0, kernel.start_ns - before.end_ns) if before else 0
-        before = kernel
-        rows.append(
-            (
-                kernel.device,
-                NO_MODEL,
-                kernel.task,
-                kernel.stream,
-                kernel.name,
-                *((NA, NA, NA) if lean else (kernel.type, "dynamic", kernel.core)),
-                us(kernel.start_ns) + "\t",
-                kernel.duration_ns / 1000,
-                waited / 1000 if waited else 0,
-                *((0, 0) if lean else kernel.blocks),
-                NA if lean else "NO",
-                *(kernel.tensor_cells() if shapes else (NA,) * 6),
-                0 if kernel.core.startswith("MIX") and not lean else NA,
-                *kernel.counters(metrics).values(),
-            )
-        )
+    end_ns: int | None = None
+    for row in sorted(cells, key=lambda cells: (cells.device, cells.start_ns)):
+        waited = 0 if end_ns is None else max(0, row.start_ns - end_ns)
+        end_ns = row.start_ns + row.duration_ns
+        times = us(row.start_ns) + "\t", row.duration_ns / 1000, waited / 1000 if waited else 0
+        rows.append((row.device, NO_MODEL, *row.names, *times, *row.others))
     return (*base_header(era), *counter_header(metrics)), rows
+
+
+def _cells_of_kernel(kernel: Kernel, metrics: int, *, lean: bool, shapes: bool) -> _Cells:
+    kind = (NA, NA, NA) if lean else (kernel.type, "dynamic", kernel.core)
+    others = (
+        *((0, 0) if lean else kernel.blocks),
+        NA if lean else "NO",
+        *(kernel.tensor_cells() if shapes else (NA,) * 6),
+        0 if kernel.core.startswith("MIX") and not lean else NA,
+        *kernel.counters(metrics).values(),
+    )
+    names = (kernel.task, kernel.stream, kernel.name, *kind)
+    return _Cells(kernel.device, kernel.start_ns, kernel.duration_ns, names, others)
+
+
+def _cells_of_collective(collective: Collective, metrics: int, *, lean: bool) -> _Cells:
+    names = (NA, NA, collective.name, NA if lean else collective.type, NA, CORE)
+    others = (0, 0, NA, *((NA,) * 6), NA, *((NA,) * len(counter_header(metrics))))
+    return _Cells(collective.device, collective.start_ns, collective.duration_ns, names, others)
 
 
 def op_statistic(kernels: Iterable[Kernel]) -> Table:
@@ -76,7 +94,9 @@ def op_statistic(kernels: Iterable[Kernel]) -> Table:
     return ("Device_id", "OP Type", "Core Type", "Count", *header, "Ratio(%)"), rows
 
 
-def api_statistic(kernels: Iterable[Kernel], level: str) -> Table:
+def api_statistic(
+    kernels: Iterable[Kernel], collectives: Iterable[Collective], level: str
+) -> Table:
     """Return one row per call of the host and its layer."""
     durations: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for kernel in kernels:
@@ -86,6 +106,11 @@ def api_statistic(kernels: Iterable[Kernel], level: str) -> Table:
         durations["node", "launch"].append(launching)
         if level == "Level2":
             durations["runtime", "KernelLaunch"].append(launching)
+    for collective in collectives:
+        calling = (collective.host_end_ns - collective.host_start_ns) / 1000
+        durations["acl", collective.api].append(calling)
+        durations["node", "launch"].append(calling)
+        durations["communication", collective.type].append(calling)
     rows: list[Row] = [
         (
             "host",

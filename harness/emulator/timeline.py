@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from harness.emulator import sampled
+from harness.emulator.collectives import Collective
 from harness.emulator.kernels import FREQUENCY_MHZ, NO_MODEL, Kernel, us
 from harness.emulator.sampled import Layer
 from harness.emulator.summaries import mark_type
@@ -18,6 +19,8 @@ from harness.emulator.summaries import mark_type
 Event = dict[str, Any]
 
 NO_SUBTASK: Final = 4294967295
+THREADS_OF_GROUP: Final = 2
+"""The collectives of a communicator, and the transfers that each consists of."""
 OVERLAP_THREADS: Final = {
     "Computing": 0,
     "Communication": 1,
@@ -30,6 +33,7 @@ FRAMEWORK: Final = Layer("PID Name", "CPU", 6)
 CANN: Final = Layer("CANN", "CPU", 7)
 HARDWARE: Final = Layer("Ascend Hardware", "NPU", 13)
 FREQUENCY: Final = Layer("AI Core Freq", "NPU", 14)
+COMMUNICATION: Final = Layer("Communication", "NPU", 22)
 OVERLAP: Final = Layer("Overlap Analysis", "NPU", 23)
 
 
@@ -59,7 +63,20 @@ class Timeline:
         if kernels:
             pid = self._process(FREQUENCY, device)
             self._counter(pid, "AI Core Freq", kernels[0].start_ns, {"MHz": FREQUENCY_MHZ})
-        for name, start_ns, end_ns in overlap(kernels):
+
+    def add_collectives(self, collectives: Sequence[Collective]) -> None:
+        """Add collectives, the calls that launched them, and the flows between both."""
+        groups = dict.fromkeys(collective.group_id for collective in collectives)
+        threads = {group: THREADS_OF_GROUP * place for place, group in enumerate(groups)}
+        for collective in collectives:
+            self._add_call(collective)
+            self._add_collective(collective, threads[collective.group_id])
+
+    def add_overlap(
+        self, device: int, kernels: Sequence[Kernel], collectives: Sequence[Collective]
+    ) -> None:
+        """Add when the device computed and communicated, both at once, or neither."""
+        for name, start_ns, end_ns in overlap(kernels, collectives):
             thread = OVERLAP_THREADS[name]
             pid = self._process(OVERLAP, device, thread, name)
             self._span((pid, thread), name, start_ns, end_ns, {})
@@ -119,6 +136,52 @@ class Timeline:
         self._span(where, kernel.name, kernel.start_ns, kernel.end_ns, args)
         self._flow("f", pid, kernel.stream, kernel.start_ns, kernel.connection)
 
+    def _add_call(self, collective: Collective) -> None:
+        pid = self._process(CANN, 0, collective.thread)
+        calls = [("Node", "launch"), ("Communication", collective.type)]
+        if self._level != "Level0":
+            calls.insert(0, ("AscendCL", collective.api))
+        for layer, name in calls:
+            args = {
+                "Thread Id": collective.thread,
+                "Mode": name,
+                "level": {"AscendCL": "acl"}.get(layer, layer.lower()),
+                "id": name,
+                "item_id": collective.type if layer == "Node" else "0",
+                "connection_id": collective.connection,
+            }
+            where = pid, collective.thread
+            times = collective.host_start_ns, collective.host_end_ns
+            self._span(where, f"{layer}@{name}", *times, args)
+        self._flow("s", pid, collective.thread, collective.launch_ns, collective.connection)
+
+    def _add_collective(self, collective: Collective, thread: int) -> None:
+        """Add a collective, and its transfers: the last rank is waited for before they begin."""
+        device, plane = collective.device, thread + 1
+        title = f"Group {collective.group_id} Communication"
+        pid = self._process(COMMUNICATION, device, thread, title)
+        self._process(COMMUNICATION, device, plane, "Plane 0")
+        args = {
+            "rank_size": collective.ranks,
+            "connection_id": collective.connection,
+            "model id": NO_MODEL,
+            "data_type": collective.data_type,
+            "alg_type": "emulated",
+            "count": collective.count,
+            "relay": "no",
+            "retry": "no",
+        }
+        start_ns, end_ns = collective.start_ns, collective.end_ns
+        self._span((pid, thread), collective.name, start_ns, end_ns, args)
+        self._flow("f", pid, thread, start_ns, collective.connection)
+        moving_ns = start_ns + collective.wait_ns
+        for name, begin_ns, until_ns, size in (
+            ("Notify_Wait", start_ns, moving_ns, 0),
+            ("Memcpy", moving_ns, end_ns, collective.moved),
+        ):
+            where = {"task type": name, "stream id": collective.stream, "size(Byte)": size}
+            self._span((pid, plane), name, begin_ns, until_ns, where)
+
     def _process(self, layer: Layer, device: int, thread: int = 0, name: str = "") -> int:
         self._threads.setdefault((layer, device, thread), name or f"Thread {thread}")
         return self._id(layer, device)
@@ -172,14 +235,49 @@ def _named(name: str, pid: int, thread: int, args: Event) -> Event:
     return {"name": name, "pid": pid, "tid": thread, "args": args, "ph": "M"}
 
 
-def overlap(kernels: Sequence[Kernel]) -> list[tuple[str, int, int]]:
-    """Return when a device computed, and when it was free in between."""
-    busy: list[tuple[int, int]] = []
-    for kernel in kernels:
-        if busy and kernel.start_ns <= busy[-1][1]:
-            busy[-1] = busy[-1][0], max(busy[-1][1], kernel.end_ns)
+Interval = tuple[int, int]
+
+
+def overlap(
+    kernels: Iterable[Kernel], collectives: Iterable[Collective]
+) -> list[tuple[str, int, int]]:
+    """Return when a device computed, communicated, or did neither in between."""
+    computing = _union((kernel.start_ns, kernel.end_ns) for kernel in kernels)
+    moving = _union((collective.start_ns, collective.end_ns) for collective in collectives)
+    busy = _union([*computing, *moving])
+    intervals = {
+        "Computing": computing,
+        "Communication": moving,
+        "Communication(Not Overlapped)": _without(moving, computing),
+        "Free": [(end_ns, start_ns) for (_, end_ns), (start_ns, _) in pairwise(busy)],
+    }
+    return sorted(
+        ((name, *each) for name, found in intervals.items() for each in found),
+        key=lambda interval: interval[1],
+    )
+
+
+def _union(intervals: Iterable[Interval]) -> list[Interval]:
+    """Join intervals that touch."""
+    joined: list[Interval] = []
+    for start_ns, end_ns in sorted(intervals):
+        if joined and start_ns <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end_ns)
         else:
-            busy.append((kernel.start_ns, kernel.end_ns))
-    computing = [("Computing", start_ns, end_ns) for start_ns, end_ns in busy]
-    free = [("Free", end_ns, start_ns) for (_, end_ns), (start_ns, _) in pairwise(busy)]
-    return sorted(computing + free, key=lambda interval: interval[1])
+            joined.append((start_ns, end_ns))
+    return joined
+
+
+def _without(intervals: Iterable[Interval], others: Sequence[Interval]) -> list[Interval]:
+    """Return the parts of intervals that are in none of the others, which are apart and sorted."""
+    parts: list[Interval] = []
+    for start_ns, end_ns in intervals:
+        at_ns = start_ns
+        for from_ns, to_ns in others:
+            if from_ns < end_ns and to_ns > at_ns:
+                if from_ns > at_ns:
+                    parts.append((at_ns, from_ns))
+                at_ns = to_ns
+        if at_ns < end_ns:
+            parts.append((at_ns, end_ns))
+    return parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.readers.ascend.files import FILES
+from harness.readers.ascend.files import content_of
 from harness.report.results import RunResults
 from harness.report.section import Column, Section
 
@@ -27,5 +27,5 @@ def analysed_files(results: RunResults) -> Section | None:
     return Section(
         title="Files of the analysis, ASCEND_PROFILER_OUTPUT",
         columns=(Column("file"), Column("holds", absent="")),
-        rows=tuple((name, FILES.get(name)) for name in files["file"]),
+        rows=tuple((name, content_of(name)) for name in files["file"]),
     )

@@ -122,6 +122,22 @@ void compute_layer_norm(const Launch *launch) {
     free(shift);
 }
 
+/* Input, what to add before and after (less than 0: to cut off) from the last dimension on, value. */
+void compute_pad(const Launch *launch) {
+    Tensor input = *launch->tensors[0], part = *result_of(launch);
+    const IntArray *pads = (const IntArray *)launch->words[1];
+    for (uint64_t i = 0; i + 1 < pads->size; i += 2) {
+        const int dim = input.dims - 1 - (int)(i / 2);
+        const int64_t before = pads->values[i], after = pads->values[i + 1];
+        input.offset += before < 0 ? -before * input.stride[dim] : 0;
+        part.offset += before > 0 ? before * part.stride[dim] : 0;
+        input.shape[dim] += (before < 0 ? before : 0) + (after < 0 ? after : 0);
+    }
+    memcpy(part.shape, input.shape, sizeof part.shape);
+    fill_with(result_of(launch), scalar_at(launch, 2));
+    copy_tensor(&input, &part);
+}
+
 /* --- look-ups ------------------------------------------------------------------------------ */
 
 static void select_rows(const Tensor *table, int dim, const Tensor *index, const Tensor *result) {

@@ -1,7 +1,8 @@
 /* The folder PROF_<n>_<time>_EMULATED of one capture.
  *
  * It has the files that torch_npu itself reads, and in emulated/ those that our stand-in for msprof
- * turns into CANN's tables: config.json, summary.json, device_<n>.jsonl (operators), marks.jsonl.
+ * turns into CANN's tables: config.json, summary.json, device_<n>.jsonl (operators),
+ * hccl_<n>.jsonl (collectives), marks.jsonl.
  */
 #define _GNU_SOURCE
 #include "emulator.h"
@@ -26,27 +27,12 @@ static char folder[PATH_SIZE - 256];
 static char settings[MAX_SETTINGS][MAX_OPTION]; /* by type: the last value of each wins */
 static Config active;
 static atomic_bool recording;
-static FILE *launches[MAX_DEVICES], *marks;
+static FILE *launches[MAX_DEVICES], *collectives[MAX_DEVICES], *marks;
 static uint64_t capture_begin_ns;
 static int64_t epoch_offset_ns; /* wall clock − CLOCK_MONOTONIC_RAW, as start_info states it */
 static atomic_ullong correlations;
 
 /* --- writing ------------------------------------------------------------------------------- */
-
-void put_text(FILE *out, const char *text) {
-    fputc('"', out);
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\') {
-            fputc('\\', out);
-        }
-        if ((unsigned char)*text < ' ') {
-            fprintf(out, "\\u%04x", *text);
-        } else {
-            fputc(*text, out);
-        }
-    }
-    fputc('"', out);
-}
 
 static FILE *create(const char *name) {
     char path[PATH_SIZE];
@@ -108,10 +94,22 @@ static bool write_config(void) {
     return !fclose(out);
 }
 
+/* Both clocks at one time: ranks compare theirs. What interrupts in between would set them apart. */
+static uint64_t read_clocks(struct timespec *now) {
+    uint64_t raw_ns = 0;
+    for (int attempt = 0; attempt < 100; attempt++) {
+        raw_ns = monotonic_ns();
+        clock_gettime(CLOCK_REALTIME, now);
+        if (monotonic_ns() - raw_ns < 5000) {
+            break;
+        }
+    }
+    return raw_ns;
+}
+
 static bool write_start(void) {
     struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    const uint64_t raw_ns = capture_begin_ns = monotonic_ns();
+    const uint64_t raw_ns = capture_begin_ns = read_clocks(&now);
     const int64_t epoch_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
     epoch_offset_ns = epoch_us * 1000 - (int64_t)raw_ns;
     return write_file("host/start_info",
@@ -161,17 +159,19 @@ static bool open_capture(void) {
     return write_start() && write_config();
 }
 
+static void close_file(FILE **file) {
+    if (*file) {
+        fclose(*file);
+        *file = NULL;
+    }
+}
+
 static bool close_capture(void) {
     for (int device = 0; device < MAX_DEVICES; device++) {
-        if (launches[device]) {
-            fclose(launches[device]);
-            launches[device] = NULL;
-        }
+        close_file(&launches[device]);
+        close_file(&collectives[device]);
     }
-    if (marks) {
-        fclose(marks);
-        marks = NULL;
-    }
+    close_file(&marks);
     FILE *summary = create("emulated/summary.json");
     if (summary) {
         put_tally(summary);
@@ -188,40 +188,16 @@ static bool close_capture(void) {
 
 /* --- one launched operator ----------------------------------------------------------------- */
 
-static const char *dtype_name(int dtype) {
-    static const char *names[] = {"FLOAT", "FLOAT16", "INT8", "INT32", "UINT8", "UNDEFINED",
-                                  "INT16", "UINT16", "UINT32", "INT64", "UINT64", "DOUBLE",
-                                  "BOOL", "STRING", "UNDEFINED", "UNDEFINED", "COMPLEX64",
-                                  "COMPLEX128"};
-    const int known = sizeof names / sizeof *names;
-    return dtype == BFLOAT16 ? "DT_BF16" : dtype >= 0 && dtype < known ? names[dtype] : "UNDEFINED";
-}
-
-static const char *format_name(int format) {
-    switch (format) {
-    case 0: return "NCHW";
-    case 1: return "NHWC";
-    case 3: return "NC1HWC0";
-    case 29: return "FRACTAL_NZ";
-    case 30: return "NCDHW";
-    case 47: return "NCL";
-    default: return "ND";
-    }
-}
-
-int64_t put_tensors(FILE *out, const Launch *launch, int from, int to) {
-    int64_t bytes = 0;
-    for (int i = from; i < to; i++) {
-        const Tensor *tensor = launch->tensors[i];
-        fprintf(out, "%s{\"shape\":[", i > from ? "," : "");
-        for (int dim = 0; dim < tensor->dims; dim++) {
-            fprintf(out, "%s%lld", dim ? "," : "", (long long)tensor->shape[dim]);
-        }
-        fprintf(out, "],\"dtype\":\"%s\",\"format\":\"%s\"}", dtype_name(tensor->dtype),
-                format_name(tensor->format));
-        bytes += element_count(tensor) * (int64_t)element_size(tensor->dtype);
-    }
-    return bytes;
+/* Where and when something ran, on the device and on the host. */
+void put_run(FILE *out, const Stream *stream, uint64_t start_ns, uint64_t duration_ns,
+             uint64_t begin_ns, uint64_t end_ns) {
+    fprintf(out, "\"stream\":%d,\"device\":%d,", stream->id, stream->device);
+    fprintf(out, "\"start_ns\":%lld,\"duration_ns\":%llu,", (long long)start_ns + epoch_offset_ns,
+            (unsigned long long)duration_ns);
+    fprintf(out, "\"host_start_ns\":%lld,\"host_end_ns\":%lld,\"thread\":%ld,",
+            (long long)begin_ns + epoch_offset_ns, (long long)end_ns + epoch_offset_ns,
+            syscall(SYS_gettid));
+    fprintf(out, "\"correlation\":%llu", ++correlations);
 }
 
 /* aclnnInplaceAdd, aclnnAdds: CANN's tables know both as the kernel Add. */
@@ -260,17 +236,29 @@ void record_launch(const Launch *launch, Stream *stream, uint64_t begin_ns) {
         const uint64_t start_ns =
             earliest_ns > stream->busy_until_ns ? earliest_ns : stream->busy_until_ns;
         stream->busy_until_ns = start_ns + duration_ns;
-        fprintf(out, "],\"stream\":%d,\"device\":%d,", stream->id, stream->device);
-        fprintf(out, "\"start_ns\":%lld,\"duration_ns\":%llu,",
-                (long long)start_ns + epoch_offset_ns, (unsigned long long)duration_ns);
-        fprintf(out, "\"host_start_ns\":%lld,\"host_end_ns\":%lld,\"thread\":%ld,",
-                (long long)begin_ns + epoch_offset_ns, (long long)end_ns + epoch_offset_ns,
-                syscall(SYS_gettid));
-        fprintf(out, "\"correlation\":%llu,\"computed\":%s,\"emulated\":true}\n", ++correlations,
-                computed ? "true" : "false");
+        fputs("],", out);
+        put_run(out, stream, start_ns, duration_ns, begin_ns, end_ns);
+        fprintf(out, ",\"computed\":%s,\"emulated\":true}\n", computed ? "true" : "false");
     }
     pthread_mutex_unlock(&lock);
 }
+
+/* --- one collective ------------------------------------------------------------------------ */
+
+FILE *begin_collective(int device) {
+    pthread_mutex_lock(&lock);
+    if (recording && launches[device] && !collectives[device]) {
+        char name[64];
+        snprintf(name, sizeof name, "emulated/hccl_%d.jsonl", device);
+        collectives[device] = create(name);
+    }
+    if (!collectives[device]) {
+        pthread_mutex_unlock(&lock);
+    }
+    return collectives[device];
+}
+
+void end_collective(void) { pthread_mutex_unlock(&lock); }
 
 /* --- marks and ranges ---------------------------------------------------------------------- */
 

@@ -287,6 +287,7 @@ static const Kernel kernels[] = {
     {"aclnnInplaceTril", tril, .outputs = 0},
     {"aclnnInplaceTriu", triu, .outputs = 0},
     {"aclnnCat", concatenate, .outputs = 1},
+    {"aclnnConstantPadNd", compute_pad, .outputs = 1},
     {"aclnnSoftmax", compute_softmax, .outputs = 1},
     {"aclnnLogSoftmax", compute_log_softmax, .outputs = 1},
     {"aclnnArgMax", compute_argmax, .outputs = 1},

@@ -63,7 +63,7 @@ static uint16_t store_half(double number) {
     return sign | (uint16_t)(((exponent + 13) << 10) + units); /* a carry raises the exponent */
 }
 
-static double load(const char *at, int dtype) {
+double load_element(const char *at, int dtype) {
     switch (dtype) {
     case FLOAT32: return *(const float *)at;
     case FLOAT64: return *(const double *)at;
@@ -78,7 +78,7 @@ static double load(const char *at, int dtype) {
     }
 }
 
-static void store(char *at, int dtype, double value) {
+void store_element(char *at, int dtype, double value) {
     switch (dtype) {
     case FLOAT32: *(float *)at = (float)value; break;
     case FLOAT64: *(double *)at = value; break;
@@ -158,7 +158,7 @@ double *read_as(const Tensor *tensor, const Tensor *like) {
     }
     char **from = start ? NULL : addresses(tensor, like);
     for (int64_t i = 0; i < count; i++) {
-        values[i] = load(start ? start + i * size : from[i], tensor->dtype);
+        values[i] = load_element(start ? start + i * size : from[i], tensor->dtype);
     }
     free(from);
     return values;
@@ -181,7 +181,7 @@ void write_all(const Tensor *tensor, double *values) {
     }
     char **to = start ? NULL : addresses(tensor, tensor);
     for (int64_t i = 0; i < count; i++) {
-        store(start ? start + i * size : to[i], tensor->dtype, values[i]);
+        store_element(start ? start + i * size : to[i], tensor->dtype, values[i]);
     }
     free(to);
     free(values);
@@ -190,7 +190,7 @@ void write_all(const Tensor *tensor, double *values) {
 void fill_with(const Tensor *tensor, double value) {
     const int64_t count = element_count(tensor), size = (int64_t)element_size(tensor->dtype);
     char *start = dense_start(tensor, tensor), each[16] = {0};
-    store(each, tensor->dtype, value);
+    store_element(each, tensor->dtype, value);
     if (start && size == 1) {
         memset(start, each[0], (size_t)count);
         return;

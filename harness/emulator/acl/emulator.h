@@ -34,6 +34,16 @@ enum {
     NOT_COMPUTED = 561000, /* aclnn's "runtime error inside the operator" */
 };
 
+/* HcclResult: results of HCCL calls, where 0 is success, too. */
+enum {
+    HCCL_PARAMETER = 1,
+    HCCL_MEMORY = 3,
+    HCCL_NOT_SUPPORTED = 5,
+    HCCL_SYSTEM = 8,
+    HCCL_TIMEOUT = 9,
+    HCCL_REMOTE = 21,
+};
+
 /* aclDataType, as far as the emulator reads elements. */
 enum {
     FLOAT32 = 0,
@@ -51,7 +61,7 @@ enum {
 typedef struct {
     int id;
     int device;
-    uint64_t busy_until_ns; /* on the invented timeline of the device */
+    _Atomic uint64_t busy_until_ns; /* on the invented timeline of the device */
 } Stream;
 
 typedef struct {
@@ -87,6 +97,34 @@ typedef struct {
     uint64_t mask;
 } Config;
 
+/* One call of a collective, as a rank makes it. */
+typedef struct {
+    char name[24]; /* HcclAllReduce */
+    uint64_t count; /* of elements: of one rank's part */
+    int32_t dtype;
+    int32_t op;
+    uint32_t root;
+    uint64_t ready_ns; /* when this rank's stream gets to it */
+} Call;
+
+typedef struct Shared Shared;
+
+/* One rank of a communicator. */
+typedef struct {
+    Shared *shared;
+    int file;
+    uint32_t size, rank;
+    uint64_t round; /* of exchanges: buffers alternate */
+    uint64_t calls;
+    _Atomic int busy; /* threads within a call */
+    char name[128];
+} Communicator;
+
+enum { MAX_RANKS = 64, SLOT_BYTES = 1 << 20 };
+
+/* HcclReduceOp */
+enum { REDUCE_SUM = 0, REDUCE_PRODUCT = 1, REDUCE_MAX = 2, REDUCE_MIN = 3 };
+
 typedef struct Launch Launch;
 
 enum { ALL_OF_LIST = -1 };
@@ -118,9 +156,28 @@ extern _Thread_local int current_device;
 int device_count(void);
 Stream *stream_or_default(void *stream);
 uint64_t monotonic_ns(void);
+void delay_stream(Stream *stream, uint64_t until_ns);
+void report(const char *format, ...); /* as the last error, and on stderr */
+
+/* ranks.c */
+int make_root(void *info);
+int join_ranks(Communicator *communicator, const void *info);
+void name_communicator(Communicator *communicator, const char *wanted, const void *info);
+void leave_ranks(Communicator *communicator);
+int break_off(Communicator *communicator, int result); /* for all ranks; returns the result */
+Call *call_of(const Communicator *communicator, uint32_t rank); /* in this round */
+char *slot_of(const Communicator *communicator, uint32_t rank); /* in this round */
+int exchange(Communicator *communicator, const char *what); /* all have written calls and slots */
+
+/* reduce.c */
+bool is_reducible(int dtype);
+void reduce_parts(char *result, char *const *parts, uint32_t ranks, size_t count, int op,
+                  int dtype);
 
 /* elements.c */
 size_t element_size(int dtype);
+double load_element(const char *at, int dtype);
+void store_element(char *at, int dtype, double value);
 int64_t element_count(const Tensor *tensor);
 void *allocate_values(int64_t count, size_t each);
 char **addresses(const Tensor *tensor, const Tensor *like);
@@ -172,6 +229,7 @@ void compute_argmax(const Launch *launch);
 void compute_reduce_sum(const Launch *launch);
 void compute_reduce_mean(const Launch *launch);
 void compute_layer_norm(const Launch *launch);
+void compute_pad(const Launch *launch);
 void compute_embedding(const Launch *launch);
 void compute_index_select(const Launch *launch);
 void compute_matmul(const Launch *launch);
@@ -195,15 +253,22 @@ void record_op_args(const Launch *launch);
 /* profiling.c */
 uint64_t MsprofGetHashId(const char *text, size_t length);
 
-/* capture.c */
+/* writing.c */
 void put_text(FILE *out, const char *text); /* as a JSON string */
-void put_devices(FILE *out, const Config *config);
+const char *dtype_name(int dtype);
 int64_t put_tensors(FILE *out, const Launch *launch, int from, int to); /* their bytes */
+
+/* capture.c */
+void put_devices(FILE *out, const Config *config);
 int set_result_path(const char *path, size_t length);
 int set_setting(int type, const char *value, size_t length);
 int start_capture(const Config *config);
 int stop_capture(void);
 void record_launch(const Launch *launch, Stream *stream, uint64_t begin_ns);
+FILE *begin_collective(int device); /* NULL: nothing is recorded; else end_collective must follow */
+void put_run(FILE *out, const Stream *stream, uint64_t start_ns, uint64_t duration_ns,
+             uint64_t begin_ns, uint64_t end_ns);
+void end_collective(void);
 void record_mark(const char *message, const char *domain, const void *stream, uint64_t begin_ns,
                  uint64_t end_ns);
 

@@ -3,6 +3,7 @@
 #include "emulator.h"
 
 #include <malloc.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ enum { ALIGNMENT = 512 };
 
 typedef struct {
     uint64_t recorded_ns;
+    uint64_t due_ns; /* when the stream reaches it, on the invented timeline of the device */
 } Event;
 
 const int harness_emulated = 1;
@@ -71,7 +73,18 @@ int aclrtSetCurrentContext(void *context) {
 /* A name that torch_npu knows: the operators that it launches depend on it. */
 const char *aclrtGetSocName(void) { return "Ascend910B1"; }
 
-const char *aclGetRecentErrMsg(void) { return "emulated"; }
+static _Thread_local char last_error[512] = "emulated";
+
+const char *aclGetRecentErrMsg(void) { return last_error; }
+
+void report(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    const int label = snprintf(last_error, sizeof last_error, "emulated: ");
+    vsnprintf(last_error + label, sizeof last_error - (size_t)label, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "%s\n", last_error);
+}
 
 int aclrtDeviceGetBareTgid(int32_t *pid) {
     *pid = getpid();
@@ -260,8 +273,20 @@ int aclrtDestroyEvent(void *event) {
 }
 
 int aclrtRecordEvent(void *event, void *stream) {
-    (void)stream;
-    ((Event *)event)->recorded_ns = monotonic_ns();
+    Event *recorded = event;
+    recorded->recorded_ns = monotonic_ns();
+    recorded->due_ns = stream_or_default(stream)->busy_until_ns;
+    return OK;
+}
+
+void delay_stream(Stream *stream, uint64_t until_ns) {
+    if (stream->busy_until_ns < until_ns) {
+        stream->busy_until_ns = until_ns;
+    }
+}
+
+int aclrtStreamWaitEvent(void *stream, void *event) {
+    delay_stream(stream_or_default(stream), ((Event *)event)->due_ns);
     return OK;
 }
 

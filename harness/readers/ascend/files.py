@@ -6,6 +6,7 @@ files; a file is only written if it has rows.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 FILES: Final = {
@@ -33,3 +34,9 @@ FILES: Final = {
     "trace_view.json": "the timeline, for Perfetto or MindStudio Insight",
 }
 """The content of each file, and the setting that it needs."""
+_RANK: Final = re.compile(r"_\d{1,9}(?=\.db$)")
+
+
+def content_of(name: str) -> str | None:
+    """Return what a file of this name holds, null if unknown; databases are named by their rank."""
+    return FILES.get(_RANK.sub("", name))

@@ -57,6 +57,8 @@ CASES: dict[str, Callable[[Move], Tensor]] = {
     "multiply": lambda d: d(X) * d(Y),
     "divide": lambda d: d(X) / (d(Y).abs() + 1),
     "in place": lambda d: d(X).clone().add_(1).mul_(2).sub_(d(Y)).div_(3),
+    "pad": lambda d: functional.pad(d(X), (1, 2, 0, 3), value=0.5),
+    "pad with less": lambda d: functional.pad(d(X).transpose(0, 2), (-1, 1, 2, -2)),
     "power": lambda d: d(X) ** 2,
     "rsqrt": lambda d: (d(X).abs() + 1).rsqrt(),
     "exp, log, sqrt": lambda d: (d(X).exp() + 1).log().sqrt(),
