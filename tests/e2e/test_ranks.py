@@ -49,3 +49,9 @@ def test_each_rank_has_a_run_with_its_number(tmp_path: Path) -> None:
         assert operators["rank"].unique().to_list() == [rank]
         shapes = operators.filter(name="aten::addmm")["input_shapes"].to_list()
         assert [shape[:3] for shape in shapes] == [[[2], [3 + rank, 4], [4, 2]]] * 3
+        collectives = pl.read_parquet(run / "tables" / "communication.parquet")
+        assert collectives.select("rank", "type", "group").unique().rows() == [
+            (rank, "allreduce", "0")
+        ]
+        # A step reduces the gradients: 4 x 2 weights and 2 biases of float.
+        assert collectives.filter(pl.col("bytes") == 40)["step"].sort().to_list() == [0, 1, 2]
