@@ -23,6 +23,7 @@ PACKAGES = (
     "__main__",
     "cli",
     "pipeline",
+    "across",
     "doctor",
     "merge",
     "report",

@@ -54,4 +54,4 @@ def test_each_rank_has_a_run_with_its_number(tmp_path: Path) -> None:
             (rank, "allreduce", "0")
         ]
         # A step reduces the gradients: 4 x 2 weights and 2 biases of float.
-        assert collectives.filter(pl.col("bytes") == 40)["step"].sort().to_list() == [0, 1, 2]
+        assert collectives.filter(pl.col("bytes") == 40)["step"].sort().to_list() == [1, 2, 3]
