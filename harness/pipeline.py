@@ -91,8 +91,8 @@ def run_job(
         write_json(CaptureRecord(expected=planned.recording.expected), run_folder.capture)
         return _recorded(request, planned, run_folder, listener)
 
-    with _made(folder, "hydra.run.dir"), held_run(folder):
-        _refuse_unended(record_of(folder), folder)
+    with made(folder, "hydra.run.dir"), held_run(folder):
+        refuse_unended(record_of(folder), folder)
         clear(folder)
         return _concluded(record, folder, captured)
 
@@ -119,8 +119,8 @@ def open_run(request: Request, planned: Plan, *, overrides: Sequence[str]) -> It
     folder = Path(planned.folder)
     run_folder, run = RunFolder(folder), OpenRun(planned)
     record = _started(request, planned, overrides, this_program())
-    with _made(folder, "out"), held_run(folder):
-        _refuse_unended(record_of(folder), folder)
+    with made(folder, "out"), held_run(folder):
+        refuse_unended(record_of(folder), folder)
         clear(folder)
         with kept(record, folder) as ending:
             write_json(planned, run_folder.plan)
@@ -134,7 +134,7 @@ def open_run(request: Request, planned: Plan, *, overrides: Sequence[str]) -> It
 
 
 @contextmanager
-def _made(folder: Path, setting: str) -> Iterator[None]:
+def made(folder: Path, setting: str) -> Iterator[None]:
     """Make a folder for a block; if that leaves nothing, the folder goes again."""
     new = make(folder, setting)
     try:
@@ -199,7 +199,7 @@ def read_run(folder: Path, *, listener: ProgressListener, limit_s: float | None)
     check_run(folder)
     with held_run(folder):
         record = read_json(run_folder.record, RunRecord)
-        _refuse_unended(record, folder)
+        refuse_unended(record, folder)
         if record.source:
             if missing := missing_originals(folder):
                 raise RefusedError([_original_is_gone(folder, missing[0])])
@@ -231,11 +231,17 @@ def _analysed(
     return collect_capture(run_folder.path)
 
 
-def read_capture(path: Path, folder: Path, *, begun: Callable[[Path], None] = _nothing) -> Finished:
+def read_capture(
+    path: Path,
+    folder: Path,
+    *,
+    rank: int | None = None,
+    begun: Callable[[Path], None] = _nothing,
+) -> Finished:
     """Import a capture that another program recorded, as a run in `folder`.
 
     The capture is linked to, and never changed. `begun` is called with the folder once the record
-    is there.
+    is there. With a rank, only the captures of that rank at `path` are imported.
 
     Raises:
         RefusedError: There is something in the folder already, or nothing that can be read; nothing
@@ -243,8 +249,8 @@ def read_capture(path: Path, folder: Path, *, begun: Callable[[Path], None] = _n
         WriteError: The disk is full, or the like. The record says so, if there is room for it.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RefusedError([_no_place(folder, "there is something in its place already")])
-    imported = external.read(path)
+        raise RefusedError([no_place(folder, "there is something in its place already")])
+    imported = external.read(path, rank)
     info = imported.info
     record = RunRecord(
         status="running",
@@ -254,6 +260,7 @@ def read_capture(path: Path, folder: Path, *, begun: Callable[[Path], None] = _n
         host=info.host,
         device=info.device,
         source=str(imported.source),
+        rank=rank or 0,
         requested=info.settings,
         effective=info.settings,
     )
@@ -263,16 +270,17 @@ def read_capture(path: Path, folder: Path, *, begun: Callable[[Path], None] = _n
         keep(imported, folder)
         return load_capture(folder)
 
-    with _made(folder, "--out"), held_run(folder):
+    with made(folder, "--out"), held_run(folder):
         return _concluded(record, folder, captured, _not_requested(info.settings))
 
 
-def _no_place(folder: Path, why: str) -> Problem:
+def no_place(folder: Path, why: str) -> Problem:
+    """Return the problem of a folder that results cannot be put into."""
     fix = "choose another folder, or remove what is there"
     return Problem(setting="--out", given=str(folder), reason=why, fix=fix)
 
 
-def _refuse_unended(record: RunRecord | None, folder: Path) -> None:
+def refuse_unended(record: RunRecord | None, folder: Path) -> None:
     """Refuse a run that goes on, also where the file system has no locks."""
     if record is not None and record.life == "alive":
         fix = "wait until it has ended"

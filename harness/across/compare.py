@@ -30,7 +30,7 @@ class AcrossRanks(Struct, frozen=True, kw_only=True):
     """Whether the ranks contradict each other; a broken check ends the job in exit code 3."""
 
 
-def across_ranks(job: RunFolder, records: Mapping[int, RunRecord]) -> AcrossRanks:
+def across_ranks(job: RunFolder, records: Sequence[RunRecord]) -> AcrossRanks:
     """Compare the ranks of a job, of which each has ended.
 
     One rank after the other is read, and little is kept of each. A rank without tables is left out;
@@ -38,17 +38,18 @@ def across_ranks(job: RunFolder, records: Mapping[int, RunRecord]) -> AcrossRank
 
     Args:
         job: The job's folder, with a run folder for each rank.
-        records: Of the ranks that left something, by rank.
+        records: Of the ranks that left something, each with its rank.
 
     Raises:
         OSError: A table cannot be read; or polars' errors, if it is none.
     """
-    parts = [of_run(job.rank(rank), rank) for rank in sorted(records) if _has_tables(job, rank)]
+    ranks = sorted(record.rank for record in records)
+    parts = [of_run(job.rank(rank), rank) for rank in ranks if _has_tables(job, rank)]
     if len(parts) < 2:  # noqa: PLR2004 (two ranks)
         return AcrossRanks()
     result = across(joined(parts))
     sections = across_sections(result)
-    if any(record.emulated for record in records.values()):
+    if any(record.emulated for record in records):
         sections = tuple(map(mark_emulated, sections))
     return AcrossRanks(
         tables={

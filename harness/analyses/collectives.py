@@ -15,7 +15,7 @@ from msgspec import Struct
 
 _GROUP: Final = ("group", "group_ranks")
 _KEY: Final = (*_GROUP, "type")
-_TRANSFERS: Final = ("send", "recv", "recvanysource", "isend", "irecv", "receive")
+TRANSFERS: Final = ("send", "recv", "recvanysource", "isend", "irecv", "receive")
 """Between two ranks: each has a side of its own, so order alone matches none."""
 _DEFAULT: Final = "0"
 """torch's name of the group of all ranks."""
@@ -74,7 +74,7 @@ def _collectives(communication: pl.DataFrame) -> pl.DataFrame:
         if name not in communication.columns
     )
     return (
-        rows.filter(~pl.col("type").is_in(_TRANSFERS).fill_null(value=False))
+        rows.filter(~pl.col("type").is_in(TRANSFERS).fill_null(value=False))
         .drop_nulls("rank")
         .select(
             *("rank", "step", "type", "group_ranks", "groups", "start_ns", "duration_ns", "bytes"),

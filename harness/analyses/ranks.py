@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 from msgspec import Struct
 
-from harness.analyses.collectives import Collectives, matched
+from harness.analyses.collectives import TRANSFERS, Collectives, matched
 from harness.tables.intervals import union
 from harness.tables.selection import is_communication
 
@@ -40,7 +40,8 @@ class Across(Struct, frozen=True, kw_only=True):
     """One row for each step and rank: step, rank, wall_ns, compute_ns, communication_ns (sum),
     waiting_ns (union: when at least one collective waited), collectives."""
     steps: pl.DataFrame
-    """One row for each step: step, slowest (a rank; null if several are), spread_ns, wall_ns (the
+    """One row for each step: step, slowest (a rank; null if several are, or it is not known),
+    spread_ns (between most and least waiting; without any collective, of wall_ns), wall_ns (the
     longest), waiting_share (of the time of all ranks), imbalance (most compute over the mean)."""
     ranks: pl.DataFrame
     """One row for each rank: rank, steps, collectives, communication_ns, waiting_ns, waiting_share,
@@ -82,7 +83,7 @@ def across(tables: RankTables) -> Across:
     """Compare the ranks."""
     collectives = matched(tables.communication, tables.ranks)
     rank_steps = _rank_steps(tables, collectives.table)
-    steps = _steps(rank_steps)
+    steps = _steps(rank_steps, waits_are_unknown=_has_collectives(tables.communication))
     return Across(
         collectives=collectives,
         rank_steps=rank_steps,
@@ -152,11 +153,20 @@ def _rank_steps(tables: RankTables, collectives: pl.DataFrame) -> pl.DataFrame:
     ).sort(_STEP, nulls_last=True)
 
 
-def _steps(rank_steps: pl.DataFrame) -> pl.DataFrame:
-    """Compare the ranks step by step: by waiting where all have some, else by their own clocks."""
+def _has_collectives(communication: pl.DataFrame) -> bool:
+    """Tell whether ranks may have waited for each other, known or not."""
+    return (~communication["type"].is_in(TRANSFERS).fill_null(value=False)).any()
+
+
+def _steps(rank_steps: pl.DataFrame, *, waits_are_unknown: bool) -> pl.DataFrame:
+    """Compare the ranks step by step: by waiting where it is known of all.
+
+    Without any collective, by the steps' own duration. Else this would be wrong: a rank that waits
+    has a long step, too.
+    """
     waiting, wall, compute = (pl.col(f"{name}_ns") for name in ("waiting", "wall", "compute"))
     waits = waiting.is_not_null().all()
-    several = pl.len() > 1
+    several, free = pl.len() > 1, pl.lit(not waits_are_unknown)
     least = pl.when((waiting == waiting.min()).sum() == 1).then(
         pl.col("rank").get(waiting.arg_min())
     )
@@ -164,10 +174,11 @@ def _steps(rank_steps: pl.DataFrame) -> pl.DataFrame:
     return (
         rank_steps.group_by("step", maintain_order=True)
         .agg(
-            slowest=pl.when(several & waits).then(least).when(several).then(longest),
+            slowest=pl.when(several & waits).then(least).when(several & free).then(longest),
             spread_ns=pl.when(waits)
             .then(waiting.max() - waiting.min())
-            .otherwise(wall.max() - wall.min()),
+            .when(free)
+            .then(wall.max() - wall.min()),
             wall_ns=wall.max(),
             waiting_share=pl.when(waits & wall.is_not_null().all() & (wall.sum() > 0)).then(
                 waiting.sum() / wall.sum()

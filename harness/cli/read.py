@@ -6,12 +6,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.across.reading import rank_runs, read_again, read_rank_folder
+from harness.capture.foreign import check_capture
 from harness.capture.run_folder import is_run, link_latest, new_folder
+from harness.capture.sources import rank_folder
 from harness.cli import signals
 from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
 from harness.cli.progress import ConsoleProgress
 from harness.errors import ExitCode, Problem, refuse
+from harness.paths import RunFolder
 from harness.pipeline import read_capture, read_run
 from harness.report.terminal import show
 
@@ -24,13 +28,18 @@ def read(command: Command) -> ExitCode:
     if is_run(path):
         refuse(_run_stays(out))
         signals.raise_instead()
+        again = read_again if rank_runs(RunFolder(path)) else read_run
         with ConsoleProgress(ERR) as screen:
-            done = read_run(path, listener=screen, limit_s=limit_s)
+            done = again(path, listener=screen, limit_s=limit_s)
     else:
         refuse(_nothing_to_analyse(command.overrides))
         signals.raise_instead()
         folder = Path(out) if out else new_folder()
-        done = read_capture(path, folder, begun=link_latest)
+        check_capture(path)
+        if ranks := rank_folder(path):
+            done = read_rank_folder(ranks, folder, begun=link_latest)
+        else:
+            done = read_capture(path, folder, begun=link_latest)
     show(done.summary, OUT)
     return ExitCode(done.record.exit_code or ExitCode.OK)
 

@@ -56,23 +56,22 @@ def _notes(across: Across) -> Iterator[Note]:
 
 
 def _slowest(across: Across) -> Iterator[str]:
-    """Name the slowest rank, if one is slowest in most steps, or arrives last most often."""
-    steps = across.steps.drop_nulls("slowest").height
-    if steps:
-        most = across.ranks.sort("slowest", descending=True, maintain_order=True).row(0, named=True)
-        count, of = most["slowest"], f"{across.steps.height} steps"
+    """Name the slowest rank, if one is so in most steps, or arrives last at most collectives."""
+    table = across.collectives.table
+    if across.steps["slowest"].is_not_null().any():
+        by, total, what = "slowest", across.steps.height, "steps"
     else:
-        most = across.ranks.sort("arrived_last", descending=True, maintain_order=True).row(
-            0, named=True
-        )
-        count = most["arrived_last"]
-        of = f"{across.collectives.table['collective'].n_unique():,} collectives"
-    others = across.ranks.filter(pl.col("rank") != most["rank"])
-    share = others["waiting_ns"].sum()
-    if not count or 2 * count <= (steps or across.collectives.table["collective"].n_unique()):
+        by, total, what = "arrived_last", table["collective"].n_unique(), "collectives"
+    if not total:
+        yield "which rank is the slowest cannot be told"
+        return
+    most = across.ranks.sort(by, descending=True, maintain_order=True).row(0, named=True)
+    if 2 * most[by] <= total:
         yield "no rank is the slowest most of the time"
         return
-    yield f"rank {most['rank']} is the slowest in {count} of {of}" + _waited(across, others, share)
+    others = across.ranks.filter(pl.col("rank") != most["rank"])
+    waited = _waited(across, others, int(others["waiting_ns"].sum()))
+    yield f"rank {most['rank']} is the slowest in {most[by]:,} of {total:,} {what}{waited}"
 
 
 def _waited(across: Across, others: pl.DataFrame, waited_ns: int) -> str:

@@ -22,8 +22,8 @@ HARNESS = ROOT / "harness"
 PACKAGES = (
     "__main__",
     "cli",
-    "pipeline",
     "across",
+    "pipeline",
     "doctor",
     "merge",
     "report",

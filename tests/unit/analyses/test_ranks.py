@@ -161,6 +161,19 @@ def test_where_nothing_is_matched_the_slowest_is_told_by_the_steps_themselves() 
     assert result.steps.select("slowest", "spread_ns", "waiting_share").rows() == [(1, 20, None)]
 
 
+def test_where_waiting_is_not_known_no_rank_is_called_the_slowest() -> None:
+    """A rank that waits in an ambiguous collective has a long step, too."""
+
+    def one(rank: int, wall: int) -> RankTables:
+        steps = {"rank": [rank], "step": [1], "phase": ["active"], "duration_ns": [wall]}
+        rows = made([(rank, 1, "allreduce", 1, wall)], groups=[2])
+        given = {name: tables.empty(name) for name in ("operators", "kernels")}
+        return of_rank(rank, given | {"steps": tables.frame("steps", steps), "communication": rows})
+
+    result = across(joined([one(0, 60), one(1, 80)]))
+    assert result.steps.select("slowest", "spread_ns", "waiting_share").rows() == [(None,) * 3]
+
+
 KINDS = st.sampled_from(["allreduce", "broadcast", "allgather"])
 JOBS = st.lists(st.tuples(KINDS, st.integers(1, 50), st.lists(st.integers(0, 99), min_size=4)))
 
