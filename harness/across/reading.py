@@ -142,12 +142,17 @@ def _refuse_others(path: Path, records: Sequence[RunRecord]) -> None:
 
     A rank that launched nothing reads as one of cpu.
     """
-    devices = {record.device for record in records} - {"cpu"}
+    devices = _devices(records)
     if len(devices) > 1:
         why = f"the ranks are of different devices: {', '.join(sorted(devices))}"
         raise RefusedError([no_capture(path, why, "read each by itself")])
     infos = [(f"rank {record.rank}", CaptureInfo(settings=record.requested)) for record in records]
     agreed(path, infos)
+
+
+def _devices(records: Sequence[RunRecord]) -> set[str]:
+    """Return the kinds of the devices that had work."""
+    return {record.device for record in records} - {"cpu"}
 
 
 def _take_back(run: RunFolder) -> None:
@@ -190,7 +195,7 @@ def _ended(
         exit_code=ExitCode.NOT_DELIVERED if fails else ExitCode.OK,
         versions=first.versions,
         host=first.host,
-        device=next((each.device for each in records if each.device != "cpu"), first.device),
+        device=min(_devices(records), default=first.device),
         device_name=first.device_name,
         world_size=len(records),
         emulated=any(each.emulated for each in records),

@@ -99,16 +99,10 @@ def read(path: Path, rank: int | None = None) -> ExternalCapture:
         there = [*lost, *beside] or unread.known_files(path)
         raise RefusedError([_unreadable(path, there)])
     results = _of_one_device(results)
-    info = agreed(
-        path,
-        [(file.name, result.info) for file, result in zip(captures, results, strict=True)],
-    )
+    named = zip((file.name for file in captures), (result.info for result in results), strict=True)
+    info = agreed(path, list(named))
     settings, remarks = _checkable(info.settings)
-    remarks += beside
-    if rank is None:
-        remarks += [*_unread_traces(path, captures), *_unread_summaries(path)]
-    if unranked > 1:
-        remarks.append(f"{unranked} captures report no rank, nor do their names: all are rank 0")
+    remarks += [*beside, *(_beside(path, captures, unranked) if rank is None else ())]
     return ExternalCapture(
         source=path,
         rank=rank,
@@ -199,6 +193,14 @@ def not_requested(settings: Mapping[str, Any]) -> tuple[Expectation, ...]:
         for rule in EXPECTATIONS
         if rule.setting in settings and settings[rule.setting] in _OFF
     )
+
+
+def _beside(path: Path, captures: Sequence[Path], unranked: int) -> Iterator[str]:
+    """Yield what is to be said of a folder's captures together, and of what is beside them."""
+    yield from _unread_traces(path, captures)
+    yield from _unread_summaries(path)
+    if unranked > 1:
+        yield f"{unranked} captures report no rank, nor do their names: all are rank 0"
 
 
 def _unread_traces(path: Path, captures: Sequence[Path]) -> list[str]:
