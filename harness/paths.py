@@ -92,6 +92,11 @@ class RunFolder(Struct, frozen=True):
         """The run folders of the processes of a job of several ranks."""
         return self.path / "ranks"
 
+    @property
+    def merged_trace(self) -> Path:
+        """The trace of all ranks of a job, for viewing."""
+        return self.path / "merged_trace.json.gz"
+
     def rank(self, number: int) -> RunFolder:
         """Return the run folder of one process of the job, by its global rank."""
         return RunFolder(self.ranks / str(number))
@@ -116,7 +121,7 @@ class RunFolder(Struct, frozen=True):
     def replaced(self) -> tuple[Path, ...]:
         """All that a new run in the same folder replaces."""
         files = (self.record, self.plan, self.capture, self.outcome, self.analysis, self.log)
-        rows = (self.calls, self.steps, self.summary)
+        rows = (self.calls, self.steps, self.summary, self.merged_trace)
         return (*files, *rows, self.cycles, self.tables, self.analyses, self.raw)
 
 

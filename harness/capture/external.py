@@ -6,7 +6,7 @@ The settings that were requested are those that a capture's metadata reports; no
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.across.reading import rank_runs, read_again, read_rank_folder
+from harness.across.trace import merged_trace
 from harness.capture.foreign import check_capture
 from harness.capture.run_folder import is_run, link_latest, new_folder
 from harness.capture.sources import rank_folder
@@ -25,6 +26,7 @@ def read(command: Command) -> ExitCode:
     limit_s, problems = _analysis_limit(command.overrides)
     refuse([*problems, *_path_problems(command.paths)])
     path, out = Path(command.paths[0]), command.out
+    folder = path
     if is_run(path):
         refuse(_run_stays(out))
         signals.raise_instead()
@@ -41,6 +43,8 @@ def read(command: Command) -> ExitCode:
         else:
             done = read_capture(path, folder, begun=link_latest)
     show(done.summary, OUT)
+    if "--merged-trace" in command.flags:
+        show([merged_trace(RunFolder(folder))], OUT)
     return ExitCode(done.record.exit_code or ExitCode.OK)
 
 
