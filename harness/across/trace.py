@@ -10,7 +10,7 @@ import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import msgspec
 import polars as pl
@@ -140,7 +140,7 @@ class _Rank:
         self._rank, self._shift_ns = rank, shift_ns
         self._threads: dict[tuple[str, str], int] = {}
 
-    def write(self, traces: Sequence[_File], out: IO[bytes]) -> None:
+    def write(self, traces: Sequence[_File], out: gzip.GzipFile) -> None:
         """Write the events of the rank's traces, chunk by chunk, each after a comma."""
         for number, trace in enumerate(traces):
             with opened(trace.path, []) as file:

@@ -159,8 +159,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
             " Chrome trace of torch.profiler (.json or .json.gz). It is imported as a new run:"
             " with tables, a report, and a check of all that its metadata reports. The capture"
             " itself is not changed.\n\n"
-            "FOLDER_OF_RANKS has captures of several ranks: each is imported, and they are compared:"
-            " the slow rank, and who waits. --merged-trace writes all of them into one trace."
+            "FOLDER_OF_RANKS has captures of several ranks: each is imported, and they are"
+            " compared: the slow rank, and who waits. --merged-trace writes all into one trace."
         ),
         examples=(
             "read outputs/latest",
