@@ -110,8 +110,8 @@ def main() -> None:
     if options.child:
         _child(Path(options.child[0]), Path(options.child[1]))
         return
-    with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
         (place / "all").mkdir()
         for rank in range(options.ranks):
             _write(place / "all" / f"{rank}.json", options.events, rank)
