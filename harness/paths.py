@@ -92,6 +92,11 @@ class RunFolder(Struct, frozen=True):
         """The run folders of the processes of a job of several ranks."""
         return self.path / "ranks"
 
+    @property
+    def merged_trace(self) -> Path:
+        """The trace of all ranks of a job, for viewing."""
+        return self.path / "merged_trace.json.gz"
+
     def rank(self, number: int) -> RunFolder:
         """Return the run folder of one process of the job, by its global rank."""
         return RunFolder(self.ranks / str(number))
@@ -136,7 +141,7 @@ class RunFolder(Struct, frozen=True):
     def replaced(self) -> tuple[Path, ...]:
         """All that a new run in the same folder replaces."""
         files = (self.record, self.plan, self.capture, self.outcome, self.analysis, self.log)
-        rows = (self.calls, self.steps, self.summary, self.job, self.finished)
+        rows = (self.calls, self.steps, self.summary, self.merged_trace, self.job, self.finished)
         folders = (self.cycles, self.tables, self.analyses, self.raw, self.ranks)
         return (*files, *rows, *folders)
 

@@ -257,11 +257,17 @@ def _analysed(
     return collect_capture(run_folder.path)
 
 
-def read_capture(path: Path, folder: Path, *, begun: Callable[[Path], None] = _nothing) -> Finished:
+def read_capture(
+    path: Path,
+    folder: Path,
+    *,
+    rank: int | None = None,
+    begun: Callable[[Path], None] = _nothing,
+) -> Finished:
     """Import a capture that another program recorded, as a run in `folder`.
 
     The capture is linked to, and never changed. `begun` is called with the folder once the record
-    is there.
+    is there. With a rank, only the captures of that rank at `path` are imported.
 
     Raises:
         RefusedError: There is something in the folder already, or nothing that can be read; nothing
@@ -269,8 +275,8 @@ def read_capture(path: Path, folder: Path, *, begun: Callable[[Path], None] = _n
         WriteError: The disk is full, or the like. The record says so, if there is room for it.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RefusedError([_no_place(folder, "there is something in its place already")])
-    imported = external.read(path)
+        raise RefusedError([no_place(folder, "there is something in its place already")])
+    imported = external.read(path, rank)
     info = imported.info
     record = RunRecord(
         status="running",
@@ -280,6 +286,7 @@ def read_capture(path: Path, folder: Path, *, begun: Callable[[Path], None] = _n
         host=info.host,
         device=info.device,
         source=str(imported.source),
+        rank=rank or 0,
         requested=info.settings,
         effective=info.settings,
     )
@@ -293,7 +300,8 @@ def read_capture(path: Path, folder: Path, *, begun: Callable[[Path], None] = _n
         return _concluded(record, folder, captured, _not_requested(info.settings))
 
 
-def _no_place(folder: Path, why: str) -> Problem:
+def no_place(folder: Path, why: str) -> Problem:
+    """Return the problem of a folder that results cannot be put into."""
     fix = "choose another folder, or remove what is there"
     return Problem(setting="--out", given=str(folder), reason=why, fix=fix)
 

@@ -13,6 +13,7 @@ from typing import Final
 
 import harness
 from harness.errors import ExitCode
+from harness.paths import RunFolder
 
 _READ: Final = (
     # The program may have found the harness by a path that it has set itself.
@@ -37,7 +38,7 @@ def read_apart(folder: Path, limit_s: float | None) -> str:
         )
     except OSError as error:
         return f"{sys.executable} could not be started: {error.strerror}"
-    if done.returncode in _ENDED and folder.joinpath("summary.md").exists():
+    if done.returncode in _ENDED and RunFolder(folder).summary.exists():
         return ""
     said = " ".join(done.stderr.decode(errors="replace").split())
     return f"harness read ended with exit code {done.returncode}: {said[-_WORDS:]}"

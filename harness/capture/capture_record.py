@@ -32,6 +32,8 @@ class CaptureRecord(Struct, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
     source: str = ""
     """The path of an imported capture; empty for a run of the harness."""
+    rank: int | None = None
+    """Of a source with several ranks, the one that was imported; null for all."""
     expected: ExpectedSettings
     reported: ReaderReport | None = None
     """Null until the tables are written."""

@@ -18,15 +18,14 @@ from harness.capture import cycles
 from harness.capture.capture_record import CaptureRecord, ReaderReport
 from harness.capture.foreign import check_capture
 from harness.capture.run_folder import remove
+from harness.capture.sources import no_capture, rank_of, sources, traces
 from harness.devices import READABLE
 from harness.errors import Problem, RefusedError
 from harness.execution.protocol import Outcome, write_json
 from harness.paths import RunFolder
-from harness.readers import READERS
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend import layout, unread
-from harness.readers.base import CaptureError, CaptureInfo, ReadContext, Reader, ReadResult
-from harness.readers.chrome.origin import broken, not_read, unrecognised
+from harness.readers.base import CaptureError, CaptureInfo, ReadContext, ReadResult
 from harness.readers.chrome.reader import Chrome
 from harness.settings import schema
 from harness.settings.expectations import (
@@ -41,7 +40,6 @@ from harness.settings.request import Profiler
 from harness.settings.schema import show
 
 EXPERIMENTAL: Final = "profiler.experimental."
-_RANK: Final = re.compile(r"rank[-_]?(\d{1,6})(?!\d)")
 _PLACE: Final = re.compile(
     r"(^|[._])(path|dir|directory|folder|file|worker|host|hostname|rank|pid)(_?(name|id|path))?$",
     re.IGNORECASE,
@@ -52,17 +50,12 @@ _SHOWN: Final = 5
 _LONG: Final = 60
 
 
-class Source(Struct, frozen=True):
-    """One capture, and its reader."""
-
-    path: Path
-    reader: Reader
-
-
 class ExternalCapture(Struct, frozen=True, kw_only=True):
     """Captures of one profile, as their readers read them."""
 
     source: Path
+    rank: int | None = None
+    """The one rank of the folder that was read; null for all that is there."""
     captures: tuple[Path, ...]
     results: tuple[ReadResult, ...]
     lost: tuple[str, ...]
@@ -73,8 +66,10 @@ class ExternalCapture(Struct, frozen=True, kw_only=True):
     emulated: bool
 
 
-def read(path: Path) -> ExternalCapture:
+def read(path: Path, rank: int | None = None) -> ExternalCapture:
     """Read a capture, or a folder of several captures of one profile; write nothing.
+
+    With a rank, only the captures of that rank in the folder are read.
 
     Raises:
         RefusedError: There is no capture that can be read, or the captures do not belong together.
@@ -87,9 +82,9 @@ def read(path: Path) -> ExternalCapture:
     results: list[ReadResult] = []
     operators = unranked = 0
     beside: list[str] = []
-    for source in _sources(path, lost, beside):
-        rank = _rank(source.path, path)
-        context = ReadContext(rank=rank or 0, first_operator=operators)
+    for source in sources(path, lost, beside, rank):
+        known = rank_of(source.path, path)
+        context = ReadContext(rank=known or 0, first_operator=operators)
         try:
             result = source.reader.read(source.path, context)
         except CaptureError as error:
@@ -97,20 +92,20 @@ def read(path: Path) -> ExternalCapture:
             continue
         captures.append(source.path)
         results.append(result)
-        unranked += rank is None and result.info.rank is None
+        unranked += known is None and result.info.rank is None
         lost += result.notes
         operators += result.frames["operators"].height if "operators" in result.frames else 0
     if not results:
-        known = [*lost, *beside] or unread.known_files(path)
-        raise RefusedError([_unreadable(path, known)])
+        there = [*lost, *beside] or unread.known_files(path)
+        raise RefusedError([_unreadable(path, there)])
     results = _of_one_device(results)
-    info = _agreed(path, captures, results)
+    named = zip((file.name for file in captures), (result.info for result in results), strict=True)
+    info = agreed(path, list(named))
     settings, remarks = _checkable(info.settings)
-    remarks += [*beside, *_unread_traces(path, captures), *_unread_summaries(path)]
-    if unranked > 1:
-        remarks.append(f"{unranked} captures report no rank, nor do their names: all are rank 0")
+    remarks += [*beside, *(_beside(path, captures, unranked) if rank is None else ())]
     return ExternalCapture(
         source=path,
+        rank=rank,
         captures=tuple(captures),
         results=tuple(results),
         lost=tuple(lost),
@@ -123,7 +118,9 @@ def read(path: Path) -> ExternalCapture:
 def keep(capture: ExternalCapture, folder: Path) -> CaptureRecord:
     """Write what `load_capture` needs: tables, records, links to the originals."""
     run, info = RunFolder(folder), capture.info
-    record = CaptureRecord(source=str(capture.source), expected=expected_settings(info))
+    record = CaptureRecord(
+        source=str(capture.source), rank=capture.rank, expected=expected_settings(info)
+    )
     write_json(record, run.capture)
     outcome = Outcome(
         status="ok",
@@ -198,50 +195,12 @@ def not_requested(settings: Mapping[str, Any]) -> tuple[Expectation, ...]:
     )
 
 
-def _sources(path: Path, lost: list[str], beside: list[str]) -> Iterator[Source]:
-    """Yield the captures at or below a path, in the order of their time or name.
-
-    What cannot be read is added to `lost`; known files of other kinds to `beside`.
-    """
-    try:
-        if not path.exists():
-            raise RefusedError([_no_capture(path, "there is no such file or folder")])
-        candidates = _candidates(path)
-    except OSError as error:
-        raise RefusedError([_no_capture(path, f"cannot be read: {error.strerror}")]) from error
-    for candidate in candidates:
-        try:
-            reader = next((reader for reader in READERS if reader.recognises(candidate)), None)
-        except OSError as error:
-            lost.append(f"{candidate.name}: cannot be read: {error.strerror}")
-            continue
-        if reader is not None:
-            yield Source(candidate, reader)
-        elif candidate.is_dir():
-            lost.append(f"{candidate.name}: {unread.why(candidate)}")
-        elif why := not_read(candidate):
-            beside.append(why)
-        elif candidate == path:
-            lost.append(f"{candidate.name}: {unread.of_file(candidate) or unrecognised(candidate)}")
-        elif why := broken(candidate):
-            lost.append(why)
-
-
-def _candidates(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    return ascend.captures(path) or _traces(path)
-
-
-def _rank(capture: Path, path: Path) -> int | None:
-    """Return the rank in a capture's name, or in that of a folder around it at or below `path`."""
-    folders = [folder for folder in capture.parents if folder.is_relative_to(path)]
-    names = (_RANK.search(place.name) for place in (capture, *folders))
-    return next((int(name[1]) for name in names if name), None)
-
-
-def _traces(path: Path) -> list[Path]:
-    return sorted(trace for ending in ("json", "json.gz") for trace in path.rglob(f"*.{ending}"))
+def _beside(path: Path, captures: Sequence[Path], unranked: int) -> Iterator[str]:
+    """Yield what is to be said of a folder's captures together, and of what is beside them."""
+    yield from _unread_traces(path, captures)
+    yield from _unread_summaries(path)
+    if unranked > 1:
+        yield f"{unranked} captures report no rank, nor do their names: all are rank 0"
 
 
 def _unread_traces(path: Path, captures: Sequence[Path]) -> list[str]:
@@ -249,7 +208,7 @@ def _unread_traces(path: Path, captures: Sequence[Path]) -> list[str]:
     if path in captures or not captures[0].is_dir():
         return []
     remarks = []
-    for trace in _traces(path):
+    for trace in traces(path):
         if any(trace.is_relative_to(capture) for capture in captures):
             continue
         try:
@@ -302,9 +261,12 @@ def _of_one_device(results: list[ReadResult]) -> list[ReadResult]:
     return [replace(result, info=replace(result.info, device=device)) for result in results]
 
 
-def _agreed(path: Path, captures: Sequence[Path], results: Sequence[ReadResult]) -> CaptureInfo:
-    """Return what all captures report; refuse those that were recorded with different settings."""
-    infos = [(capture.name, result.info) for capture, result in zip(captures, results, strict=True)]
+def agreed(path: Path, infos: Sequence[tuple[str, CaptureInfo]]) -> CaptureInfo:
+    """Return what all captures report, each with its name.
+
+    Raises:
+        RefusedError: They were recorded with different settings, or on different kinds of devices.
+    """
     # A capture whose record is gone states nothing that could differ.
     stating = [(name, info) for name, info in infos if info.settings] or infos
     first_name, first = stating[0]
@@ -313,7 +275,7 @@ def _agreed(path: Path, captures: Sequence[Path], results: Sequence[ReadResult])
         if names or info.device != first.device:
             differ = ", ".join(names[:_SHOWN]) or f"device: {first.device}, {info.device}"
             why = f"{first_name} and {name} are not of one profile: they differ in {differ}"
-            raise RefusedError([_no_capture(path, why, "read each by itself")])
+            raise RefusedError([no_capture(path, why, "read each by itself")])
     shared = {
         name: value
         for name, value in first.settings.items()
@@ -336,16 +298,8 @@ def _is_path(value: object) -> bool:
     return isinstance(value, str) and ("/" in value or "\\" in value)
 
 
-def _no_capture(path: Path, why: str, fix: str = "") -> Problem:
-    fix = fix or (
-        "python -m harness read PATH: a chrome trace of torch (.json, .json.gz), a folder"
-        " *_ascend_pt or PROF_*, a file of one, a folder of these, or a run folder"
-    )
-    return Problem(setting="read", given=str(path), reason=why, fix=fix)
-
-
 def _unreadable(path: Path, lost: Sequence[str]) -> Problem:
     if not lost:
-        return _no_capture(path, "there is neither a capture nor a run in it")
+        return no_capture(path, "there is neither a capture nor a run in it")
     more = f"; and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
-    return _no_capture(path, f"nothing in it can be read: {'; '.join(lost[:_SHOWN])}{more}")
+    return no_capture(path, f"nothing in it can be read: {'; '.join(lost[:_SHOWN])}{more}")

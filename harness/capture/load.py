@@ -42,7 +42,7 @@ def load_capture(folder: Path) -> Capture:
     if record.reported is not None and not missing:
         return _capture(run, record, record.reported)
     if record.source:
-        record = external.keep(external.read(Path(record.source)), folder)
+        record = external.keep(external.read(Path(record.source), record.rank), folder)
         return _capture(run, record, record.reported or ReaderReport())
     if record.reported is not None and not (run.cycles.exists() or run.cycle_folders()):
         raise RefusedError([_lost(run.table(missing[0]))])

@@ -150,6 +150,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         usage=(
             "read RUN [profiler.analyse_timeout_s=SECONDS]",
             "read CAPTURE [--out DIR]",
+            "read FOLDER_OF_RANKS [--out DIR] [--merged-trace]",
         ),
         about=(
             "RUN is the folder of a run: its raw data is analysed again, and its verdict is"
@@ -157,14 +158,16 @@ SUBCOMMANDS: dict[str, Subcommand] = {
             "CAPTURE is a capture of another program: an *_ascend_pt folder of torch_npu, or a"
             " Chrome trace of torch.profiler (.json or .json.gz). It is imported as a new run:"
             " with tables, a report, and a check of all that its metadata reports. The capture"
-            " itself is not changed."
+            " itself is not changed.\n\n"
+            "FOLDER_OF_RANKS has captures of several ranks: each is imported, and they are"
+            " compared: the slow rank, and who waits. --merged-trace writes all into one trace."
         ),
         examples=(
             "read outputs/latest",
             "read host_1234_ascend_pt",
             "read trace.json.gz --out outputs/imported",
         ),
-        flags=("--out",),
+        flags=("--out", "--merged-trace"),
         paths=True,
     ),
     "rehearse": Subcommand(

@@ -37,6 +37,11 @@ FLAGS = (
         value="DIR",
         help="put the results into this folder",
     ),
+    Flag(
+        name="--merged-trace",
+        short="",
+        help="write one trace of all ranks, for a viewer",
+    ),
     Flag(name="--json", short="", help="print JSON"),
     Flag(
         name="--config-dir",

@@ -6,7 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.across.reading import rank_runs, read_again, read_rank_folder
+from harness.across.trace import merged_trace
+from harness.capture.foreign import check_capture
 from harness.capture.run_folder import is_run, link_latest, new_folder
+from harness.capture.sources import rank_folder
 from harness.cli import signals
 from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
@@ -23,18 +27,28 @@ def read(command: Command) -> ExitCode:
     limit_s, problems = _analysis_limit(command.overrides)
     refuse([*problems, *_path_problems(command.paths)])
     path, out = Path(command.paths[0]), command.out
+    folder = path
     if is_run(path):
         refuse(_run_stays(out))
         signals.raise_instead()
+        run = RunFolder(path)
+        again = read_run
+        if rank_runs(run):
+            again = read_ranks if run.job.exists() else read_again
         with ConsoleProgress(ERR) as screen:
-            again = read_ranks if RunFolder(path).ranks.is_dir() else read_run
             done = again(path, listener=screen, limit_s=limit_s)
     else:
         refuse(_nothing_to_analyse(command.overrides))
         signals.raise_instead()
         folder = Path(out) if out else new_folder()
-        done = read_capture(path, folder, begun=link_latest)
+        check_capture(path)
+        if ranks := rank_folder(path):
+            done = read_rank_folder(ranks, folder, begun=link_latest)
+        else:
+            done = read_capture(path, folder, begun=link_latest)
     show(done.summary, OUT)
+    if "--merged-trace" in command.flags:
+        show([merged_trace(RunFolder(folder))], OUT)
     return ExitCode(done.record.exit_code or ExitCode.OK)
 
 

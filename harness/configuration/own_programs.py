@@ -31,7 +31,7 @@ def programs_seed_themselves(request: Request) -> Iterator[Problem]:
             setting="seed",
             given=str(request.seed),
             reason="it seeds the workloads of the harness; a program seeds its own generators",
-            fix="seed=0, and torch.manual_seed() in the program",
+            fix="seed=0; torch.manual_seed() in the program seeds it",
         )
 
 
@@ -43,7 +43,7 @@ def loops_belong_to_programs(request: Request) -> Iterator[Problem]:
             given="loop",
             reason="it is the loop of a program that calls harness.profile(), and a command has"
             " none",
-            fix="-- train.py, which runs a program unchanged, or another workload",
+            fix="workload=mlp, or -- train.py, which runs a program unchanged",
         )
 
 

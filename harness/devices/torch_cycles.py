@@ -20,6 +20,7 @@ from harness.devices.torch_events import Converted, tables_of
 from harness.errors import RecorderError
 from harness.files import UNFINISHED, failing_at, make_folder
 from harness.paths import RunFolder
+from harness.readers.collectives import ProcessGroups, communication, of_configs
 
 _PREPARED: Final = 0
 """Stands for torch's ``False`` while a profiler warms up: another profiler would replace it."""
@@ -93,6 +94,7 @@ class TorchCycleHandler:
         self._make_folder()
         converted = self._convert(profiler)
         self._write(converted.frames)
+        self._write_communication(converted)
         self.operators += converted.frames["operators"].height
         self._count(converted)
         with self._whole("trace") as path:
@@ -124,6 +126,12 @@ class TorchCycleHandler:
         counts = self.writer.event_counts
         for kind, count in converted.event_counts.items():
             counts[kind] = counts[kind] + count if kind in counts else count
+
+    def _write_communication(self, converted: Converted) -> None:
+        frames = converted.frames
+        collectives = communication(frames["kernels"], frames["operators"], _process_groups())
+        if collectives is not None:
+            self._write({"communication": collectives})
 
     def _with_counters(
         self, frames: dict[str, pl.DataFrame], profiler: Any
@@ -167,3 +175,13 @@ class TorchCycleHandler:
         folder = RunFolder(root).cycle(self.cycle)
         for name, frame in frames.items():
             tables.write(frame, folder / f"{name}.parquet", root)
+
+
+def _process_groups() -> ProcessGroups:
+    """Return the groups of this process, as torch writes them into its traces."""
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return ProcessGroups()
+    # Private, and the only account that there is; a release without it gives none.
+    configs = getattr(distributed.distributed_c10d, "_get_all_pg_configs", None)
+    return ProcessGroups() if configs is None else of_configs(configs())

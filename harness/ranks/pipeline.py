@@ -11,6 +11,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from harness import files, tables
+from harness.across.compare import across_ranks
 from harness.analyses.registry import run_analyses
 from harness.capture.kept_record import kept
 from harness.capture.load import load_capture
@@ -25,7 +26,6 @@ from harness.execution.protocol import Outcome, read_json, write_json
 from harness.execution.rank_watch import stop_order
 from harness.paths import RunFolder
 from harness.pipeline import Finished, made, program_of, read_run, refuse_unended, started
-from harness.ranks.across import across_ranks
 from harness.ranks.job import Job
 from harness.ranks.verdict import JobEnd, ended, lead_of, result_of
 from harness.report.markdown import markdown

@@ -87,7 +87,7 @@ def _again(purpose: str, record: RunRecord, setting: str) -> Command:
 
 def _is_own_loop(record: RunRecord) -> bool:
     """Tell whether a program has made this run itself, by ``harness.profile()``."""
-    return bool(record.requested["workload.name"] == "loop")
+    return record.requested.get("workload.name") == "loop"
 
 
 def _typed(record: RunRecord) -> list[str]:

@@ -6,9 +6,19 @@ polars is imported when one of them is first used: the paths without a table sta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.tables.schemas import SCHEMAS, empty, frame, into, join_cycles, keep, read, write
+    from harness.tables.schemas import (
+        SCHEMAS,
+        empty,
+        frame,
+        into,
+        join_cycles,
+        keep,
+        read,
+        scan,
+        write,
+    )
 
-__all__ = ["SCHEMAS", "empty", "frame", "into", "join_cycles", "keep", "read", "write"]
+__all__ = ["SCHEMAS", "empty", "frame", "into", "join_cycles", "keep", "read", "scan", "write"]
 
 
 def __getattr__(name: str) -> Any:

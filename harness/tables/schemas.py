@@ -202,7 +202,8 @@ def read(path: Path) -> pl.DataFrame:
         return pl.read_parquet(file)
 
 
-def _scanned(path: Path) -> pl.LazyFrame:
+def scan(path: Path) -> pl.LazyFrame:
+    """Return a table that `write` wrote, of which only what is needed is read."""
     # A path is no pattern: a folder may be called [proj].
     return pl.scan_parquet(path, glob=False)
 
@@ -218,7 +219,7 @@ def join_cycles(cycles_dir: Path, out_dir: Path, root: Path) -> None:
     cycles = sorted(folders, key=lambda path: int(path.name))
     for name in SCHEMAS:
         files = [path for cycle in cycles if (path := cycle / f"{name}.parquet").exists()]
-        frames = [empty(name).lazy(), *map(_scanned, files)]
+        frames = [empty(name).lazy(), *map(scan, files)]
         # Relaxed: a further column may have whole numbers in one cycle and only nulls in another.
         table = pl.concat(frames, how="diagonal_relaxed")
         if name == "stacks":

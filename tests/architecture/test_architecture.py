@@ -22,7 +22,9 @@ HARNESS = ROOT / "harness"
 PACKAGES = (
     "__main__",
     "cli",
+    "api",
     "ranks",
+    "across",
     "pipeline",
     "doctor",
     "merge",

@@ -26,8 +26,8 @@ from harness.readers.chrome.device import DEVICE_TYPES, device_names, device_of
 from harness.readers.chrome.event import Event
 from harness.readers.chrome.events import FORWARD, SEQUENCE, Events, EventTables
 from harness.readers.chrome.lists import laid_out
-from harness.readers.chrome.nccl import communication
 from harness.readers.chrome.processes import Process, apart
+from harness.readers.collectives import communication, process_groups
 from harness.readers.gzip_stream import opened
 from harness.readers.json_stream import EventFile
 from harness.readers.kernel_launches import linked
@@ -169,7 +169,8 @@ class _Trace:
         }
         del call_tree
         frames |= self._with_arguments(*linked_tables)
-        collectives = communication(frames["kernels"])
+        groups = process_groups(self._head)
+        collectives = communication(frames["kernels"], frames["operators"], groups)
         if collectives is not None:
             frames["communication"] = collectives
         return frames

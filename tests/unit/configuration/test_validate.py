@@ -31,6 +31,18 @@ REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
         "a program may change or end the process",
     ),
     (
+        ("workload=program", "workload.module=package.train", "seed=3"),
+        "seed",
+        "3",
+        "a program seeds its own generators",
+    ),
+    (
+        ("workload=loop",),
+        "workload",
+        "loop",
+        "a program that calls harness.profile()",
+    ),
+    (
         ("profiler.activities=[host,host]",),
         "profiler.activities",
         "[host,host]",
