@@ -55,4 +55,8 @@ ALL = (
         name="privateuse1",
         why_no_kernels="the step launches none, or the backend's profiler recorded nothing",
     ),
+    Recorded(
+        name="unknown device",
+        why_no_kernels="its events are of kinds that no reader knows, and were not read",
+    ),
 )

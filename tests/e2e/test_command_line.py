@@ -21,7 +21,7 @@ def test_help_shows_commands_choices_and_exit_codes(harness: Harness) -> None:
         "  check     show the effective settings",
         "profiler, cpu   default level0 level1 level2 memory stacks",
         "profiler, npu   default level0 level1 level2 markers memory sglang stacks",
-        "attention callable conv matmul mlp program transformer",
+        "attention callable conv ddp loop matmul mlp program",
         "Exit codes:",
         "130  interrupted",
     ):

@@ -100,15 +100,9 @@ def test_a_thread_without_operators_is_nothing(harness: Harness, module: str) ->
     assert run.code == 0
 
 
-@pytest.mark.parametrize(
-    ("first", "reason"),
-    [
-        (11, "(not_recorded.py, line 45, in step, in the stack of harness.log), and torch crashes"),
-        (13, "another profiler, which the step ran, has ended the harness's"),
-    ],
-)
+@pytest.mark.parametrize("first", [11, 13])
 def test_a_profiler_in_the_step_is_named_and_the_cycle_before_it_kept(
-    harness: Harness, module: str, first: int, reason: str
+    harness: Harness, module: str, first: int
 ) -> None:
     # Call 8 warms the profiler up, 9 and 10 are recorded, 11 warms up, 12 and 13 are recorded.
     run = harness(
@@ -119,7 +113,7 @@ def test_a_profiler_in_the_step_is_named_and_the_cycle_before_it_kept(
         "profiler.schedule.repeat=2",
     )
     assert run.code == 1
-    assert reason in run.record.reason
+    assert "another profiler, which the step ran, has ended the harness's" in run.record.reason
     assert run.table("operators")["step"].unique().sort().to_list() == [1, 2]
 
 

@@ -18,6 +18,8 @@ MPS: Final = "mps"
 HPU: Final = "hpu"
 NPU: Final = "npu"
 PRIVATE: Final = "privateuse1"
+UNKNOWN: Final = "unknown device"
+"""Has events, of kinds that no reader knows."""
 _KINDS: Final = (("mtia_", MTIA), ("xpu_", XPU), ("hpu_", HPU), ("hip_", ROCM))
 """The beginnings of kinds that one device alone has (Kineto's ActivityType.h)."""
 _CALLS: Final = (
@@ -89,7 +91,8 @@ def device_of(
         device = _ALLOCATING.get(device, device)
         if device in (CUDA, ROCM, XPU, MPS, HPU, MTIA, NPU):
             return device
-    return CPU
+    unknown = any(events.on_device for events in metadata.unknown.values())
+    return UNKNOWN if unknown else CPU
 
 
 def _evidence(head: Mapping[str, Any], kinds: Iterable[str], metadata: Metadata) -> Iterator[str]:

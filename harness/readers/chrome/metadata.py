@@ -15,7 +15,7 @@ from harness.readers.chrome.event import Event
 _LABELS: Final = ("process_name", "process_labels")
 _MOST: Final = 10_000
 """Processes and kinds whose words are kept; a file may invent as many as it likes."""
-_STREAM: Final = re.compile(r"stream (\d{1,18})\b")
+_STREAM: Final = re.compile(r"stream #?(\d{1,18})\b", re.IGNORECASE)
 _ON_DEVICE: Final = re.compile(rb'"(?:stream|device|Stream Id|queue)"\s*:')
 
 

@@ -152,6 +152,13 @@ def test_what_is_on_a_device_and_not_understood_is_lost(tmp_path: Path, cat: str
         "trace.json: events that are not understood, and not read: 2 of the kind"
         f" {cat} (the first: gemm)"
     )
+    assert record.device == "unknown device" or cat.startswith("mtia_")
+
+
+@pytest.mark.parametrize("thread", ["stream 9", "Stream 9", "Stream #9", "STREAM 9 extra"])
+def test_a_thread_that_is_called_a_stream_is_one(tmp_path: Path, thread: str) -> None:
+    on = event("kernel", "gemm", 1060, 30, args={"device": 0}, pid=0, tid=thread)
+    assert read(tmp_path, [OPERATOR, on]).frames["kernels"]["stream"].to_list() == [9]
 
 
 def test_known_kinds_without_rows_are_whole(tmp_path: Path) -> None:
