@@ -33,8 +33,8 @@ class AcrossRanks(Struct, frozen=True, kw_only=True):
 def across_ranks(job: RunFolder, records: Sequence[RunRecord]) -> AcrossRanks:
     """Compare the ranks of a job, of which each has ended.
 
-    One rank after the other is read, and little is kept of each. A rank without tables is left out;
-    with fewer than two others there is nothing to compare.
+    One rank after the other is read, and little is kept of each. A rank without tables is left out,
+    and one that was not to record; with fewer than two others there is nothing to compare.
 
     Args:
         job: The job's folder, with a run folder for each rank.
@@ -43,7 +43,7 @@ def across_ranks(job: RunFolder, records: Sequence[RunRecord]) -> AcrossRanks:
     Raises:
         OSError: A table cannot be read; or polars' errors, if it is none.
     """
-    ranks = sorted(record.rank for record in records)
+    ranks = sorted(record.rank for record in records if record.records)
     parts = [of_run(job.rank(rank), rank) for rank in ranks if _has_tables(job, rank)]
     if len(parts) < 2:  # noqa: PLR2004 (two ranks)
         return AcrossRanks()

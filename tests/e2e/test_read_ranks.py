@@ -19,7 +19,7 @@ model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 2 + 0 * dis
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for _ in range(7):
     optimizer.zero_grad()
-    time.sleep(0.03 * dist.get_rank())
+    time.sleep(0.25 * dist.get_rank())
     model(torch.ones(3 + dist.get_rank(), 4)).sum().backward()
     optimizer.step()
 dist.destroy_process_group()
@@ -59,8 +59,8 @@ def read_the_traces(harness: Harness, folder: Path) -> None:
     ]
     steps = pl.read_parquet(folder / "job" / "analyses" / "rank_steps.parquet")
     waits = steps.partition_by("rank", maintain_order=True)
-    assert all(wait > 20e6 for wait in waits[0]["waiting_ns"])
-    assert all(wait < 20e6 for wait in waits[1]["waiting_ns"])
+    assert all(wait > 125e6 for wait in waits[0]["waiting_ns"])
+    assert all(wait < 125e6 for wait in waits[1]["waiting_ns"])
     assert {record.rank for record in map(read_record, (folder / "job/ranks").iterdir())} == {0, 1}
     again = harness("read", "job")
     assert again.code == 0, again.err
