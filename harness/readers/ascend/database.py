@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from harness.readers.ascend import communication, memory
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend.csv_files import counter_type
+from harness.readers.ascend.lacking import lacking
 from harness.readers.ascend.ranks import are_exchanged, communication_devices, rank_of
 from harness.readers.ascend.steps import table_of_steps
 from harness.readers.ascend.trace import FORWARD, NO_CONNECTION, NO_SEQUENCE, SEQUENCE
@@ -61,11 +62,6 @@ _CELLS: Final[Mapping[str, str]] = {
 }
 """The column of the table `kernels` for each text of COMPUTE_TASK_INFO; the others have the names
 of the text export."""
-_CORES: Final = frozenset(
-    {"AI_CORE", "AI_VECTOR_CORE", "AI_CPU", "MIX_AIC", "MIX_AIV"}
-    | {f"KERNEL_{core}" for core in ("AICORE", "AIVEC", "AICPU", "MIX_AIC", "MIX_AIV")}
-)
-"""Where kernels run, in TASK.taskType; other tasks are events, copies and the like."""
 _BLOCKS: Final = {
     "blockDim": "Block Dim",
     "mixBlockDim": "Mix Block Dim",
@@ -110,6 +106,7 @@ class AscendDb:
         with opened(file) as database:
             if info.rank is None and (stated := rank_of(database, file)) is not None:
                 info, rank = replace(info, rank=stated), stated
+            notes += lacking(database)
             capture = _Capture(database, context, rank, calls)
             frames = capture.frames()
         times = _step_times(path, notes)
@@ -280,8 +277,6 @@ class _Capture:
 
     def _computed(self) -> pl.DataFrame:
         database = self._database
-        if not database.has("COMPUTE_TASK_INFO"):
-            self._note_nameless_kernels()
         blocks = [column for column in database.columns("COMPUTE_TASK_INFO") if column in _BLOCKS]
         info = self._read("COMPUTE_TASK_INFO", ("globalTaskId", *_CELLS, *blocks))
         names = ("startNs", "endNs", "deviceId", "connectionId", "globalTaskId", "contextId")
@@ -301,14 +296,6 @@ class _Capture:
         }
         counters = self._counters(task_rows["globalTaskId"])
         return pl.DataFrame(columns).hstack(counters)
-
-    def _note_nameless_kernels(self) -> None:
-        """Count the tasks of kernels whose names and shapes lay in a table that is missing."""
-        types = self._database.texts(self._read("TASK", ("taskType",))["taskType"])
-        if count := types.is_in(list(_CORES)).sum():
-            self._database.notes.append(
-                f"COMPUTE_TASK_INFO: there is no such table, and TASK has {count:,} kernels"
-            )
 
     def _cell(self, ids: pl.Series, column: str) -> pl.Series:
         cells = self._database.texts(ids)

@@ -91,6 +91,25 @@ def test_tables_may_be_absent(tmp_path: Path, table: str) -> None:
     assert not reading.notes
 
 
+@pytest.mark.parametrize(
+    ("table", "note"),
+    [
+        ("PYTORCH_API", "PYTORCH_API: there is no such table, and CONNECTION_IDS links 2 calls"),
+        (
+            "CONNECTION_IDS",
+            "CONNECTION_IDS: there is no such table, so that 3 calls do not find their kernels",
+        ),
+    ],
+)
+def test_a_table_that_others_refer_to_is_a_loss(tmp_path: Path, table: str, note: str) -> None:
+    assert read(made(tmp_path, [table])).notes == (note,)
+
+
+def test_what_was_not_recorded_is_no_loss(tmp_path: Path) -> None:
+    of_device = read(made(tmp_path, ["PYTORCH_API", "CONNECTION_IDS"]))
+    assert of_device.notes == ()
+
+
 def test_without_the_host_kernels_have_the_step_of_torch_npu_by_their_time(tmp_path: Path) -> None:
     capture = made(tmp_path, ["PYTORCH_API", "CANN_API"])
     reading = read(capture)
