@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -136,17 +136,17 @@ def this_rank() -> Rank:
     return rank_of(os.environ)
 
 
-class _only_one:  # noqa: N801 - used as a function
-    """Keep a second recording from beginning in this process; gets the program's marks."""
-
-    def __enter__(self) -> None:
-        if not _OPEN.acquire(blocking=False):
-            raise RecorderError(
-                "another harness.profile() or window is open in this process, and torch runs one"
-                " profiler at a time: end that one first"
-            )
-
-    def __exit__(self, *_: object) -> None:
+@contextmanager
+def _only_one() -> Iterator[None]:
+    """Keep a second recording from beginning in this process."""
+    if not _OPEN.acquire(blocking=False):
+        raise RecorderError(
+            "another harness.profile() is open in this process, and torch runs one"
+            " profiler at a time: end that one first"
+        )
+    try:
+        yield
+    finally:
         _OPEN.release()
 
 

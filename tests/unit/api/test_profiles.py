@@ -281,6 +281,22 @@ def test_a_forked_copy_has_no_run(tmp_path: Path) -> None:
     assert p.result.verdict == "delivered"
 
 
+def test_a_copy_that_lives_on_does_not_hold_the_folder(tmp_path: Path) -> None:
+    p = harness.profile(*FEW, out=tmp_path, on_error="raise")
+    p.start()
+    pid = os.fork()
+    if not pid:
+        signal.pause()
+        os._exit(0)
+    try:
+        steps(p)
+        p.stop()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert p.result.verdict == "delivered"
+
+
 def test_words_that_are_none_are_refused() -> None:
     with pytest.raises(harness.RefusedError) as refused:
         harness.profile(on_missing="shout", on_error="ignore")  # type: ignore[arg-type]
