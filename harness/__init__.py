@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         RefusedError,
         WriteError,
     )
+    from harness.sessions.session import Session
+    from harness.sessions.window import Window
 
 _HOMES = {
     "api.profiles": ("Profile", "profile"),
@@ -35,6 +37,8 @@ _HOMES = {
         "RefusedError",
         "WriteError",
     ),
+    "sessions.session": ("Session",),
+    "sessions.window": ("Window",),
 }
 """Where the public names are; each is loaded when it is first used. None of them loads torch."""
 
@@ -48,6 +52,8 @@ __all__ = [
     "RecorderError",
     "RefusedError",
     "Run",
+    "Session",
+    "Window",
     "WriteError",
     "__version__",
     "build_profiler",

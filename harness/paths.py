@@ -137,6 +137,10 @@ class RunFolder(Struct, frozen=True):
         """Return the folders that torch_npu left, one for each cycle, in order."""
         return sorted(self.raw.glob("*_ascend_pt"))
 
+    def traces(self) -> list[Path]:
+        """Return torch's traces of cycles of which it wrote nothing else."""
+        return [] if self.cycles.exists() else sorted(self.raw.glob("trace*.json*"))
+
     @property
     def replaced(self) -> tuple[Path, ...]:
         """All that a new run in the same folder replaces."""

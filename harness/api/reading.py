@@ -21,17 +21,19 @@ _READ: Final = (
     " sys.argv[0] = 'harness'; from harness.__main__ import main; main()"
 )
 _WORDS: Final = 300
+_NICE: Final = 10
 _ENDED: Final = (ExitCode.OK, ExitCode.FAILED, ExitCode.NOT_DELIVERED, ExitCode.UNAVAILABLE)
 
 
-def read_apart(folder: Path, limit_s: float | None) -> str:
+def read_apart(folder: Path, limit_s: float | None, *, aside: bool = False) -> str:
     """Let a process complete the verdict of a run; return why it could not, else nothing.
 
-    `limit_s` is for the device's own analysis, null for none.
+    `limit_s` is for the device's own analysis, null for none. `aside`: at a low priority.
     """
     root = Path(harness.__file__).parents[1]
     limit = f"profiler.analyse_timeout_s={'null' if limit_s is None else f'{limit_s:f}'}"
-    words = [sys.executable, "-P", "-c", _READ, str(root), "read", str(folder), limit]
+    code = f"import os; os.nice({_NICE}); {_READ}" if aside else _READ
+    words = [sys.executable, "-P", "-c", code, str(root), "read", str(folder), limit]
     try:
         done = subprocess.run(  # noqa: S603 - our own words
             words, stdin=subprocess.DEVNULL, capture_output=True, check=False

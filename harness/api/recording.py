@@ -56,7 +56,7 @@ class OwnRecording:
                 it raises passes through the call that failed.
         """
         self._asked = asked
-        self._plan = _in_this_process(plan(asked.request, folder, this_rank()))
+        self._plan = in_this_process(plan(asked.request, folder, this_rank()))
         self._on_failure = on_failure
         self._is_one_step = asked.request.workload.is_one_step
         self._process = os.getpid()
@@ -76,8 +76,8 @@ class OwnRecording:
         """
         refuse(_limits_outside_the_main_thread(self._asked.request))
         with ExitStack() as closing:
-            closing.enter_context(_only_one())
-            _refuse_other_profilers()
+            closing.enter_context(only_one())
+            refuse_other_profilers()
             opened = open_run(self._asked.request, self._plan, overrides=self._asked.overrides)
             self._run = closing.enter_context(opened)
             self._steps = ProgramSteps(self._plan, report_failure=self._on_failure)
@@ -124,7 +124,8 @@ class OwnRecording:
         return True
 
 
-def _in_this_process(planned: Plan) -> Plan:
+def in_this_process(planned: Plan) -> Plan:
+    """Return a plan for the process that makes it: its variables are what they are."""
     return replace(planned, recording=replace(planned.recording, environment={}))
 
 
@@ -137,7 +138,7 @@ def this_rank() -> Rank:
 
 
 @contextmanager
-def _only_one() -> Iterator[None]:
+def only_one() -> Iterator[None]:
     """Keep a second recording from beginning in this process."""
     if not _OPEN.acquire(blocking=False):
         raise RecorderError(
@@ -150,7 +151,8 @@ def _only_one() -> Iterator[None]:
         _OPEN.release()
 
 
-def _refuse_other_profilers() -> None:
+def refuse_other_profilers() -> None:
+    """Raise `RecorderError` where something records in this process already."""
     if marks.are_counted():
         raise RecorderError(
             "python -m harness … -- runs this program, and records it already: run it without the"

@@ -27,20 +27,22 @@ _DEVICE_TIMES = ("compute_ns", "communication_ns", "overlapped_ns", "idle_ns")
 
 
 def collect(run: RunFolder, outcome: Outcome, rank: int) -> ReaderReport:
-    """Join the cycles of a run into ``tables/``; those of torch_npu are read from its folders.
+    """Join the cycles of a run into ``tables/``.
 
-    `rank` is that of the process, in a job of several.
+    Those of torch_npu are read from its folders, and torch's from its traces where these are all
+    that was written. `rank` is that of the process, in a job of several.
     """
     times, foreign = _step_times(run.steps)
     folders = run.cycle_folders()
+    sources = folders or run.traces()
     report = ReaderReport(
         event_counts=outcome.event_counts,
         emulation=_emulation(folders) if outcome.emulated else None,
         remarks=foreign,
     )
-    if folders:
+    if sources:
         shutil.rmtree(run.cycles, ignore_errors=True)
-        results, lost = _read(folders, times, rank)
+        results, lost = _read(sources, times, rank)
         cycles.write(results, run)
         report = replace(
             report,
@@ -56,9 +58,10 @@ def collect(run: RunFolder, outcome: Outcome, rank: int) -> ReaderReport:
 
 
 def _read(
-    folders: Sequence[Path], times: Sequence[StepTime], rank: int
+    sources: Sequence[Path], times: Sequence[StepTime], rank: int
 ) -> tuple[list[ReadResult], list[str]]:
-    """Read the folders of a run, one after the other; name what cannot be read."""
+    """Read the captures of a run, one after the other; name what cannot be read."""
+    threads = frozenset(time.thread for time in times if time.thread is not None)
     steps = tuple(
         HostRange(time.step, time.start_ns, time.start_ns + time.duration_ns)
         for time in times
@@ -67,14 +70,15 @@ def _read(
     results: list[ReadResult] = []
     lost: list[str] = []
     operators = 0
-    for folder in folders:
-        reader = next((reader for reader in READERS if reader.recognises(folder)), None)
+    for source in sources:
+        reader = next((reader for reader in READERS if reader.recognises(source)), None)
         if reader is None:
             continue
+        context = ReadContext(
+            rank=rank, first_operator=operators, steps=steps, step_threads=threads
+        )
         try:
-            result = reader.read(
-                folder, ReadContext(rank=rank, first_operator=operators, steps=steps)
-            )
+            result = reader.read(source, context)
         except CaptureError as error:
             lost.append(str(error))
             continue
@@ -104,7 +108,8 @@ def _step_times(path: Path) -> tuple[list[StepTime], tuple[str, ...]]:
 
 def _steps(times: Sequence[StepTime], device: pl.DataFrame, rank: int) -> pl.DataFrame:
     """Return the steps as they were timed, with the times that the device's own table has."""
-    columns = {name: [getattr(time, name) for time in times] for name in StepTime.__struct_fields__}
+    fields = [name for name in StepTime.__struct_fields__ if name != "thread"]
+    columns = {name: [getattr(time, name) for time in times] for name in fields}
     timed = tables.frame("steps", columns | {"rank": [rank] * len(times)})
     if device.is_empty():
         return timed

@@ -59,6 +59,9 @@ class CycleWriter:
     """Of the process, in a job of several."""
     on_write: Callable[[], None]
     """To be called when a cycle is being written."""
+    later: list[Callable[[], None]] | None = None
+    """If given, what takes long to write is put here, and the caller calls it when it suits; the
+    tables are made from what that leaves. None: all is written when a cycle ends."""
     ranges: list[HostRange] = field(default_factory=list)
     """The steps so far."""
     event_counts: dict[str, EventCounts] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,6 +92,9 @@ class TorchCycleHandler:
     def __call__(self, profiler: Any) -> None:
         """Write one finished cycle: its tables to ``cycles/``, its trace to ``raw/``."""
         self.writer.on_write()
+        if self.writer.later is not None:
+            self.writer.later.append(partial(self._save, profiler.profiler.kineto_results))
+            return
         self._make_folder()
         converted = self._convert(profiler)
         self._write(converted.frames)
@@ -103,6 +107,11 @@ class TorchCycleHandler:
         if self.lowered.memory_timeline:
             self._write_memory_timeline(profiler)
         self.cycle += 1
+
+    def _save(self, results: Any) -> None:
+        """Write the trace alone, as it is: torch holds the interpreter's lock meanwhile."""
+        with self._whole("trace", "json") as path:
+            results.save(path)
 
     def _make_folder(self) -> None:
         run = RunFolder(self.writer.folder)
@@ -153,16 +162,16 @@ class TorchCycleHandler:
             warnings.simplefilter("ignore", FutureWarning)
             profiler.export_memory_timeline(path, str(self.writer.torch_device))
 
-    def _raw(self, name: str) -> Path:
+    def _raw(self, name: str, ending: str = "json.gz") -> Path:
         suffix = "" if self.writer.cycles == 1 else f"_{self.cycle}"
-        return RunFolder(self.writer.folder).raw / f"{name}{suffix}.json.gz"
+        return RunFolder(self.writer.folder).raw / f"{name}{suffix}.{ending}"
 
     @contextmanager
-    def _whole(self, name: str) -> Iterator[str]:
+    def _whole(self, name: str, ending: str = "json.gz") -> Iterator[str]:
         """Give torch a path to write to; what is whole in the end is renamed, else removed."""
-        path = self._raw(name)
-        # torch compresses what is called so.
-        unfinished = path.with_name(f".{os.getpid()}{UNFINISHED}.json.gz")
+        path = self._raw(name, ending)
+        # torch compresses what ends in .gz.
+        unfinished = path.with_name(f".{os.getpid()}{UNFINISHED}.{ending}")
         with failing_at(path):
             try:
                 yield str(unfinished)

@@ -9,18 +9,22 @@ import atexit
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from msgspec.structs import replace
 
-from harness.errors import MachineError
+from harness.errors import HarnessError, MachineError
 from harness.execution.main_module import Ending, run_main
 from harness.execution.program_steps import ProgramSteps
 from harness.execution.protocol import Outcome, Plan, ProgramEnd, ReportProgress, Status
 from harness.execution.step_sources import StepSource
 from harness.execution.tested import untested
 from harness.workloads.program import Program
+
+if TYPE_CHECKING:
+    from harness.execution.recorder import RecordingFacts
 
 
 def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
@@ -61,14 +65,46 @@ def _outcome(ending: Ending, steps: ProgramSteps, source: StepSource) -> Outcome
     return recorded(Outcome(status=status, reason=ending.reason, program=end), steps)
 
 
-def end_of(steps: ProgramSteps, why_short: str) -> ProgramEnd:
+class CountedSteps(Protocol):
+    """The steps that a program has made, and what was recorded of them."""
+
+    @property
+    def made(self) -> int:
+        """Whole steps."""
+
+    @property
+    def needed(self) -> int:
+        """Steps until the end of the schedule."""
+
+    @property
+    def counted(self) -> str:
+        """What the steps are, in one phrase."""
+
+    @property
+    def stages(self) -> Mapping[str, None]:
+        """The names of their parts, in order."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about how they were counted."""
+
+    @property
+    def failure(self) -> HarnessError | None:
+        """What ended the recording too soon."""
+
+    @property
+    def facts(self) -> RecordingFacts | None:
+        """What the recorder knows, once it has ended."""
+
+
+def end_of(steps: CountedSteps, why_short: str) -> ProgramEnd:
     """Return which steps a program made."""
     return ProgramEnd(
         steps=steps.made, needed=steps.needed, counted=steps.counted, why_short=why_short
     )
 
 
-def recorded(outcome: Outcome, steps: ProgramSteps) -> Outcome:
+def recorded(outcome: Outcome, steps: CountedSteps) -> Outcome:
     """Return how a program ended, with what was recorded of it, or why that has failed."""
     if steps.failure is not None:
         status: Status = "unavailable" if isinstance(steps.failure, MachineError) else "failed"

@@ -56,6 +56,7 @@ class ProgramSteps:
         report_failure: Callable[[HarnessError], None] = _print_failure,
         *,
         stops: bool = False,
+        later: list[Callable[[], None]] | None = None,
     ) -> None:
         """Make the counter; nothing happens before the first step.
 
@@ -64,6 +65,7 @@ class ProgramSteps:
             report_progress: Called when the phase changes.
             report_failure: Called with what ended the recording too soon; what it raises passes.
             stops: End the program after the last step, by `StopProgramError`.
+            later: Gets what takes long to write, to be called when the recording has ended.
         """
         loop = plan.loop
         self._plan = plan
@@ -71,6 +73,7 @@ class ProgramSteps:
         self._report_progress = report_progress
         self._report_failure = report_failure
         self._stops = stops
+        self._later = later
         self._unprofiled = loop.workload.warmup_steps, loop.baseline_steps
         self._process = os.getpid()
         self._thread: int | None = None
@@ -154,6 +157,16 @@ class ProgramSteps:
             with self._program_goes_on():
                 self._finish()
 
+    def abandon(self, why: str) -> None:
+        """End the recording in the place of its thread, which makes no more steps; it is lost."""
+        recorder, self._recorder = self._recorder, None
+        self._is_over, self._is_open = True, False
+        self.failure = RecorderError(why)
+        if recorder is not None:
+            with suppress(Exception):  # The loss is told.
+                recorder.abandon()
+            self.facts = recorder.facts
+
     def _is_mine(self) -> bool:
         """Tell whether a step of this thread, in this process, counts."""
         if self._is_over or os.getpid() != self._process:
@@ -185,6 +198,7 @@ class ProgramSteps:
             on_write=lambda: self._report("drain"),
             hold_interrupts=True,
             synchronise=False,
+            later=self._later,
         )
         recorder.open()
         self._recorder = recorder

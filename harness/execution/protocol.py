@@ -109,17 +109,20 @@ class Progress(Struct, frozen=True, kw_only=True):
 ReportProgress = Callable[[Progress], None]
 
 
-class StepTime(Struct, frozen=True, kw_only=True):
+class StepTime(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One step, written to steps.jsonl as soon as it ends."""
 
     phase: str
-    """warmup, baseline, wait, profiler_warmup or active."""
+    """warmup, baseline, wait, profiler_warmup or active; beside, if it is none of the schedule's,
+    but was made meanwhile."""
     step: int | None
     """The workload's own counter; null in warm-up and baseline."""
     start_ns: int
     """Unix time."""
     duration_ns: int
     """By the monotonic clock, synchronisation included."""
+    thread: int | None = None
+    """The system's number of the thread that made it; null where one thread makes all steps."""
 
 
 Task = Literal["execute", "analyse"]

@@ -97,7 +97,7 @@ class Recorder:
     as it was before `open`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords, each a choice of its own
         self,
         plan: RecordingPlan,
         folder: Path,
@@ -105,6 +105,7 @@ class Recorder:
         on_write: Callable[[], None] = lambda: None,
         hold_interrupts: bool = False,
         synchronise: bool = True,
+        later: list[Callable[[], None]] | None = None,
     ) -> None:
         """Make a recorder; nothing happens before `open`.
 
@@ -116,12 +117,15 @@ class Recorder:
                 handlers meanwhile, in the main thread only.
             synchronise: Wait for the device where a step begins and where it ends. Else the time
                 of a step is the host's, and the program's own pace is kept.
+            later: Gets what takes long to write, to be called after `close`, in any thread; else
+                each cycle is written when it ends.
         """
         self._plan = plan
         self._folder = folder
         self._on_write = on_write
         self._hold_interrupts = hold_interrupts
         self._synchronise = synchronise
+        self._later = later
         self._device = DEVICES[plan.device]
         self._schedule = Schedule(**asdict(plan.profiler.schedule))
         self._number = 0
@@ -195,6 +199,7 @@ class Recorder:
                 cycles=self._plan.cycles,
                 rank=self._plan.rank,
                 on_write=self._on_write,
+                later=self._later,
             )
             self._recording = _Recording(
                 thread=threading.get_ident(),
@@ -214,6 +219,15 @@ class Recorder:
         recording.profiler = None
         with self._interrupts_held():
             recording.closing.close()
+
+    def abandon(self) -> None:
+        """Close in the place of the thread that opened it, which makes no more calls.
+
+        What torch's profiler holds is lost, and torch says so; it can start anew.
+        """
+        if self._recording is not None:
+            self._recording.thread = threading.get_ident()
+            self.close()
 
     def discard(self) -> None:
         """Remove what this recorder, which is closed, has recorded."""
@@ -280,6 +294,19 @@ class Recorder:
             _refuse_other_profilers()
         with self._interrupts_held():
             recording.profiler.step()
+
+    def start_profiler(self) -> None:
+        """Start the profiler before its first step, for steps that others make: see `take`."""
+        self._start_profiler(self._open_recording())
+
+    def take(self, step: StepTime) -> None:
+        """Take a step of the schedule that other threads have made and timed; then `advance`."""
+        self._ended_step = step
+        self.advance()
+
+    def note(self, step: StepTime) -> None:
+        """Write the time of a step that is none of the schedule's."""
+        self._open_recording().times.write(msgspec.json.encode(step) + b"\n")
 
     def drop_step(self) -> None:
         """Leave the open step, if there is one: it is not counted, and begins anew."""

@@ -52,9 +52,9 @@ class WindowLimits:
             signal.signal(_SIGNAL, self._before)
 
     def _watch(self) -> None:
-        start, before = time.monotonic(), _resident_bytes()
+        start, before = time.monotonic(), resident_bytes()
         while not self._ended.wait(_PERIOD_S):
-            added = (_resident_bytes() - before) / _GIB
+            added = (resident_bytes() - before) / _GIB
             if self._seconds is not None and time.monotonic() - start > self._seconds:
                 self._reason = f"profiler.max_seconds={self._seconds:g}"
             elif self._memory_gib is not None and added > self._memory_gib:
@@ -70,6 +70,7 @@ class WindowLimits:
             self._cut(self._reason)
 
 
-def _resident_bytes() -> int:
+def resident_bytes() -> int:
+    """Return the memory of this process that is in use, in bytes."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize()

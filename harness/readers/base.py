@@ -30,6 +30,9 @@ class ReadContext(Struct, frozen=True, kw_only=True):
     steps: tuple[HostRange, ...] = ()
     """The host ranges of the steps, as the run measured them; used if the capture has no step marks
     (`harness.tables.markers.STEP_MARK`)."""
+    step_threads: frozenset[int] = frozenset()
+    """The threads that made steps, perhaps at the same time, as the capture numbers them: what runs
+    in one of these belongs to its own steps only. Empty where one thread makes all steps."""
 
 
 class CaptureInfo(Struct, frozen=True, kw_only=True):

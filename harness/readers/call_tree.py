@@ -15,7 +15,7 @@ import polars as pl
 from harness import tables
 from harness.readers import nesting
 from harness.readers.base import ReadContext
-from harness.tables.intervals import StepLookup
+from harness.tables.intervals import StepLookup, ThreadStepLookup
 from harness.tables.markers import STAGE_MARK, STEP_MARK
 
 TORCH_MARK: Final = "ProfilerStep#"
@@ -33,6 +33,8 @@ class Marker(NamedTuple):
     start_ns: int
     end_ns: int
     name: str
+    thread: int | None = None
+    """That it is on; read only where several threads make steps."""
 
 
 def is_mark(name: str) -> bool:
@@ -65,14 +67,24 @@ class StepMarkers:
         self.steps = StepLookup(self._ranges, pl.Int64())
         self._starts = sorted((start, int(step)) for start, _, step in steps)
         self.stages = StepLookup(stages, pl.String())
+        self._by_thread = _by_thread(markers, context.step_threads)
 
     def ranges(self) -> list[tuple[int, int, int]]:
         """Return start, end and number of each step, in order."""
         return sorted((start, end, int(step)) for start, end, step in self._ranges)
 
-    def places(self, host_times: pl.Series) -> dict[str, pl.Series]:
-        """Return the step and the stage at each time; null outside all ranges, and for null."""
+    def places(
+        self, host_times: pl.Series, threads: pl.Series | None = None
+    ) -> dict[str, pl.Series]:
+        """Return the step and the stage at each time; null outside all ranges, and for null.
+
+        Where several threads make steps, those of the thread count, which is null if not known.
+        """
         times = host_times.fill_null(NO_ROW)
+        if self._by_thread is not None:
+            if threads is None:
+                threads = pl.repeat(None, len(times), dtype=pl.Int64, eager=True)
+            return {name: lookup.at(times, threads) for name, lookup in self._by_thread.items()}
         return {"step": self.steps.at(times), "stage": self.stages.at(times)}
 
     def torch_numbers(self, times: pl.Series) -> pl.Series:
@@ -89,6 +101,26 @@ class StepMarkers:
             for start, end, number in self._cycle
         }
         return numbers.replace_strict(step_of_number, default=None, return_dtype=pl.Int64)
+
+
+def _by_thread(
+    markers: list[Marker], threads: frozenset[int]
+) -> dict[str, ThreadStepLookup] | None:
+    if not threads:
+        return None
+    kinds = (("step", STEP_MARK, pl.Int64()), ("stage", STAGE_MARK, pl.String()))
+    return {
+        name: ThreadStepLookup(_on_threads(markers, mark), threads, dtype)
+        for name, mark, dtype in kinds
+    }
+
+
+def _on_threads(markers: list[Marker], mark: str) -> Iterator[tuple[int, int, int, int | str]]:
+    for start_ns, end_ns, name, thread in markers:
+        value = name.removeprefix(mark)
+        if thread is not None and value != name:
+            number = int(value) if mark == STEP_MARK else value
+            yield thread, start_ns, end_ns, number
 
 
 def _numbered(markers: list[Marker], prefix: str) -> list[tuple[int, int, int | str]]:
@@ -248,6 +280,10 @@ class CallTree:
         """Return when the operators of these rows began; null for null."""
         return self._table["start_ns"].gather(rows)
 
+    def threads(self, rows: pl.Series) -> pl.Series:
+        """Return the threads of the operators of these rows; null for null."""
+        return self._table["thread"].gather(rows)
+
     def named(self, names: pl.Series, times: pl.Series) -> pl.Series:
         """Return the row of the last operator of each name that was open at each time, or null."""
         rows = self._table.select(
@@ -275,7 +311,7 @@ class CallTree:
         on_device = kernels.group_by("row").agg(pl.col("duration_ns").sum())
         device = pl.repeat(None, count, dtype=pl.Int64, eager=True)
         columns: dict[str, object] = {name: self._table[name] for name in self._table.columns}
-        columns |= self._step_markers.places(self._table["start_ns"])
+        columns |= self._step_markers.places(self._table["start_ns"], self._table["thread"])
         columns |= {
             "id": pl.int_range(context.first_operator, context.first_operator + count, eager=True),
             "rank": pl.repeat(rank, count, dtype=pl.Int32, eager=True),

@@ -123,7 +123,7 @@ def placed(  # noqa: PLR0913 - one table, and the values that place its rows
     launched = pl.select(
         pl.coalesce(call_tree.starts(kernels["inner"]), kernels["host_ns"])
     ).to_series()
-    places = step_markers.places(launched)
+    places = step_markers.places(launched, call_tree.threads(kernels["inner"]))
     step = pl.select(
         pl.when(launched.is_null())
         .then(step_markers.of_torch(kernels["step_id"]))

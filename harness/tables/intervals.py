@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 import polars as pl
@@ -105,3 +107,53 @@ class StepLookup:
     def at(self, times: pl.Series) -> pl.Series:
         """Return the value at each of `times`, null outside of all ranges."""
         return self._values.gather(self._cuts.search_sorted(times, side="right"))
+
+
+class ThreadStepLookup:
+    """Ranges of several threads that carry a value, such as steps that overlap.
+
+    In a thread that makes steps, its own ranges count. Elsewhere, as in a thread that works for
+    another one, the range that is open counts if it is the only one.
+    """
+
+    def __init__(
+        self,
+        ranges: Iterable[tuple[int, int, int, int | str]],
+        threads: Collection[int],
+        dtype: pl.DataType,
+    ) -> None:
+        """Take (thread, start, end, value) in any order, and the threads that make steps."""
+        by_thread: dict[int, list[tuple[int, int, int | str]]] = {thread: [] for thread in threads}
+        for thread, start, end, value in ranges:
+            by_thread.setdefault(thread, []).append((start, end, value))
+        self._of_thread = {thread: StepLookup(own, dtype) for thread, own in by_thread.items()}
+        self._elsewhere = StepLookup(_alone(chain.from_iterable(by_thread.values())), dtype)
+
+    def at(self, times: pl.Series, threads: pl.Series) -> pl.Series:
+        """Return the value at each of `times` in its thread, null outside of all ranges."""
+        values = self._elsewhere.at(times)
+        for thread, lookup in self._of_thread.items():
+            places = (threads == thread).fill_null(value=False).arg_true()
+            if len(places):
+                values = values.scatter(places, lookup.at(times.gather(places)))
+        return values
+
+
+def _alone(
+    ranges: Iterable[tuple[int, int, int | str]],
+) -> Iterator[tuple[int, int, int | str]]:
+    """Yield when one range alone is open, with its value."""
+    cuts = [
+        (time, opens, value)
+        for start, end, value in ranges
+        for time, opens in ((start, True), (end, False))
+    ]
+    open_: Counter[int | str] = Counter()
+    before = 0
+    for time, opens, value in sorted(cuts, key=lambda cut: cut[:2]):
+        if open_.total() == 1 and before < time:
+            yield before, time, next(iter(open_))
+        before = time
+        open_[value] += 1 if opens else -1
+        if not open_[value]:
+            del open_[value]

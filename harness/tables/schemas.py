@@ -70,7 +70,7 @@ SCHEMAS: Final[Mapping[str, pl.Schema]] = {
         step=pl.Int64,
         rank=pl.Int32,
         phase=pl.String,  # warmup (untimed), baseline, unrecorded (timed, no profiler), wait,
-        #                      profiler_warmup or active
+        #                      profiler_warmup or active; beside: made meanwhile, not counted
         start_ns=pl.Int64,  # on the host
         duration_ns=pl.Int64,
         compute_ns=pl.Int64,  # device time under kernels

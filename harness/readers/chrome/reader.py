@@ -180,6 +180,7 @@ class _Trace:
             "start_ns",
             end_ns=pl.col("start_ns") + pl.col("duration_ns"),
             name=self._names.gather(events["name"]),
+            thread="thread",
         )
         return StepMarkers([Marker(*row) for row in rows.rows()], self._context)
 

@@ -1,0 +1,186 @@
+"""Steps that any thread makes, also at the same time: one thread records them, and none waits.
+
+torch's profiler sees the operators of all threads with ``profile_all_threads``. Then the thread
+that starts, advances and stops it need not be one that makes steps.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from harness.errors import HarnessError, RecorderError
+from harness.execution.protocol import Plan, StepTime
+from harness.execution.raised import described
+from harness.tables.markers import STAGE_MARK, STEP_MARK
+
+if TYPE_CHECKING:
+    from harness.execution.recorder import Recorder, RecordingFacts
+
+_PERIOD_S: Final = 0.1
+"""How often limits are looked at while no step ends."""
+BESIDE: Final = "beside"
+"""The phase of a step that is made meanwhile and does not count."""
+
+
+class PoolStep:
+    """A step under way, in the thread that makes it."""
+
+    __slots__ = ("marks", "number", "phase", "start_ns", "started", "thread")
+
+    def __init__(self, phase: str, number: int | None) -> None:
+        self.phase = phase
+        self.number = number
+        """By which the profile knows it; null for one that is not recorded."""
+        self.marks = ExitStack()
+        self.thread = threading.get_native_id()
+        self.start_ns = time.time_ns()
+        self.started = time.perf_counter_ns()
+
+    def time(self) -> StepTime:
+        """Return its time until now."""
+        return StepTime(
+            phase=self.phase,
+            step=self.number,
+            start_ns=self.start_ns,
+            duration_ns=time.perf_counter_ns() - self.started,
+            thread=self.thread,
+        )
+
+
+class PoolSteps:
+    """Counts the steps of a plan's schedule: warm-up, then active ones, as they begin and end.
+
+    `begin` and `end` are for the threads that make steps, `record` for the one that records.
+    """
+
+    def __init__(self, plan: Plan, later: list[Callable[[], None]]) -> None:
+        """Make the counter; `later` gets what is to be written when `record` has returned."""
+        schedule = plan.recording.profiler.schedule
+        self._plan = plan
+        self._later = later
+        self._warmup, self._active = schedule.warmup, schedule.active
+        self._lock = threading.Lock()
+        self._ended = SimpleQueue[StepTime]()
+        self._open: set[PoolStep] = set()
+        self._phase = BESIDE
+        self._begun = 0
+        self.needed = self._warmup + self._active
+        """Steps until the end of the schedule."""
+        self.made = 0
+        """Those that have ended."""
+        self.counted = ""
+        """What the steps are, in one phrase."""
+        self.stages: dict[str, None] = {}
+        """The names of the steps' stages, in order."""
+        self.notes: tuple[str, ...] = ()
+        """What a user should know about how the steps were counted."""
+        self.failure: HarnessError | None = None
+        """What ended the recording too soon."""
+        self.facts: RecordingFacts | None = None
+
+    def begin(self, stage: str | None, *, counts: bool) -> PoolStep:
+        """Begin a step of the calling thread; one that does not count is recorded beside."""
+        with self._lock:
+            step = PoolStep(*self._place(counts=counts))
+            self._open.add(step)
+        if step.phase == "active":
+            from torch.profiler import record_function
+
+            step.marks.enter_context(record_function(f"{STEP_MARK}{step.number}"))
+            if stage is not None:
+                self.stages.setdefault(stage)
+                step.marks.enter_context(record_function(STAGE_MARK + stage))
+        return step
+
+    def _place(self, *, counts: bool) -> tuple[str, int | None]:
+        if not counts or self._phase == BESIDE:
+            return BESIDE, None
+        if self._phase != "active":
+            return self._phase, None
+        if self._begun == self._active:
+            return BESIDE, None
+        self._begun += 1
+        return "active", self._warmup + self._begun - 1
+
+    def end(self, step: PoolStep) -> None:
+        """End a step, in the thread that began it."""
+        step.marks.close()
+        with self._lock:
+            self._open.discard(step)
+        self._ended.put(step.time())
+
+    def record(self, cut: Callable[[], str], begun: Callable[[], None]) -> str:
+        """Record until the schedule is full; return why it was ended before, if it was.
+
+        `cut` is asked now and then for a reason to end it. `begun` is called when the profiler has
+        started.
+        """
+        from harness.execution.recorder import Recorder
+
+        why = ""
+        recorder = Recorder(
+            self._plan.recording, Path(self._plan.folder), synchronise=False, later=self._later
+        )
+        try:
+            try:
+                recorder.open()
+                recorder.start_profiler()
+                begun()
+                why = self._recorded(recorder, cut)
+            finally:
+                self._set_phase(BESIDE)
+                recorder.close()
+        except HarnessError as error:
+            self.failure = error
+        except Exception as error:  # noqa: BLE001 - the profiler's failure is not the program's
+            self.failure = RecorderError(f"the profiler raised {described(error)}")
+        self.facts = recorder.facts
+        return why
+
+    def _recorded(self, recorder: Recorder, cut: Callable[[], str]) -> str:
+        self._set_phase("profiler_warmup" if self._warmup else "active")
+        why = ""
+        while self.made < self.needed and not why:
+            why = cut()
+            try:
+                # What has ended before the cut counts.
+                step = self._ended.get(timeout=0 if why else _PERIOD_S)
+            except Empty:
+                continue
+            self._take(step, recorder)
+        self._set_phase(BESIDE)
+        while not self._ended.empty():
+            self._take(self._ended.get(), recorder)
+        with self._lock:
+            unended = [step.time() for step in self._open]
+        for step in unended:
+            recorder.note(_beside(step))
+        return why
+
+    def _take(self, step: StepTime, recorder: Recorder) -> None:
+        if step.phase == "profiler_warmup" and self.made < self._warmup:
+            recorder.take(replace(step, step=self.made))
+            self.made += 1
+            if self.made == self._warmup:
+                self._set_phase("active")
+        elif step.phase == "active":
+            recorder.take(step)
+            self.made += 1
+        else:
+            recorder.note(_beside(step))
+
+    def _set_phase(self, phase: str) -> None:
+        with self._lock:
+            self._phase = phase
+
+
+def _beside(step: StepTime) -> StepTime:
+    return replace(step, phase=BESIDE, step=None)

@@ -1,0 +1,194 @@
+"""Requests to 127.0.0.1 that ask a session for windows, by a token in a file of the user's.
+
+``GET /status``, ``POST /windows`` and ``POST /stop``; what is sent and answered is JSON.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from harness import files
+from harness.errors import HarnessError, Problem, RefusedError, WriteError, refuse
+from harness.sessions.trigger_file import LARGEST, Answer, parsed
+from harness.sessions.window import Window, state_of
+
+if TYPE_CHECKING:
+    from harness.sessions.session import Session
+
+HOST: Final = "127.0.0.1"
+TOKEN: Final = "http-token"  # noqa: S105 - the name of its file
+_IDLE_S: Final = 10.0
+"""How long a client may take to say what it wants."""
+_ROUTES: Final = "GET /status, POST /windows, POST /stop"
+
+
+class Endpoint:
+    """The server; it answers while it is open."""
+
+    def __init__(self, session: Session, folder: Path, port: int) -> None:
+        """Bind the port, and write the token; 0: any free port.
+
+        Raises:
+            RefusedError: The port cannot be had.
+            WriteError: The token cannot be written.
+        """
+        self._token = folder / TOKEN
+        try:
+            self._server = _Server((HOST, port), session)
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            fix = "http_port=0 for any free port"
+            refuse([Problem(setting="http_port", given=str(port), reason=why, fix=fix)])
+            raise AssertionError from error
+        try:
+            _write_token(self._token, self._server.token)
+        except WriteError:
+            self._server.server_close()
+            raise
+        self.url = f"http://{HOST}:{self._server.server_port}"
+        """Without a slash at the end."""
+        self._serving = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="harness-http", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._serving.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._serving.join()
+        self._server.server_close()
+        self._token.unlink(missing_ok=True)
+
+
+def _write_token(path: Path, token: str) -> None:
+    """Write it so that nobody else can read it, at any moment."""
+    with files.failing_at(path):
+        path.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="ascii") as file:
+            file.write(f"{token}\n")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # A client that waits for a window must not keep the session from closing.
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], session: Session) -> None:
+        self.session = session
+        self.token = secrets.token_urlsafe(32)
+        super().__init__(address, _Handler)
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of a client that has gone: the program's output is its own."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = _IDLE_S
+    server: _Server
+    server_version = "harness"
+    sys_version = ""
+
+    def log_message(self, *_: Any) -> None:
+        """Write nothing to the program's stderr."""
+
+    def do_GET(self) -> None:
+        """Answer ``GET /status``."""
+        if not self._is_allowed():
+            return
+        if urlsplit(self.path).path != "/status":
+            self._refuse(HTTPStatus.NOT_FOUND, f"there are {_ROUTES}")
+            return
+        status = self.server.session.status
+        window = None if status.window is None else _answer(status.window)
+        answer = {"steps": status.steps, "stages": status.stages, "window": window}
+        self._send(HTTPStatus.OK, answer)
+
+    def do_POST(self) -> None:
+        """Answer ``POST /windows`` and ``POST /stop``."""
+        if not self._is_allowed():
+            return
+        url = urlsplit(self.path)
+        routes = {"/windows": self._window, "/stop": self._stop}
+        if url.path not in routes:
+            self._refuse(HTTPStatus.NOT_FOUND, f"there are {_ROUTES}")
+            return
+        try:
+            routes[url.path](parse_qs(url.query))
+        except RefusedError as error:
+            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+        except HarnessError as error:
+            self._refuse(HTTPStatus.CONFLICT, str(error))
+
+    def _window(self, query: dict[str, list[str]]) -> None:
+        until = state_of(query.get("until", ["over"])[-1])
+        window = self.server.session.ask(parsed(self._content()))
+        window.wait(until)
+        self._send(HTTPStatus.OK, _answer(window))
+
+    def _stop(self, _query: dict[str, list[str]]) -> None:
+        window = self.server.session.status.window
+        if window is None or window.state not in {"waiting", "recording"}:
+            self._refuse(HTTPStatus.CONFLICT, "no window is open")
+            return
+        window.stop()
+        self._send(HTTPStatus.OK, _answer(window))
+
+    def _content(self) -> bytes:
+        length = self.headers.get("Content-Length", "0")
+        if not length.isascii() or not length.isdecimal() or int(length) > LARGEST:
+            why, fix = f"a request has at most {LARGEST} bytes, and says how many", "send less"
+            problem = Problem(setting="Content-Length", given=length, reason=why, fix=fix)
+            raise RefusedError([problem])
+        return self.rfile.read(int(length))
+
+    def _is_allowed(self) -> bool:
+        """Tell whether the token was sent; else answer."""
+        # A page in the user's browser may reach the port by a name of its own.
+        host = self.headers.get("Host", "").rpartition(":")[0]
+        word = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if host not in {HOST, "localhost"}:
+            self._refuse(HTTPStatus.FORBIDDEN, f"the host is {HOST}")
+        elif not hmac.compare_digest(word.encode(), self.server.token.encode()):
+            why = f"send Authorization: Bearer TOKEN, with the token in {TOKEN} of the folder"
+            self._refuse(HTTPStatus.UNAUTHORIZED, why)
+        else:
+            return True
+        return False
+
+    def _refuse(self, status: HTTPStatus, reason: str) -> None:
+        self._send(status, Answer(accepted=False, reason=reason))
+
+    def _send(self, status: HTTPStatus, answer: Any) -> None:
+        content = msgspec.json.encode(answer) + b"\n"
+        self.close_connection = True
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def _answer(window: Window) -> Answer:
+    is_over = window.state == "over"
+    return Answer(
+        accepted=True,
+        reason=window.reason,
+        window=window.number,
+        folder=str(window.folder),
+        state=window.state,
+        verdict=window.verdict if is_over else "",
+    )

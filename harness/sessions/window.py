@@ -1,0 +1,132 @@
+"""A window: asked for, recorded, written, read; each state is told when it has been reached."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from harness.api.results import Run
+from harness.errors import HarnessError, Problem, RecorderError, RefusedError
+from harness.sessions.wanted import Wanted
+
+State = Literal["waiting", "recording", "writing", "reading", "over"]
+STATES: Final[tuple[State, ...]] = get_args(State)
+_SOUNDS: Final = {
+    "waiting": "waits for its first step",
+    "recording": "is being recorded",
+    "writing": "is being written",
+    "reading": "is being read",
+    "over": "is over",
+}
+
+
+def state_of(word: str) -> State:
+    """Return the state of this name.
+
+    Raises:
+        RefusedError: There is none.
+    """
+    for state in STATES:
+        if state == word:
+            return state
+    why, fix = f"it must be one of {', '.join(STATES)}", "until=over"
+    raise RefusedError([Problem(setting="until", given=word, reason=why, fix=fix)])
+
+
+class Window:
+    """One window of a session, a run folder of its own. Any thread may ask it."""
+
+    def __init__(
+        self, number: int, folder: Path, wanted: Wanted, end: Callable[[str], None]
+    ) -> None:
+        """Make the handle; `end` is called with the reason to end the recording early."""
+        self.number = number
+        """From 0, in this session."""
+        self.folder = folder
+        """The run folder, absolute."""
+        self.wanted = wanted
+        """What was asked for."""
+        self.reason = ""
+        """Why there is no result, or not all that was asked for; empty if there is nothing."""
+        self._end = end
+        self._state: State = "waiting"
+        self._changed = threading.Condition()
+        self._result: Run | None = None
+
+    def __repr__(self) -> str:
+        return f"<Window {self.number}: {self}>"
+
+    def __str__(self) -> str:
+        """Return what becomes of it in one phrase."""
+        return f"{self.wanted}: {_SOUNDS[self._state]}"
+
+    @property
+    def state(self) -> State:
+        """How far it is: waiting (for its first step), recording, writing, reading, over."""
+        return self._state
+
+    @property
+    def result(self) -> Run:
+        """The run, once the window is over; if it was not read, its verdict is pending.
+
+        Raises:
+            RecorderError: It is not over, or left no record; says why.
+        """
+        if self._result is None:
+            why = self.reason or f"it {_SOUNDS[self._state]}"
+            raise RecorderError(f"window {self.number} has no result: {why}")
+        return self._result
+
+    @property
+    def verdict(self) -> str:
+        """As of the result; empty while there is none."""
+        return "" if self._result is None else self._result.verdict
+
+    def wait(self, until: State = "over", timeout: float | None = None) -> bool:
+        """Return once the window has come to a state, or beyond it.
+
+        The thread that makes the steps must not wait for what its own steps bring about.
+
+        Args:
+            until: The state.
+            timeout: Seconds; null for none.
+
+        Returns:
+            False if the time was up first.
+        """
+        state = state_of(until)
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_at(state), timeout)
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """End the recording before it is full; what was recorded is kept.
+
+        Where one thread makes the steps, only that thread can stop its profiler: it does at the end
+        of its step. Called in that thread, between two steps, it happens at once.
+
+        Args:
+            timeout: Seconds to wait until it has happened; null for no limit, 0 not to wait.
+
+        Returns:
+            Whether it has happened.
+        """
+        self._end("by request")
+        return self.wait("writing", timeout)
+
+    def _is_at(self, state: State) -> bool:
+        return STATES.index(self._state) >= STATES.index(state)
+
+    def move(self, state: State) -> None:
+        """Say that it has come to a state."""
+        with self._changed:
+            self._state = state
+            self._changed.notify_all()
+
+    def finish(self, result: Run | None, error: HarnessError | None = None) -> None:
+        """Say that it is over; with an error, why it has no result."""
+        self._result = result
+        if error is not None:
+            self.reason = str(error)
+        self.move("over")
