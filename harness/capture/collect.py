@@ -16,6 +16,7 @@ from harness import tables
 from harness.capture import cycles
 from harness.capture.capture import Emulation
 from harness.capture.capture_record import ReaderReport
+from harness.capture.raw_traces import compress
 from harness.execution.protocol import Outcome, StepTime
 from harness.files import read_all
 from harness.paths import RunFolder
@@ -43,6 +44,7 @@ def collect(run: RunFolder, outcome: Outcome, rank: int) -> ReaderReport:
     if sources:
         shutil.rmtree(run.cycles, ignore_errors=True)
         results, lost = _read(sources, times, rank)
+        compress(run)
         cycles.write(results, run)
         report = replace(
             report,

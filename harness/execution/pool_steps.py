@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from harness.execution.recorder import Recorder, RecordingFacts
 
 _PERIOD_S: Final = 0.1
-"""How often limits are looked at while no step ends."""
+"""How often limits are looked at."""
 BESIDE: Final = "beside"
 """The phase of a step that is made meanwhile and does not count."""
 
@@ -68,9 +67,11 @@ class PoolSteps:
         self._later = later
         self._warmup, self._active = schedule.warmup, schedule.active
         self._lock = threading.Lock()
-        self._ended = SimpleQueue[StepTime]()
+        self._ended: list[StepTime] = []
+        self._done = threading.Event()
         self._open: set[PoolStep] = set()
         self._phase = BESIDE
+        self._enough = 0
         self._begun = 0
         self.needed = self._warmup + self._active
         """Steps until the end of the schedule."""
@@ -113,9 +114,17 @@ class PoolSteps:
     def end(self, step: PoolStep) -> None:
         """End a step, in the thread that began it."""
         step.marks.close()
+        ended = step.time()
         with self._lock:
             self._open.discard(step)
-        self._ended.put(step.time())
+            self._ended.append(ended)
+            if step.phase != self._phase or self.made == self._enough:
+                return
+            self.made += 1
+            if self.made == self._enough:
+                # Not before: the recording thread would take the interpreter's lock from those that
+                # make steps.
+                self._done.set()
 
     def record(self, cut: Callable[[], str], begun: Callable[[], None]) -> str:
         """Record until the schedule is full; return why it was ended before, if it was.
@@ -146,40 +155,42 @@ class PoolSteps:
         return why
 
     def _recorded(self, recorder: Recorder, cut: Callable[[], str]) -> str:
-        self._set_phase("profiler_warmup" if self._warmup else "active")
         why = ""
-        while self.made < self.needed and not why:
-            why = cut()
-            try:
-                # What has ended before the cut counts.
-                step = self._ended.get(timeout=0 if why else _PERIOD_S)
-            except Empty:
-                continue
-            self._take(step, recorder)
-        self._set_phase(BESIDE)
-        while not self._ended.empty():
-            self._take(self._ended.get(), recorder)
+        if self._warmup:
+            self._set_phase("profiler_warmup", self._warmup)
+            why = self._awaited(cut)
+            for number, step in enumerate(self._first_ended("profiler_warmup", self._warmup)):
+                recorder.take(replace(step, step=number))
+        if not why:
+            self._set_phase("active", self.needed)
+            why = self._awaited(cut)
         with self._lock:
-            unended = [step.time() for step in self._open]
-        for step in unended:
-            recorder.note(_beside(step))
+            self._phase = BESIDE
+            self._ended += [_beside(step.time()) for step in self._open]
+        active = self._first_ended("active", self._active)
+        recorder.note([*active, *map(_beside, self._ended)])
         return why
 
-    def _take(self, step: StepTime, recorder: Recorder) -> None:
-        if step.phase == "profiler_warmup" and self.made < self._warmup:
-            recorder.take(replace(step, step=self.made))
-            self.made += 1
-            if self.made == self._warmup:
-                self._set_phase("active")
-        elif step.phase == "active":
-            recorder.take(step)
-            self.made += 1
-        else:
-            recorder.note(_beside(step))
+    def _awaited(self, cut: Callable[[], str]) -> str:
+        """Wait until the steps of a phase have ended, or there is a reason to wait no longer."""
+        why = ""
+        while not self._done.wait(_PERIOD_S) and not why:
+            why = cut()
+        self._done.clear()
+        return why
 
-    def _set_phase(self, phase: str) -> None:
+    def _first_ended(self, phase: str, count: int) -> list[StepTime]:
+        """Take the first steps of a phase from those that have ended."""
         with self._lock:
-            self._phase = phase
+            found = [step for step in self._ended if step.phase == phase][:count]
+            taken = set(map(id, found))
+            self._ended = [step for step in self._ended if id(step) not in taken]
+        return found
+
+    def _set_phase(self, phase: str, enough: int = 0) -> None:
+        """Let the steps that begin from now on be of a phase, until `enough` have ended in all."""
+        with self._lock:
+            self._phase, self._enough = phase, enough
 
 
 def _beside(step: StepTime) -> StepTime:

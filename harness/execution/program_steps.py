@@ -166,6 +166,9 @@ class ProgramSteps:
             with suppress(Exception):  # The loss is told.
                 recorder.abandon()
             self.facts = recorder.facts
+        if self._later is not None:
+            # torch 2.13 dies of SIGSEGV when it writes such a trace.
+            self._later.clear()
 
     def _is_mine(self) -> bool:
         """Tell whether a step of this thread, in this process, counts."""

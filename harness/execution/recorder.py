@@ -12,7 +12,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -304,9 +304,10 @@ class Recorder:
         self._ended_step = step
         self.advance()
 
-    def note(self, step: StepTime) -> None:
-        """Write the time of a step that is none of the schedule's."""
-        self._open_recording().times.write(msgspec.json.encode(step) + b"\n")
+    def note(self, steps: Sequence[StepTime]) -> None:
+        """Write the times of steps, and leave the profiler as it is: `close` ends its cycle."""
+        lines = [msgspec.json.encode(step) + b"\n" for step in steps]
+        self._open_recording().times.write(b"".join(lines))
 
     def drop_step(self) -> None:
         """Leave the open step, if there is one: it is not counted, and begins anew."""

@@ -67,7 +67,7 @@ class StepMarkers:
         self.steps = StepLookup(self._ranges, pl.Int64())
         self._starts = sorted((start, int(step)) for start, _, step in steps)
         self.stages = StepLookup(stages, pl.String())
-        self._by_thread = _by_thread(markers, context.step_threads)
+        self._by_thread = _by_thread(markers, context)
 
     def ranges(self) -> list[tuple[int, int, int]]:
         """Return start, end and number of each step, in order."""
@@ -103,24 +103,36 @@ class StepMarkers:
         return numbers.replace_strict(step_of_number, default=None, return_dtype=pl.Int64)
 
 
-def _by_thread(
-    markers: list[Marker], threads: frozenset[int]
-) -> dict[str, ThreadStepLookup] | None:
+def _by_thread(markers: list[Marker], context: ReadContext) -> dict[str, ThreadStepLookup] | None:
+    """Return the steps and stages of each thread: of whole steps, as the run has timed them.
+
+    torch ends the marks of those that were under way when it stopped.
+    """
+    threads = context.step_threads
     if not threads:
         return None
-    kinds = (("step", STEP_MARK, pl.Int64()), ("stage", STAGE_MARK, pl.String()))
+    whole = {step_range.step for step_range in context.steps}
+    steps = [
+        (marker.thread, marker.start_ns, marker.end_ns, int(number))
+        for marker in markers
+        if (number := marker.name.removeprefix(STEP_MARK)) != marker.name
+        and marker.thread is not None
+        and int(number) in whole
+    ]
+    stages = [
+        (marker.thread, marker.start_ns, marker.end_ns, marker.name.removeprefix(STAGE_MARK))
+        for marker in markers
+        if marker.name.startswith(STAGE_MARK)
+        and marker.thread is not None
+        and any(
+            thread == marker.thread and start <= marker.start_ns < end
+            for thread, start, end, _ in steps
+        )
+    ]
     return {
-        name: ThreadStepLookup(_on_threads(markers, mark), threads, dtype)
-        for name, mark, dtype in kinds
+        "step": ThreadStepLookup(steps, threads, pl.Int64()),
+        "stage": ThreadStepLookup(stages, threads, pl.String()),
     }
-
-
-def _on_threads(markers: list[Marker], mark: str) -> Iterator[tuple[int, int, int, int | str]]:
-    for start_ns, end_ns, name, thread in markers:
-        value = name.removeprefix(mark)
-        if thread is not None and value != name:
-            number = int(value) if mark == STEP_MARK else value
-            yield thread, start_ns, end_ns, number
 
 
 def _numbered(markers: list[Marker], prefix: str) -> list[tuple[int, int, int | str]]:

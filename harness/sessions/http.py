@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
+from msgspec.structs import asdict
 
 from harness import files
 from harness.errors import HarnessError, Problem, RefusedError, WriteError, refuse
@@ -134,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _window(self, query: dict[str, list[str]]) -> None:
         until = state_of(query.get("until", ["over"])[-1])
-        window = self.server.session.ask(parsed(self._content()))
+        window = self.server.session.window(**asdict(parsed(self._content())))
         window.wait(until)
         self._send(HTTPStatus.OK, _answer(window))
 
@@ -183,12 +184,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _answer(window: Window) -> Answer:
-    is_over = window.state == "over"
     return Answer(
         accepted=True,
         reason=window.reason,
         window=window.number,
         folder=str(window.folder),
         state=window.state,
-        verdict=window.verdict if is_over else "",
+        verdict=window.verdict,
     )

@@ -6,6 +6,7 @@ with that thread.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import warnings
@@ -25,15 +26,16 @@ from harness.api.recording import (
 )
 from harness.api.results import load
 from harness.capture.run_folder import shown
-from harness.errors import HarnessError, HarnessWarning
+from harness.errors import HarnessError, HarnessWarning, RecorderError
 from harness.execution.plan import plan
 from harness.execution.program import end_of, recorded
 from harness.execution.protocol import Outcome, Plan
+from harness.execution.raised import described
 from harness.pipeline import open_run
-from harness.sessions.recordings import Limits, ManyThreads, OneThread, Recording, Tell
+from harness.sessions.recordings import ManyThreads, OneThread, Recording, Tell
 from harness.sessions.steps import SeenSteps
 from harness.sessions.wanted import Wanted
-from harness.sessions.window import Window
+from harness.sessions.window import Progress
 from harness.settings.request import Request
 from harness.text import command
 
@@ -55,8 +57,8 @@ class Keeper:
         self._asked, self._seen = asked, seen
         self._many, self._reads = many, reads
         self._closing = False
-        self._windows = SimpleQueue[tuple[Window, Limits] | None]()
-        self._unread = SimpleQueue[Window | None]()
+        self._windows = SimpleQueue[Progress | None]()
+        self._unread = SimpleQueue[Progress | None]()
         self._workers = [
             threading.Thread(target=self._work, name="harness-session", daemon=True),
             threading.Thread(target=self._read_all, name="harness-reader", daemon=True),
@@ -64,9 +66,9 @@ class Keeper:
         for worker in self._workers:
             worker.start()
 
-    def take(self, window: Window, limits: Limits) -> None:
+    def take(self, window: Progress) -> None:
         """Take a window; the one before it has been written."""
-        self._windows.put((window, limits))
+        self._windows.put(window)
 
     def close(self, timeout: float | None) -> None:
         """Return when all windows are over, or after `timeout` seconds; take no more."""
@@ -77,22 +79,20 @@ class Keeper:
 
     def _work(self) -> None:
         """Record and write the windows, one after the other."""
-        for window, limits in iter(self._windows.get, None):
-            try:
-                self._record(window, limits)
-            except HarnessError as error:
-                self._seen.recording = None
-                _warn(f"window {window.number} has failed, the program goes on: {error}")
+        for window in iter(self._windows.get, None):
+            error = _failure_of(lambda: self._record(window))  # noqa: B023 - called at once
+            if error is not None:
+                if window.state != "opening":  # Else whoever asks for it is told.
+                    _warn(f"window {window.number} has failed, the program goes on: {error}")
                 window.finish(None, error)
-                continue
-            if self._reads:
+            elif self._reads:
                 window.move("reading")
                 self._unread.put(window)
             else:
                 window.finish(load(window.folder))
         self._unread.put(None)
 
-    def _record(self, window: Window, limits: Limits) -> None:
+    def _record(self, window: Progress) -> None:
         steps = window.wanted.steps
         assert steps is not None
         request = _for_steps(self._asked.request, steps)
@@ -101,7 +101,7 @@ class Keeper:
         with only_one():
             refuse_other_profilers()
             with open_run(request, planned, overrides=overrides) as run:
-                recording = self._recorded(window, planned, limits)
+                recording = self._recorded(window, planned)
                 window.move("writing")
                 failure = _written(recording)
                 outcome = _outcome(recording, self._why_short(recording, window))
@@ -112,7 +112,7 @@ class Keeper:
         if window.reason:
             _warn(f"window {window.number}, {shown(window.folder)}: {window.reason}")
 
-    def _recorded(self, window: Window, planned: Plan, limits: Limits) -> Recording:
+    def _recorded(self, window: Progress, planned: Plan) -> Recording:
         def stuck(why: str) -> None:
             if not window.reason:
                 window.reason = why
@@ -120,8 +120,13 @@ class Keeper:
 
         tell = Tell(lambda: window.move("recording"), stuck, lambda: self._closing)
         kind = ManyThreads if self._many else OneThread
-        recording: Recording = kind(planned, window.wanted, limits, tell)
+        recording: Recording = kind(planned, window.wanted, window.limits, tell)
         self._seen.recording = recording
+        first = window.wanted.at_step
+        warmup = planned.recording.profiler.schedule.warmup
+        if first is not None and self._seen.begun > first - warmup and not recording.has_begun:
+            window.limits.asked = f"as step {self._seen.begun - 1} had begun before it was ready"
+        window.move("waiting")
         try:
             recording.run(_deadline(window.wanted, self._seen.__str__))
         finally:
@@ -129,7 +134,7 @@ class Keeper:
         return recording
 
     @staticmethod
-    def _why_short(recording: Recording, window: Window) -> str:
+    def _why_short(recording: Recording, window: Progress) -> str:
         steps = recording.steps
         if steps.made >= steps.needed:
             return ""
@@ -141,23 +146,24 @@ class Keeper:
 
     def _read_all(self) -> None:
         """Let processes analyse and check the windows."""
-        limit = self._asked.request.profiler.analyse_timeout_s
         for window in iter(self._unread.get, None):
-            why = read_apart(window.folder, limit, aside=True)
-            try:
-                result = load(window.folder)
-            except HarnessError as error:
+            error = _failure_of(lambda: self._read(window))  # noqa: B023 - called at once
+            if error is not None:
                 _warn(f"window {window.number} cannot be read: {error}")
                 window.finish(None, error)
-                continue
-            if why:
-                later = command(("python", "-m", "harness", "read", str(shown(window.folder))))
-                window.reason = f"its verdict is pending: {why}; {later}"
-                _warn(f"window {window.number}, {window.folder}: {window.reason}")
-            elif result.status == "ok" and result.verdict == "not_delivered" and not window.reason:
-                window.reason = "not delivered"
-                _warn("\n".join((f"{shown(window.folder)}: not delivered", *result.missing)))
-            window.finish(result)
+
+    def _read(self, window: Progress) -> None:
+        limit = self._asked.request.profiler.analyse_timeout_s
+        why = read_apart(window.folder, limit, aside=True)
+        result = load(window.folder)
+        if why:
+            later = command(("python", "-m", "harness", "read", str(shown(window.folder))))
+            window.reason = f"its verdict is pending: {why}; {later}"
+            _warn(f"window {window.number}, {shown(window.folder)}: {window.reason}")
+        elif result.status == "ok" and result.verdict == "not_delivered" and not window.reason:
+            window.reason = "not delivered"
+            _warn("\n".join((f"{shown(window.folder)}: not delivered", *result.missing)))
+        window.finish(result)
 
 
 def _deadline(wanted: Wanted, seen: Callable[[], str]) -> Callable[[], str]:
@@ -197,5 +203,20 @@ def _for_steps(request: Request, steps: int) -> Request:
     return replace(request, profiler=replace(request.profiler, schedule=schedule))
 
 
+def _failure_of(task: Callable[[], None]) -> HarnessError | None:
+    """Carry out a task; return what it raises, since the thread lives on."""
+    try:
+        task()
+    except HarnessError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits is to be told
+        return RecorderError(f"the harness has failed: {described(error)}")
+    return None
+
+
 def _warn(text: str) -> None:
-    warnings.warn(text, HarnessWarning, stacklevel=_STACK)
+    try:
+        warnings.warn(text, HarnessWarning, stacklevel=_STACK)
+    except HarnessWarning:
+        # The program has warnings raised; here there is nobody to catch them.
+        print(f"HarnessWarning: {text}", file=sys.stderr)

@@ -25,6 +25,7 @@ from harness.errors import (
     RefusedError,
     refuse,
 )
+from harness.files import remove_empty
 from harness.paths import RunFolder
 from harness.sessions.keeper import Keeper
 from harness.sessions.recordings import (
@@ -35,7 +36,7 @@ from harness.sessions.recordings import (
 from harness.sessions.rules import DEFAULTS, session_problems
 from harness.sessions.steps import SeenSteps, Step
 from harness.sessions.wanted import Wanted, check
-from harness.sessions.window import Window
+from harness.sessions.window import Progress, Window
 
 _STACK: Final = 2
 
@@ -98,17 +99,18 @@ class Session:
         request = compose(*DEFAULTS, *overrides, config_dir=config_dir)
         refuse([*problems(request, in_program=True), *session_problems(request)])
         self._asked = Asked(request, tuple(overrides))
-        self._root = _root(out)
+        self._root, self._made = _root(out)
         self._many = bool(getattr(request.profiler.experimental, "profile_all_threads", False))
         self._process = os.getpid()
         self._seen = SeenSteps()
         self._lock = threading.Lock()
-        self._limits: Limits | None = None
+        self._progress: Progress | None = None
         self._window: Window | None = None
         self._closed = False
         reads = read == "now" and request.profiler.analyse == "now"
         self._keeper = Keeper(self._asked, self._seen, many=self._many, reads=reads)
         self._triggers = ExitStack()
+        self._address = ""
         with ExitStack() as opening:
             opening.callback(self.close)
             atexit.register(self.close)
@@ -120,12 +122,10 @@ class Session:
             from harness.sessions.trigger_file import TriggerFile
 
             self._triggers.enter_context(TriggerFile(self, self._root))
-        self.address = ""
-        """Where it is asked for windows: http://127.0.0.1:PORT, or empty."""
         if http_port is not None:
             from harness.sessions.http import Endpoint
 
-            self.address = self._triggers.enter_context(Endpoint(self, self._root, http_port)).url
+            self._address = self._triggers.enter_context(Endpoint(self, self._root, http_port)).url
 
     def __enter__(self) -> Self:
         return self
@@ -142,6 +142,11 @@ class Session:
     def folder(self) -> Path:
         """The folder of the windows, absolute."""
         return self._root
+
+    @property
+    def address(self) -> str:
+        """Where requests ask for windows: ``http://127.0.0.1:PORT``; empty without `http_port`."""
+        return self._address
 
     @property
     def status(self) -> Status:
@@ -167,8 +172,9 @@ class Session:
         min_batch: int | None = None,
         within: float | None = None,
     ) -> Window:
-        """Ask for a window over the next steps that fit all that is said. Does not wait for it.
+        """Ask for a window over the next steps that fit all that is said.
 
+        Returns when it is ready for them: the steps that begin from now on count.
         Besides by its steps, it is bounded by ``profiler.max_seconds`` and
         ``profiler.max_memory_gib``.
 
@@ -184,7 +190,9 @@ class Session:
 
         Raises:
             RefusedError: What is asked for cannot come.
-            RecorderError: Another window is not recorded yet; or the session is closed.
+            RecorderError: Another window is not recorded yet, or another profiler is open in this
+                process; or the session is closed.
+            WriteError: The disk is full, or the like.
         """
         wanted = Wanted(
             steps=steps,
@@ -194,33 +202,31 @@ class Session:
             min_batch=min_batch,
             within=within,
         )
-        return self.ask(wanted)
-
-    def ask(self, wanted: Wanted) -> Window:
-        """Ask for a window, as `window` does."""
         schedule = self._asked.request.profiler.schedule
         check(wanted, upcoming=self._seen.begun, warmup=schedule.warmup)
         with self._lock:
-            last = self._window
-            if self._closed or os.getpid() != self._process:
-                raise RecorderError("the session is closed, or belongs to another process")
-            if last is not None and last.state in {"waiting", "recording", "writing"}:
-                raise RecorderError(
-                    f"window {last.number} of this session is under way ({last}), and torch runs"
-                    " one profiler at a time: wait for it, or stop it"
-                )
-            self._refuse_threads()
-            number, folder = _numbered(self._root, 0 if last is None else last.number + 1)
-            self._limits = limits = Limits(
-                self._asked.request.profiler.max_seconds,
-                self._asked.request.profiler.max_memory_gib,
-            )
-            window = Window(
-                number, folder, wanted.of_steps(schedule.active), lambda why: self._end(limits, why)
-            )
-            self._window = window
-            self._keeper.take(window, limits)
+            progress = self._open(wanted.of_steps(schedule.active))
+            window = Window(progress, lambda: self._end(progress, "by request"))
+            self._progress, self._window = progress, window
+            self._keeper.take(progress)
+            window.wait("waiting")
+        if progress.error is not None:
+            raise progress.error
         return window
+
+    def _open(self, wanted: Wanted) -> Progress:
+        last, profiler = self._progress, self._asked.request.profiler
+        if self._closed or os.getpid() != self._process:
+            raise RecorderError("the session is closed, or belongs to another process")
+        if last is not None and last.state not in {"reading", "over"}:
+            raise RecorderError(
+                f"window {last.number} of this session is under way ({last}), and torch runs one"
+                " profiler at a time: wait for it, or stop it"
+            )
+        self._refuse_threads()
+        number, folder = _numbered(self._root, 0 if last is None else last.number + 1)
+        limits = Limits(profiler.max_seconds, profiler.max_memory_gib)
+        return Progress(number, folder, wanted, limits)
 
     def _refuse_threads(self) -> None:
         """Refuse a window where several threads make steps and the profiler sees one."""
@@ -250,14 +256,15 @@ class Session:
             self._closed = True
         atexit.unregister(self.close)
         self._triggers.close()
-        if self._limits is not None:
-            self._end(self._limits, "as the session was closed")
+        if self._progress is not None:
+            self._end(self._progress, "as the session was closed")
         self._keeper.close(timeout)
+        remove_empty(self._made)
 
-    def _end(self, limits: Limits, why: str) -> None:
-        limits.asked = limits.asked or why
+    def _end(self, progress: Progress, why: str) -> None:
+        progress.limits.asked = progress.limits.asked or why
         recording = self._seen.recording
-        if isinstance(recording, OneThread) and recording.is_mine:
+        if progress is self._progress and isinstance(recording, OneThread) and recording.is_mine:
             recording.end_if_due()
 
 
@@ -272,8 +279,8 @@ def _words(setting: str, given: object, allowed: Sequence[str]) -> Iterator[Prob
         )
 
 
-def _root(out: str | os.PathLike[str] | None) -> Path:
-    """Make the folder of the windows, and return it."""
+def _root(out: str | os.PathLike[str] | None) -> tuple[Path, list[Path]]:
+    """Make the folder of the windows; return it, and the folders that were not there before."""
     process = this_rank()
     if out is None and process.world_size > 1:
         why = f"this is rank {process.rank} of {process.world_size}, and all need one folder"
@@ -283,8 +290,7 @@ def _root(out: str | os.PathLike[str] | None) -> Path:
     if root.exists() and not root.is_dir():
         why, fix = "there is something in its place that is no folder", "choose another folder"
         refuse([Problem(setting="out", given=str(out), reason=why, fix=fix)])
-    make(root.absolute(), "out")
-    return root.absolute()
+    return root.absolute(), make(root.absolute(), "out")
 
 
 def _numbered(root: Path, first: int) -> tuple[int, Path]:

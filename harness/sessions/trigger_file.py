@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from harness import files
 from harness.errors import HarnessError, Problem, RefusedError, WriteError
@@ -36,7 +37,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     folder: str = ""
     """The run folder."""
     state: str = ""
-    """waiting, recording, writing, reading or over."""
+    """opening, waiting, recording, writing, reading or over."""
     verdict: str = ""
     """Once it is over: delivered, not_delivered or pending."""
 
@@ -95,7 +96,7 @@ class TriggerFile:
             why = f"{path} cannot be read and removed: {error.strerror}; it is looked at no more"
             return Answer(accepted=False, reason=why)
         try:
-            window = self._session.ask(parsed(content[:LARGEST]))
+            window = self._session.window(**asdict(parsed(content[:LARGEST])))
         except HarnessError as error:
             return Answer(accepted=False, reason=str(error))
         return Answer(

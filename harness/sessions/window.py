@@ -9,11 +9,13 @@ from typing import Final, Literal, get_args
 
 from harness.api.results import Run
 from harness.errors import HarnessError, Problem, RecorderError, RefusedError
+from harness.sessions.recordings import Limits
 from harness.sessions.wanted import Wanted
 
-State = Literal["waiting", "recording", "writing", "reading", "over"]
+State = Literal["opening", "waiting", "recording", "writing", "reading", "over"]
 STATES: Final[tuple[State, ...]] = get_args(State)
 _SOUNDS: Final = {
+    "opening": "is being prepared",
     "waiting": "waits for its first step",
     "recording": "is being recorded",
     "writing": "is being written",
@@ -35,37 +37,67 @@ def state_of(word: str) -> State:
     raise RefusedError([Problem(setting="until", given=word, reason=why, fix=fix)])
 
 
-class Window:
-    """One window of a session, a run folder of its own. Any thread may ask it."""
+class Progress:
+    """What becomes of a window, as the session's threads say it."""
 
-    def __init__(
-        self, number: int, folder: Path, wanted: Wanted, end: Callable[[str], None]
-    ) -> None:
-        """Make the handle; `end` is called with the reason to end the recording early."""
-        self.number = number
-        """From 0, in this session."""
-        self.folder = folder
-        """The run folder, absolute."""
-        self.wanted = wanted
-        """What was asked for."""
+    def __init__(self, number: int, folder: Path, wanted: Wanted, limits: Limits) -> None:
+        self.number, self.folder, self.wanted, self.limits = number, folder, wanted, limits
+        self.state: State = "opening"
         self.reason = ""
-        """Why there is no result, or not all that was asked for; empty if there is nothing."""
-        self._end = end
-        self._state: State = "waiting"
-        self._changed = threading.Condition()
-        self._result: Run | None = None
-
-    def __repr__(self) -> str:
-        return f"<Window {self.number}: {self}>"
+        """Why there is no result, or not all that was asked for."""
+        self.result: Run | None = None
+        self.error: HarnessError | None = None
+        """What it has failed with, if it left no record."""
+        self.changed = threading.Condition()
 
     def __str__(self) -> str:
         """Return what becomes of it in one phrase."""
-        return f"{self.wanted}: {_SOUNDS[self._state]}"
+        return f"{self.wanted}: {_SOUNDS[self.state]}"
+
+    def move(self, state: State) -> None:
+        """Say that it has come to a state."""
+        with self.changed:
+            self.state = state
+            self.changed.notify_all()
+
+    def finish(self, result: Run | None, error: HarnessError | None = None) -> None:
+        """Say that it is over; with an error, why it has no result."""
+        self.result, self.error = result, error
+        if error is not None:
+            self.reason = str(error)
+        self.move("over")
+
+
+class Window:
+    """One window of a session, a run folder of its own. Any thread may ask it."""
+
+    def __init__(self, progress: Progress, end: Callable[[], None]) -> None:
+        """Make the handle; `end` is called to end the recording early."""
+        self._progress = progress
+        self._end = end
+
+    def __repr__(self) -> str:
+        return f"<Window {self.number}: {self._progress}>"
+
+    @property
+    def number(self) -> int:
+        """From 0, in the folder of the session."""
+        return self._progress.number
+
+    @property
+    def folder(self) -> Path:
+        """The run folder, absolute."""
+        return self._progress.folder
 
     @property
     def state(self) -> State:
-        """How far it is: waiting (for its first step), recording, writing, reading, over."""
-        return self._state
+        """How far it is: opening, waiting for its first step, recording, writing, reading, over."""
+        return self._progress.state
+
+    @property
+    def reason(self) -> str:
+        """Why there is no result, or not all that was asked for; empty if there is nothing."""
+        return self._progress.reason
 
     @property
     def result(self) -> Run:
@@ -74,15 +106,17 @@ class Window:
         Raises:
             RecorderError: It is not over, or left no record; says why.
         """
-        if self._result is None:
-            why = self.reason or f"it {_SOUNDS[self._state]}"
+        result = self._progress.result
+        if result is None:
+            why = self.reason or f"it {_SOUNDS[self.state]}"
             raise RecorderError(f"window {self.number} has no result: {why}")
-        return self._result
+        return result
 
     @property
     def verdict(self) -> str:
         """As of the result; empty while there is none."""
-        return "" if self._result is None else self._result.verdict
+        result = self._progress.result
+        return "" if result is None else result.verdict
 
     def wait(self, until: State = "over", timeout: float | None = None) -> bool:
         """Return once the window has come to a state, or beyond it.
@@ -96,9 +130,11 @@ class Window:
         Returns:
             False if the time was up first.
         """
-        state = state_of(until)
-        with self._changed:
-            return self._changed.wait_for(lambda: self._is_at(state), timeout)
+        place = STATES.index(state_of(until))
+        with self._progress.changed:
+            return self._progress.changed.wait_for(
+                lambda: STATES.index(self._progress.state) >= place, timeout
+            )
 
     def stop(self, timeout: float | None = None) -> bool:
         """End the recording before it is full; what was recorded is kept.
@@ -112,21 +148,5 @@ class Window:
         Returns:
             Whether it has happened.
         """
-        self._end("by request")
+        self._end()
         return self.wait("writing", timeout)
-
-    def _is_at(self, state: State) -> bool:
-        return STATES.index(self._state) >= STATES.index(state)
-
-    def move(self, state: State) -> None:
-        """Say that it has come to a state."""
-        with self._changed:
-            self._state = state
-            self._changed.notify_all()
-
-    def finish(self, result: Run | None, error: HarnessError | None = None) -> None:
-        """Say that it is over; with an error, why it has no result."""
-        self._result = result
-        if error is not None:
-            self.reason = str(error)
-        self.move("over")

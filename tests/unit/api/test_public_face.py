@@ -25,6 +25,10 @@ FUNCTIONS = {
     "stage": "(name: 'str') -> 'AbstractContextManager[None]'",
 }
 MEMBERS = {
+    "Session": ["address", "close", "folder", "status", "step", "window"],
+    "Window": [
+        *("folder", "number", "reason", "result", "state", "stop", "verdict", "wait"),
+    ],
     "Profile": ["folder", "result", "stage", "start", "step", "stop"],
     "Run": [
         *("analyses", "delivery", "exit_code", "missing", "reason", "status", "summary"),
@@ -65,6 +69,7 @@ def test_no_name_is_made_up() -> None:
         ("import harness", ("torch", "polars", "hydra", "msgspec")),
         ("import harness; harness.load, harness.Run", ("torch", "polars", "hydra")),
         ("import harness; harness.profile('device=cpu')", ("torch",)),
+        ("import harness; harness.Session('device=cpu', read='later').close()", ("torch",)),
         ("import harness; harness.plan(harness.compose('device=npu'))", ("torch",)),
     ],
 )
