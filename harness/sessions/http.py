@@ -9,22 +9,20 @@ import hmac
 import os
 import secrets
 import threading
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-from msgspec.structs import asdict
 
 from harness import files
 from harness.errors import HarnessError, Problem, RefusedError, WriteError, refuse
 from harness.sessions.trigger_file import LARGEST, Answer, parsed
-from harness.sessions.window import Window, state_of
-
-if TYPE_CHECKING:
-    from harness.sessions.session import Session
+from harness.sessions.wanted import Wanted
+from harness.sessions.window import Status, Window, state_of
 
 HOST: Final = "127.0.0.1"
 TOKEN: Final = "http-token"  # noqa: S105 - the name of its file
@@ -36,7 +34,13 @@ _ROUTES: Final = "GET /status, POST /windows, POST /stop"
 class Endpoint:
     """The server; it answers while it is open."""
 
-    def __init__(self, session: Session, folder: Path, port: int) -> None:
+    def __init__(
+        self,
+        ask: Callable[[Wanted], Window],
+        status: Callable[[], Status],
+        folder: Path,
+        port: int,
+    ) -> None:
         """Bind the port, and write the token; 0: any free port.
 
         Raises:
@@ -45,7 +49,7 @@ class Endpoint:
         """
         self._token = folder / TOKEN
         try:
-            self._server = _Server((HOST, port), session)
+            self._server = _Server((HOST, port), ask, status)
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or str(error)
             fix = "http_port=0 for any free port"
@@ -87,8 +91,13 @@ class _Server(ThreadingHTTPServer):
     # A client that waits for a window must not keep the session from closing.
     block_on_close = False
 
-    def __init__(self, address: tuple[str, int], session: Session) -> None:
-        self.session = session
+    def __init__(
+        self,
+        address: tuple[str, int],
+        ask: Callable[[Wanted], Window],
+        status: Callable[[], Status],
+    ) -> None:
+        self.ask, self.status = ask, status
         self.token = secrets.token_urlsafe(32)
         super().__init__(address, _Handler)
 
@@ -112,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         if urlsplit(self.path).path != "/status":
             self._refuse(HTTPStatus.NOT_FOUND, f"there are {_ROUTES}")
             return
-        status = self.server.session.status
+        status = self.server.status()
         window = None if status.window is None else _answer(status.window)
         answer = {"steps": status.steps, "stages": status.stages, "window": window}
         self._send(HTTPStatus.OK, answer)
@@ -135,12 +144,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _window(self, query: dict[str, list[str]]) -> None:
         until = state_of(query.get("until", ["over"])[-1])
-        window = self.server.session.window(**asdict(parsed(self._content())))
+        window = self.server.ask(parsed(self._content()))
         window.wait(until)
         self._send(HTTPStatus.OK, _answer(window))
 
     def _stop(self, _query: dict[str, list[str]]) -> None:
-        window = self.server.session.status.window
+        window = self.server.status().window
         if window is None or window.state not in {"waiting", "recording"}:
             self._refuse(HTTPStatus.CONFLICT, "no window is open")
             return

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, NamedTuple, Self
+from typing import Final, Literal, Self
 
 from harness.api.recording import (
     Asked,
@@ -36,20 +36,9 @@ from harness.sessions.recordings import (
 from harness.sessions.rules import DEFAULTS, session_problems
 from harness.sessions.steps import SeenSteps, Step
 from harness.sessions.wanted import Wanted, check
-from harness.sessions.window import Progress, Window
+from harness.sessions.window import Progress, Status, Window
 
 _STACK: Final = 2
-
-
-class Status(NamedTuple):
-    """What a session has seen, and what it does."""
-
-    steps: int
-    """Steps that have begun, in all threads."""
-    stages: tuple[str, ...]
-    """Their stages so far."""
-    window: Window | None
-    """The last window; null before the first."""
 
 
 class Session:
@@ -121,11 +110,13 @@ class Session:
         if trigger_file:
             from harness.sessions.trigger_file import TriggerFile
 
-            self._triggers.enter_context(TriggerFile(self, self._root))
+            self._triggers.enter_context(TriggerFile(self._ask, self._root))
         if http_port is not None:
             from harness.sessions.http import Endpoint
 
-            self._address = self._triggers.enter_context(Endpoint(self, self._root, http_port)).url
+            self._address = self._triggers.enter_context(
+                Endpoint(self._ask, lambda: self.status, self._root, http_port)
+            ).url
 
     def __enter__(self) -> Self:
         return self
@@ -202,6 +193,9 @@ class Session:
             min_batch=min_batch,
             within=within,
         )
+        return self._ask(wanted)
+
+    def _ask(self, wanted: Wanted) -> Window:
         schedule = self._asked.request.profiler.schedule
         check(wanted, upcoming=self._seen.begun, warmup=schedule.warmup)
         with self._lock:
@@ -238,8 +232,8 @@ class Session:
             " thread that starts it"
         )
         fix = f"{ALL_THREADS}=true"
-        if self._asked.request.device.name == "npu":
-            fix = "make the steps in one thread: torch_npu has no setting for more"
+        if not hasattr(self._asked.request.profiler.experimental, "profile_all_threads"):
+            fix = "make the steps in one thread: this device's profiler has no setting for more"
         raise RefusedError([Problem(setting=ALL_THREADS, given="false", reason=why, fix=fix)])
 
     def close(self, timeout: float | None = None) -> None:

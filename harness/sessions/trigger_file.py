@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import asdict
 
 from harness import files
 from harness.errors import HarnessError, Problem, RefusedError, WriteError
 from harness.sessions.wanted import Wanted
-
-if TYPE_CHECKING:
-    from harness.sessions.session import Session
+from harness.sessions.window import Window
 
 TRIGGER: Final = "trigger"
 ANSWER: Final = "trigger.answer.json"
@@ -65,8 +63,8 @@ def parsed(content: bytes) -> Wanted:
 class TriggerFile:
     """Looks for the file twice a second while it is open; removes it when it has been read."""
 
-    def __init__(self, session: Session, folder: Path) -> None:
-        self._session = session
+    def __init__(self, ask: Callable[[Wanted], Window], folder: Path) -> None:
+        self._ask = ask
         self._folder = folder
         self._closed = threading.Event()
         self._watch = threading.Thread(target=self._look, name="harness-trigger", daemon=True)
@@ -96,7 +94,7 @@ class TriggerFile:
             why = f"{path} cannot be read and removed: {error.strerror}; it is looked at no more"
             return Answer(accepted=False, reason=why)
         try:
-            window = self._session.window(**asdict(parsed(content[:LARGEST])))
+            window = self._ask(parsed(content[:LARGEST]))
         except HarnessError as error:
             return Answer(accepted=False, reason=str(error))
         return Answer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 from harness.api.results import Run
 from harness.errors import HarnessError, Problem, RecorderError, RefusedError
@@ -150,3 +150,14 @@ class Window:
         """
         self._end()
         return self.wait("writing", timeout)
+
+
+class Status(NamedTuple):
+    """What a session has seen, and what it does."""
+
+    steps: int
+    """Steps that have begun, in all threads."""
+    stages: tuple[str, ...]
+    """Their stages so far."""
+    window: Window | None
+    """The last window; null before the first."""
