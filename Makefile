@@ -57,5 +57,5 @@ $(VENV)/.run: $(VENV)/.torch pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[dev,npu]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,npu,transformers,lightning]'
 	touch $@ $(VENV)/.run

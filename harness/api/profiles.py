@@ -14,7 +14,7 @@ from typing import Final, Literal, ParamSpec, Self, TypeVar
 
 from harness import steps as marks
 from harness.api.reading import read_apart
-from harness.api.recording import Asked, OwnRecording, this_rank
+from harness.api.recording import TRAINED, Asked, OwnRecording, this_rank
 from harness.api.requests import compose
 from harness.api.results import Run, load
 from harness.capture.run_folder import is_run, new_folder, shown
@@ -118,7 +118,7 @@ class Profile:
         """
         if self._recording is not None:
             raise RecorderError("a profile is used once: make another one with harness.profile()")
-        recording = OwnRecording(self._asked, _folder(self._out), self._failed)
+        recording = self._made(_folder(self._out))
         recording.begin()
         self._recording = recording
         marks.count_with(self)
@@ -161,13 +161,16 @@ class Profile:
         """
         return self._open().folder
 
+    def _made(self, folder: Path) -> OwnRecording:
+        return OwnRecording(self._asked, folder, self._failed)
+
     def _open(self) -> OwnRecording:
         if self._recording is None:
             raise RecorderError("this profile has not begun: use it as `with … as p:`")
         return self._recording
 
-    def _anew(self, out: Path | None) -> Profile:
-        other = object.__new__(Profile)
+    def _anew(self, out: Path | None) -> Self:
+        other = object.__new__(type(self))
         other.__dict__ |= self.__dict__ | {"_out": out, "_recording": None, "_result": None}
         return other
 
@@ -215,6 +218,35 @@ class Profile:
             raise error
         text = f"the recording has failed, the program goes on: {error}"
         warnings.warn(text, HarnessWarning, stacklevel=_STACK)
+
+
+class TrainerProfile(Profile):
+    """A profile of a trainer's loop, which says when a step begins and when it ends.
+
+    Each training is a run of its own, in a numbered folder below `out`.
+    """
+
+    def of_training(self, number: int) -> Self:
+        """Return the profile of a training, numbered from 0."""
+        return self._anew(None if self._out is None else self._out / str(number))
+
+    def begin_step(self) -> None:
+        """Begin a step; what runs between steps belongs to none."""
+        if self._recording is not None:
+            self._recording.begin_step()
+
+    def end_step(self) -> None:
+        """End the open step, if there is one."""
+        if self._recording is not None:
+            self._recording.end_step()
+
+    def end(self, raised: BaseException | None) -> None:
+        """End the run, as `stop` does; with what has ended the training, if anything has."""
+        if self._recording is not None:
+            self._end(raised)
+
+    def _made(self, folder: Path) -> OwnRecording:
+        return OwnRecording(self._asked, folder, self._failed, TRAINED)
 
 
 def _choices(setting: str, given: str, allowed: object) -> list[Problem]:

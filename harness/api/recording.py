@@ -41,11 +41,46 @@ class Asked(NamedTuple):
     """As they were given."""
 
 
+class Marking(NamedTuple):
+    """Who says where a step begins and ends."""
+
+    counted: str
+    """What the steps are, in one phrase."""
+    none_made: str
+    """Why there is none, and what to do."""
+    more: str
+    """How there are more."""
+    begins: bool
+    """Whether the first one begins with the run."""
+
+
+MARKED: Final = Marking(
+    "calls of step()",
+    "the block never called step() in the thread that began it: call step() where each of its steps"
+    " ends, or set workload.step=whole, which makes the block one step",
+    "let it make more",
+    begins=True,
+)
+"""The program, by ``step()``: from one to the next."""
+TRAINED: Final = Marking(
+    "steps of the trainer",
+    "the training made no whole step: look whether it began, or set workload.step=whole, which"
+    " makes the training one step",
+    "train for more",
+    begins=False,
+)
+"""A trainer, which says when a step begins and when it ends."""
+
+
 class OwnRecording:
     """Records the steps of the calling program, in a run folder."""
 
     def __init__(
-        self, asked: Asked, folder: Path, on_failure: Callable[[HarnessError], None]
+        self,
+        asked: Asked,
+        folder: Path,
+        on_failure: Callable[[HarnessError], None],
+        marking: Marking = MARKED,
     ) -> None:
         """Make one; nothing happens before `begin`.
 
@@ -54,10 +89,12 @@ class OwnRecording:
             folder: The run folder, absolute.
             on_failure: Called with a failure of the profiler or the recorder, when it happens; what
                 it raises passes through the call that failed.
+            marking: Who says where a step begins and ends.
         """
         self._asked = asked
         self._plan = in_this_process(plan(asked.request, folder, this_rank()))
         self._on_failure = on_failure
+        self._marking = marking
         self._is_one_step = asked.request.workload.is_one_step
         self._process = os.getpid()
         self._closing = ExitStack()
@@ -67,7 +104,7 @@ class OwnRecording:
         """The run folder, absolute."""
 
     def begin(self) -> None:
-        """Begin the run, and its first step.
+        """Begin the run, and its first step where it begins with the run.
 
         Raises:
             RecorderError: Another profile or profiler is open in this process.
@@ -81,9 +118,10 @@ class OwnRecording:
             opened = open_run(self._asked.request, self._plan, overrides=self._asked.overrides)
             self._run = closing.enter_context(opened)
             self._steps = ProgramSteps(self._plan, report_failure=self._on_failure)
-            self._steps.counted = "calls of step()"
+            self._steps.counted = self._marking.counted
             self._closing = closing.pop_all()
-        self._steps.begin()
+        if self._marking.begins or self._is_one_step:
+            self._steps.begin()
 
     @property
     def steps(self) -> ProgramSteps | None:
@@ -94,6 +132,16 @@ class OwnRecording:
         """End a step, and begin the next; nothing where the block is one step, or compiled."""
         if self._steps is not None and not self._is_one_step and not is_compiling():
             self._steps.tick()
+
+    def begin_step(self) -> None:
+        """Begin a step, where a trainer says so; nothing where all of it is one step."""
+        if self._steps is not None and not self._is_one_step:
+            self._steps.begin()
+
+    def end_step(self) -> None:
+        """End the open step, if there is one; nothing where all of it is one step."""
+        if self._steps is not None and not self._is_one_step:
+            self._steps.end()
 
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Name a part of the step."""
@@ -120,8 +168,32 @@ class OwnRecording:
             if self._is_one_step and not _has_failed(raised):
                 steps.end()
             steps.close()
-            run.outcome = recorded(_outcome(steps, raised, one_step=self._is_one_step), steps)
+            run.outcome = recorded(self._outcome(steps, raised), steps)
         return True
+
+    def _outcome(self, steps: ProgramSteps, raised: BaseException | None) -> Outcome:
+        short = "" if steps.needed <= steps.made else self._why_short(steps)
+        end = end_of(steps, short)
+        if isinstance(raised, KeyboardInterrupt):
+            return Outcome(status="interrupted", reason="interrupted", program=end)
+        if raised is None or not _has_failed(raised):
+            return Outcome(status="ok", program=end)
+        if isinstance(raised, RecorderError):
+            return Outcome(status="failed", reason=str(raised), program=end)
+        trace = traceback_of(raised, raised.__traceback__)
+        reason = f"the program raised {described(raised)}"
+        return Outcome(status="failed", reason=reason, traceback=trace, program=end)
+
+    def _why_short(self, steps: ProgramSteps) -> str:
+        if self._is_one_step:
+            return "the block ended before its one step was whole"
+        if not steps.made:
+            return self._marking.none_made
+        return (
+            f"the block made {steps.made:,} whole steps ({steps.counted}), and the schedule needs"
+            f" {steps.needed:,} with warm-up and baseline: {self._marking.more}, or set"
+            " workload.warmup_steps=0 profiler.baseline.steps=0 and a shorter profiler.schedule"
+        )
 
 
 def in_this_process(planned: Plan) -> Plan:
@@ -190,35 +262,8 @@ def _limits_outside_the_main_thread(request: Request) -> list[Problem]:
     ]
 
 
-def _outcome(steps: ProgramSteps, raised: BaseException | None, *, one_step: bool) -> Outcome:
-    short = "" if steps.needed <= steps.made else _why_short(steps, one_step=one_step)
-    end = end_of(steps, short)
-    if isinstance(raised, KeyboardInterrupt):
-        return Outcome(status="interrupted", reason="interrupted", program=end)
-    if raised is None or not _has_failed(raised):
-        return Outcome(status="ok", program=end)
-    trace = traceback_of(raised, raised.__traceback__)
-    reason = f"the program raised {described(raised)}"
-    return Outcome(status="failed", reason=reason, traceback=trace, program=end)
-
-
 def _has_failed(raised: BaseException | None) -> bool:
     """Tell whether an exception is more than the end of the program."""
     if isinstance(raised, SystemExit):
         return raised.code not in {None, 0}
     return raised is not None
-
-
-def _why_short(steps: ProgramSteps, *, one_step: bool) -> str:
-    if one_step:
-        return "the block ended before its one step was whole"
-    if not steps.made:
-        return (
-            "the block never called step() in the thread that began it: call step() where each of"
-            " its steps ends, or set workload.step=whole, which makes the block one step"
-        )
-    return (
-        f"the block made {steps.made:,} whole steps (calls of step()), and the schedule needs"
-        f" {steps.needed:,} with warm-up and baseline: let it make more, or set"
-        " workload.warmup_steps=0 profiler.baseline.steps=0 and a shorter profiler.schedule"
-    )

@@ -22,6 +22,7 @@ HARNESS = ROOT / "harness"
 PACKAGES = (
     "__main__",
     "cli",
+    "integrations",
     "sessions",
     "api",
     "ranks",

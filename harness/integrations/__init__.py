@@ -1,0 +1,1 @@
+"""Callbacks for trainers of other packages; each module needs its package, an extra of harness."""
