@@ -71,7 +71,7 @@ def _write(path: Path, count: int, rank: int) -> None:
 def _child(path: Path, out: Path) -> None:
     from harness.across.reading import read_rank_folder
     from harness.capture.sources import rank_folder
-    from harness.pipeline import read_capture
+    from harness.pipeline.reading import read_capture
 
     begin = time.perf_counter()
     found = rank_folder(path)

@@ -26,7 +26,9 @@ from harness.errors import ExitCode, Problem, RefusedError
 from harness.execution.process import ProgressListener
 from harness.execution.protocol import read_json
 from harness.paths import RunFolder
-from harness.pipeline import Finished, made, no_place, read_capture, read_run, refuse_unended
+from harness.pipeline.concluding import Finished
+from harness.pipeline.reading import read_capture, read_run
+from harness.pipeline.starting import made, no_place, refuse_unended
 from harness.readers.base import CaptureInfo
 from harness.report.delivery import consistency, delivery
 from harness.report.headline import headline
@@ -77,7 +79,7 @@ def read_again(folder: Path, *, listener: ProgressListener, limit_s: float | Non
     """Read the folder of an import of several ranks again, and judge it again.
 
     Raises:
-        RefusedError: As `harness.pipeline.read_run` for one of the ranks.
+        RefusedError: As `harness.pipeline.reading.read_run` for one of the ranks.
         WriteError: The disk is full, or the like.
     """
     run = RunFolder(folder)

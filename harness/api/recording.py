@@ -23,7 +23,7 @@ from harness.execution.program_steps import ProgramSteps
 from harness.execution.protocol import Outcome, Plan
 from harness.execution.raised import described, traceback_of
 from harness.execution.step_sources import is_compiling
-from harness.pipeline import OpenRun, open_run
+from harness.pipeline.own_run import OpenRun, open_run
 from harness.settings.ranks import Rank, rank_of
 from harness.settings.request import Request
 

@@ -23,7 +23,8 @@ from harness.execution.process import ProgressListener
 from harness.execution.protocol import Progress
 from harness.files import remove_empty
 from harness.paths import RunFolder
-from harness.pipeline import Finished, run_job
+from harness.pipeline.concluding import Finished
+from harness.pipeline.running import run_job
 from harness.ranks.outer import Place, lead_ranks, run_rank
 from harness.ranks.pipeline import run_ranks
 from harness.report.terminal import show

@@ -17,7 +17,7 @@ from harness.cli.console import ERR, OUT
 from harness.cli.progress import ConsoleProgress
 from harness.errors import ExitCode, Problem, refuse
 from harness.paths import RunFolder
-from harness.pipeline import read_capture, read_run
+from harness.pipeline.reading import read_capture, read_run
 from harness.ranks.pipeline import read_ranks
 from harness.report.terminal import show
 

@@ -13,7 +13,8 @@ from harness.capture.run_record import RunRecord, record_of
 from harness.execution.plan import plan
 from harness.execution.process import ProgressListener
 from harness.paths import RunFolder
-from harness.pipeline import Finished, run_process
+from harness.pipeline.concluding import Finished
+from harness.pipeline.running import run_process
 from harness.ranks.pipeline import Ranks, concluded, of_job
 from harness.settings.ranks import Rank
 from harness.settings.request import Request

@@ -25,7 +25,9 @@ from harness.execution.process import ProgressListener
 from harness.execution.protocol import Outcome, read_json, write_json
 from harness.execution.rank_watch import stop_order
 from harness.paths import RunFolder
-from harness.pipeline import Finished, made, program_of, read_run, refuse_unended, started
+from harness.pipeline.concluding import Finished
+from harness.pipeline.reading import read_run
+from harness.pipeline.starting import made, program_of, refuse_unended, started
 from harness.ranks.job import Job
 from harness.ranks.verdict import JobEnd, ended, lead_of, result_of
 from harness.report.markdown import markdown
@@ -55,7 +57,7 @@ def run_ranks(
 ) -> Finished:
     """Carry out one request on several ranks of this machine, which this process starts.
 
-    As `harness.pipeline.run_job`; the ranks have run folders below ``ranks/``.
+    As `harness.pipeline.running.run_job`; the ranks have run folders below ``ranks/``.
 
     Raises:
         RefusedError: As for `run_job`.
@@ -108,8 +110,8 @@ def read_ranks(folder: Path, *, listener: ProgressListener, limit_s: float | Non
     """Read the folder of a job again, rank by rank, and complete its verdict.
 
     Raises:
-        RefusedError: As `harness.pipeline.read_run` for one of the ranks. The job's own record and
-            summary stay what they were.
+        RefusedError: As `harness.pipeline.reading.read_run` for one of the ranks. The job's own
+            record and summary stay what they were.
         MachineError: The captures cannot be analysed on this machine.
         WriteError: The disk is full, or the like.
     """

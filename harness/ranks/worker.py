@@ -20,7 +20,7 @@ from harness.execution.plan import plan
 from harness.execution.protocol import Progress, read_json
 from harness.execution.rank_watch import StopOrder, order_stop
 from harness.paths import RunFolder
-from harness.pipeline import run_process
+from harness.pipeline.running import run_process
 from harness.ranks.job import Job
 from harness.settings.ranks import rank_of
 from harness.stopping import interrupt

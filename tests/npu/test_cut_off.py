@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import pipeline
 from harness.capture.load import collect_capture
 from harness.capture.run_record import READ, RunRecord
 from harness.emulator.build import Emulator
+from harness.pipeline.reading import read_capture
 from harness.readers.ascend.folder import OUTPUT
 from harness.verification.completeness import completeness
 from tests.conftest import TINY_MLP, run_harness
@@ -73,7 +73,7 @@ def test_a_file_that_was_cut_off_is_exit_3_and_named(
     shutil.copytree(whole, capture, ignore=shutil.ignore_patterns("PROF_*", "FRAMEWORK", "logs"))
     (path,) = capture.rglob(name)
     path.write_bytes(CUTS[how](path.read_bytes()))
-    record = pipeline.read_capture(capture, tmp_path / "out").record
+    record = read_capture(capture, tmp_path / "out").record
     assert record.exit_code == 3
     assert name in named(record)
 

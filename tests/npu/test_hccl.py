@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from harness import pipeline
 from harness.emulator.build import Emulator
+from harness.pipeline.reading import read_capture
 from harness.readers import READERS
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend.database import AscendDb
@@ -216,6 +216,6 @@ def test_steps_have_communication_beside_computing(captures: list[Path]) -> None
 
 def test_the_captures_are_delivered_and_consistent(captures: list[Path], tmp_path: Path) -> None:
     for rank, capture in enumerate(captures):
-        record = pipeline.read_capture(capture, tmp_path / str(rank)).record
+        record = read_capture(capture, tmp_path / str(rank)).record
         assert record.emulated
         assert {each.status for each in record.delivery} <= {"delivered", "not_requested"}

@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from harness import pipeline
 from harness.emulator.build import Emulator
 from harness.emulator.columns import GROUPS, counter_header
+from harness.pipeline.reading import read_capture
 from harness.readers import READERS
 from harness.readers.ascend import folder as ascend
 from harness.readers.ascend import mstx
@@ -191,7 +191,7 @@ def test_the_folder_tells_its_settings_marks_and_origin(captures: dict[str, Path
 
 
 def statuses(capture: Path, out: Path) -> dict[str, str]:
-    record = pipeline.read_capture(capture, out).record
+    record = read_capture(capture, out).record
     assert (record.emulated, record.device, record.status) == (True, "npu", "ok")
     assert all(": cut off" not in note for note in record.notes)
     return {item.setting.rpartition(".")[2]: item.status for item in record.delivery}

@@ -25,9 +25,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from harness import pipeline
 from harness.capture import external
 from harness.errors import RefusedError
+from harness.pipeline.reading import read_capture
 from tests.support.ascend_databases import MOVED, Tables, capture_tables, write
 from tests.support.ascend_folders import EVENTS, HEADER, KERNELS, folder, info
 from tests.support.chrome_traces import event, kernel, launch
@@ -295,7 +295,7 @@ def test_no_damage_keeps_a_capture_from_its_verdict(kept: tuple[Path, bytes], se
     out = _out(path)
     shutil.rmtree(out, ignore_errors=True)
     try:
-        finished = pipeline.read_capture(captures(path), out)
+        finished = read_capture(captures(path), out)
     except RefusedError:
         assert not out.exists()
         return

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from harness import files, pipeline
+from harness import files
 from harness.capture.capture_record import CaptureRecord
 from harness.capture.run_record import record_of
 from harness.capture.writer import this_process
 from harness.errors import MachineError, RefusedError
 from harness.execution.protocol import Outcome, Progress, read_json, write_json
 from harness.paths import RunFolder
+from harness.pipeline import concluding, reading, running
 from tests.support.composing import composed
 
 
@@ -42,10 +43,10 @@ def test_record_is_true_when_the_run_cannot_be_read_back(
     def stop(*_values: object) -> None:
         raise error
 
-    monkeypatch.setattr(pipeline, "run", lambda _plan, _watch: Outcome(status="ok"))
-    monkeypatch.setattr(pipeline, "collect_capture", stop)
+    monkeypatch.setattr(running, "run", lambda _plan, _watch: Outcome(status="ok"))
+    monkeypatch.setattr(running, "collect_capture", stop)
     with pytest.raises(error):
-        pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
+        running.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
     record = record_of(tmp_path)
     assert record is not None
     assert (record.status, record.exit_code) == (status, code)
@@ -55,8 +56,8 @@ def test_record_is_true_when_the_run_cannot_be_read_back(
 def test_a_run_whose_captures_cannot_be_analysed_here_is_what_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "run", lambda *_values: Outcome(status="ok"))
-    pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
+    monkeypatch.setattr(running, "run", lambda *_values: Outcome(status="ok"))
+    running.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
     run = RunFolder(tmp_path)
     (run.raw / "host_ascend_pt").mkdir(parents=True)
     kept = record_of(tmp_path)
@@ -66,13 +67,13 @@ def test_a_run_whose_captures_cannot_be_analysed_here_is_what_it_was(
         write_json(outcome, run.analysis)  # as the child does
         return outcome
 
-    monkeypatch.setattr(pipeline, "check_analysis", lambda *_values: None)
-    monkeypatch.setattr(pipeline, "analyse", unavailable)
+    monkeypatch.setattr(reading, "check_analysis", lambda *_values: None)
+    monkeypatch.setattr(reading, "analyse", unavailable)
     for before in (None, Outcome(status="ok")):
         if before is not None:
             write_json(before, run.analysis)
         with pytest.raises(MachineError, match="cannot be loaded"):
-            pipeline.read_run(tmp_path, listener=_Silent(), limit_s=None)
+            reading.read_run(tmp_path, listener=_Silent(), limit_s=None)
         assert record_of(tmp_path) == kept
         assert run.analysis.exists() == (before is not None)
     assert read_json(run.analysis, Outcome) == before
@@ -85,12 +86,12 @@ def test_a_run_that_is_going_on_is_not_read(
 
     def read_meanwhile(*_values: object) -> Outcome:
         with pytest.raises(RefusedError) as refused:
-            pipeline.read_run(tmp_path, listener=_Silent(), limit_s=None)
+            reading.read_run(tmp_path, listener=_Silent(), limit_s=None)
         refusals.append(refused.value.problems[0].reason)
         return Outcome(status="ok")
 
-    monkeypatch.setattr(pipeline, "run", read_meanwhile)
-    pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
+    monkeypatch.setattr(running, "run", read_meanwhile)
+    running.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
     named = f"another harness (process {os.getpid()}) is writing into this run folder"
     assert refusals == [named]
 
@@ -98,15 +99,15 @@ def test_a_run_that_is_going_on_is_not_read(
 def test_a_run_whose_harness_was_killed_is_read_as_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "run", lambda *_values: Outcome(status="ok"))
-    started = pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent()).record
+    monkeypatch.setattr(running, "run", lambda *_values: Outcome(status="ok"))
+    begun = running.run_job(composed(), tmp_path, overrides=(), listener=_Silent()).record
     run = RunFolder(tmp_path)
-    running = replace(started, status="running", verdict="pending", exit_code=None)
-    write_json(running, run.record)
+    unended = replace(begun, status="running", verdict="pending", exit_code=None)
+    write_json(unended, run.record)
     write_json(replace(read_json(run.capture, CaptureRecord), reported=None), run.capture)
     for path in (run.outcome, run.plan, run.summary):
         path.unlink()
-    record = pipeline.read_run(tmp_path, listener=_Silent(), limit_s=None).record
+    record = reading.read_run(tmp_path, listener=_Silent(), limit_s=None).record
     assert (record.status, record.exit_code, record.verdict) == ("failed", 1, "not_delivered")
     assert record.reason.startswith("the harness died before the run ended")
     assert record_of(tmp_path) == record
@@ -116,17 +117,17 @@ def test_a_run_whose_harness_was_killed_is_read_as_failed(
 def test_a_run_whose_process_is_there_is_not_read_even_without_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "run", lambda *_values: Outcome(status="ok"))
-    ended = pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent()).record
+    monkeypatch.setattr(running, "run", lambda *_values: Outcome(status="ok"))
+    ended = running.run_job(composed(), tmp_path, overrides=(), listener=_Silent()).record
     run = RunFolder(tmp_path)
-    running = replace(ended, status="running", exit_code=None, writer=this_process())
-    write_json(running, run.record)
+    unended = replace(ended, status="running", exit_code=None, writer=this_process())
+    write_json(unended, run.record)
     with pytest.raises(RefusedError, match=rf"still running \(process {os.getpid()}\)"):
-        pipeline.read_run(tmp_path, listener=_Silent(), limit_s=None)
+        reading.read_run(tmp_path, listener=_Silent(), limit_s=None)
     with pytest.raises(RefusedError, match="still running"):
-        pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
-    write_json(replace(running, writer=replace(this_process(), started=1)), run.record)
-    assert pipeline.read_run(tmp_path, listener=_Silent(), limit_s=None).record.status == "ok"
+        running.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
+    write_json(replace(unended, writer=replace(this_process(), started=1)), run.record)
+    assert reading.read_run(tmp_path, listener=_Silent(), limit_s=None).record.status == "ok"
 
 
 def test_the_record_says_how_a_run_ended_only_once_all_else_is_there(
@@ -141,9 +142,9 @@ def test_the_record_says_how_a_run_ended_only_once_all_else_is_there(
         record = record_of(tmp_path)
         statuses[path] = record and record.status
 
-    monkeypatch.setattr(pipeline, "run", lambda *_values: Outcome(status="ok"))
+    monkeypatch.setattr(running, "run", lambda *_values: Outcome(status="ok"))
     monkeypatch.setattr(files, "write", watched)
-    pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
+    running.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
     assert statuses[run.summary] == "running"
     record = record_of(tmp_path)
     assert record is not None
@@ -156,10 +157,10 @@ def test_a_summary_that_is_interrupted_is_an_interrupted_run(
     def interrupted(*_values: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "run", lambda *_values: Outcome(status="ok"))
-    monkeypatch.setattr(pipeline, "markdown", interrupted)
+    monkeypatch.setattr(running, "run", lambda *_values: Outcome(status="ok"))
+    monkeypatch.setattr(concluding, "markdown", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        pipeline.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
+        running.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
     record = record_of(tmp_path)
     assert record is not None
     assert (record.status, record.exit_code) == ("interrupted", 130)

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness import pipeline
 from harness.capture import external
 from harness.capture.run_record import RunRecord, record_of
 from harness.cli.progress import ConsoleProgress
 from harness.errors import RefusedError
+from harness.pipeline.reading import read_capture, read_run
 from harness.readers.ascend import folder as ascend
 from harness.report.console import Console
 from tests.support.ascend_folders import (
@@ -55,7 +55,7 @@ def snapshot(root: Path) -> dict[str, bytes]:
 
 
 def imported(path: Path, out: Path) -> RunRecord:
-    return pipeline.read_capture(path, out).record
+    return read_capture(path, out).record
 
 
 def statuses(record: RunRecord) -> dict[str, str]:
@@ -237,15 +237,15 @@ def test_an_imported_capture_is_read_again_without_its_source(tmp_path: Path) ->
     summary = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
     (tmp_path / "out" / "summary.md").unlink()
     listener = ConsoleProgress(Console(quiet=True))
-    again = pipeline.read_run(tmp_path / "out", listener=listener, limit_s=None)
+    again = read_run(tmp_path / "out", listener=listener, limit_s=None)
     assert again.record == record
     assert (tmp_path / "out" / "summary.md").read_text(encoding="utf-8") == summary
     (capture / ascend.OUTPUT / "kernel_details.csv").write_bytes(b"Name")
-    worse = pipeline.read_run(tmp_path / "out", listener=listener, limit_s=None)
+    worse = read_run(tmp_path / "out", listener=listener, limit_s=None)
     assert (worse.record.exit_code, worse.record.verdict) == (3, "not_delivered")
     capture.rename(tmp_path / "moved")
     with pytest.raises(RefusedError) as refused:
-        pipeline.read_run(tmp_path / "out", listener=listener, limit_s=None)
+        read_run(tmp_path / "out", listener=listener, limit_s=None)
     (problem,) = refused.value.problems
     assert problem.reason == (
         f"{capture}, which was read, is no longer there, and the checks look at its files"
@@ -255,7 +255,7 @@ def test_an_imported_capture_is_read_again_without_its_source(tmp_path: Path) ->
 
 def refusal(path: Path, out: Path) -> str:
     with pytest.raises(RefusedError) as raised:
-        pipeline.read_capture(path, out)
+        read_capture(path, out)
     return str(raised.value)
 
 

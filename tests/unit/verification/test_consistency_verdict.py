@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness import pipeline
 from harness.capture.run_record import Consistency, Delivery, RunRecord
+from harness.pipeline.concluding import ended_record
 from harness.report.run import sections
 from harness.report.section import Command
 from tests.support.captures import capture
@@ -49,7 +49,7 @@ RECORD = RunRecord(
 def test_a_contradiction_ends_in_exit_3(
     found: tuple[Consistency, ...], code: int, verdict: str
 ) -> None:
-    record = pipeline._ended(RECORD, capture(), (DELIVERED,), found)
+    record = ended_record(RECORD, capture(), (DELIVERED,), found)
     assert (record.exit_code, record.verdict) == (code, verdict)
     assert record.consistency == found
 
@@ -58,13 +58,13 @@ def test_summary_names_what_is_broken_and_counts_the_rest() -> None:
     from harness.analyses.registry import run_analyses
 
     empty = run_analyses(capture())
-    good = pipeline._ended(RECORD, capture(), (DELIVERED,), (HOLDS,))
+    good = ended_record(RECORD, capture(), (DELIVERED,), (HOLDS,))
     shown = {part.title: part for part in sections(good, empty, "run")}
     assert "Consistency: contradictions within the capture" not in shown
     delivery = "Delivery: what was requested, what arrived"
     assert shown[delivery].notes == ("1 consistency checks hold, 0 not applicable",)
 
-    bad = pipeline._ended(RECORD, capture(), (DELIVERED,), (HOLDS, BROKEN))
+    bad = ended_record(RECORD, capture(), (DELIVERED,), (HOLDS, BROKEN))
     shown = {part.title: part for part in sections(bad, empty, "run")}
     part = shown["Consistency: contradictions within the capture"]
     assert part.rows == (("broken", "op_statistic.csv", "2 kernels", "1 kernels"),)

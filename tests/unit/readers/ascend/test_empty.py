@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import RefusedError
-from harness.pipeline import read_capture
+from harness.pipeline.reading import read_capture
 from tests.support.ascend_databases import capture_tables, write
 
 HEADER = "Device_id,Stream ID,Op Name,OP Type,Task Start Time(us),Task Duration(us)\n"

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from harness import pipeline
 from harness.analyses.steps import step_breakdown
 from harness.capture import external
 from harness.capture.load import load_capture
+from harness.pipeline.reading import read_capture
 from tests.support.ascend_databases import (
     ARGUMENTS,
     MAIN,
@@ -121,7 +121,7 @@ def test_a_collective_has_the_device_of_its_task_or_rank_or_the_only_one(
 
 def test_the_device_computes_and_communicates_in_one_step(tmp_path: Path) -> None:
     capture = made(tmp_path / "in", old_tables())
-    record = pipeline.read_capture(capture, tmp_path / "out").record
+    record = read_capture(capture, tmp_path / "out").record
     (row,) = step_breakdown(load_capture(tmp_path / "out")).to_dicts()
     # Communication that is not overlapped.
     times = ("compute_ns", "communication_ns", "overlapped_ns", "idle_ns")

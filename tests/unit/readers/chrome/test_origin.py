@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.errors import RefusedError
-from harness.pipeline import read_capture
+from harness.pipeline.reading import read_capture
 from tests.support.chrome_traces import event
 
 META = {"ph": "M", "name": "process_name", "pid": 1}

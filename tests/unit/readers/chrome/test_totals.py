@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from harness import pipeline
+from harness.pipeline.reading import read_capture
 from tests.support.chrome_traces import event, kernel, launch
 
 START = 1_661_203_462_584_767
@@ -57,7 +57,7 @@ def test_tables_have_what_the_trace_has(tmp_path: Path, steps: int) -> None:
     path = tmp_path / "train.json"
     path.write_text(json.dumps({"schemaVersion": 1, "traceEvents": training(steps)}))
     info = totals(path)
-    record = pipeline.read_capture(path, tmp_path / "out").record
+    record = read_capture(path, tmp_path / "out").record
     tables = {
         name: pl.read_parquet(tmp_path / "out" / "tables" / f"{name}.parquet")
         for name in ("operators", "kernels", "communication")

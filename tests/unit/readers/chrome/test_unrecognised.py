@@ -12,7 +12,7 @@ import pytest
 
 from harness.capture.load import load_capture
 from harness.errors import RefusedError
-from harness.pipeline import read_capture
+from harness.pipeline.reading import read_capture
 from tests.support.chrome_traces import event, kernel, launch
 
 EVENTS: list[dict[str, Any]] = [

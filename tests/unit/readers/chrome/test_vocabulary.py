@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import RefusedError
-from harness.pipeline import read_capture
+from harness.pipeline.reading import read_capture
 from harness.readers.base import ReadContext, ReadResult
 from harness.readers.chrome import reader
 from tests.support.chrome_traces import event, kernel, launch
