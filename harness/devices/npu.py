@@ -47,6 +47,9 @@ TORCH_NPU: Final = ProfilerFacts(
 )
 REHEARSE = "python -m harness rehearse runs the same without an NPU."
 _ACTIVITIES = {"host": "CPU", "device": "NPU"}
+_UPKEEP: Final = frozenset({"destroy_event"})
+"""HCCL's watchdog destroys the events of collectives that are done, whenever it comes round; where
+nothing of them is left to it, the step's own threads do."""
 _DRIVER = Path("/usr/local/Ascend/driver/version.info")
 
 
@@ -153,7 +156,7 @@ class Npu:
         self, lowered: LoweredProfiler, take: TakeCounts
     ) -> AbstractContextManager[None] | None:
         """Record a step by torch's own profiler, whose operators are those of torch_npu's."""
-        return counting(lowered, ["CPU"], take)
+        return counting(lowered, ["CPU"], take, _UPKEEP)
 
     def analyse(self, capture: Path) -> None:
         """Let torch_npu and msprof write ``ASCEND_PROFILER_OUTPUT`` of a capture.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
@@ -29,7 +30,10 @@ TakeCounts = Callable[[ThreadCounts], None]
 
 
 def counting(
-    lowered: LoweredProfiler, activities: Sequence[str], take: TakeCounts
+    lowered: LoweredProfiler,
+    activities: Sequence[str],
+    take: TakeCounts,
+    upkeep: AbstractSet[str] = frozenset(),
 ) -> AbstractContextManager[None] | None:
     """Return a context that counts the operators of one step by thread; None if it need not.
 
@@ -38,14 +42,17 @@ def counting(
         activities: The names of all the run's activities in torch. Kineto is set up once in a
             process, by its first profiler: one without CUDA would leave CUPTI out for all.
         take: Gets the counts. It is not called where another profiler ended this one.
+        upkeep: The operators that threads of the device's own run at times of their own.
     """
     if "host" not in lowered.activities or lowered.experimental.get("profile_all_threads"):
         return None
-    return _counting(activities, take)
+    return _counting(activities, take, upkeep)
 
 
 @contextmanager
-def _counting(activities: Sequence[str], take: TakeCounts) -> Iterator[None]:
+def _counting(
+    activities: Sequence[str], take: TakeCounts, upkeep: AbstractSet[str]
+) -> Iterator[None]:
     import torch
     from torch._C._profiler import _ExperimentalConfig
     from torch.profiler import ProfilerActivity, record_function
@@ -72,25 +79,32 @@ def _counting(activities: Sequence[str], take: TakeCounts) -> Iterator[None]:
         elif event.name() == _MARK:
             step_thread = event.start_thread_id()
     if step_thread is not None:
-        take(counts_of(by_thread.pop(step_thread, []), list(by_thread.values())))
+        take(counts_of(by_thread.pop(step_thread, []), list(by_thread.values()), upkeep))
 
 
-def counts_of(step: list[_Operator], others: Sequence[list[_Operator]]) -> ThreadCounts:
+def counts_of(
+    step: list[_Operator],
+    others: Sequence[list[_Operator]],
+    upkeep: AbstractSet[str] = frozenset(),
+) -> ThreadCounts:
     """Count the operators of a step by name, without those of torch's own workers.
 
     A kernel that works in several threads may call operators in them, as flash attention on a CPU
     calls aten::empty. All of these lie within operators of the step's thread, which waits for them.
+    A thread that runs nothing but `upkeep` does no work of the step's.
     """
     covered = _joined(step)
     starts = [start_ns for start_ns, _ in covered]
 
-    def lies_within(operator: _Operator) -> bool:
+    def is_torchs_own(operator: _Operator) -> bool:
+        if operator.name in upkeep:
+            return True
         place = bisect_right(starts, operator.start_ns) - 1
         return place >= 0 and operator.end_ns <= covered[place][1]
 
     return ThreadCounts(
         of_step=_by_name(step),
-        of_others=tuple(_by_name(ran) for ran in others if not all(map(lies_within, ran))),
+        of_others=tuple(_by_name(ran) for ran in others if not all(map(is_torchs_own, ran))),
     )
 
 

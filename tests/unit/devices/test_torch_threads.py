@@ -44,5 +44,14 @@ def test_threads_are_counted_that_the_step_does_not_wait_for(
     assert counts.of_step == names
 
 
+def test_a_thread_of_the_devices_own_is_left_out_if_it_does_nothing_else() -> None:
+    destroyed, multiplied = _Operator(160, 170, "destroy_event"), _Operator(180, 190, "aten::mul")
+    others = [[destroyed, destroyed], [destroyed, multiplied]]
+    upkeep = {"destroy_event"}
+    assert counts_of(STEP, others[:1], upkeep).of_others == ()
+    assert counts_of(STEP, others, upkeep).of_others == ({"destroy_event": 1, "aten::mul": 1},)
+    assert counts_of(STEP, others[:1]).of_others == ({"destroy_event": 2},)
+
+
 def test_of_a_step_without_operators_all_others_are_counted() -> None:
     assert counts_of([], [[_Operator(0, 1, "aten::mm")]]).of_others == ({"aten::mm": 1},)
