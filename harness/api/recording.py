@@ -164,11 +164,17 @@ class OwnRecording:
         if steps is None or run is None:
             return False
         self._run = None
+        misplaced = _joined_later(self._plan)
         with self._closing:
             if self._is_one_step and not _has_failed(raised):
                 steps.end()
             steps.close()
-            run.outcome = recorded(self._outcome(steps, raised), steps)
+            outcome = self._outcome(steps, raised)
+            if misplaced and outcome.status == "ok":
+                outcome = replace(outcome, status="failed", reason=misplaced)
+            run.outcome = recorded(outcome, steps)
+        if misplaced:
+            self._on_failure(RecorderError(misplaced))
         return True
 
     def _outcome(self, steps: ProgramSteps, raised: BaseException | None) -> Outcome:
@@ -203,10 +209,26 @@ def in_this_process(planned: Plan) -> Plan:
 
 def this_rank() -> Rank:
     """Return which rank this process is: by its process group, else by its environment."""
+    return _rank_in_group() or rank_of(os.environ)
+
+
+def _rank_in_group() -> Rank | None:
     distributed = sys.modules.get("torch.distributed")
     if distributed and distributed.is_available() and distributed.is_initialized():
         return Rank(rank=distributed.get_rank(), world_size=distributed.get_world_size())
-    return rank_of(os.environ)
+    return None
+
+
+def _joined_later(planned: Plan) -> str:
+    """Say that the process became another rank within the block than it was recorded as."""
+    group, recording = _rank_in_group(), planned.recording
+    if group is None or (group.rank, group.world_size) == (recording.rank, recording.world_size):
+        return ""
+    return (
+        f"this is rank {group.rank} of {group.world_size}, and it is recorded as rank"
+        f" {recording.rank} of {recording.world_size}, since init_process_group() was called within"
+        " the block: begin the profile after it"
+    )
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from harness.execution.plan import plan
 from harness.execution.program import end_of, recorded
 from harness.execution.protocol import Outcome, Plan
 from harness.execution.raised import described
-from harness.pipeline import open_run
+from harness.pipeline.own_run import open_run
 from harness.sessions.recordings import ManyThreads, OneThread, Recording, Tell
 from harness.sessions.steps import SeenSteps
 from harness.sessions.wanted import Wanted

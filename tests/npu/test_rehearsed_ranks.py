@@ -16,8 +16,14 @@ SLOW = ("workload.slow_rank=1", "workload.slow_seconds=1.2")
 """HCCL's watchdog comes round once a second: so it works in the warm-up step, of both ranks."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def built(emulator: Emulator) -> Emulator:
+    """Compile it once, outside of the run."""
+    return emulator
+
+
 @pytest.fixture(scope="module")
-def run(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     sizes = (f"workload.{size}" for size in SMALL)
     return run_harness(tmp_path_factory.mktemp("two"), "rehearse", *TWO, *sizes, *FEW, *SLOW)
 
