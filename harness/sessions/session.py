@@ -231,10 +231,11 @@ class Session:
             f"{living} threads make steps of this session, and the profiler records the"
             " thread that starts it"
         )
-        fix = f"{ALL_THREADS}=true"
+        problem = Problem(setting=ALL_THREADS, given="false", reason=why, fix=f"{ALL_THREADS}=true")
         if not hasattr(self._asked.request.profiler.experimental, "profile_all_threads"):
             fix = "make the steps in one thread: this device's profiler has no setting for more"
-        raise RefusedError([Problem(setting=ALL_THREADS, given="false", reason=why, fix=fix)])
+            problem = Problem(setting="threads", given=str(living), reason=why, fix=fix)
+        raise RefusedError([problem])
 
     def close(self, timeout: float | None = None) -> None:
         """End the open window, wait until all are read, and let go of threads and files.
