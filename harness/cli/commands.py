@@ -42,6 +42,12 @@ def _help(command: Command) -> ExitCode:
     return help_for(command, RUN, SUBCOMMANDS)
 
 
+def _list(command: Command) -> ExitCode:
+    from harness.cli.list import list_runs
+
+    return list_runs(command)
+
+
 def _merge(command: Command) -> ExitCode:
     from harness.cli.merge import merge
 
@@ -120,6 +126,23 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         about="Shows the main page, or the page of a subcommand.",
         examples=("help", "help read"),
         flags=_COMPOSING,
+        paths=True,
+    ),
+    "list": Subcommand(
+        run=_list,
+        summary="list the runs below a folder: how they ended, what a step took",
+        usage=("list [FOLDER ...] [FILTERS] [--json]",),
+        about=(
+            "Lists the runs below outputs/, or below the folders that are named, the newest last."
+            " A filter is a setting and its value, or one of status, verdict, exit_code, device,"
+            " emulated, host; all filters must fit. --json prints all that is known of each run."
+        ),
+        examples=(
+            "list",
+            "list device=npu verdict=not_delivered",
+            "list outputs/sweeps profiler=level1 workload.batch=64 --json",
+        ),
+        flags=("--json",),
         paths=True,
     ),
     "merge": Subcommand(
