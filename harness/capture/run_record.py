@@ -106,6 +106,13 @@ class Timing(Struct, frozen=True, kw_only=True):
         """(max - min) / median."""
         return (self.max_ns - self.min_ns) / self.median_ns
 
+    def resembles(self, other: Timing) -> bool:
+        """Tell whether the median step of one lies among the steps of the other."""
+        return (
+            self.min_ns <= other.median_ns <= self.max_ns
+            or other.min_ns <= self.median_ns <= other.max_ns
+        )
+
 
 class RankResult(Struct, frozen=True, kw_only=True):
     """What became of one rank of a job; its own run.json has the rest."""

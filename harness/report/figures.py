@@ -47,7 +47,9 @@ def _remarks(timing: Mapping[str, Timing]) -> Iterator[str]:
     """Yield what the profiler costs, and which step times are unstable."""
     if len(timing) == len(_PHASES):
         ratio = timing["active"].median_ns / timing["baseline"].median_ns
-        yield f"a profiled step takes {ratio:.2f} × an unprofiled one"
+        noise = timing["active"].resembles(timing["baseline"])
+        within = ", which is within the noise of these steps" if noise else ""
+        yield f"a profiled step takes {ratio:.2f} × an unprofiled one{within}"
     for phase, times in timing.items():
         if times.steps > 1 and times.spread > UNSTABLE_SPREAD:
             yield (

@@ -13,6 +13,7 @@ from harness.errors import ExitCode
 from harness.paths import SweepFolder
 from harness.report.markdown import markdown
 from harness.report.section import Column, Section
+from harness.sweep.noise import remarks
 from harness.sweep.table import Jobs, short_names, sweep_table
 
 _NAMED: Final = 3
@@ -23,7 +24,18 @@ _FIGURES = {
     "profiled_step_ns": Column("profiled step", "ns"),
     "overhead": Column("overhead", "ratio"),
     "device_ns": Column("device per step", "ns"),
+    "unprofiled_spread": Column("spread", "share"),
+    "samples_per_s": Column("samples/s", "number"),
+    "memory_peak": Column("memory", "bytes"),
 }
+_ORDER = (
+    *("unprofiled_step_ns", "unprofiled_spread", "samples_per_s"),
+    *("profiled_step_ns", "overhead", "device_ns", "memory_peak"),
+)
+_IF_ANY = ("device_ns", "samples_per_s", "memory_peak")
+"""Figures that are left out where no job has them."""
+_MEASURED = ("unprofiled_spread", "samples_per_s")
+"""Figures that are left out where times are invented."""
 
 
 def sections(swept: Sequence[str], jobs: Jobs, kept: Sequence[bool], folder: Path) -> list[Section]:
@@ -35,15 +47,27 @@ def sections(swept: Sequence[str], jobs: Jobs, kept: Sequence[bool], folder: Pat
         kept: For each job, whether its result is an earlier sweep's.
         folder: The sweep's.
     """
-    figures = sweep_table(swept, jobs, folder).select(*_FIGURES).rows()
+    table = sweep_table(swept, jobs, folder)
     records = [record for _, record in jobs if record is not None]
+    invented = _MEASURED if any(record.emulated for record in records) else ()
+    shown = [
+        name
+        for name in _ORDER
+        if name not in invented and (name not in _IF_ANY or not table[name].is_null().all())
+    ]
+    figures = table.select(*shown).rows()
     delivered = sum(record.verdict == "delivered" and not record.exit_code for record in records)
     emulated = " (emulated: invented)" if any(record.emulated for record in records) else ""
     settings = (Column(name) for name in short_names(swept))
     return [
         Section(
             title=f"Sweep{emulated}: {delivered} of {len(jobs)} jobs delivered",
-            columns=(*settings, Column("exit", "identifier"), *_FIGURES.values(), Column("result")),
+            columns=(
+                *settings,
+                Column("exit", "identifier"),
+                *(_FIGURES[name] for name in shown),
+                Column("result"),
+            ),
             rows=tuple(
                 (
                     *(job.values.get(setting) for setting in swept),
@@ -53,7 +77,7 @@ def sections(swept: Sequence[str], jobs: Jobs, kept: Sequence[bool], folder: Pat
                 )
                 for (job, record), values, is_kept in zip(jobs, figures, kept, strict=True)
             ),
-            notes=_notes(swept, [job for job, _ in jobs], folder),
+            notes=(*remarks(swept, jobs), *_notes(swept, [job for job, _ in jobs], folder)),
         )
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import polars as pl
 
@@ -44,7 +45,10 @@ def sweep_table(swept: Sequence[str], results: Jobs, folder: Path) -> pl.DataFra
 
     Columns: each swept setting, as it is typed; folder; exit_code, verdict, reason;
     unprofiled_step_ns and profiled_step_ns (medians); overhead (profiled / unprofiled); device_ns
-    (median over the recorded steps of the time under kernels, all devices added up).
+    (median over the recorded steps of the time under kernels, all devices added up);
+    unprofiled_spread ((max - min) / median of the unprofiled steps); samples_per_s (workload.batch
+    by the unprofiled step; null without a batch); memory_peak (bytes, of the device that has most
+    in use; null where it was not recorded).
     """
     rows = []
     for job, record in results:
@@ -63,6 +67,9 @@ def sweep_table(swept: Sequence[str], results: Jobs, folder: Path) -> pl.DataFra
                 "profiled_step_ns": profiled,
                 "overhead": profiled / unprofiled if unprofiled and profiled else None,
                 "device_ns": _device_time(folder / job.folder) if record else None,
+                "unprofiled_spread": timing["baseline"].spread if "baseline" in timing else None,
+                "samples_per_s": samples_per_s(record),
+                "memory_peak": _memory_peak(folder / job.folder) if record else None,
             }
         )
     return pl.DataFrame(rows, schema=_columns(swept))
@@ -70,15 +77,38 @@ def sweep_table(swept: Sequence[str], results: Jobs, folder: Path) -> pl.DataFra
 
 def _columns(swept: Iterable[str]) -> Mapping[str, type[pl.DataType]]:
     words = (*swept, "folder", "verdict", "reason")
-    numbers = ("exit_code", "unprofiled_step_ns", "profiled_step_ns", "device_ns")
+    numbers = ("exit_code", "unprofiled_step_ns", "profiled_step_ns", "device_ns", "memory_peak")
+    ratios = ("overhead", "unprofiled_spread", "samples_per_s")
     types: dict[str, type[pl.DataType]] = {
         **dict.fromkeys(words, pl.String),
         **dict.fromkeys(numbers, pl.Int64),
-        "overhead": pl.Float64,
+        **dict.fromkeys(ratios, pl.Float64),
     }
     order = ("folder", "exit_code", "verdict", "reason")
-    figures = ("unprofiled_step_ns", "profiled_step_ns", "overhead", "device_ns")
+    figures = (
+        *("unprofiled_step_ns", "profiled_step_ns", "overhead", "device_ns"),
+        *("unprofiled_spread", "samples_per_s", "memory_peak"),
+    )
     return {name: types[name] for name in (*swept, *order, *figures)}
+
+
+def samples_per_s(record: RunRecord | None) -> float | None:
+    """Return how many samples the unprofiled step works on in a second; None without a batch."""
+    if record is None or "baseline" not in record.timing:
+        return None
+    batch = record.requested.get("workload.batch")
+    if not isinstance(batch, int) or isinstance(batch, bool):
+        return None
+    return batch * 1e9 / record.timing["baseline"].median_ns
+
+
+def _memory_peak(job: Path) -> int | None:
+    try:
+        peaks = tables.read(RunFolder(job).analysis_table("memory_peaks"))
+        value: Any = peaks["total_allocated"].max()
+    except (OSError, pl.exceptions.PolarsError):
+        return None
+    return value if isinstance(value, int) else None
 
 
 def _device_time(job: Path) -> int | None:

@@ -231,6 +231,7 @@ def test_a_sweeps_table_has_what_is_swept_and_what_it_costs(harness: Harness) ->
     assert table.columns == [
         *("workload.batch", "profiler", "folder", "exit_code", "verdict", "reason"),
         *("unprofiled_step_ns", "profiled_step_ns", "overhead", "device_ns"),
+        *("unprofiled_spread", "samples_per_s", "memory_peak"),
     ]
     assert table.select("workload.batch", "profiler").rows() == [
         *(("4", "level0"), ("4", "level2")),
@@ -243,8 +244,14 @@ def test_a_sweeps_table_has_what_is_swept_and_what_it_costs(harness: Harness) ->
         assert row["overhead"] == row["profiled_step_ns"] / row["unprofiled_step_ns"]
         assert (row["exit_code"], row["verdict"], row["reason"]) == (0, "delivered", None)
         assert row["device_ns"] is None, "there is no device beside the host"
+        assert row["unprofiled_spread"] == record.timing["baseline"].spread
+        batch = int(row["workload.batch"])
+        assert row["samples_per_s"] == batch * 1e9 / row["unprofiled_step_ns"]
+        assert (row["memory_peak"] is None) == (row["profiler"] == "level0")
     summary = (run.latest / "summary.md").read_text(encoding="utf-8")
-    assert "| batch | profiler | exit | unprofiled step | profiled step | overhead |" in summary
+    head = "| batch | profiler | exit | unprofiled step | spread | samples/s | profiled step |"
+    assert f"{head} overhead | memory |" in summary
+    assert "best by samples per second: batch=" in summary
 
 
 def test_perf_events_that_the_machine_has_are_columns_and_the_others_named(

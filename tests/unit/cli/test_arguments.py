@@ -108,7 +108,11 @@ def test_flags_that_hydra_has_too_are_those_of_hydra() -> None:
         ("default", "default", "write analysis=default or profiler=default"),
         ("aic_metrics", "aic_metrics", "write +sweep=aic_metrics"),
         ("rehearsal", "rehearsal", "write rehearsal=NAME, with one of healthy, older_cann"),
-        ("nosuchthing", "nosuchthing", "use one of check, doctor, help, list, merge, read, rehearse"),
+        (
+            "nosuchthing",
+            "nosuchthing",
+            "use one of check, doctor, help, list, merge, read, rehearse",
+        ),
         ("check doctor", "doctor", "keep check or doctor"),
         ("-cp x", "--config-path", "--config-dir DIR adds your folder"),
         ("--experimental-rerun x", "--experimental-rerun", "--config-dir DIR adds your folder"),

@@ -86,7 +86,7 @@ def test_step_times_are_those_of_the_record() -> None:
         ("profiled", 3, 3_000, 2_000, 4_000),
     )
     assert part.notes == (
-        "a profiled step takes 1.50 × an unprofiled one",
+        "a profiled step takes 1.50 × an unprofiled one, which is within the noise of these steps",
         (
             "unstable: the profiled steps spread over 67% of their median; compare times of this"
             " machine with care"

@@ -262,8 +262,8 @@ def test_a_job_that_left_nothing_is_named_and_has_failed(tmp_path: Path) -> None
     (section,) = sections(composition.swept, results, [True, False, False], tmp_path)
     assert section.title == "Sweep: 1 of 3 jobs delivered"
     assert section.rows == (
-        ("1", 0, 2_000_000, 3_000_000, 1.5, None, "delivered (kept)"),
-        ("2", None, 2_000_000, 3_000_000, 1.5, None, "no result"),
+        ("1", 0, 2_000_000, 5e-7, 3_000_000, 1.5, "delivered (kept)"),
+        ("2", None, 2_000_000, 5e-7, 3_000_000, 1.5, "no result"),
         ("3", None, None, None, None, None, "no result"),
     )
     assert section.notes[:2] == (
