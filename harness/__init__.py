@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 from typing import TYPE_CHECKING, Any
 
-from harness.steps import stage, step
+from harness.steps import stage, step, stop
 
 if TYPE_CHECKING:
     from harness.api.profiles import Profile, profile
@@ -63,6 +63,7 @@ __all__ = [
     "profile",
     "stage",
     "step",
+    "stop",
 ]
 
 

@@ -1,10 +1,11 @@
-"""What a program says of itself: ``harness.step()`` and ``harness.stage("forward")``.
+"""What a program says of itself: ``harness.step()``, ``stage("forward")``, ``stop()``.
 
-Both do nothing where no profile counts them, so that a program may keep them. Imports nothing else.
+All do nothing where no profile counts them, so that a program may keep them. Imports nothing else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -20,12 +21,13 @@ class StepCounter(Protocol):
 
 
 _counter: StepCounter | None = None
+_stop: Callable[[], None] | None = None
 
 
-def count_with(counter: StepCounter | None) -> None:
-    """Let `counter` get the steps and stages from now on; null: nobody."""
-    global _counter  # noqa: PLW0603 - a process runs one program
-    _counter = counter
+def count_with(counter: StepCounter | None, stop: Callable[[], None] | None = None) -> None:
+    """Let `counter` get the steps and stages from now on; null: nobody. `stop` ends it."""
+    global _counter, _stop
+    _counter, _stop = counter, stop
 
 
 def are_counted() -> bool:
@@ -42,3 +44,9 @@ def step() -> None:
 def stage(name: str) -> AbstractContextManager[None]:
     """Name a part of the step: ``with harness.stage("forward"): …``."""
     return nullcontext() if _counter is None else _counter.stage(name)
+
+
+def stop() -> None:
+    """End the profile that is open in this process, also one that no variable holds any more."""
+    if _stop is not None:
+        _stop()

@@ -5,23 +5,22 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, ParamSpec, Self, TypeVar
+from typing import Literal, ParamSpec, Self, TypeVar
 
 from harness import steps as marks
 from harness.api.reading import read_apart
 from harness.api.recording import TRAINED, Asked, OwnRecording, this_rank
 from harness.api.requests import compose
 from harness.api.results import Run, load
+from harness.api.warned import warn
 from harness.capture.run_folder import is_run, new_folder, shown
 from harness.configuration.validate import problems
 from harness.errors import (
     HarnessError,
-    HarnessWarning,
     NotDeliveredError,
     Problem,
     RecorderError,
@@ -34,8 +33,6 @@ OnMissing = Literal["warn", "raise", "ignore"]
 OnError = Literal["warn", "raise"]
 P = ParamSpec("P")
 R = TypeVar("R")
-_STACK: Final = 3
-"""Frames between a warning and the program's line, about."""
 
 
 class Profile:
@@ -76,6 +73,17 @@ class Profile:
         self._on_error = on_error
         self._recording: OwnRecording | None = None
         self._result: Run | None = None
+
+    def __repr__(self) -> str:
+        recording = self._recording
+        if recording is None:
+            return "<Profile: not begun>"
+        folder = shown(recording.folder)
+        if self._result is not None:
+            return f"<Profile {folder}: {self._result.status}, {self._result.verdict}>"
+        made = recording.steps.made if recording.steps else 0
+        needed = recording.steps.needed if recording.steps else 0
+        return f"<Profile {folder}: {made} of {needed} steps made>"
 
     def __enter__(self) -> Self:
         self.start()
@@ -121,7 +129,7 @@ class Profile:
         recording = self._made(_folder(self._out))
         recording.begin()
         self._recording = recording
-        marks.count_with(self)
+        marks.count_with(self, self.stop)
 
     def step(self) -> None:
         """Say that a step has ended; the next one begins."""
@@ -211,13 +219,12 @@ class Profile:
         if self._on_missing == "raise":
             raise NotDeliveredError(text)
         if self._on_missing == "warn":
-            warnings.warn(text, HarnessWarning, stacklevel=_STACK + 1)
+            warn(text)
 
     def _failed(self, error: HarnessError) -> None:
         if self._on_error == "raise":
             raise error
-        text = f"the recording has failed, the program goes on: {error}"
-        warnings.warn(text, HarnessWarning, stacklevel=_STACK)
+        warn(f"the recording has failed, the program goes on: {error}")
 
 
 class TrainerProfile(Profile):

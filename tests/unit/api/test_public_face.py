@@ -22,6 +22,7 @@ FUNCTIONS = {
     " -> 'Any'",
     "load": "(run: 'str | os.PathLike[str]') -> 'Run'",
     "step": "() -> 'None'",
+    "stop": "() -> 'None'",
     "stage": "(name: 'str') -> 'AbstractContextManager[None]'",
 }
 MEMBERS = {
