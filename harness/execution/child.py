@@ -29,6 +29,7 @@ from harness.execution.protocol import (
     read_json,
     write_json,
 )
+from harness.execution.stall import STACK_SIGNAL
 from harness.files import CLOSED, still_open
 from harness.stopping import interrupt
 from harness.workloads.program import Program
@@ -37,6 +38,8 @@ from harness.workloads.program import Program
 def main(task: Task, plan_path: str, descriptor: int) -> None:
     """Do one task of the plan at `plan_path`; write its outcome beside it."""
     faulthandler.enable()
+    if STACK_SIGNAL > 0:
+        faulthandler.register(STACK_SIGNAL, descriptor, all_threads=False)
     folder = Path(plan_path).parent
     # The folder may have been moved since the plan was written.
     plan = replace(read_json(Path(plan_path), Plan), folder=str(folder))

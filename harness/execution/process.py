@@ -29,6 +29,7 @@ from harness.execution.protocol import (
     read_json,
 )
 from harness.execution.rank_watch import INTERRUPTED, RankWatch, watch_of
+from harness.execution.stall import StallWatch, ask_for_stack, frame_of, is_of_stack
 from harness.execution.streams import KeptStreams, LentStreams, Streams
 from harness.files import Appended
 from harness.paths import RunFolder
@@ -166,6 +167,7 @@ class _Child:
         self.lends = is_program and listener.lends_streams
         self.result = outcome_file(folder, task)
         self.process: subprocess.Popen[bytes] | None = None
+        self.stall = StallWatch(plan)
         self.progress = Lines(self._take_progress, _PROGRESS_BYTES)
         self.stop_reason = ""
         self.notes: tuple[str, ...] = ()
@@ -189,6 +191,7 @@ class _Child:
         """Return how the child process ended; none is left behind, whatever goes wrong here."""
         self.started = time.monotonic()
         reading, writing = os.pipe()
+        self.pipe = writing, os.fstat(writing)
         connect = LentStreams if self.lends else KeptStreams
         with os.fdopen(reading, "rb", buffering=0) as progress, connect(printed) as streams:
             try:
@@ -243,6 +246,7 @@ class _Child:
                 ready.register(stream, selectors.EVENT_READ, take)
             while not self._has_ended():
                 self._enforce_limits()
+                self._tell_of_stall()
                 _read(ready, timeout_s=0.1)
             # What it has started ends with it; what has left its session may print for ever.
             self._kill()
@@ -251,6 +255,10 @@ class _Child:
                 pass
 
     def _take_progress(self, line: bytes, more: int) -> None:
+        if is_of_stack(line):
+            if frame := frame_of(line):
+                self.listener.output(frame)
+            return
         try:
             progress = msgspec.json.decode(line, type=Progress)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -260,7 +268,15 @@ class _Child:
             return
         self.sent = progress.outcome or self.sent
         if progress.outcome is None:
+            self.stall.take(progress)
             self.listener.progress(progress)
+
+    def _tell_of_stall(self) -> None:
+        """Say that no step ends, and let the child show where it is."""
+        assert self.process is not None
+        if not self.stop_reason and (notice := self.stall.notice()):
+            self.listener.output(notice)
+            ask_for_stack(self.process.pid, *self.pipe)
 
     def _enforce_limits(self) -> None:
         now, limit_s = time.monotonic(), self.limits.seconds

@@ -178,6 +178,9 @@ class Execution(Settings, frozen=True, kw_only=True):
     grace_s: Placed[Annotated[float, Meta(ge=0, le=86_400)]] = 20
     """How many seconds a child that is stopped may take to write what it recorded, before it is
     killed. Read by: run."""
+    stall_notice_s: Placed[Seconds | None] = 60
+    """After how many seconds without the end of a step it is said which rank is behind and where
+    its process is, while the run goes on; null: never. Read by: run."""
     join_timeout_s: Placed[Seconds] = 300
     """How many seconds the ranks that an outer launcher has started wait for each other before they
     begin. Read by: run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -131,13 +132,27 @@ def test_a_rank_that_is_killed_ends_the_job_and_the_others_are_kept(
 def test_ranks_are_interrupted_together_and_what_they_recorded_is_read(
     tmp_path: Path, program: str
 ) -> None:
-    process = started(tmp_path, *TWO, *FEW, "--", program, "waits")
+    process = started(tmp_path, *TWO, *FEW, "execution.stall_notice_s=2", "--", program, "waits")
     assert process.stdout is not None
+    assert process.stderr is not None
     while "waits" not in process.stdout.readline():
         pass
+    # Before that, it is said live which rank waits, and which one is waited for.
+    lines: list[str] = []
+    while sum('train.py", line' in line for line in lines) < 2:
+        lines.append(process.stderr.readline())
     os.killpg(process.pid, signal.SIGINT)
     run = ended(process, tmp_path)
     assert run.code == 130
+    for rank in (0, 1):
+        (notice,) = [line for line in lines if f"rank {rank} has ended no step since" in line]
+        assert "4 before; all ranks are in the same step" in notice
+        assert "execution.timeout_s=SECONDS" in notice
+    source = PROGRAM.splitlines()
+    shown = {"[rank1]" in line: re.search(r'train.py", line (\d+)', line) for line in lines}
+    where = {rank: source[int(found[1]) - 1] for rank, found in shown.items() if found}
+    assert "backward()" in where[False]
+    assert "time.sleep(600)" in where[True]
     assert run.record.status == "interrupted"
     assert all(table(run, rank, "operators").height for rank in (0, 1))
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout

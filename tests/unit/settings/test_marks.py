@@ -81,6 +81,7 @@ def test_settings_of_every_kind_are_marked_as_such() -> None:
         "profiler.max_memory_gib",
         "execution.timeout_s",
         "execution.grace_s",
+        "execution.stall_notice_s",
         "execution.join_timeout_s",
         "execution.exit_barrier_timeout_s",
         "sweep.max_jobs",
