@@ -40,6 +40,7 @@ class StallWatch:
             self._limit_s = None
         self._makes_steps = self._was_told = False
         self._ended = 0
+        self._moved = self._since = self._next = 0.0
         self._restart()
 
     def take(self, progress: Progress) -> None:

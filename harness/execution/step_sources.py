@@ -22,6 +22,13 @@ _WHOLE: Final = (
     "workload.step=whole records the program as one step, workload.step=package.module:function the"
     " calls of a function"
 )
+_PROCESSES: Final = "multiprocessing.popen_"
+"""Python imports such a module when it starts a process, by each of its start methods."""
+_OF_PROCESSES: Final = (
+    "; the program started processes of its own, where nothing is recorded: if they are ranks, let"
+    " each take its rank from RANK, and execution=torchrun starts them; or write harness.profile()"
+    " into each"
+)
 
 
 class StepSource:
@@ -67,7 +74,8 @@ class StepSource:
         if self._wrong:
             return self._wrong
         if self._steps.made == 0:
-            return f"{self._none_came()}: {_WHOLE}"
+            started = any(name.startswith(_PROCESSES) for name in sys.modules)
+            return f"{self._none_came()}: {_WHOLE}{_OF_PROCESSES if started else ''}"
         made, needed = self._steps.made, self._steps.needed
         return (
             f"the program made {made:,} whole steps ({self._steps.counted}), and the schedule needs"

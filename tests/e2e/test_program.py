@@ -116,6 +116,24 @@ for _ in range(4):
 """
 
 
+RANKS = """
+import multiprocessing, sys
+import torch
+
+def work():
+    weight = torch.ones(2, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    for _ in range(9):
+        optimizer.zero_grad()
+        weight.sum().backward()
+        optimizer.step()
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context(sys.argv[1]).Process(target=work)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+"""
 COMPILED = """
 import sys
 import harness, torch
@@ -302,9 +320,22 @@ def test_a_program_without_steps_is_told_what_to_set(harness: Harness) -> None:
     text = " ".join(run.out.split())
     assert "neither an optimizer nor harness.step() made a step" in text
     assert "workload.step=whole records the program as one step" in text
+    assert "processes of its own" not in text
 
 
 @pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_a_program_whose_processes_do_the_work_is_told_how_to_record_them(
+    harness: Harness, tmp_path: Path, method: str
+) -> None:
+    (tmp_path / "ranks.py").write_text(RANKS)
+    run = harness("--", "ranks.py", method)
+    assert run.code == 3, run.err
+    text = " ".join(run.out.split())
+    assert "the program started processes of its own, where nothing is recorded" in text
+    assert "execution=torchrun starts them; or write harness.profile() into each" in text
+
+
 def test_a_program_can_be_stopped_after_the_last_step(harness: Harness) -> None:
     run = harness(*FEW, "workload.after=stop", "--", "train.py", "100000000")
     assert (run.code, adds(run)) == (0, {1: 1, 2: 1, 3: 1})

@@ -26,7 +26,7 @@ ACTIVE = Progress(phase="active", done=3, total=9)
 @pytest.fixture
 def advance(monkeypatch: pytest.MonkeyPatch) -> Clock:
     now = [100.0]
-    monkeypatch.setattr(stall.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
 
     def by(seconds: float) -> None:
         now[0] += seconds
