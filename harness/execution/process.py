@@ -167,6 +167,7 @@ class _Child:
         self.lends = is_program and listener.lends_streams
         self.result = outcome_file(folder, task)
         self.process: subprocess.Popen[bytes] | None = None
+        self.log: Appended | None = None
         self.stall = StallWatch(plan)
         self.progress = Lines(self._take_progress, _PROGRESS_BYTES)
         self.stop_reason = ""
@@ -182,6 +183,7 @@ class _Child:
         """
         self.result.unlink(missing_ok=True)
         with Appended(self.folder.path, self.folder.log) as log:
+            self.log = log
             # What a program prints goes where it always goes.
             printed = Printed(log, _unseen if self.lends else self.listener.output)
             returncode = self._ended(printed)
@@ -257,7 +259,7 @@ class _Child:
     def _take_progress(self, line: bytes, more: int) -> None:
         if is_of_stack(line):
             if frame := frame_of(line):
-                self.listener.output(frame)
+                self._say(frame)
             return
         try:
             progress = msgspec.json.decode(line, type=Progress)
@@ -271,11 +273,17 @@ class _Child:
             self.stall.take(progress)
             self.listener.progress(progress)
 
+    def _say(self, text: str) -> None:
+        """Show a line of our own, and keep it in the log."""
+        assert self.log is not None
+        self.log.write(f"{text}\n".encode())
+        self.listener.output(text)
+
     def _tell_of_stall(self) -> None:
         """Say that no step ends, and let the child show where it is."""
         assert self.process is not None
         if not self.stop_reason and (notice := self.stall.notice()):
-            self.listener.output(notice)
+            self._say(notice)
             ask_for_stack(self.process.pid, *self.pipe)
 
     def _enforce_limits(self) -> None:

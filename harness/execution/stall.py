@@ -85,7 +85,10 @@ class StallWatch:
         least = min(counts)
         behind = [str(rank) for rank, count in enumerate(counts) if count == least]
         if len(behind) == self._world_size:
-            return " all ranks are in the same step, and where each is tells who waits for whom."
+            return (
+                " all ranks are in the same step; where each is, which its harness.log keeps, tells"
+                " who waits for whom."
+            )
         return f" behind is rank {', '.join(behind)}, with {least}."
 
     def _steps_of(self, rank: int) -> int:
