@@ -86,14 +86,19 @@ class Limits(NamedTuple):
     """Of a job of several ranks, what tells whether another has ended it."""
 
 
-def run(plan: Plan, listener: ProgressListener) -> Outcome:
-    """Run a plan in the process that ``execution.kind`` names; a workload's error is an outcome."""
+def run(
+    plan: Plan, listener: ProgressListener, begun: Callable[[], None] = lambda: None
+) -> Outcome:
+    """Run a plan in the process that ``execution.kind`` names; a workload's error is an outcome.
+
+    `begun` is called when a child process has been started, which then takes a while to load torch.
+    """
     if plan.loop.execution.kind == "inline":
         return _inline(plan, listener)
     execution = plan.loop.execution
     watch = watch_of(plan)
     limits = Limits("execution.timeout_s", execution.timeout_s, execution.grace_s, watch)
-    outcome = _in_child(plan, listener, "execute", limits)
+    outcome = _in_child(plan, listener, "execute", limits, begun)
     if watch is not None:
         watch.tell_others(outcome)
     return outcome
@@ -108,12 +113,18 @@ def analyse(plan: Plan, listener: ProgressListener, limit_s: float | None) -> Ou
     return _in_child(plan, listener, "analyse", limits)
 
 
-def _in_child(plan: Plan, listener: ProgressListener, task: Task, limits: Limits) -> Outcome:
+def _in_child(
+    plan: Plan,
+    listener: ProgressListener,
+    task: Task,
+    limits: Limits,
+    begun: Callable[[], None] = lambda: None,
+) -> Outcome:
     try:
         environment = environment_of(plan)
     except MachineError as error:
         return Outcome(status="unavailable", reason=str(error))
-    return _Child(plan, listener, task, environment, limits).outcome()
+    return _Child(plan, listener, task, environment, limits).outcome(begun)
 
 
 def environment_of(plan: Plan) -> dict[str, str]:
@@ -176,7 +187,7 @@ class _Child:
         """The outcome, if the child could not leave it on the disk."""
         self.kill_at: float | None = None
 
-    def outcome(self) -> Outcome:
+    def outcome(self, begun: Callable[[], None]) -> Outcome:
         """Start the child, wait for its end, and return how it ended.
 
         Linux kills the child with the thread that started it: that is the one which waits here.
@@ -186,10 +197,10 @@ class _Child:
             self.log = log
             # What a program prints goes where it always goes.
             printed = Printed(log, _unseen if self.lends else self.listener.output)
-            returncode = self._ended(printed)
+            returncode = self._ended(printed, begun)
         return self._outcome_of(returncode, printed)
 
-    def _ended(self, printed: Printed) -> int:
+    def _ended(self, printed: Printed, begun: Callable[[], None]) -> int:
         """Return how the child process ended; none is left behind, whatever goes wrong here."""
         self.started = time.monotonic()
         reading, writing = os.pipe()
@@ -198,6 +209,7 @@ class _Child:
         with os.fdopen(reading, "rb", buffering=0) as progress, connect(printed) as streams:
             try:
                 process = self._start(writing, streams)
+                begun()
                 while True:
                     try:
                         self._listen({**streams.outputs, progress: self.progress.feed})
@@ -246,10 +258,11 @@ class _Child:
         with selectors.DefaultSelector() as ready:
             for stream, take in streams.items():
                 ready.register(stream, selectors.EVENT_READ, take)
-            while not self._has_ended():
-                self._enforce_limits()
-                self._tell_of_stall()
-                _read(ready, timeout_s=0.1)
+            with _woken_by_end(self.process.pid, ready):
+                while not self._has_ended():
+                    self._enforce_limits()
+                    self._tell_of_stall()
+                    _read(ready, timeout_s=0.1)
             # What it has started ends with it; what has left its session may print for ever.
             self._kill()
             until = time.monotonic() + _DRAIN_S
@@ -361,12 +374,34 @@ def _interrupt_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def _woken_by_end(pid: int, ready: selectors.BaseSelector) -> Iterator[None]:
+    """Let the end of a child process end a wait, where the system can do that."""
+    try:
+        end = os.pidfd_open(pid) if sys.platform == "linux" else None
+    except OSError:
+        # An old kernel, or a sandbox that forbids it: the wait ends by its time.
+        end = None
+    if end is None:
+        yield
+        return
+    ready.register(end, selectors.EVENT_READ, None)
+    try:
+        yield
+    finally:
+        ready.unregister(end)
+        os.close(end)
+
+
 def _read(ready: selectors.BaseSelector, timeout_s: float) -> bool:
     """Take what the streams bring within the time; return False if there is nothing."""
     events = ready.select(timeout_s) if ready.get_map() else []
     if not ready.get_map():
         time.sleep(timeout_s)
     for key, _ in events:
+        if key.data is None:
+            # The end of the child, which brings nothing.
+            continue
         data = _read_some(key.fd)
         if data:
             key.data(data)
