@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from hydra.core.hydra_config import HydraConfig
 from msgspec import Struct
@@ -25,8 +24,6 @@ from harness.files import remove_empty
 from harness.paths import RunFolder
 from harness.pipeline.concluding import Finished
 from harness.pipeline.running import run_job
-from harness.ranks.outer import Place, lead_ranks, run_rank
-from harness.ranks.pipeline import run_ranks
 from harness.report.terminal import show
 from harness.report.units import duration
 from harness.settings.ranks import Rank, rank_of
@@ -35,9 +32,6 @@ from harness.stopping import Interrupted
 from harness.sweep import interrupts
 from harness.sweep.current import CurrentJob, current_job
 from harness.workloads.program import Program
-
-_RUNS: Final = {"torchrun": run_ranks}
-"""By the kind of execution, what carries out a request; `run_job` in one process."""
 
 
 class _Work(Struct, frozen=True):
@@ -98,20 +92,38 @@ def _carried_out(
     work: _Work, listener: ProgressListener, begun: Callable[[Path], None]
 ) -> Finished:
     """Run a job in one process, in the ranks that this one starts, or as rank 0 of a launcher's."""
-    rank, overrides = rank_of(os.environ), work.overrides
+    rank = rank_of(os.environ)
     if rank.world_size > 1:
+        from harness.ranks.outer import Place, lead_ranks
+
         return lead_ranks(
             Place(work.request, rank, work.folder),
-            overrides=overrides,
+            overrides=work.overrides,
             listener=listener,
             begun=begun,
         )
-    carry_out = _RUNS.get(work.request.execution.kind, run_job)
-    return carry_out(work.request, work.folder, overrides=overrides, listener=listener, begun=begun)
+    return _on_this_machine(work, listener, begun)
+
+
+def _on_this_machine(
+    work: _Work, listener: ProgressListener, begun: Callable[[Path], None] = _nothing
+) -> Finished:
+    """Run a job in one process, or in ranks that this one starts."""
+    if work.request.execution.kind == "torchrun":
+        from harness.ranks.pipeline import run_ranks
+
+        return run_ranks(
+            work.request, work.folder, overrides=work.overrides, listener=listener, begun=begun
+        )
+    return run_job(
+        work.request, work.folder, overrides=work.overrides, listener=listener, begun=begun
+    )
 
 
 def _other_rank(work: _Work, rank: Rank) -> int | None:
     """Run a rank other than 0 of an outer launcher's; what goes wrong is said with its number."""
+    from harness.ranks.outer import Place, run_rank
+
     listener = _Quiet(lends_streams=isinstance(work.request.workload, Program))
     done = run_rank(
         Place(work.request, rank, work.folder), overrides=work.overrides, listener=listener
@@ -149,10 +161,7 @@ def _beside_others(current: CurrentJob, work: _Work) -> int | None:
     def quiet_run() -> RunRecord:
         say("begins")
         with interrupts.obeyed(current.sweep):
-            carry_out = _RUNS.get(work.request.execution.kind, run_job)
-            return carry_out(
-                work.request, work.folder, overrides=work.overrides, listener=_Quiet()
-            ).record
+            return _on_this_machine(work, _Quiet()).record
 
     return _unless_needless(current, work, quiet_run, say)
 

@@ -1,31 +1,27 @@
-"""A capture becomes results: checked, analysed, reported; run.json is true meanwhile."""
+"""A capture is concluded: run.json is true while it is got and checked, and after.
+
+polars and all that reads, checks and analyses are imported where there is a capture: `prepare` does
+that while a child process starts.
+"""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
 
-import polars as pl
 from msgspec import Struct
-from msgspec.structs import replace
 
-from harness import files, tables
-from harness.analyses.operators import linked
-from harness.analyses.registry import run_analyses
-from harness.analyses.steps import step_times
-from harness.capture.capture import Capture
 from harness.capture.kept_record import kept
-from harness.capture.run_folder import files_of, shown
-from harness.capture.run_record import Consistency, Delivery, RunRecord
-from harness.paths import RunFolder
-from harness.pipeline.starting import ended_program, exit_code
-from harness.report.markdown import markdown
-from harness.report.run import sections
+from harness.capture.run_record import Delivery, RunRecord
 from harness.report.section import Section
-from harness.verification.completeness import completeness
-from harness.verification.consistency import consistency
-from harness.verification.delivery import verify
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from harness.capture.capture import Capture
 
 
 class Finished(Struct, frozen=True, kw_only=True):
@@ -49,65 +45,30 @@ def concluded(
 
     `record` is its first state. `more` is added to the delivery that the checks find.
     """
-    run_folder = RunFolder(folder)
     with kept(record, folder) as ending:
         capture = captured()
-        outcome = capture.outcome
-        nothing = _pending(capture) or outcome.status == "unavailable"
-        delivery = () if nothing else verify(capture)
-        consistent = () if nothing else consistency(capture)
-        if not nothing and capture.analysis is not None:
-            delivery += completeness(capture, consistent)
-        analyses = run_analyses(capture)
-        filled = {name: table for name, table in analyses.items() if not table.is_empty()}
-        tables.keep(filled, run_folder.analyses, folder)
-        ended = ended_record(record, capture, delivery + more, consistent)
-        parts = sections(ended, analyses, str(shown(folder)))
-        files.write(folder, run_folder.summary, markdown(parts).encode(errors="backslashreplace"))
-        shutil.rmtree(run_folder.cycles, ignore_errors=True)
-        ending.record = ended
+
+        from harness.pipeline.results import written
+
+        results = written(record, capture, more)
+        ending.record = results.record
     return Finished(
-        record=ended, summary=tuple(parts), traceback=outcome.traceback, analyses=analyses
+        record=results.record,
+        summary=results.sections,
+        traceback=capture.outcome.traceback,
+        analyses=results.analyses,
     )
 
 
-def ended_record(
-    record: RunRecord,
-    capture: Capture,
-    delivery: tuple[Delivery, ...],
-    consistent: tuple[Consistency, ...],
-) -> RunRecord:
-    """Return the record of a run that is over."""
-    outcome, analysis = capture.outcome, capture.analysis
-    pending = _pending(capture)
-    # The metadata of an imported capture may report no settings at all.
-    # Nothing is requested of a rank that does not record.
-    checked = bool(delivery or record.source or not record.records)
-    failing = any(item.fails for item in delivery) or any(item.fails for item in consistent)
-    delivered = checked and not failing
-    return replace(
-        record,
-        writer=None,
-        status="failed" if outcome.status == "unavailable" else outcome.status,
-        verdict="pending" if pending else "delivered" if delivered else "not_delivered",
-        exit_code=exit_code(outcome, delivered=delivered or pending),
-        reason=outcome.reason,
-        analysis=analysis.reason if analysis else "",
-        notes=capture.notes,
-        versions=record.versions | outcome.versions,
-        device_name=outcome.device_name,
-        program=ended_program(record, outcome),
-        emulated=outcome.emulated,
-        emulation=capture.emulation,
-        delivery=delivery,
-        consistency=consistent,
-        timing=step_times(capture),
-        event_counts=capture.event_counts,
-        linked=linked(capture),
-        files=files_of(capture.folder),
-    )
+def prepare() -> None:
+    """Import what concludes a capture in a thread of its own, while there is nothing else to do.
+
+    A thread, so that output is passed on meanwhile, and an interrupt cuts no import short.
+    """
+    # Where the system grants no thread, they are imported when they are needed.
+    with suppress(RuntimeError):
+        Thread(target=_import_results, name="harness-prepare").start()
 
 
-def _pending(capture: Capture) -> bool:
-    """Tell whether there are captures that are not analysed yet."""
-    return bool(capture.cycle_folders) and capture.analysis is None
+def _import_results() -> None:
+    import harness.pipeline.results  # noqa: F401 - so that it is there when it is needed

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from harness import files
-from harness.capture.capture import Capture
 from harness.capture.capture_record import CaptureRecord
-from harness.capture.load import collect_capture, left_by_the_emulator
 from harness.capture.run_folder import clear, held_run
 from harness.capture.run_record import record_of
 from harness.configuration.validate import problems
@@ -20,9 +19,12 @@ from harness.execution.plan import plan
 from harness.execution.process import ProgressListener, analyse, run
 from harness.execution.protocol import Outcome, Plan, write_json
 from harness.paths import RunFolder
-from harness.pipeline.concluding import Finished, concluded
+from harness.pipeline.concluding import Finished, concluded, prepare
 from harness.pipeline.starting import made, nothing, program_of, refuse_unended, started
 from harness.settings.request import Request
+
+if TYPE_CHECKING:
+    from harness.capture.capture import Capture
 
 
 def run_job(
@@ -85,6 +87,9 @@ def _recorded(
     """Carry out a plan, let the device analyse what it recorded, and return the capture."""
     profiler = request.profiler
     outcome = _run(request, planned, listener)
+
+    from harness.capture.load import collect_capture, left_by_the_emulator
+
     # A child that died could not say what it ran on.
     outcome = replace(outcome, emulated=outcome.emulated or left_by_the_emulator(run_folder))
     files.remove_unfinished(run_folder.path)
@@ -101,4 +106,4 @@ def _run(request: Request, planned: Plan, listener: ProgressListener) -> Outcome
         check_machine(request, listener.output)
     except MachineError as error:
         return Outcome(status="unavailable", reason=str(error))
-    return run(planned, listener)
+    return run(planned, listener, prepare)

@@ -9,13 +9,14 @@ import pytest
 from msgspec.structs import replace
 
 from harness import files
+from harness.capture import load
 from harness.capture.capture_record import CaptureRecord
 from harness.capture.run_record import record_of
 from harness.capture.writer import this_process
 from harness.errors import MachineError, RefusedError
 from harness.execution.protocol import Outcome, Progress, read_json, write_json
 from harness.paths import RunFolder
-from harness.pipeline import concluding, reading, running
+from harness.pipeline import reading, results, running
 from tests.support.composing import composed
 
 
@@ -43,8 +44,8 @@ def test_record_is_true_when_the_run_cannot_be_read_back(
     def stop(*_values: object) -> None:
         raise error
 
-    monkeypatch.setattr(running, "run", lambda _plan, _watch: Outcome(status="ok"))
-    monkeypatch.setattr(running, "collect_capture", stop)
+    monkeypatch.setattr(running, "run", lambda *_values: Outcome(status="ok"))
+    monkeypatch.setattr(load, "collect_capture", stop)
     with pytest.raises(error):
         running.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
     record = record_of(tmp_path)
@@ -158,7 +159,7 @@ def test_a_summary_that_is_interrupted_is_an_interrupted_run(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(running, "run", lambda *_values: Outcome(status="ok"))
-    monkeypatch.setattr(concluding, "markdown", interrupted)
+    monkeypatch.setattr(results, "markdown", interrupted)
     with pytest.raises(KeyboardInterrupt):
         running.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
     record = record_of(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.capture.run_record import Consistency, Delivery, RunRecord
-from harness.pipeline.concluding import ended_record
+from harness.pipeline.results import ended_record
 from harness.report.run import sections
 from harness.report.section import Command
 from tests.support.captures import capture
