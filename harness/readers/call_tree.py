@@ -2,6 +2,8 @@
 
 Nesting, self time, marks and the choice of step and stage follow the same rules as
 `harness.devices.torch_events`.
+
+numpy is imported where there is something to nest: many runs have nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from harness import tables
-from harness.readers import nesting
 from harness.readers.base import ReadContext
 from harness.tables.intervals import StepLookup, ThreadStepLookup
 from harness.tables.markers import STAGE_MARK, STEP_MARK
@@ -151,6 +151,8 @@ def first(keys: pl.Series, numbers: pl.Series) -> pl.Series:
     places_of_keys, present = keys.is_not_null().arg_true(), keys.drop_nulls()
     if present.is_empty():
         return pl.repeat(None, len(numbers), dtype=pl.Int64, eager=True)
+    import numpy as np
+
     order = pl.Series(np.argsort(present.to_numpy(), kind="stable").astype(np.uint32))
     positions = (
         present.gather(order).search_sorted(numbers.fill_null(0)).clip(upper_bound=len(present) - 1)
@@ -174,6 +176,8 @@ class CallTree:
                 but have no rows.
             step_markers: The steps and stages.
         """
+        from harness.readers import nesting
+
         self._step_markers = step_markers
         rows = nesting.order(operators["start_ns"], operators["duration_ns"])
         self._table = operators if rows.is_sorted() else operators[rows]
@@ -182,6 +186,10 @@ class CallTree:
 
     def _nest(self, ranges: pl.DataFrame) -> None:
         """Nest the ranges of the operators, in the order of their rows, followed by the frames'."""
+        import numpy as np
+
+        from harness.readers import nesting
+
         rows = nesting.order(*(ranges[name] for name in ("start_ns", "duration_ns", "thread")))
         threads, starts, durations = (ranges[name].gather(rows) for name in ranges.columns)
         del ranges
@@ -247,6 +255,8 @@ class CallTree:
         names = self._table["name"]
         named = names.str.contains(_QUALIFIED) & ~names.str.contains(_AUTOGRAD)
         named = named.fill_null(value=False)
+        from harness.readers import nesting
+
         outer = pl.Series(nesting.nearest(self._parents, named.to_numpy()), dtype=pl.Int64).gather(
             innermost
         )

@@ -8,7 +8,6 @@ from itertools import compress
 from operator import not_
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 import polars as pl
 from msgspec import Raw, Struct, field
 
@@ -255,6 +254,8 @@ class Events:
         )
         for values in pending.values():
             values.clear()
+        import numpy as np
+
         runs = np.array(self._processes[table], dtype=np.int32).reshape(-1, 2)
         self._processes[table].clear()
         texts.insert_column(0, pl.Series(_PROCESS, np.repeat(runs[:, 0], runs[:, 1])))

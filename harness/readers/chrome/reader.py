@@ -16,7 +16,6 @@ import polars as pl
 from msgspec.structs import replace
 
 from harness import tables
-from harness.readers import nesting
 from harness.readers.almost_json import with_backslashes
 from harness.readers.base import CaptureError, CaptureInfo, ReadContext, ReadResult
 from harness.readers.call_tree import NO_ROW, CallTree, Marker, StepMarkers, first, is_mark
@@ -149,6 +148,8 @@ class _Trace:
         marking = pl.Series([is_mark(name) for name in self._names], dtype=pl.Boolean)
         marked = marking.gather(events["name"])
         step_markers = self._step_markers(events.filter(marked))
+        from harness.readers import nesting
+
         rows = nesting.order(events["start_ns"], events["duration_ns"])
         events = _apart(events, rows.filter(~marked.gather(rows)))
         operators, stack_table = self._operators(events)
