@@ -51,6 +51,14 @@ def test_neither_tables_nor_torch_are_imported_by(words: list[str], tmp_path: Pa
     assert not (tmp_path / "outputs").exists()
 
 
+def test_what_runs_until_a_child_has_been_started_imports_neither_tables_nor_torch() -> None:
+    code = f"import sys, harness.cli.hydra_app; print(*sorted({HEAVY} & sys.modules.keys()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "\n"
+
+
 SITE = """\
 import os, sys
 
