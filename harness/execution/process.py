@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import selectors
 import signal
@@ -31,12 +30,12 @@ from harness.execution.protocol import (
 from harness.execution.rank_watch import INTERRUPTED, RankWatch, watch_of
 from harness.execution.stall import StallWatch, ask_for_stack, frame_of, is_of_stack
 from harness.execution.streams import KeptStreams, LentStreams, Streams
+from harness.execution.waiting import take_what_comes, woken_by_end
 from harness.files import Appended
 from harness.paths import RunFolder
 from harness.stopping import Held
 from harness.workloads.program import Program
 
-_CHUNK: Final = 65536
 _DRAIN_S: Final = 1.0
 """How long output is read after the child has ended; a pipe holds far less."""
 _PROGRESS_BYTES: Final = 1 << 20
@@ -258,15 +257,15 @@ class _Child:
         with selectors.DefaultSelector() as ready:
             for stream, take in streams.items():
                 ready.register(stream, selectors.EVENT_READ, take)
-            with _woken_by_end(self.process.pid, ready):
+            with woken_by_end(self.process.pid, ready):
                 while not self._has_ended():
                     self._enforce_limits()
                     self._tell_of_stall()
-                    _read(ready, timeout_s=0.1)
+                    take_what_comes(ready, timeout_s=0.1)
             # What it has started ends with it; what has left its session may print for ever.
             self._kill()
             until = time.monotonic() + _DRAIN_S
-            while time.monotonic() < until and _read(ready, timeout_s=0):
+            while time.monotonic() < until and take_what_comes(ready, timeout_s=0):
                 pass
 
     def _take_progress(self, line: bytes, more: int) -> None:
@@ -372,52 +371,6 @@ def _interrupt_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _woken_by_end(pid: int, ready: selectors.BaseSelector) -> Iterator[None]:
-    """Let the end of a child process end a wait, where the system can do that."""
-    try:
-        end = os.pidfd_open(pid) if sys.platform == "linux" else None
-    except OSError:
-        # An old kernel, or a sandbox that forbids it: the wait ends by its time.
-        end = None
-    if end is None:
-        yield
-        return
-    ready.register(end, selectors.EVENT_READ, None)
-    try:
-        yield
-    finally:
-        ready.unregister(end)
-        os.close(end)
-
-
-def _read(ready: selectors.BaseSelector, timeout_s: float) -> bool:
-    """Take what the streams bring within the time; return False if there is nothing."""
-    events = ready.select(timeout_s) if ready.get_map() else []
-    if not ready.get_map():
-        time.sleep(timeout_s)
-    for key, _ in events:
-        if key.data is None:
-            # The end of the child, which brings nothing.
-            continue
-        data = _read_some(key.fd)
-        if data:
-            key.data(data)
-        else:
-            ready.unregister(key.fileobj)
-    return bool(events)
-
-
-def _read_some(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, _CHUNK)
-    except OSError as error:
-        # So ends a terminal that nobody writes to any more.
-        if error.errno != errno.EIO:
-            raise
-        return b""
 
 
 def _death(returncode: int, last_output: str, cause: str = "") -> str:

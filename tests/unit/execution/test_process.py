@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from harness.execution.process import _death, _read, _woken_by_end
+from harness.execution.process import _death
+from harness.execution.waiting import take_what_comes, woken_by_end
 
 
 @pytest.mark.parametrize(
@@ -37,8 +38,8 @@ def test_the_end_of_a_process_ends_the_wait_for_what_it_prints() -> None:
     ):
         assert process.stdout is not None
         ready.register(process.stdout, selectors.EVENT_READ, lambda _data: None)
-        with _woken_by_end(process.pid, ready):
+        with woken_by_end(process.pid, ready):
             while process.poll() is None:
                 # Once its output is closed, nothing but its end can end the wait.
-                assert _read(ready, timeout_s=10)
+                assert take_what_comes(ready, timeout_s=10)
         assert not ready.get_map()
