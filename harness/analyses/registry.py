@@ -7,13 +7,14 @@ from typing import Final
 
 import polars as pl
 
-from harness.analyses import kernels, memory, operators, profiler, steps
+from harness.analyses import code, kernels, memory, operators, profiler, steps
 from harness.capture.capture import Capture
 
 ANALYSES: Final[Mapping[str, Callable[[Capture], pl.DataFrame]]] = {
     "step_breakdown": steps.step_breakdown,
     "device_gaps": steps.device_gaps,
     "stages": operators.stage_times,
+    "functions": code.functions,
     "hot_operators": operators.hot_operators,
     "operator_kernels": operators.operator_kernels,
     "hot_kernels": kernels.hot_kernels,

@@ -138,6 +138,18 @@ def stages(results: RunResults) -> Section | None:
     return _first_rows("Stages", table, columns)
 
 
+def functions(results: RunResults) -> Section | None:
+    """Show which functions outside torch the operators' self time belongs to."""
+    columns = {
+        "function": Column("function, and the line where it begins", "name", absent="(none known)"),
+        "operators": Column("operators", "count"),
+        "self_ns": Column("self", "ns"),
+        "share": Column("share", "share"),
+        "device_ns": Column("device", "ns"),
+    }
+    return _first_rows("Functions outside torch", results.analyses["functions"], columns)
+
+
 def memory_peaks(results: RunResults) -> Section | None:
     """Show the most memory in use on each device."""
     columns = {

@@ -32,6 +32,7 @@ FIGURES: Final[Mapping[str, SectionOf]] = {
     "kernels_by_type": figures.kernels_by_type,
     "hot_kernels": figures.hot_kernels,
     "stages": figures.stages,
+    "functions": figures.functions,
     "memory_peaks": figures.memory_peaks,
 }
 """Sections of measured values, which an emulator invents."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.conftest import Harness, Run, command, environment
@@ -35,6 +36,22 @@ def main(steps):
 
 if __name__ == "__main__":
     main(int(sys.argv[1]))
+"""
+SLOW = """
+import harness, torch
+from torch import nn
+
+def slow(layer, batch):
+    for _ in range(20):
+        batch = layer(batch)
+
+def quick(batch):
+    return torch.relu(batch)
+
+layer = nn.Linear(512, 512)
+for step in range(7):
+    slow(layer, quick(torch.ones(64, 512)))
+    harness.step()
 """
 MARKS = """
 import sys
@@ -233,6 +250,17 @@ def test_a_function_of_the_script_is_counted(harness: Harness) -> None:
     operators = run.table("operators")
     # The whole call is the step, with its optimizer's part.
     assert operators.filter(name="Optimizer.step#SGD.step")["step"].to_list() == [1, 2, 3]
+
+
+def test_the_function_that_takes_the_time_is_named(harness: Harness, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    run = harness("profiler=stacks", *FEW, "--", "slow.py")
+    assert run.code == 0, run.err
+    table = pl.read_parquet(run.latest / "analyses" / "functions.parquet")
+    assert table["function"][0] == "slow.py(5): slow"
+    assert table["share"][0] > 0.5
+    assert "slow.py(9): quick" in table["function"].to_list()
+    assert "Functions outside torch" in run.out
 
 
 def test_what_came_before_the_first_mark_is_forgotten(harness: Harness, tmp_path: Path) -> None:
