@@ -236,8 +236,9 @@ def only_one() -> Iterator[None]:
     """Keep a second recording from beginning in this process."""
     if not _OPEN.acquire(blocking=False):
         raise RecorderError(
-            "another harness.profile() is open in this process, and torch runs one profiler at a"
-            " time: end that one first, by its stop() or by harness.stop()"
+            "another harness.profile(), or a window of a harness.Session, is open in this process,"
+            " and torch runs one profiler at a time: end that one first, by its stop() or by"
+            " harness.stop()"
         )
     try:
         yield

@@ -10,10 +10,11 @@ import os
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -28,6 +29,8 @@ HOST: Final = "127.0.0.1"
 TOKEN: Final = "http-token"  # noqa: S105 - the name of its file
 _IDLE_S: Final = 10.0
 """How long a client may take to say what it wants."""
+_SHOWN: Final = 40
+"""Characters of a header that are quoted."""
 _ROUTES: Final = "GET /status, POST /windows, POST /stop"
 
 
@@ -40,14 +43,22 @@ class Endpoint:
         status: Callable[[], Status],
         folder: Path,
         port: int,
+        suffix: str = "",
     ) -> None:
         """Bind the port, and write the token; 0: any free port.
+
+        Args:
+            ask: Opens a window.
+            status: Tells what the session has seen.
+            folder: Where the token is written.
+            port: Of 127.0.0.1.
+            suffix: The end of the token's file name.
 
         Raises:
             RefusedError: The port cannot be had.
             WriteError: The token cannot be written.
         """
-        self._token = folder / TOKEN
+        self._token = folder / f"{TOKEN}{suffix}"
         try:
             self._server = _Server((HOST, port), ask, status)
         except (OSError, OverflowError) as error:
@@ -74,7 +85,10 @@ class Endpoint:
         self._server.shutdown()
         self._serving.join()
         self._server.server_close()
-        self._token.unlink(missing_ok=True)
+        # Another session with this folder may have written its own.
+        with suppress(OSError):
+            if self._token.read_text(encoding="ascii").strip() == self._server.token:
+                self._token.unlink()
 
 
 def _write_token(path: Path, token: str) -> None:
@@ -136,19 +150,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.NOT_FOUND, f"there are {_ROUTES}")
             return
         try:
-            routes[url.path](parse_qs(url.query))
+            routes[url.path](parse_qs(url.query, keep_blank_values=True))
         except RefusedError as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
         except HarnessError as error:
             self._refuse(HTTPStatus.CONFLICT, str(error))
 
     def _window(self, query: dict[str, list[str]]) -> None:
+        _check_query(query, ("until",))
         until = state_of(query.get("until", ["over"])[-1])
         window = self.server.ask(parsed(self._content()))
         window.wait(until)
         self._send(HTTPStatus.OK, _answer(window))
 
-    def _stop(self, _query: dict[str, list[str]]) -> None:
+    def _stop(self, query: dict[str, list[str]]) -> None:
+        _check_query(query, ())
         window = self.server.status().window
         if window is None or window.state not in {"waiting", "recording"}:
             self._refuse(HTTPStatus.CONFLICT, "no window is open")
@@ -157,17 +173,27 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(HTTPStatus.OK, _answer(window))
 
     def _content(self) -> bytes:
+        encoding = self.headers.get("Transfer-Encoding")
+        if encoding is not None:
+            why, fix = "a request says its length", "send Content-Length instead"
+            _refuse_header("Transfer-Encoding", encoding, why, fix)
         length = self.headers.get("Content-Length", "0")
-        if not length.isascii() or not length.isdecimal() or int(length) > LARGEST:
+        # Python reads no number of thousands of digits.
+        digits = length.lstrip("0") or "0"
+        is_number = length.isascii() and length.isdecimal() and len(digits) <= len(str(LARGEST))
+        if not is_number or int(digits) > LARGEST:
             why, fix = f"a request has at most {LARGEST} bytes, and says how many", "send less"
-            problem = Problem(setting="Content-Length", given=length, reason=why, fix=fix)
-            raise RefusedError([problem])
-        return self.rfile.read(int(length))
+            _refuse_header("Content-Length", length[:_SHOWN], why, fix)
+        content = self.rfile.read(int(digits))
+        if len(content) < int(digits):
+            why = f"{len(content)} bytes came: a part of a request asks for something else"
+            _refuse_header("Content-Length", length, why, "send all of it")
+        return content
 
     def _is_allowed(self) -> bool:
         """Tell whether the token was sent; else answer."""
         # A page in the user's browser may reach the port by a name of its own.
-        host = self.headers.get("Host", "").rpartition(":")[0]
+        host = self.headers.get("Host", "").partition(":")[0]
         word = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if host not in {HOST, "localhost"}:
             self._refuse(HTTPStatus.FORBIDDEN, f"the host is {HOST}")
@@ -190,6 +216,27 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(content)
+
+
+def _refuse_header(name: str, given: str, reason: str, fix: str) -> NoReturn:
+    raise RefusedError([Problem(setting=name, given=given, reason=reason, fix=fix)])
+
+
+def _check_query(query: dict[str, list[str]], known: tuple[str, ...]) -> None:
+    """Refuse words that mean nothing here.
+
+    Raises:
+        RefusedError: There are some.
+    """
+    fix = "?until=recording" if known else "take it out"
+    why = "the steps are asked for in the body, and the address says at most until when to wait"
+    refuse(
+        [
+            Problem(setting=name, given=values[-1], reason=why, fix=fix)
+            for name, values in query.items()
+            if name not in known
+        ]
+    )
 
 
 def _answer(window: Window) -> Answer:

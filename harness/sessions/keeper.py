@@ -104,11 +104,12 @@ class Keeper:
                 recording = self._recorded(window, planned)
                 window.move("writing")
                 failure = _written(recording)
-                outcome = _outcome(recording, self._why_short(recording, window))
+                why_short = self._why_short(recording, window)
+                outcome = _outcome(recording, why_short)
                 if failure and outcome.status == "ok":
                     outcome = replace(outcome, status="failed", reason=failure)
                 run.outcome = outcome
-                window.reason = outcome.reason or recording.cut
+                window.reason = outcome.reason or why_short
         if window.reason:
             _warn(f"window {window.number}, {shown(window.folder)}: {window.reason}")
 

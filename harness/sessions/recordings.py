@@ -123,7 +123,8 @@ class OneThread:
         self._thread: int | None = None
         self._marks: ExitStack | None = None
         self._over = threading.Event()
-        self._elsewhere = self._within = 0
+        self._elsewhere = self._within = self._crossed = 0
+        self._is_left = False
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -139,6 +140,11 @@ class OneThread:
                 f"{self._within:,} steps began before another one of the same thread had ended,"
                 " and are counted with that one"
             )
+        if self._crossed:
+            notes.append(
+                f"{self._crossed:,} steps were ended by another thread than they began in, and do"
+                " not count"
+            )
         return tuple(notes)
 
     @property
@@ -149,7 +155,12 @@ class OneThread:
     @property
     def is_mine(self) -> bool:
         """Whether the calling thread alone can end the recording."""
-        return self._thread == threading.get_ident()
+        return self._thread == threading.get_ident() and os.getpid() == self._process
+
+    @property
+    def needs_caller(self) -> bool:
+        """Whether the recording does not end unless the calling thread goes on."""
+        return self.is_mine and not self._over.is_set()
 
     def begin(self, number: int, stage: str | None, batch: int | None) -> Step | None:
         """Begin a step of the calling thread; None if the window has nothing to do with it."""
@@ -161,6 +172,7 @@ class OneThread:
         if not self.is_mine:
             self._elsewhere += fits
             return None
+        self._drop_left()
         if self._marks is not None:
             self._within += 1
             return None
@@ -183,6 +195,9 @@ class OneThread:
 
     def end(self) -> None:
         """End the open step, and the recording if it was the last one."""
+        if not self.is_mine:
+            self._is_left = True
+            return
         marks, self._marks = self._marks, None
         if marks is not None:
             marks.close()
@@ -194,11 +209,20 @@ class OneThread:
 
     def end_if_due(self) -> bool:
         """End the recording if it is to be; in its thread, between two steps."""
+        self._drop_left()
         if self._marks is None and not self._over.is_set() and (why := self._limits.reached()):
             self.cut = why
             self.steps.close()
             self._over.set()
         return self._over.is_set()
+
+    def _drop_left(self) -> None:
+        """Drop the open step if another thread has ended it; in the recording's thread."""
+        if self._is_left and self._marks is not None:
+            self._marks.close()
+            self.steps.drop()
+            self._marks, self._is_left = None, False
+            self._crossed += 1
 
     def run(self, until: Callable[[], str]) -> None:
         """Wait until the program's thread has ended the recording."""
@@ -272,7 +296,7 @@ class ManyThreads:
             self._first.set()
         elif not self._first.is_set():
             return None
-        return _PoolStep(self.steps, self.steps.begin(stage, counts=fits))
+        return _PoolStep(self.steps, self.steps.begin(stage, counts=fits), self._process)
 
     def run(self, until: Callable[[], str]) -> None:
         """Record, once a step has begun that is waited for."""
@@ -291,11 +315,12 @@ class ManyThreads:
 
 
 class _PoolStep:
-    __slots__ = ("_step", "_steps")
+    __slots__ = ("_process", "_step", "_steps")
 
-    def __init__(self, steps: PoolSteps, step: PoolStep) -> None:
-        self._steps, self._step = steps, step
+    def __init__(self, steps: PoolSteps, step: PoolStep, process: int) -> None:
+        self._steps, self._step, self._process = steps, step, process
 
     def end(self) -> None:
         """End it, in the thread that began it."""
-        self._steps.end(self._step)
+        if os.getpid() == self._process:
+            self._steps.end(self._step)

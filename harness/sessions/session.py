@@ -6,33 +6,21 @@ import atexit
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from harness.api.recording import (
-    Asked,
-    this_rank,
-)
+from harness.api.recording import Asked, this_rank
 from harness.api.requests import compose
 from harness.capture.run_folder import make, new_folder
 from harness.configuration.validate import problems
-from harness.errors import (
-    Problem,
-    RecorderError,
-    RefusedError,
-    refuse,
-)
+from harness.errors import Problem, RecorderError, RefusedError, refuse
 from harness.files import remove_empty
 from harness.paths import RunFolder
 from harness.sessions.keeper import Keeper
-from harness.sessions.recordings import (
-    ALL_THREADS,
-    Limits,
-    OneThread,
-)
+from harness.sessions.recordings import ALL_THREADS, Limits, OneThread
 from harness.sessions.rules import DEFAULTS, session_problems
 from harness.sessions.steps import SeenSteps, Step
 from harness.sessions.wanted import Wanted, check
@@ -78,7 +66,8 @@ class Session:
             read: "later" leaves analysis and verification to ``python -m harness read``.
             trigger_file: Let a file in the folder ask for windows: see docs/sessions.md.
             http_port: Let requests to this port of 127.0.0.1 ask for them; 0: any free port. They
-                need the token in the file ``http-token`` of the folder.
+                need the token in the file ``http-token`` of the folder. Of several ranks, the files
+                of each end in its number: ``http-token.3``.
 
         Raises:
             RefusedError: Something is wrong; it has all that is.
@@ -92,7 +81,9 @@ class Session:
         self._many = bool(getattr(request.profiler.experimental, "profile_all_threads", False))
         self._process = os.getpid()
         self._seen = SeenSteps()
-        self._lock = threading.Lock()
+        # A signal's handler may ask for a window, or close the session, while its thread does.
+        self._lock = threading.RLock()
+        self._is_opening = False
         self._progress: Progress | None = None
         self._window: Window | None = None
         self._closed = False
@@ -107,15 +98,18 @@ class Session:
             opening.pop_all()
 
     def _open_triggers(self, *, trigger_file: bool, http_port: int | None) -> None:
+        process = this_rank()
+        # All ranks share the folder, and each has a session.
+        suffix = f".{process.rank}" if process.world_size > 1 else ""
         if trigger_file:
             from harness.sessions.trigger_file import TriggerFile
 
-            self._triggers.enter_context(TriggerFile(self._ask, self._root))
+            self._triggers.enter_context(TriggerFile(self._ask, self._root, suffix))
         if http_port is not None:
             from harness.sessions.http import Endpoint
 
             self._address = self._triggers.enter_context(
-                Endpoint(self._ask, lambda: self.status, self._root, http_port)
+                Endpoint(self._ask, lambda: self.status, self._root, http_port, suffix)
             ).url
 
     def __enter__(self) -> Self:
@@ -150,6 +144,10 @@ class Session:
         Args:
             stage: What the step does; windows may be for one stage.
             batch: How many items it works on; windows may be for large ones.
+
+        Raises:
+            RefusedError: One of them is no such thing, in a window or not; the stage, as the step
+                begins.
         """
         return Step(self._seen, stage, batch)
 
@@ -198,9 +196,14 @@ class Session:
     def _ask(self, wanted: Wanted) -> Window:
         schedule = self._asked.request.profiler.schedule
         check(wanted, upcoming=self._seen.begun, warmup=schedule.warmup)
-        with self._lock:
+        self._refuse_other_process()
+        with self._one_at_a_time():
             progress = self._open(wanted.of_steps(schedule.active))
-            window = Window(progress, lambda: self._end(progress, "by request"))
+            window = Window(
+                progress,
+                lambda: self._end(progress, "by request"),
+                lambda: self._needs_caller(progress),
+            )
             self._progress, self._window = progress, window
             self._keeper.take(progress)
             window.wait("waiting")
@@ -208,10 +211,31 @@ class Session:
             raise progress.error
         return window
 
+    def _refuse_other_process(self) -> None:
+        if os.getpid() != self._process:
+            raise RecorderError(
+                "the session belongs to the process that this one was forked from: make one here"
+            )
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Let one window be opened at a time, also where a signal's handler asks for another."""
+        with self._lock:
+            if self._is_opening:
+                raise RecorderError(
+                    "a window of this session is being opened by what this signal's handler has"
+                    " interrupted: ask again later"
+                )
+            self._is_opening = True
+            try:
+                yield
+            finally:
+                self._is_opening = False
+
     def _open(self, wanted: Wanted) -> Progress:
         last, profiler = self._progress, self._asked.request.profiler
-        if self._closed or os.getpid() != self._process:
-            raise RecorderError("the session is closed, or belongs to another process")
+        if self._closed:
+            raise RecorderError("the session is closed")
         if last is not None and last.state not in {"reading", "over"}:
             raise RecorderError(
                 f"window {last.number} of this session is under way ({last}), and torch runs one"
@@ -261,6 +285,15 @@ class Session:
         recording = self._seen.recording
         if progress is self._progress and isinstance(recording, OneThread) and recording.is_mine:
             recording.end_if_due()
+
+    def _needs_caller(self, progress: Progress) -> bool:
+        """Tell whether a window cannot end unless the calling thread goes on."""
+        recording = self._seen.recording
+        return (
+            progress is self._progress
+            and isinstance(recording, OneThread)
+            and recording.needs_caller
+        )
 
 
 def _words(setting: str, given: object, allowed: Sequence[str]) -> Iterator[Problem]:

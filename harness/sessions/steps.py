@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from itertools import count
+from operator import index
 from threading import enumerate as living_threads
 from threading import get_ident
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
+
+from harness.errors import Problem, RefusedError
 
 if TYPE_CHECKING:
     from harness.sessions.recordings import Recording
@@ -26,6 +29,18 @@ class SeenSteps:
         self.recording: Recording | None = None
         """What records them; null outside windows."""
 
+    def add_stage(self, stage: str) -> None:
+        """Take a stage that is new.
+
+        Raises:
+            RefusedError: It is no name that a trace can hold. It is refused whether or not a window
+                is open: no program is to fail in a window only.
+        """
+        if not isinstance(stage, str) or not _is_text(stage):
+            why, fix = "it is a name, a text without NUL or half characters", 'stage="decode"'
+            raise RefusedError([Problem(setting="stage", given=ascii(stage), reason=why, fix=fix)])
+        self.stages[stage] = None
+
     def living_threads(self) -> int:
         """Return how many threads make steps; those that have ended are forgotten."""
         self.threads &= {thread.ident or 0 for thread in living_threads()}
@@ -39,6 +54,29 @@ class SeenSteps:
         return f"{self.begun:,} steps have begun, their stages: {stages}"
 
 
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name
+
+
+def whole(batch: SupportsIndex) -> int:
+    """Return the size of a batch.
+
+    Raises:
+        RefusedError: It is no whole number.
+    """
+    try:
+        return index(batch)
+    except TypeError:
+        why, fix = "it is how many items the step works on, a whole number", "batch=8"
+        raise RefusedError(
+            [Problem(setting="batch", given=ascii(batch), reason=why, fix=fix)]
+        ) from None
+
+
 class Step:
     """One step of a session; a context manager that is used once."""
 
@@ -47,15 +85,15 @@ class Step:
     def __init__(self, seen: SeenSteps, stage: str | None, batch: int | None) -> None:
         self._seen = seen
         self._stage = stage
-        self._batch = batch
+        self._batch = batch if batch is None or batch.__class__ is int else whole(batch)
 
     def __enter__(self) -> None:
         seen = self._seen
+        if self._stage is not None and self._stage not in seen.stages:
+            seen.add_stage(self._stage)
         number = next(seen.numbers)
         seen.begun = number + 1
         seen.threads.add(get_ident())
-        if self._stage is not None:
-            seen.stages[self._stage] = None
         recording = seen.recording
         self._held: RecordedStep | None = (
             None if recording is None else recording.begin(number, self._stage, self._batch)

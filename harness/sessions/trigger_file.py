@@ -63,9 +63,11 @@ def parsed(content: bytes) -> Wanted:
 class TriggerFile:
     """Looks for the file twice a second while it is open; removes it when it has been read."""
 
-    def __init__(self, ask: Callable[[Wanted], Window], folder: Path) -> None:
+    def __init__(self, ask: Callable[[Wanted], Window], folder: Path, suffix: str = "") -> None:
         self._ask = ask
         self._folder = folder
+        self._trigger = folder / f"{TRIGGER}{suffix}"
+        self._answered = folder / f"{ANSWER}{suffix}"
         self._closed = threading.Event()
         self._watch = threading.Thread(target=self._look, name="harness-trigger", daemon=True)
 
@@ -78,7 +80,7 @@ class TriggerFile:
         self._watch.join()
 
     def _look(self) -> None:
-        path = self._folder / TRIGGER
+        path = self._trigger
         while not self._closed.wait(_PERIOD_S):
             if _is_settled(path):
                 self._answer(self._asked(path))
@@ -105,7 +107,7 @@ class TriggerFile:
         content = msgspec.json.format(msgspec.json.encode(answer)) + b"\n"
         # The window itself says that the disk is full.
         with suppress(WriteError):
-            files.write(self._folder, self._folder / ANSWER, content)
+            files.write(self._folder, self._answered, content)
 
 
 def _is_settled(path: Path) -> bool:

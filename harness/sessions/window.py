@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -71,10 +72,20 @@ class Progress:
 class Window:
     """One window of a session, a run folder of its own. Any thread may ask it."""
 
-    def __init__(self, progress: Progress, end: Callable[[], None]) -> None:
-        """Make the handle; `end` is called to end the recording early."""
+    def __init__(
+        self, progress: Progress, end: Callable[[], None], needs_caller: Callable[[], bool]
+    ) -> None:
+        """Make the handle.
+
+        Args:
+            progress: What becomes of it.
+            end: Called to end the recording early.
+            needs_caller: Tells whether the recording cannot end unless the calling thread goes on.
+        """
         self._progress = progress
         self._end = end
+        self._needs_caller = needs_caller
+        self._process = os.getpid()
 
     def __repr__(self) -> str:
         return f"<Window {self.number}: {self._progress}>"
@@ -129,8 +140,19 @@ class Window:
 
         Returns:
             False if the time was up first.
+
+        Raises:
+            RecorderError: There is no timeout, and it would never return: the window records the
+                steps of the calling thread, or is another process's.
         """
         place = STATES.index(state_of(until))
+        self._refuse_other_process()
+        if timeout is None and place > STATES.index("recording") and self._needs_caller():
+            raise RecorderError(
+                f"window {self.number} ends when this thread has made its steps, so that this"
+                " thread would wait for ever: wait in another thread, or after the steps; from"
+                " within a step, stop(timeout=0) lets the window end with it"
+            )
         with self._progress.changed:
             return self._progress.changed.wait_for(
                 lambda: STATES.index(self._progress.state) >= place, timeout
@@ -147,9 +169,21 @@ class Window:
 
         Returns:
             Whether it has happened.
+
+        Raises:
+            RecorderError: There is no timeout, and it is called within a step of that thread, or in
+                another process. It ends with that step all the same.
         """
+        self._refuse_other_process()
         self._end()
         return self.wait("writing", timeout)
+
+    def _refuse_other_process(self) -> None:
+        if os.getpid() != self._process:
+            raise RecorderError(
+                f"window {self.number} belongs to the process that this one was forked from, and"
+                " only that one records it"
+            )
 
 
 class Status(NamedTuple):
