@@ -21,6 +21,11 @@ FEW_STEPS = Cause(
 def of_program(capture: Capture, missing: str) -> tuple[Cause, ...]:
     """Return the causes that lie in the program, if a program of the user's ran."""
     program = capture.outcome.program
-    if program is None or (program.steps and missing != "steps"):
+    if program is None or (missing != "steps" and _has_recorded_steps(capture)):
         return ()
     return (FEW_STEPS,)
+
+
+def _has_recorded_steps(capture: Capture) -> bool:
+    """Tell whether the program came as far as a step that is recorded."""
+    return "active" in capture.tables["steps"]["phase"]

@@ -173,3 +173,6 @@ def test_a_fit_that_is_too_short_says_so(tmp_path: Path) -> None:
     with pytest.warns(harness.HarnessWarning, match="made 4 whole steps .steps of the trainer."):
         fit(Module(), tmp_path, callback, max_steps=4)
     assert callback.result.exit_code == 3
+    # All that is missing has the same cause.
+    why = "the program ended before the schedule was full (the block made 4 whole steps"
+    assert [why in line for line in callback.result.missing] == [True, True]
