@@ -39,7 +39,7 @@ def test_an_operator_belongs_to_the_innermost_function_outside_torch() -> None:
 
 
 def test_without_stacks_there_is_no_table() -> None:
-    without = OPERATORS | {"stack_id": [None] * 5}
+    without: Columns = {**OPERATORS, "stack_id": [None] * 5}
     assert functions(capture(operators=without)).is_empty()
     inside: Columns = {"stack_id": [1], "frames": [["torch/_ops.py(7): call"]]}
     assert functions(capture(operators=OPERATORS, stacks=inside)).is_empty()
