@@ -7,6 +7,7 @@ import inspect
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, ParamSpec, Self, TypeVar
@@ -233,9 +234,14 @@ class TrainerProfile(Profile):
     Each training is a run of its own, in a numbered folder below `out`.
     """
 
-    def of_training(self, number: int) -> Self:
-        """Return the profile of a training, numbered from 0."""
-        return self._anew(None if self._out is None else self._out / str(number))
+    def of_next_training(self) -> Self:
+        """Return the profile of a training, numbered after those whose folders are there."""
+        if self._out is None:
+            return self._anew(None)
+        number = next(
+            number for number in count() if not _of_rank(self._out / str(number)).exists()
+        )
+        return self._anew(self._out / str(number))
 
     def begin_step(self) -> None:
         """Begin a step; what runs between steps belongs to none."""
@@ -263,6 +269,12 @@ def _choices(setting: str, given: str, allowed: object) -> list[Problem]:
     listed = " or ".join(f'"{word}"' for word in words)
     why, fix = f"it must be {listed}", f'{setting}="{words[0]}"'
     return [Problem(setting=setting, given=str(given), reason=why, fix=fix)]
+
+
+def _of_rank(out: Path) -> Path:
+    """Return the run folder of this rank, in a job of several; else the folder itself."""
+    process = this_rank()
+    return RunFolder(out).rank(process.rank).path if process.world_size > 1 else out
 
 
 def _folder(out: Path | None) -> Path:

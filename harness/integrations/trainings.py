@@ -37,7 +37,6 @@ class Trainings:
         self._profile = TrainerProfile(
             *overrides, config_dir=config_dir, out=out, on_missing=on_missing, on_error=on_error
         )
-        self._count = 0
         self._training: TrainerProfile | None = None
         self._stage = ExitStack()
         self._is_open = False
@@ -62,9 +61,8 @@ class Trainings:
             WriteError: The folder cannot be written into.
         """
         self.end(NotEndedError(NOT_ENDED))
-        training = self._profile.of_training(self._count)
+        training = self._profile.of_next_training()
         training.start()
-        self._count += 1
         self._training, self._is_open = training, True
         atexit.register(self._end_with_process)
 

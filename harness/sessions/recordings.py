@@ -38,7 +38,7 @@ class Step(Protocol):
 
 
 class Limits:
-    """The seconds and the memory of a window, from its first step on."""
+    """The seconds and the memory of a window, from the start of its profiler on."""
 
     def __init__(self, seconds: float | None, memory_gib: float | None) -> None:
         self._seconds, self._memory_gib = seconds, memory_gib
@@ -306,12 +306,14 @@ class ManyThreads:
                 return
 
         def ended() -> str:
-            if self.has_begun:
-                self._limits.begin()
-                return self._limits.reached()
-            return self._limits.asked or until()
+            return self._limits.reached() or ("" if self.has_begun else until())
 
-        self.cut = self.steps.record(ended, self._tell.begun)
+        def begun() -> None:
+            # The profiler records all threads from now on, whether or not a step comes.
+            self._limits.begin()
+            self._tell.begun()
+
+        self.cut = self.steps.record(ended, begun)
 
 
 class _PoolStep:

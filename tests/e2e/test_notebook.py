@@ -136,9 +136,9 @@ def test_a_profile_whose_variable_is_gone_can_be_ended(notebook: Notebook) -> No
     cell = "p = profile('twice')\np.start()"
     assert notebook.run(cell).error == ""
     assert notebook.run(cell).error == (
-        "RecorderError: another harness.profile(), or a window of a harness.Session, is open in this"
-        " process, and torch runs one profiler at a time: end that one first, by its stop() or by"
-        " harness.stop()"
+        "RecorderError: another harness.profile(), or a window of a harness.Session, is open in"
+        " this process, and torch runs one profiler at a time: end that one first, by its stop() or"
+        " by harness.stop()"
     )
     (warning,) = notebook.run("harness.stop()").warnings
     assert warning.endswith(".py:1: HarnessWarning: twice: not delivered")

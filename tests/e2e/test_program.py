@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from tests.conftest import Harness, Run, command, environment
@@ -36,22 +35,6 @@ def main(steps):
 
 if __name__ == "__main__":
     main(int(sys.argv[1]))
-"""
-SLOW = """
-import harness, torch
-from torch import nn
-
-def slow(layer, batch):
-    for _ in range(20):
-        batch = layer(batch)
-
-def quick(batch):
-    return torch.relu(batch)
-
-layer = nn.Linear(512, 512)
-for step in range(7):
-    slow(layer, quick(torch.ones(64, 512)))
-    harness.step()
 """
 MARKS = """
 import sys
@@ -252,17 +235,6 @@ def test_a_function_of_the_script_is_counted(harness: Harness) -> None:
     assert operators.filter(name="Optimizer.step#SGD.step")["step"].to_list() == [1, 2, 3]
 
 
-def test_the_function_that_takes_the_time_is_named(harness: Harness, tmp_path: Path) -> None:
-    (tmp_path / "slow.py").write_text(SLOW)
-    run = harness("profiler=stacks", *FEW, "--", "slow.py")
-    assert run.code == 0, run.err
-    table = pl.read_parquet(run.latest / "analyses" / "functions.parquet")
-    assert table["function"][0] == "slow.py(5): slow"
-    assert table["share"][0] > 0.5
-    assert "slow.py(9): quick" in table["function"].to_list()
-    assert "Functions outside torch" in run.out
-
-
 def test_what_came_before_the_first_mark_is_forgotten(harness: Harness, tmp_path: Path) -> None:
     (tmp_path / "late.py").write_text(LATE)
     run = harness(*FEW, "--", "late.py")
@@ -364,6 +336,7 @@ def test_a_program_whose_processes_do_the_work_is_told_how_to_record_them(
     assert "execution=torchrun starts them; or write harness.profile() into each" in text
 
 
+@pytest.mark.usefixtures("programs")
 def test_a_program_can_be_stopped_after_the_last_step(harness: Harness) -> None:
     run = harness(*FEW, "workload.after=stop", "--", "train.py", "100000000")
     assert (run.code, adds(run)) == (0, {1: 1, 2: 1, 3: 1})

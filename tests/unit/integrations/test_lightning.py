@@ -161,8 +161,9 @@ def test_an_exception_keeps_what_was_recorded(tmp_path: Path) -> None:
 
 
 def test_each_fit_is_a_run(tmp_path: Path) -> None:
-    callback = HarnessCallback(*SCHEDULE, out=tmp_path / "runs")
     for _ in range(2):
+        # As from a program that was started again.
+        callback = HarnessCallback(*SCHEDULE, out=tmp_path / "runs")
         fit(Module(), tmp_path, callback)
     assert callback.result.folder == tmp_path / "runs" / "1"
     assert harness.load(tmp_path / "runs" / "0").verdict == "delivered"

@@ -150,6 +150,13 @@ def test_a_window_is_bounded_though_no_step_ends(tmp_path: Path) -> None:
     assert "was ended after profiler.max_seconds=0.3: it has" in asked.reason
 
 
+def test_a_window_that_no_step_comes_to_is_bounded_too(tmp_path: Path) -> None:
+    with harness.Session(*ALL, "profiler.max_seconds=0.3", out=tmp_path) as session:
+        asked = session.window(steps=2, within=600)
+        with pytest.warns(harness.HarnessWarning, match="after profiler.max_seconds=0.3"):
+            assert asked.wait(timeout=LIMIT_S)
+
+
 def test_a_window_that_waits_is_given_up(session: harness.Session) -> None:
     one_step(session, 1, "prefill")
     with pytest.warns(harness.HarnessWarning, match="their stages: prefill"):
