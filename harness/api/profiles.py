@@ -253,6 +253,9 @@ class TrainerProfile(Profile):
         if self._recording is not None:
             self._recording.end_step()
 
+    def step(self) -> None:
+        """Do nothing: the trainer says where its steps end, whatever marks the model has."""
+
     def end(self, raised: BaseException | None) -> None:
         """End the run, as `stop` does; with what has ended the training, if anything has."""
         if self._recording is not None:

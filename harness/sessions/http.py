@@ -21,7 +21,7 @@ import msgspec
 
 from harness import files
 from harness.errors import HarnessError, Problem, RefusedError, WriteError, refuse
-from harness.sessions.trigger_file import LARGEST, Answer, parsed
+from harness.sessions.trigger_file import LARGEST, Answer, answer_of, parsed
 from harness.sessions.wanted import Wanted
 from harness.sessions.window import Status, Window, state_of
 
@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.NOT_FOUND, f"there are {_ROUTES}")
             return
         status = self.server.status()
-        window = None if status.window is None else _answer(status.window)
+        window = None if status.window is None else answer_of(status.window)
         answer = {"steps": status.steps, "stages": status.stages, "window": window}
         self._send(HTTPStatus.OK, answer)
 
@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         until = state_of(query.get("until", ["over"])[-1])
         window = self.server.ask(parsed(self._content()))
         window.wait(until)
-        self._send(HTTPStatus.OK, _answer(window))
+        self._send(HTTPStatus.OK, answer_of(window))
 
     def _stop(self, query: dict[str, list[str]]) -> None:
         _check_query(query, ())
@@ -170,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.CONFLICT, "no window is open")
             return
         window.stop()
-        self._send(HTTPStatus.OK, _answer(window))
+        self._send(HTTPStatus.OK, answer_of(window))
 
     def _content(self) -> bytes:
         encoding = self.headers.get("Transfer-Encoding")
@@ -236,15 +236,4 @@ def _check_query(query: dict[str, list[str]], known: tuple[str, ...]) -> None:
             for name, values in query.items()
             if name not in known
         ]
-    )
-
-
-def _answer(window: Window) -> Answer:
-    return Answer(
-        accepted=True,
-        reason=window.reason,
-        window=window.number,
-        folder=str(window.folder),
-        state=window.state,
-        verdict=window.verdict,
     )

@@ -6,13 +6,16 @@ from itertools import count
 from operator import index
 from threading import enumerate as living_threads
 from threading import get_ident
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Final, SupportsIndex
 
 from harness.errors import Problem, RefusedError
 
 if TYPE_CHECKING:
     from harness.sessions.recordings import Recording
     from harness.sessions.recordings import Step as RecordedStep
+
+
+_MOST_STAGES: Final = 100
 
 
 class SeenSteps:
@@ -23,7 +26,7 @@ class SeenSteps:
         self.begun = 0
         """How many have begun."""
         self.stages: dict[str, None] = {}
-        """The stages that they were of, in order."""
+        """The stages that they were of, in order; the first hundred."""
         self.threads: set[int] = set()
         """The threads that have made them."""
         self.recording: Recording | None = None
@@ -39,7 +42,9 @@ class SeenSteps:
         if not isinstance(stage, str) or not _is_text(stage):
             why, fix = "it is a name, a text without NUL or half characters", 'stage="decode"'
             raise RefusedError([Problem(setting="stage", given=ascii(stage), reason=why, fix=fix)])
-        self.stages[stage] = None
+        # A program may make up a name for each request.
+        if len(self.stages) < _MOST_STAGES:
+            self.stages[stage] = None
 
     def living_threads(self) -> int:
         """Return how many threads make steps; those that have ended are forgotten."""

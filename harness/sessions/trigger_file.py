@@ -40,6 +40,18 @@ class Answer(Struct, frozen=True, kw_only=True):
     """Once it is over: delivered, not_delivered or pending."""
 
 
+def answer_of(window: Window) -> Answer:
+    """Return what has become of a window so far."""
+    return Answer(
+        accepted=True,
+        reason=window.reason,
+        window=window.number,
+        folder=str(window.folder),
+        state=window.state,
+        verdict=window.verdict,
+    )
+
+
 def parsed(content: bytes) -> Wanted:
     """Return what a request asks for: a JSON object with the names of `Wanted`, or nothing.
 
@@ -68,6 +80,9 @@ class TriggerFile:
         self._folder = folder
         self._trigger = folder / f"{TRIGGER}{suffix}"
         self._answered = folder / f"{ANSWER}{suffix}"
+        self._window: Window | None = None
+        """The last one that was asked for, until its end has been told."""
+        self._told: Answer | None = None
         self._closed = threading.Event()
         self._watch = threading.Thread(target=self._look, name="harness-trigger", daemon=True)
 
@@ -84,6 +99,16 @@ class TriggerFile:
         while not self._closed.wait(_PERIOD_S):
             if _is_settled(path):
                 self._answer(self._asked(path))
+            elif self._window is not None:
+                self._follow(self._window)
+
+    def _follow(self, window: Window) -> None:
+        """Tell how far a window is, when that has changed."""
+        answer = answer_of(window)
+        if answer != self._told:
+            self._answer(answer)
+        if answer.state == "over":
+            self._window = None
 
     def _asked(self, path: Path) -> Answer:
         try:
@@ -96,14 +121,13 @@ class TriggerFile:
             why = f"{path} cannot be read and removed: {error.strerror}; it is looked at no more"
             return Answer(accepted=False, reason=why)
         try:
-            window = self._ask(parsed(content[:LARGEST]))
+            self._window = self._ask(parsed(content[:LARGEST]))
         except HarnessError as error:
             return Answer(accepted=False, reason=str(error))
-        return Answer(
-            accepted=True, window=window.number, folder=str(window.folder), state=window.state
-        )
+        return answer_of(self._window)
 
     def _answer(self, answer: Answer) -> None:
+        self._told = answer
         content = msgspec.json.format(msgspec.json.encode(answer)) + b"\n"
         # The window itself says that the disk is full.
         with suppress(WriteError):

@@ -393,6 +393,19 @@ def test_a_copy_of_the_process_records_nothing(session: harness.Session) -> None
     assert sizes(asked.result) == [2, 3]
 
 
+def test_stages_that_are_made_up_for_each_request_do_not_pile_up(
+    session: harness.Session,
+) -> None:
+    for number in range(300):
+        with session.step(f"request {number}"):
+            pass
+    assert len(session.status.stages) == 100
+    asked = session.window(steps=1, stage="last")
+    steps(session, 2, "last")
+    assert asked.wait(timeout=LIMIT_S)
+    assert asked.result.analyses["stages"]["stage"].to_list() == ["last"]
+
+
 def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 

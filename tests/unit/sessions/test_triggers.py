@@ -252,6 +252,19 @@ def answered(session: harness.Session) -> dict[str, Any]:
     return answer
 
 
+def told(session: harness.Session, state: str) -> dict[str, Any]:
+    """Return the answer that says that the window has come to a state."""
+    path = session.folder / trigger_file.ANSWER
+    end = time.monotonic() + LIMIT_S
+    while time.monotonic() < end:
+        if path.exists() and (answer := json.loads(path.read_bytes()))["state"] == state:
+            path.unlink()
+            found: dict[str, Any] = answer
+            return found
+        time.sleep(0.01)
+    raise AssertionError(state)
+
+
 def test_a_file_asks_for_a_window(session: harness.Session) -> None:
     trigger = session.folder / trigger_file.TRIGGER
     with Program(session):
@@ -264,8 +277,9 @@ def test_a_file_asks_for_a_window(session: harness.Session) -> None:
         assert window.wait(timeout=LIMIT_S)
         assert window.result.verdict == "delivered"
         assert window.result.analyses["stages"]["stage"].to_list() == ["prefill"]
+        assert told(session, "over")["verdict"] == "delivered"
         trigger.touch()
-        assert answered(session)["window"] == 1
+        assert told(session, "over")["window"] == 1
         trigger.write_text('{"steps": -2}')
         answer = answered(session)
         assert not answer["accepted"]
