@@ -20,6 +20,8 @@ def main(folder: str) -> None:
         for _ in range(5):
             with p.stage("multiply"):
                 left @ right
+            # Else a product of the warm-up may still be queued when the recording begins.
+            torch_npu.npu.synchronize()
             p.step()
     kernels = p.result.tables["kernels"]
     print(

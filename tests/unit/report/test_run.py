@@ -297,7 +297,14 @@ def test_headline(changes: dict[str, Any], notes: list[str]) -> None:
 def test_every_figure_of_an_emulated_run_says_so_and_nothing_else_does() -> None:
     record = replace(RECORD, emulated=True, delivery=(DELIVERED,))
     memory: Columns = {"device": ["npu:0"], "total_allocated": [1]}
-    recorded = capture(kernels=KERNELS, operators=OPERATORS, memory=memory, stages=("forward",))
+    operators: Columns = {**OPERATORS, "stack_id": [7] * len(OPERATORS["name"])}
+    recorded = capture(
+        kernels=KERNELS,
+        operators=operators,
+        stacks={"stack_id": [7], "frames": [["train.py(7): step"]]},
+        memory=memory,
+        stages=("forward",),
+    )
     marked = [
         title for title in summary(record, recorded) if title.endswith("(emulated: invented)")
     ]
