@@ -138,8 +138,17 @@ class RunFolder(Struct, frozen=True):
         return sorted(self.raw.glob("*_ascend_pt"))
 
     def traces(self) -> list[Path]:
-        """Return torch's traces of cycles of which it wrote nothing else."""
-        return [] if self.cycles.exists() else sorted(self.raw.glob("trace*.json*"))
+        """Return torch's traces of cycles of which it wrote nothing else.
+
+        Of one that was being compressed when harness was killed, the original.
+        """
+        if self.cycles.exists():
+            return []
+        plain = set(self.raw.glob("trace*.json"))
+        packed = {
+            path for path in self.raw.glob("trace*.json.gz") if path.with_suffix("") not in plain
+        }
+        return sorted(plain | packed)
 
     @property
     def replaced(self) -> tuple[Path, ...]:

@@ -121,3 +121,17 @@ def code(text: str) -> str:
     # A backtick beside the fence would count as part of it.
     space = " " if "`" in text else ""
     return f"{fence}{space}{text}{space}{fence}"
+
+
+def is_text(name: str) -> bool:
+    """Tell whether a name can be kept as UTF-8; bytes of a file's name may be none."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def kept_text(text: str) -> str:
+    """Return a text that JSON can keep: a lone surrogate becomes its number."""
+    return text.encode(errors="backslashreplace").decode()

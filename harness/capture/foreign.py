@@ -16,6 +16,7 @@ import msgspec
 from harness.errors import Problem, RefusedError
 from harness.files import regular
 from harness.paths import RunFolder
+from harness.text import is_text
 
 MOST_FILES: Final = 100_000
 """Files and folders below one that is read; the largest capture that we know has some thousands."""
@@ -50,12 +51,15 @@ def check_run(folder: Path) -> None:
 
 
 def check_capture(path: Path) -> None:
-    """Refuse a capture that leads out of its folder, or whose file is none.
+    """Refuse a capture that leads out of its folder, whose file is none, or whose name is no text.
 
     Raises:
         RefusedError: Names the first of the links, FIFOs and devices that are not allowed.
     """
     root = path.resolve()
+    if not is_text(str(root)):
+        why, fix = "its name is no UTF-8, and the record keeps it", "rename it"
+        _refuse(iter([Problem(setting=str(root), given="", reason=why, fix=fix)]))
     if root.is_dir():
         _refuse(_problems(root, root))
     elif root.exists() and (kind := _kind(root.stat().st_mode)):

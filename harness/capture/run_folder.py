@@ -15,6 +15,7 @@ from harness import files
 from harness.capture.run_record import record_of
 from harness.errors import Problem, RefusedError, WriteError
 from harness.paths import RunFolder, SweepFolder
+from harness.text import is_text
 
 
 def make(folder: Path, setting: str) -> list[Path]:
@@ -28,9 +29,9 @@ def make(folder: Path, setting: str) -> list[Path]:
         WriteError: The disk is full.
     """
     made: list[Path] = []
-    why = ""
+    why = "" if is_text(str(folder.absolute())) else "its name is no UTF-8, and records are"
     try:
-        made = files.make_root(folder)
+        made = [] if why else files.make_root(folder)
     except WriteError as error:
         if error.full:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -35,7 +36,8 @@ def list_runs(command: Command) -> ExitCode:
     refuse(_unknown(command.overrides, runs))
     fitting = [run for run in runs if all(_fits(run, text) for text in command.overrides)]
     if "--json" in command.flags:
-        print(msgspec.json.format(msgspec.json.encode(fitting)).decode())
+        # Names of folders may be no UTF-8; and nothing here reaches a terminal as it is.
+        print(json.dumps(msgspec.to_builtins(fitting), indent=2))
         return ExitCode.OK
     unreadable = [entry for entry in found if isinstance(entry, Unreadable)]
     show([_section(fitting, len(runs), roots, unreadable)], OUT)

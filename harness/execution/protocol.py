@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from harness import files
 from harness.devices.base import LoweredProfiler
@@ -17,6 +17,7 @@ from harness.settings.expectations import Expectation, ExpectedSettings
 from harness.settings.request import DeviceName, Execution, Rehearsal
 from harness.tables.event_counts import EventCounts
 from harness.tables.thread_counts import ThreadCounts
+from harness.text import kept_text
 from harness.workloads import AnyWorkload
 
 SCHEMA_VERSION = 3
@@ -121,7 +122,7 @@ class StepTime(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Unix time."""
     duration_ns: int
     """By the monotonic clock, synchronisation included."""
-    thread: int | None = None
+    thread: Annotated[int, Meta(ge=0, lt=2**31)] | None = None
     """The system's number of the thread that made it; null where one thread makes all steps."""
 
 
@@ -179,8 +180,23 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 def json_of(value: Struct) -> bytes:
-    """Return the content of a record's file."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+    """Return the content of a record's file.
+
+    The name of a file may have bytes that are no UTF-8, which JSON is: they become their numbers.
+    """
+    try:
+        content = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        content = msgspec.json.encode(_kept(msgspec.to_builtins(value)))
+    return msgspec.json.format(content, indent=2) + b"\n"
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, str):
+        return kept_text(value)
+    if isinstance(value, dict):
+        return {kept_text(key): _kept(item) for key, item in value.items()}
+    return [_kept(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def write_json(value: Struct, path: Path) -> None:

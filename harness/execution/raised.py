@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Final
 
 from harness.stopping import Interrupted
+from harness.text import kept_text
 
 _TEXT: Final = 2_000
 """Characters of a message."""
@@ -52,8 +53,3 @@ def _name(error: BaseException) -> str:
     """Return the name of the class, also where its metaclass hides it."""
     name: str = type.__dict__["__name__"].__get__(type(error))
     return name
-
-
-def kept_text(text: str) -> str:
-    """Return a text that JSON can keep: a lone surrogate becomes its number."""
-    return text.encode(errors="backslashreplace").decode()

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 try:
@@ -21,12 +20,10 @@ except ImportError as error:
         'harness.integrations.lightning needs lightning: pip install "harness[lightning]"'
     ) from error
 
-from harness.api.profiles import OnError, OnMissing
-from harness.api.results import Run
-from harness.integrations.trainings import Trainings
+from harness.integrations.trainings import ProfilesTrainings
 
 
-class HarnessCallback(Callback):
+class HarnessCallback(ProfilesTrainings, Callback):
     """Profiles the steps of a fit: one is all that leads to the next step of an optimizer.
 
     With accumulated gradients, a step has several batches, and the loading of the later ones.
@@ -34,31 +31,8 @@ class HarnessCallback(Callback):
     a step ends it. Each ``fit()`` is a run, in a numbered folder below `out`.
     """
 
-    def __init__(
-        self,
-        *overrides: str,
-        config_dir: str | os.PathLike[str] | None = None,
-        out: str | os.PathLike[str] | None = None,
-        on_missing: OnMissing = "warn",
-        on_error: OnError = "warn",
-    ) -> None:
-        """Compose and check the settings; the arguments are those of `harness.profile`.
-
-        Raises:
-            RefusedError: Something is wrong with the settings; it has all that is.
-        """
-        self._trainings = Trainings(overrides, config_dir, out, on_missing, on_error)
-        self._begun_at: int | None = None
-        """The optimizer's steps when the open step began; None between steps."""
-
-    @property
-    def result(self) -> Run:
-        """The run of the last fit that has ended.
-
-        Raises:
-            RecorderError: None has.
-        """
-        return self._trainings.result
+    _begun_at: int | None = None
+    """The optimizer's steps when the open step began; None between steps."""
 
     def on_train_start(self, *_: Any) -> None:
         """Begin a run; the sanity check has been."""

@@ -98,3 +98,31 @@ class Trainings:
 
     def _end_with_process(self) -> None:
         self.end(NotEndedError(NOT_ENDED))
+
+
+class ProfilesTrainings:
+    """What the callbacks for all trainers have in common: how they are made, and their result."""
+
+    def __init__(
+        self,
+        *overrides: str,
+        config_dir: str | os.PathLike[str] | None = None,
+        out: str | os.PathLike[str] | None = None,
+        on_missing: OnMissing = "warn",
+        on_error: OnError = "warn",
+    ) -> None:
+        """Compose and check the settings; the arguments are those of `harness.profile`.
+
+        Raises:
+            RefusedError: Something is wrong with the settings; it has all that is.
+        """
+        self._trainings = Trainings(overrides, config_dir, out, on_missing, on_error)
+
+    @property
+    def result(self) -> Run:
+        """The run of the last training that has ended.
+
+        Raises:
+            RecorderError: None has.
+        """
+        return self._trainings.result

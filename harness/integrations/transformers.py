@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import os
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,12 +22,10 @@ except ImportError as error:
         'harness.integrations.transformers needs transformers: pip install "harness[transformers]"'
     ) from error
 
-from harness.api.profiles import OnError, OnMissing
-from harness.api.results import Run
-from harness.integrations.trainings import Trainings
+from harness.integrations.trainings import ProfilesTrainings
 
 
-class HarnessCallback(TrainerCallback):
+class HarnessCallback(ProfilesTrainings, TrainerCallback):
     """Profiles the steps of a Trainer: one is all that leads to one step of the optimizer.
 
     The batches of a step are loaded before it; logging, evaluation and saving come after it: all
@@ -37,21 +34,6 @@ class HarnessCallback(TrainerCallback):
     A Trainer does not tell its callbacks of an exception. ``with callback:`` around ``train()``
     ends the run with it; else it ends with the next training, or with the process.
     """
-
-    def __init__(
-        self,
-        *overrides: str,
-        config_dir: str | os.PathLike[str] | None = None,
-        out: str | os.PathLike[str] | None = None,
-        on_missing: OnMissing = "warn",
-        on_error: OnError = "warn",
-    ) -> None:
-        """Compose and check the settings; the arguments are those of `harness.profile`.
-
-        Raises:
-            RefusedError: Something is wrong with the settings; it has all that is.
-        """
-        self._trainings = Trainings(overrides, config_dir, out, on_missing, on_error)
 
     def __enter__(self) -> Self:
         return self
@@ -63,15 +45,6 @@ class HarnessCallback(TrainerCallback):
         _traceback: TracebackType | None,
     ) -> None:
         self._trainings.end(raised)
-
-    @property
-    def result(self) -> Run:
-        """The run of the last training that has ended.
-
-        Raises:
-            RecorderError: None has.
-        """
-        return self._trainings.result
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Begin a run."""

@@ -9,6 +9,7 @@ numpy is imported where there is something to nest: many runs have nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import compress
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -116,22 +117,24 @@ def _by_thread(markers: list[Marker], context: ReadContext) -> dict[str, ThreadS
         (marker.thread, marker.start_ns, marker.end_ns, int(number))
         for marker in markers
         if (number := marker.name.removeprefix(STEP_MARK)) != marker.name
+        and number.isdecimal()
         and marker.thread is not None
         and int(number) in whole
     ]
+    # A stage in a step that is not whole is none.
+    step_lookup = ThreadStepLookup(steps, threads, pl.Int64())
     stages = [
         (marker.thread, marker.start_ns, marker.end_ns, marker.name.removeprefix(STAGE_MARK))
         for marker in markers
-        if marker.name.startswith(STAGE_MARK)
-        and marker.thread is not None
-        and any(
-            thread == marker.thread and start <= marker.start_ns < end
-            for thread, start, end, _ in steps
-        )
+        if marker.name.startswith(STAGE_MARK) and marker.thread is not None
     ]
+    in_steps = step_lookup.at(
+        pl.Series([start for _, start, _, _ in stages], dtype=pl.Int64),
+        pl.Series([thread for thread, _, _, _ in stages], dtype=pl.Int64),
+    ).is_not_null()
     return {
-        "step": ThreadStepLookup(steps, threads, pl.Int64()),
-        "stage": ThreadStepLookup(stages, threads, pl.String()),
+        "step": step_lookup,
+        "stage": ThreadStepLookup(compress(stages, in_steps), threads, pl.String()),
     }
 
 
@@ -252,11 +255,11 @@ class CallTree:
 
     def launchers(self, innermost: pl.Series) -> pl.Series:
         """Return the dispatcher's operator that contains each; the operator itself if none does."""
+        from harness.readers import nesting
+
         names = self._table["name"]
         named = names.str.contains(_QUALIFIED) & ~names.str.contains(_AUTOGRAD)
         named = named.fill_null(value=False)
-        from harness.readers import nesting
-
         outer = pl.Series(nesting.nearest(self._parents, named.to_numpy()), dtype=pl.Int64).gather(
             innermost
         )

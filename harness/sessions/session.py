@@ -223,7 +223,7 @@ class Session:
         with self._lock:
             if self._is_opening:
                 raise RecorderError(
-                    "a window of this session is being opened by what this signal's handler has"
+                    "a window of the session is being opened by what this signal's handler has"
                     " interrupted: ask again later"
                 )
             self._is_opening = True
@@ -238,7 +238,7 @@ class Session:
             raise RecorderError("the session is closed")
         if last is not None and last.state not in {"reading", "over"}:
             raise RecorderError(
-                f"window {last.number} of this session is under way ({last}), and torch runs one"
+                f"window {last.number} of the session is under way ({last}), and torch runs one"
                 " profiler at a time: wait for it, or stop it"
             )
         self._refuse_threads()
@@ -252,7 +252,7 @@ class Session:
         if self._many or living <= 1:
             return
         why = (
-            f"{living} threads make steps of this session, and the profiler records the"
+            f"{living} threads make steps of the session, and the profiler records the"
             " thread that starts it"
         )
         problem = Problem(setting=ALL_THREADS, given="false", reason=why, fix=f"{ALL_THREADS}=true")

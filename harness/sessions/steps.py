@@ -9,6 +9,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Final, SupportsIndex
 
 from harness.errors import Problem, RefusedError
+from harness.text import is_text
 
 if TYPE_CHECKING:
     from harness.sessions.recordings import Recording
@@ -39,7 +40,7 @@ class SeenSteps:
             RefusedError: It is no name that a trace can hold. It is refused whether or not a window
                 is open: no program is to fail in a window only.
         """
-        if not isinstance(stage, str) or not _is_text(stage):
+        if not isinstance(stage, str) or not is_text(stage) or "\0" in stage:
             why, fix = "it is a name, a text without NUL or half characters", 'stage="decode"'
             raise RefusedError([Problem(setting="stage", given=ascii(stage), reason=why, fix=fix)])
         # A program may make up a name for each request.
@@ -57,14 +58,6 @@ class SeenSteps:
             return "no step has begun: the program makes them by `with session.step(): …`"
         stages = ", ".join(self.stages) or "none"
         return f"{self.begun:,} steps have begun, their stages: {stages}"
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in name
 
 
 def whole(batch: SupportsIndex) -> int:

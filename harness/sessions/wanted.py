@@ -91,7 +91,7 @@ def _problems(wanted: Wanted, upcoming: int, warmup: int) -> Iterator[Problem]:
         first = upcoming + warmup
         if not _is_whole(wanted.at_step) or wanted.at_step < first:
             before = f", and {warmup} of the profiler's warm-up come first" if warmup else ""
-            why = f"the next step of this session is number {upcoming}{before}"
+            why = f"the next step of the session is number {upcoming}{before}"
             yield _problem("at_step", wanted.at_step, why, f"at_step={first} or more")
     if wanted.stage == "":
         yield _problem("stage", wanted.stage, "it is the name of a stage", 'stage="decode"')

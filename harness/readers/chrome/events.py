@@ -240,6 +240,8 @@ class Events:
 
         Times are texts, as in the file.
         """
+        import numpy as np
+
         pending = self._pending[table]
         schema = SCHEMAS[table]
         texts = pl.DataFrame(
@@ -254,8 +256,6 @@ class Events:
         )
         for values in pending.values():
             values.clear()
-        import numpy as np
-
         runs = np.array(self._processes[table], dtype=np.int32).reshape(-1, 2)
         self._processes[table].clear()
         texts.insert_column(0, pl.Series(_PROCESS, np.repeat(runs[:, 0], runs[:, 1])))

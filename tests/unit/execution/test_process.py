@@ -29,7 +29,6 @@ def test_a_signal_without_a_name_is_a_death_too() -> None:
     assert _death(-40, "") == "the child process died of signal 40"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can wait for a process like that")
 def test_the_end_of_a_process_ends_the_wait_for_what_it_prints() -> None:
     silent = "import os, time; os.close(1); time.sleep(0.2)"
     with (

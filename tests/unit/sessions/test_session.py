@@ -87,7 +87,7 @@ def test_a_window_may_begin_at_a_step(session: harness.Session) -> None:
     with pytest.raises(harness.RefusedError) as refused:
         session.window(at_step=12)
     assert str(refused.value) == (
-        "at_step=12: the next step of this session is number 12, and 1 of the profiler's warm-up"
+        "at_step=12: the next step of the session is number 12, and 1 of the profiler's warm-up"
         " come first.\n    fix: at_step=13 or more"
     )
 
@@ -119,7 +119,7 @@ def test_windows_come_one_after_the_other(session: harness.Session) -> None:
     with pytest.raises(harness.RecorderError) as refused:
         session.window()
     assert str(refused.value) == (
-        "window 0 of this session is under way (2 steps: waits for its first step), and torch runs"
+        "window 0 of the session is under way (2 steps: waits for its first step), and torch runs"
         " one profiler at a time: wait for it, or stop it"
     )
     steps(session, 3)
@@ -252,7 +252,7 @@ def test_steps_of_several_threads_need_a_profiler_of_all(session: harness.Sessio
         ready.wait()
         other.join()
     assert str(refused.value) == (
-        "profiler.experimental.profile_all_threads=false: 2 threads make steps of this session, and"
+        "profiler.experimental.profile_all_threads=false: 2 threads make steps of the session, and"
         " the profiler records the thread that starts it.\n"
         "    fix: profiler.experimental.profile_all_threads=true"
     )

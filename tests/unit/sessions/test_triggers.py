@@ -99,7 +99,7 @@ def test_a_request_may_wait_for_less(session: harness.Session) -> None:
         assert status == 409
         assert answer["accepted"] is False
         assert answer["reason"].startswith(
-            "window 0 of this session is under way (100,000 steps: is"
+            "window 0 of the session is under way (100,000 steps: is"
         )
         status, answer = ask(session, "GET", "/status")
         assert (status, answer["stages"]) == (200, ["prefill", "decode"])
