@@ -68,7 +68,7 @@ def test_a_window_records_the_next_steps(session: harness.Session) -> None:
 
 
 def test_a_window_may_be_for_some_steps_only(session: harness.Session) -> None:
-    asked = session.window(steps=2, stage="decode", min_batch=6)
+    asked = session.window(steps=2, stage="decode", min_batch=7)
     for number in range(12):
         with session.step("decode" if number % 2 else "prefill", batch=number):
             work(number)
