@@ -143,7 +143,7 @@ def _row(run: FoundRun, base: Path) -> tuple[str | int | None, ...]:
     ranks = f", {run.ranks} ranks" if run.ranks > 1 else ""
     return (
         f"{when:%m-%d %H:%M}",
-        f"{run.workload} on {device}{ranks}",
+        f"{run.workload}, {device}{ranks}",
         _ending(run),
         run.profiled_step_ns if run.unprofiled_step_ns is None else run.unprofiled_step_ns,
         str(folder.relative_to(base)) if folder.is_relative_to(base) else run.folder,

@@ -17,7 +17,7 @@ try:
     from lightning.pytorch import Callback, Trainer
 except ImportError as error:
     raise ImportError(
-        'harness.integrations.lightning needs lightning: pip install "harness[lightning]"'
+        "harness.integrations.lightning needs lightning: pip install lightning"
     ) from error
 
 from harness.integrations.trainings import ProfilesTrainings

@@ -19,7 +19,7 @@ try:
     from transformers import TrainerCallback
 except ImportError as error:
     raise ImportError(
-        'harness.integrations.transformers needs transformers: pip install "harness[transformers]"'
+        "harness.integrations.transformers needs transformers: pip install transformers accelerate"
     ) from error
 
 from harness.integrations.trainings import ProfilesTrainings

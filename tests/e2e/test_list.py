@@ -74,11 +74,11 @@ def test_runs_are_listed_the_newest_last(harness: Harness, outputs: Path) -> Non
     done = harness("list", str(outputs))
     assert (done.code, done.err) == (0, "")
     found = rows(done.out)
-    places = [index for index, line in enumerate(found) if " mlp on " in line]
+    places = [index for index, line in enumerate(found) if " mlp, " in line]
     assert [found[place].split(" ", 2)[2] for place in places] == [
-        "mlp on npu (emulated), 2 ranks not delivered – day/first",
-        "mlp on cpu delivered 7 ms day/second",
-        "mlp on cpu died – sweep/job",
+        "mlp, npu (emulated), 2 ranks not delivered – day/first",
+        "mlp, cpu delivered 7 ms day/second",
+        "mlp, cpu died – sweep/job",
     ]
     assert "3 runs" in found
     assert "emulated: an emulator invented the times" in found
@@ -147,7 +147,7 @@ def test_text_from_a_record_is_text(harness: Harness, outputs: Path) -> None:
     run(outputs / "evil", 0, requested={"workload.name": "\x1b[31m[bold]red"})
     done = harness("list", str(outputs))
     assert "\x1b" not in done.out
-    assert "[bold]red on cpu" in done.out
+    assert "[bold]red, cpu" in done.out
 
 
 def test_links_are_not_followed(outputs: Path) -> None:

@@ -185,10 +185,10 @@ def test_settings_are_checked_at_once(tmp_path: Path) -> None:
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for package in ("transformers", "lightning"):
+    for package, words in (("transformers", "transformers accelerate"), ("lightning", "lightning")):
         module = f"harness.integrations.{package}"
         monkeypatch.delitem(sys.modules, module, raising=False)
         monkeypatch.setitem(sys.modules, package, None)
         monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
-        with pytest.raises(ImportError, match=rf'pip install "harness\[{package}\]"'):
+        with pytest.raises(ImportError, match=f"needs {package}: pip install {words}$"):
             __import__(module)
