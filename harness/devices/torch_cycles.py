@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from harness.files import UNFINISHED, failing_at, make_folder
 from harness.paths import RunFolder
 from harness.readers.collectives import ProcessGroups, communication, of_configs
 
+_LITTLE: Final = 1 << 16
+"""Bytes of a disk that is full."""
 _PREPARED: Final = 0
 """Stands for torch's ``False`` while a profiler warms up: another profiler would replace it."""
 
@@ -112,6 +115,7 @@ class TorchCycleHandler:
         """Write the trace alone, as it is: torch holds the interpreter's lock meanwhile."""
         with self._whole("trace", "json") as path:
             results.save(path)
+            _refuse_lost(Path(path))
 
     def _make_folder(self) -> None:
         run = RunFolder(self.writer.folder)
@@ -184,6 +188,17 @@ class TorchCycleHandler:
         folder = RunFolder(root).cycle(self.cycle)
         for name, frame in frames.items():
             tables.write(frame, folder / f"{name}.parquet", root)
+
+
+def _refuse_lost(path: Path) -> None:
+    """Raise OSError where torch has left no file; it only prints that it could not write."""
+    if path.exists():
+        return
+    # What it has written is removed, and takes its room for as long as torch has it open.
+    disk = os.statvfs(path.parent)
+    is_full = disk.f_bavail * disk.f_frsize < _LITTLE
+    code = errno.ENOSPC if is_full else errno.EIO
+    raise OSError(code, os.strerror(code))
 
 
 def _process_groups() -> ProcessGroups:

@@ -6,11 +6,12 @@ with that thread.
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Final
 
@@ -182,14 +183,21 @@ def _deadline(wanted: Wanted, seen: Callable[[], str]) -> Callable[[], str]:
 
 def _written(recording: Recording) -> str:
     """Write what a recording has left to be written; return why that failed, if it did."""
-    failure = ""
+    failure = _failure_of_writing(recording.later)
+    recording.later.clear()
+    if failure:
+        # torch keeps the file that it could not write, and its room, until its results are gone.
+        gc.collect()
+    return failure
+
+
+def _failure_of_writing(later: Sequence[Callable[[], None]]) -> str:
     try:
-        for write in recording.later:
+        for write in later:
             write()
     except (HarnessError, RuntimeError) as error:  # torch raises the latter
-        failure = str(error)
-    recording.later.clear()
-    return failure
+        return str(error)
+    return ""
 
 
 def _outcome(recording: Recording, why_short: str) -> Outcome:
