@@ -25,7 +25,8 @@ RESERVE: Final = ".reserve"
 _NEW: Final = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _MODE: Final = 0o666
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""The errors of a disk that is full."""
 
 
 def write(root: Path, path: Path, content: bytes) -> None:
@@ -122,21 +123,21 @@ def full_disk_named(folder: Path) -> Iterator[None]:
     except (OSError, ValueError) as error:
         # logging makes a ValueError of it.
         cause = error if isinstance(error, OSError) else error.__cause__
-        if isinstance(cause, OSError) and cause.errno in _FULL:
+        if isinstance(cause, OSError) and cause.errno in FULL:
             raise write_error(folder, cause) from error
         raise
 
 
 def write_error(path: Path, error: OSError) -> WriteError:
     """Return what to say of a file that cannot be written: why, and what to do."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         fix = "free space on that disk, or inodes (df -h, df -i), and run the command again"
     else:
         fix = "mend that, or choose another folder, and run the command again"
     # What a library writes in between, such as a temporary file, is named by its error alone.
     elsewhere = isinstance(error.filename, str) and Path(error.filename).is_absolute()
     named = error.filename if elsewhere else str(path)
-    full = error.errno in _FULL
+    full = error.errno in FULL
     return WriteError(named, error.strerror or str(error), fix, full=full)
 
 

@@ -64,7 +64,10 @@ def _main(words: Sequence[str]) -> ExitCode:
         from harness.cli.help import help_for
 
         return help_for(command, RUN, SUBCOMMANDS, name)
-    return SUBCOMMANDS.get(name, RUN).run(command)
+    code = SUBCOMMANDS.get(name, RUN).run(command)
+    if "--json" in command.flags:
+        streams.refuse_full_output()
+    return code
 
 
 def _explain(error: HarnessError) -> ExitCode:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import os
 import select
 import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
+
+from harness.errors import WriteError
+from harness.files import FULL
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -29,6 +32,8 @@ class _Unbreakable(io.RawIOBase):
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self.is_full = False
+        """Whether something was dropped as the disk is full."""
 
     def writable(self) -> bool:
         """Return True: that is all it does."""
@@ -46,9 +51,11 @@ class _Unbreakable(io.RawIOBase):
         """Write all of the data, or as much as can be written."""
         rest = memoryview(data).cast("B")
         size = len(rest)
-        with suppress(OSError):
+        try:
             while rest:
                 rest = rest[self._written(rest) :]
+        except OSError as error:
+            self.is_full |= error.errno in FULL
         return size
 
     def _written(self, data: memoryview) -> int:
@@ -69,6 +76,19 @@ def keep_going() -> None:
         # One that someone else put in its place is theirs to keep going.
         if stream is None or stream is getattr(sys, f"__{name}__"):
             setattr(sys, name, _unbreakable(stream, number))
+
+
+def refuse_full_output() -> None:
+    """Raise where the disk was full that standard output goes to: for output that is the result.
+
+    Raises:
+        WriteError: It was.
+    """
+    sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if isinstance(raw, _Unbreakable) and raw.is_full:
+        why, fix = os.strerror(errno.ENOSPC), "free space on that disk, or write to another one"
+        raise WriteError("standard output", why, fix, full=True)
 
 
 def _open_standard_streams() -> None:

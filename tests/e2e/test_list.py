@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from harness.capture.run_record import RunRecord, Timing
 from harness.capture.writer import Writer
 from harness.execution.protocol import write_json
 from harness.paths import RunFolder
-from tests.conftest import Harness
+from tests.conftest import Harness, environment
 
 HOST = os.uname().nodename
 
@@ -148,6 +150,20 @@ def test_text_from_a_record_is_text(harness: Harness, outputs: Path) -> None:
     done = harness("list", str(outputs))
     assert "\x1b" not in done.out
     assert "[bold]red, cpu" in done.out
+
+
+@pytest.mark.parametrize(("redirection", "code"), [(">/dev/full", 1), (">&-", 0), ("| true", 0)])
+def test_json_that_a_full_disk_loses_is_an_error(
+    outputs: Path, redirection: str, code: int
+) -> None:
+    words = (
+        f"{sys.executable} -m harness list {outputs} --json {redirection}; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", words], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert ("standard output cannot be written: No space left on device" in done.stderr) == code
 
 
 def test_links_are_not_followed(outputs: Path) -> None:
