@@ -58,6 +58,11 @@ class RunFolder(Struct, frozen=True):
         return self.path / "steps.jsonl"
 
     @property
+    def lines(self) -> Path:
+        """When which line of the user's code ran: the table `lines`, as the process recorded it."""
+        return self.path / "lines.parquet"
+
+    @property
     def log(self) -> Path:
         """What the child process printed."""
         return self.path / LOG_FILE

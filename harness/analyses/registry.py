@@ -7,7 +7,8 @@ from typing import Final
 
 import polars as pl
 
-from harness.analyses import code, kernels, memory, operators, profiler, steps
+from harness.analyses import code, kernels, memory, operators, profiler, steps, wall_time
+from harness.analyses.pieces import pieces
 from harness.capture.capture import Capture
 
 ANALYSES: Final[Mapping[str, Callable[[Capture], pl.DataFrame]]] = {
@@ -28,7 +29,17 @@ ANALYSES: Final[Mapping[str, Callable[[Capture], pl.DataFrame]]] = {
 }
 """Each analysis by the name of its file in ``analyses/``; an empty table gets no file."""
 
+OF_PIECES: Final[Mapping[str, Callable[[Capture, pl.DataFrame], pl.DataFrame]]] = {
+    "wall_time": wall_time.wall_time,
+    "wall_time_operators": wall_time.wall_time_operators,
+    "wall_time_modules": wall_time.wall_time_modules,
+    "wall_time_lines": wall_time.wall_time_lines,
+}
+"""Analyses of the capture and of the pieces that its steps are cut into, by name likewise."""
+
 
 def run_analyses(capture: Capture) -> dict[str, pl.DataFrame]:
     """Return the table of every analysis, by name; some may be empty."""
-    return {name: analysis(capture) for name, analysis in ANALYSES.items()}
+    cut = pieces(capture)
+    of_pieces = {name: analysis(capture, cut) for name, analysis in OF_PIECES.items()}
+    return of_pieces | {name: analysis(capture) for name, analysis in ANALYSES.items()}

@@ -53,6 +53,8 @@ def collect(run: RunFolder, outcome: Outcome, rank: int) -> ReaderReport:
             remarks=(*foreign, *(remark for result in results for remark in result.remarks)),
         )
     tables.join_cycles(run.cycles, run.tables, run.path)
+    if run.lines.exists():
+        tables.write(tables.read(run.lines), run.table("lines"), run.path)
     in_cycles = tables.read(run.table("steps")).select("step", *_DEVICE_TIMES)
     device = in_cycles.filter(pl.any_horizontal(pl.col(_DEVICE_TIMES).is_not_null()))
     tables.write(_steps(times, device, rank), run.table("steps"), run.path)

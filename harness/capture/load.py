@@ -38,7 +38,8 @@ def load_capture(folder: Path) -> Capture:
     if run.ranks.is_dir():
         raise RefusedError([_several_ranks(run)])
     record = _capture_record(run)
-    missing = [name for name in tables.SCHEMAS if not run.table(name).exists()]
+    needed = (name for name in tables.SCHEMAS if name not in tables.ADDED)
+    missing = [name for name in needed if not run.table(name).exists()]
     if record.reported is not None and not missing:
         return _capture(run, record, record.reported)
     if record.source:
@@ -155,7 +156,9 @@ class _StoredTables(Mapping[str, pl.DataFrame]):
         if name not in tables.SCHEMAS:
             raise KeyError(name)
         if name not in self._tables:
-            self._tables[name] = _table(self._run.table(name))
+            path = self._run.table(name)
+            lacks = name in tables.ADDED and not path.exists()
+            self._tables[name] = tables.empty(name) if lacks else _table(path)
         return self._tables[name]
 
     def __iter__(self) -> Iterator[str]:

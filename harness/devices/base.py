@@ -187,6 +187,7 @@ class LoweredProfiler(Struct, frozen=True, kw_only=True):
     activities: tuple[str, ...]
     record_shapes: bool
     with_stack: bool
+    with_lines: bool
     profile_memory: bool
     with_modules: bool
     with_flops: bool

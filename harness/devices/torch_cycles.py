@@ -132,6 +132,7 @@ class TorchCycleHandler:
             memory=self.lowered.profile_memory,
             stacks=self.lowered.with_stack,
             flops=self.lowered.with_flops,
+            links=self.lowered.with_stack or self.lowered.with_lines,
             host_ranges=self.writer.ranges,
         )
 

@@ -123,6 +123,7 @@ def _lower(profiler: Profiler, cycles: int) -> LoweredProfiler:
         activities=profiler.activities,
         record_shapes=profiler.record_shapes,
         with_stack=profiler.with_stack,
+        with_lines=profiler.with_lines,
         profile_memory=profiler.profile_memory,
         with_modules=profiler.with_modules,
         with_flops=profiler.with_flops,

@@ -117,7 +117,7 @@ def recorded(outcome: Outcome, steps: CountedSteps) -> Outcome:
         outcome,
         device_name=facts.device_name,
         versions=facts.versions,
-        notes=(*outcome.notes, *untested(facts.versions["torch"])),
+        notes=(*outcome.notes, *facts.notes, *untested(facts.versions["torch"])),
         emulated=facts.emulated,
         event_counts=facts.event_counts,
     )

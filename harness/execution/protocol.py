@@ -24,6 +24,10 @@ SCHEMA_VERSION = 3
 """Of every record on disk; raised when a reader of older ones would misread them."""
 
 
+NO_LINES: Final = "lines of code were not all recorded: "
+"""What a note of an outcome begins with that says why lines are missing."""
+
+
 class RecordingPlan(Struct, frozen=True, kw_only=True):
     """What the profiler gets, and what its capture is checked against."""
 

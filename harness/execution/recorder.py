@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -24,9 +25,11 @@ from msgspec import Struct
 from msgspec.structs import asdict
 from torch.profiler import record_function
 
+from harness import tables
 from harness.devices import DEVICES
 from harness.devices.base import CycleWriter, OpenDevice, Profiler
 from harness.errors import RecorderError
+from harness.execution import lines
 from harness.execution.protocol import RecordingPlan, StepTime
 from harness.files import Appended, make_folder, make_root
 from harness.paths import RunFolder
@@ -60,6 +63,8 @@ class RecordingFacts(Struct, frozen=True, kw_only=True):
     device_name: str = ""
     emulated: bool = False
     event_counts: dict[str, EventCounts] = {}
+    notes: tuple[str, ...] = ()
+    """What a user should know about what was recorded."""
 
 
 class _OpenStep(NamedTuple):
@@ -130,6 +135,7 @@ class Recorder:
         self._schedule = Schedule(**asdict(plan.profiler.schedule))
         self._number = 0
         self._recording: _Recording | None = None
+        self._lines = lines.LineTrace(_CLOCKS.unix_ns) if plan.profiler.with_lines else None
         self._mark = ExitStack()
         self._open_step: _OpenStep | None = None
         self._ended_step: StepTime | None = None
@@ -165,6 +171,7 @@ class Recorder:
             device_name=recording.device.name,
             emulated=recording.device.emulated,
             event_counts=dict(recording.writer.event_counts),
+            notes=self._lines.notes if self._lines else (),
         )
 
     @staticmethod
@@ -219,6 +226,7 @@ class Recorder:
         recording.profiler = None
         with self._interrupts_held():
             recording.closing.close()
+            self._keep_lines()
 
     def abandon(self) -> None:
         """Close in the place of the thread that opened it, which makes no more calls.
@@ -261,6 +269,8 @@ class Recorder:
         if number is not None and self._plan.records:
             self._mark.enter_context(record_function(f"{STEP_MARK}{number}"))
         self._open_step = _OpenStep(phase, number, _CLOCKS.unix_ns(), _CLOCKS.monotonic_ns())
+        if self._lines is not None and phase == "active":
+            self._lines.start()
 
     def end_step(self) -> None:
         """End the step when the device has finished it; its asynchronous errors come up here."""
@@ -323,6 +333,15 @@ class Recorder:
             with record_function(STAGE_MARK + name):
                 yield
 
+    def _keep_lines(self) -> None:
+        if self._lines is None:
+            return
+        write = partial(_write_lines, self._lines, self._plan.rank, self._folder)
+        if self._later is None:
+            write()
+        else:
+            self._later.append(write)
+
     def _wait_for_device(self, recording: _Recording) -> None:
         if self._synchronise:
             self._device.synchronise(recording.device.torch_device)
@@ -335,6 +354,8 @@ class Recorder:
 
     def _leave_step(self) -> None:
         """Leave the range of the step; a step that was not ended is not timed."""
+        if self._lines is not None:
+            self._lines.stop()
         self._open_step = None
         self._mark.close()
 
@@ -346,6 +367,10 @@ class Recorder:
             raise RecorderError("the recorder is not open")
         _check_thread(self._recording)
         return self._recording
+
+
+def _write_lines(trace: lines.LineTrace, rank: int, folder: Path) -> None:
+    tables.write(lines.table(trace, rank), RunFolder(folder).lines, folder)
 
 
 def _check_thread(recording: _Recording) -> None:

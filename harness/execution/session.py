@@ -62,7 +62,7 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
         traceback=trace,
         device_name=facts.device_name,
         versions=facts.versions,
-        notes=(*session.notes, *untested(str(torch.__version__))),
+        notes=(*session.notes, *facts.notes, *untested(str(torch.__version__))),
         stages=workload.stages,
         emulated=facts.emulated,
         event_counts=facts.event_counts,

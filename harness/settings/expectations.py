@@ -140,6 +140,10 @@ EXPECTATIONS = (
         description="operators have Python stacks",
     ),
     ExpectationRule(
+        setting="profiler.with_lines",
+        description="it is known which line of your own code ran in each recorded step",
+    ),
+    ExpectationRule(
         setting="profiler.profile_memory",
         description="allocations are recorded",
     ),

@@ -87,6 +87,9 @@ class Profiler(Settings, frozen=True, kw_only=True):
     """Input shapes and dtypes of operators. Read by: the profiler, verify."""
     with_stack: bool = False
     """The Python call stack of operators. Read by: the profiler, verify."""
+    with_lines: bool = False
+    """Which line of your own code runs when, in the thread that makes the steps.
+    Read by: run, verify."""
     profile_memory: bool = False
     """Allocations and frees, with the operator. Read by: the profiler, verify."""
     with_modules: bool = False
@@ -124,6 +127,7 @@ Acceptable = Literal[
     "activities",
     "record_shapes",
     "with_stack",
+    "with_lines",
     "profile_memory",
     "with_modules",
     "with_flops",
@@ -140,6 +144,7 @@ Acceptable = Literal[
     "profiler.activities",
     "profiler.record_shapes",
     "profiler.with_stack",
+    "profiler.with_lines",
     "profiler.profile_memory",
     "profiler.with_modules",
     "profiler.with_flops",

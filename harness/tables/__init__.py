@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.tables.schemas import (
+        ADDED,
         SCHEMAS,
         empty,
         frame,
@@ -18,7 +19,18 @@ if TYPE_CHECKING:
         write,
     )
 
-__all__ = ["SCHEMAS", "empty", "frame", "into", "join_cycles", "keep", "read", "scan", "write"]
+__all__ = [
+    "ADDED",
+    "SCHEMAS",
+    "empty",
+    "frame",
+    "into",
+    "join_cycles",
+    "keep",
+    "read",
+    "scan",
+    "write",
+]
 
 
 def __getattr__(name: str) -> Any:

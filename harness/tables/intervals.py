@@ -108,6 +108,10 @@ class StepLookup:
         """Return the value at each of `times`, null outside of all ranges."""
         return self._values.gather(self._cuts.search_sorted(times, side="right"))
 
+    def changes(self) -> tuple[pl.Series, pl.Series]:
+        """Return the times at which the value changes, in order, and the value from each on."""
+        return self._cuts, self._values[1:]
+
 
 class ThreadStepLookup:
     """Ranges of several threads that carry a value, such as steps that overlap.

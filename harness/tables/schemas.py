@@ -104,8 +104,19 @@ SCHEMAS: Final[Mapping[str, pl.Schema]] = {
         stack_id=pl.Int64,  # made from the frames: equal stacks, equal ids, in every run
         frames=_TEXTS,  # innermost first
     ),
+    "lines": _schema(
+        rank=pl.Int32,
+        start_ns=pl.Int64,  # of the time in which it was the innermost line of the user's code
+        duration_ns=pl.Int64,
+        file=pl.String,  # relative to where Python finds modules
+        line=pl.Int64,
+        function=pl.String,
+        text=pl.String,  # what is written there
+    ),
 }
 """Every table of a run with the columns that all readers share, in order."""
+ADDED: Final = frozenset({"lines"})
+"""Tables that a run folder of an earlier version does not have: they are empty there."""
 
 
 def empty(name: str) -> pl.DataFrame:

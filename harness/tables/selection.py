@@ -34,6 +34,12 @@ def is_communication(kernels: pl.DataFrame) -> pl.Series:
     return is_hccl(kernels) | nccl
 
 
+def is_copy(kernels: pl.DataFrame) -> pl.Series:
+    """Tell which kernels are copies between or within memories, by their type or name."""
+    words = pl.concat_str("type", "name", separator=" ", ignore_nulls=True)
+    return kernels.select(words.str.contains(r"(?i)memcpy")).to_series().fill_null(value=False)
+
+
 def has_shapes() -> pl.Expr:
     """Tell which rows have the shapes of all their tensors, lists of tensors included.
 

@@ -15,6 +15,7 @@ from harness.readers.ascend.trace import CALLS
 from harness.tables.selection import HCCL_CORES
 from harness.verification.causes import logs
 from harness.verification.causes.base import Cause
+from harness.verification.causes.lines import LINES
 from harness.verification.causes.threads import SHOWN_BY, other_threads
 
 _CHUNK: Final = 1 << 22
@@ -260,6 +261,7 @@ CAUSES: Final[Mapping[str, tuple[Cause, ...]]] = {
         Cause("communication has no counters", "kernels of communication alone", _of_communication),
     ),
     "stacks": (*UNREAD, _PARSER),
+    "lines": LINES,
     "allocations": (*UNREAD, _PARSER),
     "marks": UNREAD,
     "l2_cache": KERNELS,

@@ -60,6 +60,15 @@ OF_SETTING: Final[Mapping[str, Mapping[str, Causes]]] = {
                 ),
             ),
         ),
+        "profiler.with_lines": Causes(
+            ("lines",),
+            (
+                Stated(
+                    "not checkable: all code that ran is of torch, Python or packages",
+                    "lines were traced, and none is of a file of your own",
+                ),
+            ),
+        ),
         "profiler.profile_memory": Causes(("allocations",)),
         "profiler.with_modules": Causes(
             (),
@@ -130,6 +139,15 @@ OF_SETTING: Final[Mapping[str, Mapping[str, Causes]]] = {
             ),
         ),
         "profiler.with_stack": Causes(("operators", "stacks")),
+        "profiler.with_lines": Causes(
+            ("lines",),
+            (
+                Stated(
+                    "not checkable: all code that ran is of torch, Python or packages",
+                    "lines were traced, and none is of a file of your own",
+                ),
+            ),
+        ),
         "profiler.profile_memory": Causes(("allocations",)),
         "profiler.with_modules": Causes(
             ("modules",),

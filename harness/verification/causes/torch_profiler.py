@@ -8,6 +8,7 @@ from typing import Final
 from harness.capture.capture import Capture
 from harness.verification.causes import logs
 from harness.verification.causes.base import Cause
+from harness.verification.causes.lines import LINES
 from harness.verification.causes.threads import SHOWN_BY, other_threads
 
 OVERFLOW: Final = (
@@ -168,6 +169,7 @@ CAUSES: Final[Mapping[str, tuple[Cause, ...]]] = {
         ),
     ),
     "stacks": (ENDED, OTHER_PROFILER),
+    "lines": LINES,
     "files": (ENDED, OTHER_PROFILER),
 }
 """By what is missing."""

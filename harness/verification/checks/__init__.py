@@ -16,6 +16,7 @@ PORTABLE: Mapping[str, DeliveryCheck] = {
     "profiler.schedule": portable.schedule,
     "profiler.record_shapes": portable.record_shapes,
     "profiler.with_stack": portable.with_stack,
+    "profiler.with_lines": portable.with_lines,
     "profiler.profile_memory": portable.profile_memory,
     "profiler.with_modules": portable.with_modules,
     "profiler.with_flops": portable.with_flops,

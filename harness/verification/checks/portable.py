@@ -8,6 +8,8 @@ import polars as pl
 
 from harness.capture.capture import Capture
 from harness.capture.run_record import DeliveryStatus
+from harness.execution.protocol import NO_LINES
+from harness.paths import RunFolder
 from harness.tables.selection import HCCL_CORES, has_shapes
 from harness.tables.tensor_lists import TENSOR_LIST
 from harness.verification.causes import left_out, why
@@ -237,6 +239,24 @@ def _why_no_stacks(capture: Capture) -> str:
     if capture.tables["operators"].is_empty():
         return why(capture, "operators")
     return why(capture, "stacks")
+
+
+def with_lines(capture: Capture) -> CheckResult:
+    """Look for lines of the user's own code in each recorded step."""
+    lines = capture.tables["lines"]
+    steps = capture.tables["steps"].filter(pl.col("phase") == "active")
+    noted = any(note.startswith(NO_LINES) for note in capture.outcome.notes)
+    if lines.is_empty() and not noted and RunFolder(capture.folder).lines.exists():
+        return CheckResult(
+            "not_checkable",
+            "no lines",
+            "all code that ran in the steps is of torch, Python's library or installed packages",
+        )
+    starts = lines["start_ns"].sort()
+    ends = steps["start_ns"] + steps["duration_ns"]
+    begun = starts.search_sorted(ends, side="left") > starts.search_sorted(steps["start_ns"])
+    part = int(begun.sum()) if len(starts) else 0
+    return by_share(part, steps.height, "recorded steps have lines", why(capture, "lines"))
 
 
 def profile_memory(capture: Capture) -> CheckResult:
