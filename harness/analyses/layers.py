@@ -86,16 +86,19 @@ def first(*choices: Numbers) -> Numbers:
     return chosen
 
 
+def preceding(numbers: Numbers, groups: Numbers) -> Numbers:
+    """Return each number or, where it is `NONE`, the last one before in its group, or `NONE`.
+
+    Rows of a group stand together.
+    """
+    last = np.maximum.accumulate(np.where(numbers == NONE, NONE, np.arange(len(numbers))))
+    same = np.append(groups, NONE - 1)[last] == groups
+    return np.where(same, np.append(numbers, NONE)[last], NONE)
+
+
 def following(numbers: Numbers, groups: Numbers) -> Numbers:
     """Return each number or, where it is `NONE`, the next one of its group, else the last before.
 
     Rows of a group stand together.
     """
-    places = np.arange(len(numbers))
-    there = numbers != NONE
-    later = np.where(there, places, len(numbers))
-    later = np.minimum.accumulate(later[::-1])[::-1]
-    before = np.maximum.accumulate(np.where(there, places, NONE))
-    padded, padded_groups = np.append(numbers, NONE), np.append(groups, NONE - 1)
-    found = np.where(padded_groups[later] == groups, later, before)
-    return np.where(padded_groups[found] == groups, padded[found], NONE)
+    return first(preceding(numbers[::-1], groups[::-1])[::-1], preceding(numbers, groups))

@@ -6,7 +6,8 @@ recorded steps, to the nanosecond.
 
 from __future__ import annotations
 
-from typing import Final
+from itertools import takewhile
+from typing import Any, Final
 
 import polars as pl
 
@@ -54,23 +55,38 @@ def wall_time_operators(capture: Capture, pieces: pl.DataFrame) -> pl.DataFrame:
 def wall_time_modules(capture: Capture, pieces: pl.DataFrame) -> pl.DataFrame:
     """Return the wall time by module: the innermost one that called; empty without stacks.
 
-    Time of backward belongs to the module whose forward it continues. Python belongs to the module
-    of the operator that it leads to.
+    Time of backward belongs to the module whose forward it continues. Python between two operators
+    belongs to the innermost module that called both.
 
-    Columns: module (null where the stack is not known; `OUTSIDE` where no module called);
+    Columns: module (null where a stack is not known; `OUTSIDE` where no module called);
     duration_ns; share (0 to 1); a column for each part, ``compute_ns`` and so on.
     """
-    stacks = capture.tables["stacks"]
-    calls = pl.element().filter(pl.element().str.starts_with(MODULE))
-    of_stack = stacks.select(
-        "stack_id", module=pl.col("frames").list.eval(calls).list.first().str.strip_prefix(MODULE)
+    calls = pl.element().filter(pl.element().str.starts_with(MODULE)).str.strip_prefix(MODULE)
+    chains = dict(
+        capture.tables["stacks"]
+        .select("stack_id", pl.col("frames").list.eval(calls).list.reverse())
+        .iter_rows()
     )
-    if pieces.is_empty() or of_stack["module"].is_null().all():
+    if pieces.is_empty() or not any(chains.values()):
         return pl.DataFrame(schema={"module": pl.String} | _BY_PART)
-    of_stack = of_stack.with_columns(pl.col("module").fill_null(OUTSIDE))
-    called = _sources(capture).join(of_stack, on="stack_id", how="left", maintain_order="left")
-    placed = pieces.hstack(_gathered(called.select("module"), pieces["leads_to"]))
-    return _by_part(placed, "module")
+    stacks = _sources(capture)["stack_id"]
+    pairs = pl.DataFrame({name: stacks.gather(pieces[name]) for name in ("comes_from", "leads_to")})
+    known = pairs.unique()
+    modules = [_common(chains.get(first), chains.get(last)) for first, last in known.iter_rows()]
+    named = known.with_columns(module=pl.Series(modules, dtype=pl.String))
+    placed = pairs.join(
+        named, on=["comes_from", "leads_to"], how="left", nulls_equal=True, maintain_order="left"
+    )
+    return _by_part(pieces.with_columns(placed["module"]), "module")
+
+
+def _common(first: list[str] | None, last: list[str] | None) -> str | None:
+    """Return the innermost module that is in both chains, which begin with the outermost."""
+    if last is None:
+        return None
+    pairs = zip(first or (), last, strict=False)
+    common = [module for module, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    return common[-1] if common else OUTSIDE
 
 
 def wall_time_lines(capture: Capture, pieces: pl.DataFrame) -> pl.DataFrame:
@@ -97,8 +113,13 @@ def wall_time_lines(capture: Capture, pieces: pl.DataFrame) -> pl.DataFrame:
     return _by_part(pl.concat(placed), "stage", *keys)
 
 
-_LINE: Final = {"file": pl.String, "line": pl.Int64, "function": pl.String, "text": pl.String}
-_BY_PART: Final = {
+_LINE: Final[dict[str, Any]] = {
+    "file": pl.String,
+    "line": pl.Int64,
+    "function": pl.String,
+    "text": pl.String,
+}
+_BY_PART: Final[dict[str, Any]] = {
     "duration_ns": pl.Int64,
     "share": pl.Float64,
     **{f"{part.replace(' ', '_')}_ns": pl.Int64 for part in PARTS},

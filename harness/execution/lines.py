@@ -208,8 +208,9 @@ def is_own(file: str) -> bool:
 def _foreign() -> tuple[Path, ...]:
     """Return the folders of Python's own library, of installed packages and of torch."""
     names = ("stdlib", "platstdlib", "purelib", "platlib")
-    folders = [*map(sysconfig.get_path, names), Path(os.__file__).parent]
+    folders = [Path(sysconfig.get_path(name)) for name in names]
+    folders.append(Path(os.__file__).parent)
     torch = sys.modules.get("torch")
     if torch is not None and torch.__file__:
         folders.append(Path(torch.__file__).parent)
-    return tuple(map(Path, folders))
+    return tuple(folders)

@@ -126,6 +126,8 @@ class StepTime(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Unix time."""
     duration_ns: int
     """By the monotonic clock, synchronisation included."""
+    wait_ns: Annotated[int, Meta(ge=0)] | None = None
+    """At its end, how long the host waited for the device; null where there is none to wait for."""
     thread: Annotated[int, Meta(ge=0, lt=2**31)] | None = None
     """The system's number of the thread that made it; null where one thread makes all steps."""
 

@@ -277,12 +277,16 @@ class Recorder:
         recording, step = self._open_recording(), self._open_step
         if step is None:
             raise RecorderError("no step has begun: call begin_step() first")
+        called = _CLOCKS.monotonic_ns()
         self._wait_for_device(recording)
+        ended = _CLOCKS.monotonic_ns()
+        waits = self._synchronise and self._device.has_kernels
         self._ended_step = StepTime(
             phase=step.phase,
             step=step.number,
             start_ns=step.start_ns,
-            duration_ns=_CLOCKS.monotonic_ns() - step.started,
+            duration_ns=ended - step.started,
+            wait_ns=ended - called if waits else None,
         )
         self._leave_step()
 

@@ -139,7 +139,12 @@ def stages(results: RunResults) -> Section | None:
 
 
 def functions(results: RunResults) -> Section | None:
-    """Show which functions outside torch the operators' self time belongs to."""
+    """Show which functions outside torch the operators' self time belongs to.
+
+    None where it is known by line, which says more.
+    """
+    if not results.analyses["wall_time_lines"].is_empty():
+        return None
     columns = {
         "function": Column("function, and the line where it begins", "name", absent="(none known)"),
         "operators": Column("operators", "count"),

@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from harness.capture.run_record import RunRecord
-from harness.report import delivery, figures, profiler, ranks
+from harness.report import delivery, figures, profiler, ranks, wall_time
 from harness.report.headline import headline
 from harness.report.next_step import next_command
 from harness.report.results import RunResults
@@ -27,6 +27,9 @@ def files(results: RunResults) -> Section:
 
 FIGURES: Final[Mapping[str, SectionOf]] = {
     "step_times": figures.step_times,
+    "wall_time": wall_time.wall_time,
+    "lines": wall_time.lines,
+    "modules": wall_time.modules,
     "step_breakdown": figures.step_breakdown,
     "hot_operators": figures.hot_operators,
     "kernels_by_type": figures.kernels_by_type,

@@ -30,6 +30,8 @@ class Fake(Struct, kw_only=True):
     sizes: list[list[Any]] = []
     types: list[str] = []
     frames: list[str] = []
+    sequence: int = -1
+    forward_thread: int = 0
 
     def activity_type(self) -> str:
         return self.kind
@@ -48,6 +50,12 @@ class Fake(Struct, kw_only=True):
 
     def end_thread_id(self) -> int:
         return self.thread if self.end_thread is None else self.end_thread
+
+    def fwd_thread_id(self) -> int:
+        return self.forward_thread
+
+    def sequence_nr(self) -> int:
+        return self.sequence
 
     def is_async(self) -> bool:
         return self.asynchronous

@@ -1,0 +1,111 @@
+"""Sections about where the wall time of the recorded steps goes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from harness.analyses.pieces import PARTS
+from harness.report.figures import TOP
+from harness.report.results import RunResults
+from harness.report.section import Column, Section, Value
+
+_UNKNOWN: Final = "(not attributed)"
+
+
+def wall_time(results: RunResults) -> Section | None:
+    """Show the wall time of the recorded steps by stage and part; every row adds up to it."""
+    table = results.analyses["wall_time"]
+    if table.is_empty():
+        return None
+    steps = table.select("rank", "step").n_unique()
+    total = int(table["duration_ns"].sum())
+    parts = [part for part in PARTS if part in table["part"]]
+    by_stage = table.group_by("stage", maintain_order=True).agg(
+        pl.col("duration_ns").sum().alias("all"),
+        *(pl.col("duration_ns").filter(pl.col("part") == part).sum().alias(part) for part in parts),
+    )
+    by_stage = by_stage.sort("all", descending=True)
+    rows = [_shared(row, total) for row in by_stage.iter_rows()]
+    sums = by_stage.select(pl.col("all", *parts).sum()).row(0)
+    whole = _shared(("whole step", *sums), total)
+    if by_stage["stage"].is_null().all():
+        rows = []
+    return Section(
+        title=f"Where the wall time goes, {steps:,} recorded step(s)",
+        columns=(
+            Column("stage", absent=_UNKNOWN),
+            Column("share", "share"),
+            Column("time", "ns"),
+            *(Column(part, "ns") for part in parts),
+        ),
+        rows=(*rows, whole),
+        notes=tuple(_notes(parts)),
+    )
+
+
+def _shared(row: tuple[Value, ...], total: int) -> tuple[Value, ...]:
+    stage, whole, *parts = row
+    assert isinstance(whole, int)
+    return (stage, whole / total, whole, *(part or None for part in parts))
+
+
+def _notes(parts: list[str]) -> list[str]:
+    notes = []
+    if "idle" in parts:
+        notes.append("idle: the step waits at its end for the device, which runs nothing")
+    if "python" in parts:
+        notes.append(
+            "python: between operators: Python, what it calls that torch does not record, waiting"
+        )
+    return notes
+
+
+def lines(results: RunResults) -> Section | None:
+    """Show the lines of the user's code with the most wall time."""
+    table = results.analyses["wall_time_lines"]
+    if table.is_empty():
+        return None
+    place = pl.format("{}:{}", "file", "line").alias("place")
+    known = table.with_columns(place)
+    lost = float(known.filter(pl.col("place").is_null())["share"].sum())
+    shown = known.filter(pl.col("place").is_not_null())
+    notes = ["backward counts for the line of forward, a kernel for the line that launched it"]
+    if lost > 0:
+        notes.append(f"of no line that is known: {lost:.1%} of the wall time")
+    if shown.height > TOP:
+        notes.append(f"{shown.height - TOP:,} more in analyses/")
+    return Section(
+        title="Lines of your code by wall time",
+        columns=(
+            Column("line", "name"),
+            Column("code", "name"),
+            Column("stage", absent="–"),
+            Column("time", "ns"),
+            Column("share", "share"),
+        ),
+        rows=tuple(shown.head(TOP).select("place", "text", "stage", "duration_ns", "share").rows()),
+        notes=tuple(notes),
+    )
+
+
+def modules(results: RunResults) -> Section | None:
+    """Show the modules with the most wall time."""
+    table = results.analyses["wall_time_modules"]
+    if table.is_empty():
+        return None
+    parts = [part for part in PARTS if table[f"{part.replace(' ', '_')}_ns"].sum()]
+    names = ["module", "share", "duration_ns", *(f"{part.replace(' ', '_')}_ns" for part in parts)]
+    more = [f"{table.height - TOP:,} more in analyses/"] if table.height > TOP else []
+    return Section(
+        title="Modules by wall time",
+        columns=(
+            Column("module", "name", absent=_UNKNOWN),
+            Column("share", "share"),
+            Column("time", "ns"),
+            *(Column(part, "ns") for part in parts),
+        ),
+        rows=tuple(table.head(TOP).select(names).rows()),
+        notes=("the innermost module that called; backward counts for that of forward", *more),
+    )
