@@ -48,9 +48,7 @@ class Origins:
         """Whether it runs within the ``__next__`` of a DataLoader."""
 
     def stages(self) -> pl.Series:
-        """Return the stages of the capture, else those that torch's own ranges show."""
-        if self._operators["stage"].is_not_null().any():
-            return self._operators["stage"]
+        """Return the stages of the capture; where it has none, those that torch's ranges show."""
         stages = np.full(self._operators.height, "forward", object)
         for stage, pattern in (
             ("backward", _BACKWARD),
@@ -58,8 +56,11 @@ class Origins:
             ("data loading", _LOADS),
         ):
             stages[self._nearest(self._named(pattern)) != NONE] = stage
-        trains = (stages != "forward").any()
-        return pl.Series(stages if trains else [None] * len(stages), dtype=pl.String)
+        own = self._operators["stage"]
+        if own.is_not_null().any() or (stages == "forward").all():
+            stages[stages == "forward"] = None
+        shown = pl.DataFrame({"own": own, "torch": pl.Series(stages, dtype=pl.String)})
+        return shown.select(pl.coalesce("own", "torch")).to_series()
 
     def _named(self, pattern: str) -> pl.Series:
         return self._operators["name"].str.contains(pattern).fill_null(value=False)

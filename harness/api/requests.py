@@ -72,10 +72,25 @@ def build_profiler(planned: Plan, on_trace_ready: Callable[[Any], object] | None
             writes into ./export_only_prof_dir without one.
 
     Raises:
+        RefusedError: The plan has what a profiler alone does not do (with_lines, memory_timeline).
         MachineError: torch_npu, or what it needs, is not there.
     """
     recording = planned.recording
+    refuse([_not_the_profilers(name) for name in _OURS if getattr(recording.profiler, name)])
     return DEVICES[recording.device].bare_profiler(recording.profiler, on_trace_ready)
+
+
+_OURS: Final = ("with_lines", "memory_timeline")
+"""What the harness records or writes beside the profiler."""
+
+
+def _not_the_profilers(name: str) -> Problem:
+    return Problem(
+        setting=f"profiler.{name}",
+        given="true",
+        reason="the harness does it, and a bare profiler does not",
+        fix=f"profiler.{name}=false, or harness.profile()",
+    )
 
 
 _SEVERAL: Final = Problem(

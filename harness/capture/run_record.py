@@ -15,7 +15,7 @@ from harness.capture.capture import Emulation
 from harness.capture.provenance import RanProgram, ran_program
 from harness.capture.writer import Life, Writer, life_of
 from harness.errors import ExitCode, RefusedError
-from harness.execution.protocol import SCHEMA_VERSION, read_json
+from harness.execution.protocol import SCHEMA_VERSION, Compilation, read_json
 from harness.paths import RunFolder
 from harness.settings.expectations import accepts
 from harness.settings.marks import measured
@@ -184,6 +184,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     """By phase: baseline, active."""
     event_counts: dict[str, EventCounts] = {}
     """What became of the profiler's events, by activity type."""
+    compilation: Compilation | None = None
+    """What torch.compile did in the process; null for nothing, or if torch did not tell."""
     linked: LinkedKernels | None = None
     """Kernels and their operators; null without kernels."""
     files: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ import linecache
 import os
 import sys
 import sysconfig
+import threading
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -30,6 +31,8 @@ _CALL: Final = -1
 _RETURN: Final = -2
 _STOP: Final = -3
 
+_GENERATED: Final = ("/site-packages/", "/dist-packages/", "/torchinductor_")
+"""In the names of files that are installed, or that torch.compile writes."""
 _PACKAGE: Final = Path(__file__).parents[1]
 
 
@@ -53,7 +56,7 @@ class LineTrace:
         self._clock = clock
         self._numbers: dict[CodeType, int | None] = {}
         self._log = array("q")  # a time and what happened then, in turn
-        self._on = False
+        self._thread: int | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -66,22 +69,25 @@ class LineTrace:
             self._obstacle = "another tracer was active, such as a debugger or coverage.py"
             return
         if len(self._log) >= 2 * MOST:
-            self._obstacle = f"more than {MOST:,} changes of line, and no more are kept"
+            self._obstacle = f"the lines changed more than {MOST:,} times, and no more are kept"
             return
         now = self._clock()
-        for frame in reversed(list(_frames(sys._getframe(1)))):  # noqa: SLF001 - there is no other way
+        for frame in reversed(list(_frames(sys._getframe(1)))):  # noqa: SLF001 - no other way
             base = self._base(frame.f_code)
             if base is not None:
                 frame.f_trace = self._local
                 self._log.extend((now, _CALL, now, base | frame.f_lineno))
-        self._on = True
+        self._thread = threading.get_ident()
         sys.settrace(self._global)
 
     def stop(self) -> None:
-        """End recording; again, do nothing."""
-        if not self._on:
+        """End recording; again, do nothing. Another thread than that of `start` may call it."""
+        thread, self._thread = self._thread, None
+        if thread is None:
             return
-        self._on = False
+        self._log.extend((self._clock(), _STOP))
+        if thread != threading.get_ident():
+            return  # That one ends its tracing where its next line begins.
         if sys.gettrace() == self._global:
             sys.settrace(None)
         else:
@@ -89,7 +95,6 @@ class LineTrace:
         for frame in _frames(sys._getframe(1)):  # noqa: SLF001
             if frame.f_trace == self._local:
                 frame.f_trace = None
-        self._log.extend((self._clock(), _STOP))
 
     def segments(self) -> Iterator[Segment]:
         """Yield when which line was innermost, in order."""
@@ -129,6 +134,9 @@ class LineTrace:
 
     def _global(self, frame: FrameType, event: str, argument: Any) -> Any:
         del event, argument
+        if self._thread is None:
+            sys.settrace(None)
+            return None
         base = self._base(frame.f_code)
         if base is None:
             return None
@@ -137,7 +145,9 @@ class LineTrace:
 
     def _local(self, frame: FrameType, event: str, argument: Any) -> Any:
         del argument
-        if event == "line":
+        if self._thread is None:
+            sys.settrace(None)
+        elif event == "line":
             base = self._numbers[frame.f_code]
             assert base is not None
             self._log.extend((self._clock(), base | frame.f_lineno))
@@ -196,7 +206,7 @@ def is_own(file: str) -> bool:
     """Tell whether a file is the user's own: not of torch, Python, a package, or the harness."""
     if file.startswith("<") and not file.startswith(("<ipython", "<stdin")):
         return False
-    if "/site-packages/" in file or "/dist-packages/" in file:
+    if any(part in file for part in _GENERATED):
         return False
     path = Path(file)
     if path.is_relative_to(_PACKAGE):

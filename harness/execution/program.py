@@ -120,4 +120,5 @@ def recorded(outcome: Outcome, steps: CountedSteps) -> Outcome:
         notes=(*outcome.notes, *facts.notes, *untested(facts.versions["torch"])),
         emulated=facts.emulated,
         event_counts=facts.event_counts,
+        compilation=facts.compilation,
     )

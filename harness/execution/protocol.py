@@ -160,6 +160,19 @@ class ProgramEnd(Struct, frozen=True, kw_only=True):
     """Why there are fewer steps than needed, and what to set; empty if there are enough."""
 
 
+class Compilation(Struct, frozen=True, kw_only=True):
+    """What torch.compile did in the process, from its start to the end of the recording."""
+
+    compilations: int
+    """How often it compiled, again for other shapes included."""
+    graphs: int
+    """Distinct graphs that came of it."""
+    seconds: float
+    """How long all of it took, by the clock."""
+    graph_breaks: dict[str, int] = {}
+    """Why a function could not become one graph, and how often; the most frequent reasons."""
+
+
 class Outcome(Struct, frozen=True, kw_only=True):
     """How the child process ended, and what it ran on."""
 
@@ -181,6 +194,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """The operators of the last warm-up step in all threads; null if they were not counted."""
     notes: tuple[str, ...] = ()
     """What a user should know about how the child process behaved."""
+    compilation: Compilation | None = None
+    """Null if nothing was compiled, or torch did not tell."""
     program: ProgramEnd | None = None
     """Of a program of the user's, how it ended."""
 

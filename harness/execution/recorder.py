@@ -30,7 +30,8 @@ from harness.devices import DEVICES
 from harness.devices.base import CycleWriter, OpenDevice, Profiler
 from harness.errors import RecorderError
 from harness.execution import lines
-from harness.execution.protocol import RecordingPlan, StepTime
+from harness.execution.compiled import compilation
+from harness.execution.protocol import Compilation, RecordingPlan, StepTime
 from harness.files import Appended, make_folder, make_root
 from harness.paths import RunFolder
 from harness.settings.request import Schedule
@@ -63,6 +64,8 @@ class RecordingFacts(Struct, frozen=True, kw_only=True):
     device_name: str = ""
     emulated: bool = False
     event_counts: dict[str, EventCounts] = {}
+    compilation: Compilation | None = None
+    """What torch.compile did; null for nothing."""
     notes: tuple[str, ...] = ()
     """What a user should know about what was recorded."""
 
@@ -171,6 +174,7 @@ class Recorder:
             device_name=recording.device.name,
             emulated=recording.device.emulated,
             event_counts=dict(recording.writer.event_counts),
+            compilation=compilation(),
             notes=self._lines.notes if self._lines else (),
         )
 

@@ -66,6 +66,7 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
         stages=workload.stages,
         emulated=facts.emulated,
         event_counts=facts.event_counts,
+        compilation=facts.compilation,
         thread_counts=session.thread_counts,
     )
 

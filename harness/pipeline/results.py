@@ -89,6 +89,7 @@ def ended_record(
         consistency=consistent,
         timing=step_times(capture),
         event_counts=capture.event_counts,
+        compilation=outcome.compilation,
         linked=linked(capture),
         files=files_of(capture.folder),
     )

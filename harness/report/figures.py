@@ -160,7 +160,11 @@ def memory_peaks(results: RunResults) -> Section | None:
     columns = {
         "device": Column("device"),
         "total_allocated": Column("in use", "bytes"),
-        "operator": Column("reached in", absent="(no operator)"),
+        "operator": Column("reached in", "name", absent="(no operator)"),
+        "step": Column("step", "identifier"),
+        "after_ns": Column("after", "ns"),
+        "module": Column("module", "name"),
+        "line": Column("line", "name"),
     }
     return _first_rows("Memory peaks", results.analyses["memory_peaks"], columns)
 

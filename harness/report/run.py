@@ -28,6 +28,7 @@ def files(results: RunResults) -> Section:
 FIGURES: Final[Mapping[str, SectionOf]] = {
     "step_times": figures.step_times,
     "wall_time": wall_time.wall_time,
+    "compilation": wall_time.compilation,
     "lines": wall_time.lines,
     "modules": wall_time.modules,
     "step_breakdown": figures.step_breakdown,

@@ -7,6 +7,7 @@ from typing import Final
 import polars as pl
 
 from harness.analyses.pieces import PARTS
+from harness.execution.protocol import Compilation
 from harness.report.figures import TOP
 from harness.report.results import RunResults
 from harness.report.section import Column, Section, Value
@@ -60,6 +61,27 @@ def _notes(parts: list[str]) -> list[str]:
             "python: between operators: Python, what it calls that torch does not record, waiting"
         )
     return notes
+
+
+def compilation(results: RunResults) -> Section | None:
+    """Show what torch.compile did, and where it could not make one graph."""
+    compiled = results.record.compilation
+    if compiled is None:
+        return None
+    breaks = compiled.graph_breaks
+    return Section(
+        title="torch.compile",
+        columns=(Column("graph break"), Column("count", "count")) if breaks else (),
+        rows=tuple(breaks.items()),
+        notes=(_compiled(compiled),),
+    )
+
+
+def _compiled(compiled: Compilation) -> str:
+    return (
+        f"{compiled.compilations:,} compilation(s) of {compiled.graphs:,} graph(s) took"
+        f" {compiled.seconds:.1f} s in all, warm-up included"
+    )
 
 
 def lines(results: RunResults) -> Section | None:

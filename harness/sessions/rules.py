@@ -32,6 +32,16 @@ def session_problems(request: Request) -> Iterator[Problem]:
             fix="workload.step=marked, or harness.profile() for a whole block",
         )
     yield from _only_in_process(request)
+    if request.profiler.with_lines and getattr(
+        request.profiler.experimental, "profile_all_threads", False
+    ):
+        yield Problem(
+            setting="profiler.with_lines",
+            given="true",
+            reason="lines are recorded of one thread, and with profile_all_threads=true any thread"
+            " may make the steps of a session",
+            fix="profiler.with_lines=false, or profiler.experimental.profile_all_threads=false",
+        )
 
 
 def _beginnings(request: Request) -> Iterator[Problem]:
