@@ -44,7 +44,7 @@ def _placed(capture: Capture, peak: dict[str, Any]) -> dict[str, Any]:
     """Return where in the run a peak was reached."""
     time, of_rank = peak["time_ns"], pl.col("rank").eq_missing(peak["rank"])
     operators = capture.tables["operators"].filter(of_rank)
-    place = (operators["id"] == peak["operator"]).arg_true()
+    place = operators["id"].eq_missing(pl.Series([peak["operator"]], dtype=pl.Int64)).arg_true()
     name, called, module = None, time, None
     if len(place):
         source = int(Origins(operators).source[place[0]])
@@ -62,6 +62,8 @@ def _placed(capture: Capture, peak: dict[str, Any]) -> dict[str, Any]:
 
 
 def _module(capture: Capture, stack: int | None) -> str | None:
+    if stack is None:
+        return None
     frames = capture.tables["stacks"].filter(pl.col("stack_id") == stack)["frames"]
     modules = [frame for frame in (frames[0] if len(frames) else ()) if frame.startswith(MODULE)]
     return modules[0].removeprefix(MODULE) if modules else None

@@ -49,18 +49,19 @@ class Origins:
 
     def stages(self) -> pl.Series:
         """Return the stages of the capture; where it has none, those that torch's ranges show."""
-        stages = np.full(self._operators.height, "forward", object)
+        marked = pl.Series([None], dtype=pl.String).new_from_index(0, self._operators.height)
         for stage, pattern in (
             ("backward", _BACKWARD),
             ("optimizer", _OPTIMIZER),
             ("data loading", _LOADS),
         ):
-            stages[self._nearest(self._named(pattern)) != NONE] = stage
+            within = pl.Series(self._nearest(self._named(pattern)) != NONE)
+            marked = marked.set(within, stage)
         own = self._operators["stage"]
-        if own.is_not_null().any() or (stages == "forward").all():
-            stages[stages == "forward"] = None
-        shown = pl.DataFrame({"own": own, "torch": pl.Series(stages, dtype=pl.String)})
-        return shown.select(pl.coalesce("own", "torch")).to_series()
+        if own.is_null().all() and marked.is_not_null().any():
+            marked = marked.fill_null("forward")
+        shown = pl.DataFrame({"own": own, "marked": marked})
+        return shown.select(pl.coalesce("own", "marked")).to_series()
 
     def _named(self, pattern: str) -> pl.Series:
         return self._operators["name"].str.contains(pattern).fill_null(value=False)

@@ -33,7 +33,7 @@ _STOP: Final = -3
 
 _GENERATED: Final = ("/site-packages/", "/dist-packages/", "/torchinductor_")
 """In the names of files that are installed, or that torch.compile writes."""
-_PACKAGE: Final = Path(__file__).parents[1]
+_PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
 
 
 class Segment(NamedTuple):
@@ -208,14 +208,13 @@ def is_own(file: str) -> bool:
         return False
     if any(part in file for part in _GENERATED):
         return False
-    path = Path(file)
-    if path.is_relative_to(_PACKAGE):
-        return path.is_relative_to(_PACKAGE / "workloads")
-    return not any(path.is_relative_to(folder) for folder in _foreign())
+    if file.startswith(_PACKAGE):
+        return file.startswith(f"{_PACKAGE}workloads{os.sep}")
+    return not file.startswith(_foreign())
 
 
 @cache
-def _foreign() -> tuple[Path, ...]:
+def _foreign() -> tuple[str, ...]:
     """Return the folders of Python's own library, of installed packages and of torch."""
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     folders = [Path(sysconfig.get_path(name)) for name in names]
@@ -223,4 +222,4 @@ def _foreign() -> tuple[Path, ...]:
     torch = sys.modules.get("torch")
     if torch is not None and torch.__file__:
         folders.append(Path(torch.__file__).parent)
-    return tuple(folders)
+    return tuple(f"{folder}{os.sep}" for folder in folders)

@@ -272,9 +272,10 @@ class Recorder:
         self._wait_for_device(recording)
         if number is not None and self._plan.records:
             self._mark.enter_context(record_function(f"{STEP_MARK}{number}"))
-        self._open_step = _OpenStep(phase, number, _CLOCKS.unix_ns(), _CLOCKS.monotonic_ns())
-        if self._lines is not None and phase == "active":
+        # In the steps before, too, so that what it learns once is not in a recorded step.
+        if self._lines is not None and phase in {"active", "profiler_warmup"}:
             self._lines.start()
+        self._open_step = _OpenStep(phase, number, _CLOCKS.unix_ns(), _CLOCKS.monotonic_ns())
 
     def end_step(self) -> None:
         """End the step when the device has finished it; its asynchronous errors come up here."""

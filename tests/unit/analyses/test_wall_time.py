@@ -143,6 +143,10 @@ def test_a_kernel_counts_for_the_operator_that_launched_it() -> None:
     ]
 
 
+_LINKS: dict[str, list[object]] = {
+    SEQUENCE: [7, 7, None, None, None],
+    FORWARD: [None, 1, None, None, None],
+}
 TRAINING = operators(
     ("aten::linear", 10, 20),
     ("autograd::engine::evaluate_function: AddmmBackward0", 40, 20),
@@ -151,7 +155,7 @@ TRAINING = operators(
     ("aten::add_", 75, 5),
     thread=[1, 2, 2, 1, 1],
     stack_id=[100, None, None, 101, 101],
-    **{SEQUENCE: [7, 7, None, None, None], FORWARD: [None, 1, None, None, None]},
+    **_LINKS,
 )
 STACKS: Columns = {
     "stack_id": [100, 101],
@@ -176,11 +180,11 @@ def test_backward_counts_for_the_line_of_forward() -> None:
     table = wall_time.wall_time_lines(of, pieces(of))
     assert table.select("stage", "file", "line", "duration_ns", "python_ns").rows() == [
         ("forward", "net.py", 4, 25, 5),
+        ("backward", "net.py", 4, 25, 5),
         ("optimizer", "train.py", 4, 25, 20),
-        ("backward", "net.py", 4, 20, 0),
-        ("backward", "train.py", 3, 10, 10),
         ("optimizer", None, None, 10, 10),
         ("forward", "train.py", 2, 5, 5),
+        ("backward", "train.py", 3, 5, 5),
         ("optimizer", "train.py", 3, 5, 5),
     ]
     assert table["share"].sum() == pytest.approx(1)

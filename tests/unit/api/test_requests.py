@@ -110,7 +110,7 @@ def test_a_plan_makes_nothing(tmp_path: Path) -> None:
 def test_the_profiler_is_torchs_own_with_the_plans_settings() -> None:
     request = harness.compose(
         "device=cpu",
-        "profiler=stacks",
+        *("profiler=stacks", "profiler.with_lines=false"),
         "profiler.schedule={skip_first: 1, wait: 1, warmup: 1, active: 2, repeat: 2}",
     )
     ready: list[profile] = []
@@ -123,3 +123,19 @@ def test_the_profiler_is_torchs_own_with_the_plans_settings() -> None:
             torch.ones(2) + 1
             profiler.step()
     assert ready == [profiler, profiler]
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        (["profiler=stacks"], "profiler.with_lines"),
+        (["profiler=memory", "profiler.memory_timeline=true"], "profiler.memory_timeline"),
+    ],
+)
+def test_a_bare_profiler_does_not_do_what_the_harness_does(
+    settings: list[str], refused: str
+) -> None:
+    planned = harness.plan(harness.compose("device=cpu", *settings))
+    with pytest.raises(harness.RefusedError) as error:
+        harness.build_profiler(planned)
+    assert [problem.setting for problem in error.value.problems] == [refused]

@@ -87,6 +87,16 @@ def test_a_finished_run_is_loaded_from_its_tables(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
+def test_a_run_of_an_earlier_version_has_no_lines(tmp_path: Path) -> None:
+    run = run_folder(tmp_path, RECORD, operators={"id": [0], "name": ["aten::mm"]})
+    write_json(CaptureRecord(expected=EXPECTED, reported=ReaderReport()), run.capture)
+    write_json(Outcome(status="ok"), run.outcome)
+    run.table("lines").unlink()
+    capture = load_capture(tmp_path)
+    assert capture.tables["lines"].equals(tables.empty("lines"))
+    assert operators(capture) == ["aten::mm"]
+
+
 def test_a_run_whose_harness_was_killed_is_collected_first(tmp_path: Path) -> None:
     run = begun(tmp_path)
     capture = load_capture(tmp_path)

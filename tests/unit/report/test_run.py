@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from harness.analyses.registry import run_analyses
 from harness.capture.capture import Capture, Emulation
 from harness.capture.run_record import Consistency, Delivery, RankResult, RunRecord, Timing
+from harness.execution.protocol import Compilation
 from harness.report.run import FIGURES, SECTIONS, sections
 from harness.report.section import Column, Command, Section
 from harness.report.units import cells
@@ -298,18 +299,63 @@ def test_every_figure_of_an_emulated_run_says_so_and_nothing_else_does() -> None
     record = replace(RECORD, emulated=True, delivery=(DELIVERED,))
     memory: Columns = {"device": ["npu:0"], "total_allocated": [1]}
     operators: Columns = {**OPERATORS, "stack_id": [7] * len(OPERATORS["name"])}
-    recorded = capture(
-        kernels=KERNELS,
-        operators=operators,
-        stacks={"stack_id": [7], "frames": [["train.py(7): step"]]},
-        memory=memory,
-        stages=("forward",),
-    )
-    marked = [
-        title for title in summary(record, recorded) if title.endswith("(emulated: invented)")
-    ]
-    assert len(marked) == len(FIGURES) - 1  # all but the step times, which the record has none of
+    lines: Columns = {"start_ns": [1000], "duration_ns": [100], "file": ["train.py"], "line": [7]}
+    shown: set[str] = set()
+    # By line, or by function where no lines were recorded.
+    for own_lines in (lines, {}):
+        recorded = capture(
+            kernels=KERNELS,
+            operators=operators,
+            steps={"step": [1], "phase": ["active"], "start_ns": [1000], "duration_ns": [500]},
+            stacks={"stack_id": [7], "frames": [["nn.Module: Net_0", "train.py(7): step"]]},
+            lines=own_lines,
+            memory=memory,
+            stages=("forward",),
+        )
+        shown |= set(summary(record, recorded))
+    marked = [title for title in shown if title.endswith("(emulated: invented)")]
+    # All but the step times and what was compiled, which the record has none of.
+    assert len(marked) == len(FIGURES) - 2
     assert set(FIGURES) < set(SECTIONS)
+
+
+WALL_TIME = pl.DataFrame(
+    {
+        "rank": [0, 0, 0, 0],
+        "step": [1, 1, 2, 2],
+        "stage": ["forward", None, "forward", "forward"],
+        "part": ["operators", "python", "operators", "python"],
+        "duration_ns": [30, 10, 50, 10],
+    }
+)
+
+
+def test_wall_time_is_shown_by_stage_and_part_and_adds_up() -> None:
+    analyses = run_analyses(capture()) | {"wall_time": WALL_TIME}
+    shown = {part.title: part for part in sections(RECORD, analyses, "run")}
+    part = shown["Where the wall time goes, 2 recorded step(s)"]
+    assert [column.name for column in part.columns] == [
+        *("stage", "share", "time", "operators", "python"),
+    ]
+    assert part.rows == (
+        ("forward", 0.9, 90, 80, 10),
+        (None, 0.1, 10, None, 10),
+        ("whole step", 1.0, 100, 80, 20),
+    )
+    without_stages = WALL_TIME.with_columns(stage=pl.lit(None, pl.String))
+    shown = {
+        part.title: part
+        for part in sections(RECORD, analyses | {"wall_time": without_stages}, "run")
+    }
+    (row,) = shown["Where the wall time goes, 2 recorded step(s)"].rows
+    assert row == ("whole step", 1.0, 100, 80, 20)
+
+
+def test_what_was_compiled_is_shown_with_its_graph_breaks() -> None:
+    compiled = Compilation(compilations=3, graphs=2, seconds=4.25, graph_breaks={"print": 2})
+    part = summary(replace(RECORD, compilation=compiled))["torch.compile"]
+    assert part.rows == (("print", 2),)
+    assert part.notes == ("3 compilation(s) of 2 graph(s) took 4.2 s in all, warm-up included",)
 
 
 def test_files_end_in_the_next_command() -> None:

@@ -20,6 +20,10 @@ import harness
         (["workload.step=whole"], "a session records steps"),
         (["profiler=level1", "profiler.with_flops=true"], "writes none of it into its trace"),
         (["profiler.experimental.performance_events=[cycles]"], "writes none of it"),
+        (
+            ["profiler.with_lines=true", "profiler.experimental.profile_all_threads=true"],
+            "lines are recorded of one thread",
+        ),
         (["workload=mlp"], "records the loop of the program that calls it"),
     ],
 )

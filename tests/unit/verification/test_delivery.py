@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from harness.capture.run_record import Delivery
+from harness.execution.protocol import NO_LINES, Outcome
 from harness.verification.delivery import verify
 from tests.support.captures import Columns, capture
 
@@ -290,3 +291,44 @@ def test_flops_of_an_imported_trace_are_checked_where_it_has_any(
     recorded = capture("profiler=level1", operators=operators(flops=flops))
     delivery = {item.setting: item for item in verify(structs.replace(recorded, source=source))}
     assert delivery["profiler.with_flops"].status == status
+
+
+def lines(*starts: int) -> Columns:
+    return {"start_ns": list(starts), "duration_ns": [1] * len(starts)}
+
+
+ACTIVE: Columns = {
+    "step": [1, 2],
+    "phase": ["active", "active"],
+    "start_ns": [100, 200],
+    "duration_ns": [50, 50],
+}
+
+
+@pytest.mark.parametrize(
+    ("columns", "status", "arrived"),
+    [
+        (lines(110, 249), "delivered", "2 of 2 recorded steps have lines (100.0%)"),
+        (lines(110, 250), "partial", "1 of 2 recorded steps have lines (50.0%)"),
+        (lines(), "missing", "0 of 2 recorded steps have lines (0.0%)"),
+    ],
+)
+def test_lines_are_looked_for_in_each_step(columns: Columns, status: str, arrived: str) -> None:
+    found = judged("profiler.with_lines", "profiler=stacks", steps=ACTIVE, lines=columns)
+    assert (found.status, found.arrived) == (status, arrived)
+    assert bool(found.reason) == (status != "delivered")
+
+
+def test_lines_of_other_code_alone_cannot_be_checked(tmp_path: Path) -> None:
+    (tmp_path / "lines.parquet").touch()
+    found = judged("profiler.with_lines", "profiler=stacks", folder=tmp_path, steps=ACTIVE)
+    assert found.status == "not_checkable"
+
+
+def test_another_tracer_is_named_where_lines_are_missing() -> None:
+    recorded = capture("profiler=stacks", steps=ACTIVE)
+    note = NO_LINES + "another tracer was active, such as a debugger or coverage.py"
+    noted = structs.replace(recorded, outcome=Outcome(status="ok", notes=(note,)))
+    (found,) = [item for item in verify(noted) if item.setting == "profiler.with_lines"]
+    assert found.status == "missing"
+    assert "(another tracer was active, such as a debugger or coverage.py)" in found.reason
