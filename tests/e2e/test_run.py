@@ -51,6 +51,8 @@ def test_analyses_are_kept_and_the_capture_agrees_with_itself(shared_run: Harnes
         "hot_operators.parquet",
         "shape_coverage.parquet",
         "stages.parquet",
+        "wall_time.parquet",
+        "wall_time_operators.parquet",
     ]
     assert pl.read_parquet(folder / "hot_operators.parquet")["share"].sum() > 0.999
     assert "analyses/" in run.record.files
