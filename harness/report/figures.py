@@ -125,9 +125,13 @@ def hot_kernels(results: RunResults) -> Section | None:
 
 
 def stages(results: RunResults) -> Section | None:
-    """Show where the operators' self time goes among the stages of a step; none without stages."""
+    """Show where the operators' self time goes among the stages of a step.
+
+    None without stages, and where the wall time is shown by them, which says more.
+    """
     table = results.analyses["stages"]
-    if table["stage"].is_null().all():
+    by_stage = results.analyses["wall_time"]["stage"].is_not_null().any()
+    if by_stage or table["stage"].is_null().all():
         return None
     columns = {
         "stage": Column("stage", absent="(outside)"),

@@ -89,10 +89,8 @@ def lines(results: RunResults) -> Section | None:
     table = results.analyses["wall_time_lines"]
     if table.is_empty():
         return None
-    place = pl.format("{}:{}", "file", "line").alias("place")
-    known = table.with_columns(place)
-    lost = float(known.filter(pl.col("place").is_null())["share"].sum())
-    shown = known.filter(pl.col("place").is_not_null())
+    lost = float(table.filter(pl.col("file").is_null())["share"].sum())
+    shown = table.filter(pl.col("file").is_not_null())
     notes = ["backward counts for the line of forward, a kernel for the line that launched it"]
     if lost > 0:
         notes.append(f"of no line that is known: {lost:.1%} of the wall time")
@@ -107,9 +105,26 @@ def lines(results: RunResults) -> Section | None:
             Column("time", "ns"),
             Column("share", "share"),
         ),
-        rows=tuple(shown.head(TOP).select("place", "text", "stage", "duration_ns", "share").rows()),
+        rows=tuple(
+            (f"{place}:{line}", *others)
+            for place, (line, *others) in zip(
+                short_names(shown["file"].head(TOP).to_list()),
+                shown.head(TOP).select("line", "text", "stage", "duration_ns", "share").iter_rows(),
+                strict=True,
+            )
+        ),
         notes=tuple(notes),
     )
+
+
+def short_names(files: list[str]) -> list[str]:
+    """Return the last part of each path, with as many before it as tell different files apart."""
+    parts = {file: file.split("/") for file in files}
+    for length in range(1, max(map(len, parts.values()), default=0) + 1):
+        names = {file: "/".join(of[-length:]) for file, of in parts.items()}
+        if len(set(names.values())) == len(parts):
+            return [names[file] for file in files]
+    return files
 
 
 def modules(results: RunResults) -> Section | None:
@@ -128,6 +143,9 @@ def modules(results: RunResults) -> Section | None:
             Column("time", "ns"),
             *(Column(part, "ns") for part in parts),
         ),
-        rows=tuple(table.head(TOP).select(names).rows()),
+        rows=tuple(
+            (module, part, whole, *(value or None for value in values))
+            for module, part, whole, *values in table.head(TOP).select(names).iter_rows()
+        ),
         notes=("the innermost module that called; backward counts for that of forward", *more),
     )

@@ -15,6 +15,7 @@ from harness.execution.protocol import Compilation
 from harness.report.run import FIGURES, SECTIONS, sections
 from harness.report.section import Column, Command, Section
 from harness.report.units import cells
+from harness.report.wall_time import short_names
 from harness.tables.event_counts import EventCounts, LinkedKernels
 from tests.support.captures import Columns, capture
 
@@ -349,6 +350,15 @@ def test_wall_time_is_shown_by_stage_and_part_and_adds_up() -> None:
     }
     (row,) = shown["Where the wall time goes, 2 recorded step(s)"].rows
     assert row == ("whole step", 1.0, 100, 80, 20)
+
+
+def test_lines_are_named_by_as_much_of_the_path_as_tells_them_apart() -> None:
+    assert short_names(["a/b/net.py", "train.py", "a/b/net.py"]) == [
+        *("net.py", "train.py", "net.py"),
+    ]
+    assert short_names(["a/net.py", "b/net.py"]) == ["a/net.py", "b/net.py"]
+    assert short_names(["net.py", "b/net.py"]) == ["net.py", "b/net.py"]
+    assert short_names([]) == []
 
 
 def test_what_was_compiled_is_shown_with_its_graph_breaks() -> None:
