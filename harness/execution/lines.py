@@ -46,6 +46,9 @@ class Segment(NamedTuple):
     line: int
 
 
+_Tracer = Callable[[FrameType, str, Any], Any]
+
+
 class LineTrace:
     """Records lines between `start` and `stop`, which one thread calls; may start again."""
 
@@ -54,7 +57,9 @@ class LineTrace:
         self.codes: list[CodeType] = []
         self._obstacle = ""
         self._clock = clock
-        self._numbers: dict[CodeType, int | None] = {}
+        self._tracers: dict[int, _Tracer | None] = {}  # by the id of a code
+        self._kept: list[CodeType] = []  # so that no other code gets its id
+        self._global: _Tracer = self._called
         self._log = array("q")  # a time and what happened then, in turn
         self._thread: int | None = None
 
@@ -73,10 +78,11 @@ class LineTrace:
             return
         now = self._clock()
         for frame in reversed(list(_frames(sys._getframe(1)))):  # noqa: SLF001 - no other way
-            base = self._base(frame.f_code)
-            if base is not None:
-                frame.f_trace = self._local
-                self._log.extend((now, _CALL, now, base | frame.f_lineno))
+            tracer = self._tracer(frame.f_code)
+            if tracer is not None:
+                frame.f_trace = tracer
+                self._log.extend((now, _CALL))
+                tracer(frame, "line", None)
         self._thread = threading.get_ident()
         sys.settrace(self._global)
 
@@ -88,12 +94,12 @@ class LineTrace:
         self._log.extend((self._clock(), _STOP))
         if thread != threading.get_ident():
             return  # That one ends its tracing where its next line begins.
-        if sys.gettrace() == self._global:
+        if sys.gettrace() is self._global:
             sys.settrace(None)
         else:
             self._obstacle = "another tracer took over, such as a debugger or coverage.py"
         for frame in _frames(sys._getframe(1)):  # noqa: SLF001
-            if frame.f_trace == self._local:
+            if frame.f_trace is not None and frame.f_trace is self._tracers.get(id(frame.f_code)):
                 frame.f_trace = None
 
     def segments(self) -> Iterator[Segment]:
@@ -120,42 +126,47 @@ class LineTrace:
                     yield _segment(begun, time, current)
                 begun, current = time, innermost
 
-    def _base(self, code: CodeType) -> int | None:
-        """Return the number of a code, above the bits of its lines; None for another's."""
-        try:
-            return self._numbers[code]
-        except KeyError:
-            base = None
-            if is_own(code.co_filename):
-                base = len(self.codes) << _LINE_BITS
-                self.codes.append(code)
-            self._numbers[code] = base
-            return base
+    def _tracer(self, code: CodeType) -> _Tracer | None:
+        """Return what is called at each line of a code; None if the code is not the user's."""
+        # By the object: Python computes the hash of a code anew each time.
+        key = id(code)
+        if key not in self._tracers:
+            self._kept.append(code)
+            self._tracers[key] = self._new_tracer(code) if is_own(code.co_filename) else None
+        return self._tracers[key]
 
-    def _global(self, frame: FrameType, event: str, argument: Any) -> Any:
+    def _new_tracer(self, code: CodeType) -> _Tracer:
+        base = len(self.codes) << _LINE_BITS
+        self.codes.append(code)
+        # Local names: this runs at each line.
+        clock, log, add, most = self._clock, self._log, self._log.append, 2 * MOST
+
+        def tracer(frame: FrameType, event: str, _: object) -> _Tracer:
+            if event == "line":
+                add(clock())
+                add(base | frame.f_lineno)
+                if len(log) >= most:
+                    self.stop()
+            elif event == "return":
+                add(clock())
+                add(_RETURN)
+            return tracer
+
+        return tracer
+
+    def _called(self, frame: FrameType, event: str, argument: object) -> _Tracer | None:
         del event, argument
         if self._thread is None:
             sys.settrace(None)
             return None
-        base = self._base(frame.f_code)
-        if base is None:
-            return None
-        self._log.extend((self._clock(), _CALL))
-        return self._local
-
-    def _local(self, frame: FrameType, event: str, argument: Any) -> Any:
-        del argument
-        if self._thread is None:
-            sys.settrace(None)
-        elif event == "line":
-            base = self._numbers[frame.f_code]
-            assert base is not None
-            self._log.extend((self._clock(), base | frame.f_lineno))
-            if len(self._log) >= 2 * MOST:
-                self.stop()
-        elif event == "return":
-            self._log.extend((self._clock(), _RETURN))
-        return self._local
+        try:
+            tracer = self._tracers[id(frame.f_code)]
+        except KeyError:
+            tracer = self._tracer(frame.f_code)
+        if tracer is not None:
+            self._log.append(self._clock())
+            self._log.append(_CALL)
+        return tracer
 
 
 def _segment(start: int, end: int, event: int) -> Segment:
