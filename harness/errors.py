@@ -4,6 +4,7 @@ HarnessError
 ├── RefusedError       the request was refused before anything ran (exit 2)
 ├── MachineError       this machine cannot do what was requested (exit 4)
 ├── WriteError         a file cannot be written: the disk is full, or the like (exit 1)
+├── RepetitionError    a run that was to be repeated failed (exit 1)
 ├── RecorderError      a recorder is used where or as it cannot record (exit 1)
 └── NotDeliveredError  something requested was not delivered (exit 3)
 
@@ -122,6 +123,12 @@ class WriteError(HarnessError):
     def __reduce__(self) -> tuple[type[WriteError], tuple[str, str, str], dict[str, bool]]:
         """Keep the parts when a launcher hands the error of a job to its parent process."""
         return type(self), (self.path, self.reason, self.fix), {"full": self.full}
+
+
+class RepetitionError(HarnessError):
+    """A run that was to be repeated failed; says which, and where its record is."""
+
+    exit_code = ExitCode.FAILED
 
 
 class RecorderError(HarnessError):

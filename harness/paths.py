@@ -1,4 +1,4 @@
-"""Every name in the folders that the harness writes: of a run, a sweep, a merge.
+"""Every name in the folders that the harness writes: of a run, a sweep, a merge, a comparison.
 
 A leaf that every package may import: the child process writes by these names, all later stages
 read by them. What is done with such folders is in `harness.capture`.
@@ -222,3 +222,27 @@ class MergedFolder(Struct, frozen=True):
     def table(self, name: str) -> Path:
         """Return the file of a merged table."""
         return self.path / _TABLES / f"{name}.parquet"
+
+
+class ComparisonFolder(Struct, frozen=True):
+    """The folder of a comparison that is kept."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """What differs, the answer, what made it so: a `ComparisonRecord`."""
+        return self.path / "compare.json"
+
+    @property
+    def summary(self) -> Path:
+        """What is printed."""
+        return self.path / "comparison.md"
+
+    def table(self, name: str) -> Path:
+        """Return the file of the joined operators or kernels."""
+        return self.path / _TABLES / f"{name}_compared.parquet"
+
+    def run(self, side: str, number: int) -> RunFolder:
+        """Return the run folder of a repetition: candidate-1, base-1, …"""
+        return RunFolder(self.path / f"{side}-{number}")

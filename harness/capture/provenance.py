@@ -41,9 +41,9 @@ class RanProgram(Struct, frozen=True, kw_only=True):
     """The whole steps that it made, as ``workload.step`` counts them."""
 
 
-def ran_program(program: Program) -> RanProgram:
-    """Look at a program that is about to run; runs none of its code."""
-    folder = Path.cwd()
+def ran_program(program: Program, folder: Path | None = None) -> RanProgram:
+    """Look at a program that is about to run in a folder, or here; runs none of its code."""
+    folder = folder or Path.cwd()
     file = _file_of(program, folder)
     commit, is_changed = _commit_of(file.parent if file else folder)
     return RanProgram(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from harness.cli.flags import Words, split
+from harness.cli.flags import Words, is_bare, is_path, split
 from harness.cli.program_words import settings_of_program, split_program
 from harness.errors import ExitCode, Problem, refuse
 
@@ -22,6 +21,8 @@ class Command(Struct, frozen=True):
     """The settings, as they are typed."""
     paths: tuple[str, ...] = ()
     """The other bare words of a subcommand that takes them: files and folders."""
+    several: Mapping[str, tuple[str, ...]] = {}
+    """The values of each flag that takes several, by its long name."""
 
     @property
     def multirun(self) -> bool:
@@ -83,17 +84,20 @@ def parse(
     """
     before, program = split_program(words)
     line = split(before)
-    bare = [word for word in line.positional if _is_bare(word)]
+    bare = [word for word in line.positional if is_bare(word)]
     name = next((word for word in bare if word in subcommands), "")
     subcommand = subcommands.get(name, run)
-    paths = [word for word in line.positional if word != name and _is_path(word, subcommand)]
+    paths = [
+        word for word in line.positional if word != name and subcommand.paths and is_path(word)
+    ]
     extra = [] if subcommand.paths else [word for word in bare if word != name]
     command = Command(
         flags=line.flags,
         overrides=tuple(
-            word for word in line.positional if word not in paths and not _is_bare(word)
+            word for word in line.positional if word not in paths and not is_bare(word)
         ),
         paths=tuple(paths),
+        several=line.several,
     )
     if program is not None:
         settings = settings_of_program(program, command.overrides, name, subcommand.programs)
@@ -109,23 +113,6 @@ def parse(
         problems += [bare_word(word, name, subcommands, groups) for word in extra]
     refuse(problems)
     return command, name
-
-
-def _is_bare(word: str) -> bool:
-    return "=" not in word and word[:1] not in "+~"
-
-
-def _is_path(word: str, subcommand: Subcommand) -> bool:
-    """Return whether a word is a path; that of a sweep's job has "=" in its name."""
-    return subcommand.paths and (_is_bare(word) or "/" in word.partition("=")[0] or _exists(word))
-
-
-def _exists(word: str) -> bool:
-    try:
-        return Path(word).exists()
-    except OSError:
-        # Longer than a file's name may be.
-        return False
 
 
 def _misplaced(

@@ -26,6 +26,12 @@ def _check(command: Command) -> ExitCode:
     return check(command)
 
 
+def _compare(command: Command) -> ExitCode:
+    from harness.cli.compare import compare
+
+    return compare(command)
+
+
 def _doctor(command: Command) -> ExitCode:
     from harness.cli import signals
     from harness.cli.console import OUT
@@ -106,6 +112,30 @@ SUBCOMMANDS: dict[str, Subcommand] = {
             "check -m profiler=level0,level1",
         ),
         flags=_RUNNING,
+    ),
+    "compare": Subcommand(
+        run=_compare,
+        summary="compare runs: is a step slower, and what made it so",
+        usage=(
+            "compare RUN ... --against BASE ... [compare.margin=0.03] [--json] [--out DIR]",
+            "compare RUN --against BASE --repeat N",
+        ),
+        about=(
+            "Says what differs between the runs of two sides, whether a step of the candidate is"
+            " slower, faster, or not different beyond compare.margin, and which operators and"
+            " kernels the difference consists of. RUN and BASE are run folders, or folders with"
+            " runs, as that of a sweep. Each run counts once: with one run on a side nothing can be"
+            " tested, with five much can.\n\n"
+            "--repeat runs both requests N times more, in turn, and compares these runs. A file is"
+            " written with --out alone. The exit code is 0 whatever the answer; gate has limits."
+        ),
+        examples=(
+            "compare outputs/new --against outputs/old",
+            "compare outputs/new --against outputs/old --repeat 5",
+            "compare outputs/b1 outputs/b2 --against outputs/a1 outputs/a2 compare.margin=0.05",
+        ),
+        flags=("--against", "--repeat", "--json", "--out", *_COMPOSING),
+        paths=True,
     ),
     "doctor": Subcommand(
         run=_doctor,

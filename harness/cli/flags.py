@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -22,6 +23,8 @@ class Flag(Struct, frozen=True, kw_only=True):
     """The values that are allowed; empty: any."""
     bare: str = ""
     """The value that a flag without its value has; empty: it must be given."""
+    several: bool = False
+    """Whether all words up to the next flag or setting are its values: files and folders."""
     help: str
 
 
@@ -42,6 +45,28 @@ FLAGS = (
         short="",
         help="write one trace of all ranks, for a viewer",
     ),
+    Flag(
+        name="--against",
+        short="",
+        value="BASE ...",
+        several=True,
+        help="the runs to compare with: run folders, or folders with runs",
+    ),
+    Flag(
+        name="--repeat",
+        short="",
+        value="N",
+        help="run both requests N times more, in turn, and compare those runs",
+    ),
+    Flag(
+        name="--limits",
+        short="",
+        value="FILE",
+        help="a YAML file of limits; without it, those of docs/comparing.md",
+    ),
+    Flag(name="--junit", short="", value="FILE", help="write the limits as a JUnit XML file"),
+    Flag(name="--markdown", short="", value="FILE", help="write what is printed as Markdown"),
+    Flag(name="--json-file", short="", value="FILE", help="write the same as JSON into a file"),
     Flag(name="--json", short="", help="print JSON"),
     Flag(
         name="--config-dir",
@@ -116,11 +141,14 @@ class Words(Struct, frozen=True, kw_only=True):
     unknown: tuple[tuple[str, str], ...]
     """Flags that do not exist, each with its value, or with "" if none follows."""
     problems: tuple[Problem, ...]
+    several: Mapping[str, tuple[str, ...]] = {}
+    """The values of each flag that takes several."""
 
 
 def split(words: Sequence[str]) -> Words:
     """Sort the words of a command line; flags may stand anywhere."""
     flags: dict[str, str] = {}
+    several: dict[str, tuple[str, ...]] = {}
     positional, unknown, problems = [], [], []
     rest = list(words)
     while rest:
@@ -132,6 +160,8 @@ def split(words: Sequence[str]) -> Words:
         flag = _BY_NAME.get(name)
         if not equals and rest and _takes(flag, rest[0]):
             value = rest.pop(0)
+        if flag is not None and flag.several and value:
+            several[name] = (*several.get(name, ()), value, *_more(rest))
         if name in _REFUSED:
             problems.append(_refused(name, value))
         elif flag is None:
@@ -144,7 +174,34 @@ def split(words: Sequence[str]) -> Words:
         positional=tuple(positional),
         unknown=tuple(unknown),
         problems=(*problems, *_together(flags)),
+        several=several,
     )
+
+
+def _more(rest: list[str]) -> list[str]:
+    """Take the further values of a flag off the words that are left."""
+    taken = []
+    while rest and is_path(rest[0]):
+        taken.append(rest.pop(0))
+    return taken
+
+
+def is_path(word: str) -> bool:
+    """Return whether a word may be a path; that of a sweep's job has "=" in its name."""
+    return is_bare(word) or "/" in word.partition("=")[0] or _exists(word)
+
+
+def is_bare(word: str) -> bool:
+    """Return whether a word is neither a flag nor a setting."""
+    return "=" not in word and word[:1] not in "-+~"
+
+
+def _exists(word: str) -> bool:
+    try:
+        return not word.startswith("-") and Path(word).exists()
+    except OSError:
+        # Longer than a file's name may be.
+        return False
 
 
 def _takes(flag: Flag | None, word: str) -> bool:

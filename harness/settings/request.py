@@ -237,6 +237,16 @@ class Merge(Settings, frozen=True, kw_only=True):
     runs that did not execute the same sequences. Read by: merge."""
 
 
+class Compare(Settings, frozen=True, kw_only=True):
+    """When the step times of two sides count as different, and when as the same."""
+
+    margin: Annotated[float, Meta(gt=0, le=1)] = 0.03
+    """The relative change that matters: slower and faster are said of more, no difference where
+    more is ruled out. Read by: compare."""
+    confidence: Annotated[float, Meta(ge=0.5, le=0.999)] = 0.95
+    """Of the tests and of the interval of the ratio, 0.5 to 0.999. Read by: compare."""
+
+
 Ratio = Annotated[float, Meta(ge=0, le=1)]
 Peak = Annotated[float, Meta(gt=0, le=1e9)] | None
 
@@ -360,6 +370,8 @@ class Request(Settings, frozen=True, kw_only=True):
     """How a sweep finds its earlier results, and how large it may be. Read by: pipeline."""
     merge: Judged[Merge]
     """How a sweep over groups of counters is joined. Read by: merge."""
+    compare: Judged[Compare]
+    """When runs count as slower, faster or the same. Read by: compare."""
     analysis: Judged[Analysis]
     """How the table of bottlenecks judges. Read by: merge."""
 

@@ -30,6 +30,7 @@ PACKAGES = (
     "pipeline",
     "doctor",
     "merge",
+    "comparison",
     "report",
     "verification",
     "sweep",
