@@ -244,5 +244,5 @@ class ComparisonFolder(Struct, frozen=True):
         return self.path / _TABLES / f"{name}_compared.parquet"
 
     def run(self, side: str, number: int) -> RunFolder:
-        """Return the run folder of a repetition: candidate-1, base-1, …"""
+        """Return the run folder of a repetition: candidate-1, base-1 and so on."""
         return RunFolder(self.path / f"{side}-{number}")

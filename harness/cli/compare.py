@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -36,12 +36,11 @@ def compare(command: Command) -> ExitCode:
     settings = compare_settings(command)
     signals.raise_instead()
     found = sides(candidate, base)
-    again: list[Section] = []
     if count:
         folder = Path(command.out) if command.out else None
         found = repeated(found, count, folder, ERR.print)
     record = compare_sides(found, settings)
-    parts = [*sections(record), *again]
+    parts = sections(record)
     if command.out or count:
         target = Path(command.out) if command.out else found.candidate[0].folder.parent
         parts.append(keep(record, parts, target))
@@ -103,8 +102,8 @@ def _sides(candidate: Sequence[Path], base: Sequence[Path]) -> list[Problem]:
     return problems
 
 
-def _repeat(flags: object) -> tuple[int, list[Problem]]:
-    text = dict(flags).get("--repeat") if isinstance(flags, dict) else None
+def _repeat(flags: Mapping[str, str]) -> tuple[int, list[Problem]]:
+    text = flags.get("--repeat")
     if text is None:
         return 0, []
     if re.fullmatch(r"[0-9]{1,6}", text) and 1 <= int(text) <= MOST:

@@ -34,7 +34,7 @@ class Key(NamedTuple):
 class Figure(NamedTuple):
     """Of one step, exactly: the mean over steps or runs."""
 
-    count: Fraction
+    calls: Fraction
     time_ns: Fraction
 
 
@@ -175,7 +175,7 @@ def _by_name(figures: Mapping[Key, Figure]) -> dict[Key, Figure]:
     added: dict[Key, Figure] = defaultdict(lambda: _NOTHING)
     for key, figure in figures.items():
         name = Key(key.name, None, None)
-        added[name] = Figure(added[name].count + figure.count, added[name].time_ns + figure.time_ns)
+        added[name] = Figure(added[name].calls + figure.calls, added[name].time_ns + figure.time_ns)
     return dict(added)
 
 
@@ -186,14 +186,14 @@ def _keys(runs: Iterable[Mapping[Key, Figure]]) -> dict[Key, None]:
 def _mean(runs: Sequence[Mapping[Key, Figure]], key: Key) -> Figure:
     figures = [run.get(key, _NOTHING) for run in runs]
     return Figure(
-        mean([figure.count for figure in figures]), mean([figure.time_ns for figure in figures])
+        mean([figure.calls for figure in figures]), mean([figure.time_ns for figure in figures])
     )
 
 
 def _change(
     key: Key, mine: Sequence[Mapping[Key, Figure]], theirs: Sequence[Mapping[Key, Figure]]
 ) -> Change:
-    counts = [{run.get(key, _NOTHING).count for run in side} for side in (mine, theirs)]
+    counts = [{run.get(key, _NOTHING).calls for run in side} for side in (mine, theirs)]
     if counts[0] != counts[1]:
         return "count"
     times = [[run.get(key, _NOTHING).time_ns for run in side] for side in (mine, theirs)]
@@ -210,11 +210,11 @@ def _paired(new: dict[Key, Figure], gone: dict[Key, Figure]) -> list[Row]:
     """Pair rows of one name and count that differ in shapes or dtypes; take them out of both."""
     names: dict[tuple[str, Fraction], list[Key]] = defaultdict(list)
     for key, figure in gone.items():
-        names[key.name, figure.count].append(key)
+        names[key.name, figure.calls].append(key)
     pairs = [
         (_likeness(key, other), key, other)
         for key, figure in new.items()
-        for other in names.get((key.name, figure.count), ())
+        for other in names.get((key.name, figure.calls), ())
     ]
     rows = []
     for _, key, other in sorted(pairs, key=lambda pair: pair[0], reverse=True):
@@ -249,8 +249,8 @@ def _contribution(row: Row) -> Contribution:
         base_shapes=_lists(row.base),
         candidate_dtypes=_texts(row.candidate),
         base_dtypes=_texts(row.base),
-        candidate_count=float(row.candidate_figure.count),
-        base_count=float(row.base_figure.count),
+        candidate_count=float(row.candidate_figure.calls),
+        base_count=float(row.base_figure.calls),
         candidate_ns=float(row.candidate_figure.time_ns),
         base_ns=float(row.base_figure.time_ns),
         contribution_ns=float(row.contribution),

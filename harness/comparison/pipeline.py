@@ -93,12 +93,13 @@ def compared(
         tuple(compared_run(run, kind, figures[run.folder].began_ns) for run in side)
         for side in (sides.candidate, sides.base)
     )
-    attributions = tuple(_attributions(sides, figures))
+    attributions, not_joined = _attributions(sides, figures)
     if isinstance(kind, NotCompared) and not attributions:
         raise RefusedError([_nothing_in_common(kind.reason)])
     notes = dict.fromkeys(
         [
             *unlike_devices(sides),
+            *not_joined,
             *(() if isinstance(kind, NotCompared) else remarks(candidate, base)),
             *filter(None, (figures[run.folder].note for run in sides.runs)),
         ]
@@ -110,19 +111,28 @@ def compared(
         differences=differences(sides),
         times=None if isinstance(kind, NotCompared) else step_times(sides, kind, settings),
         no_times=kind.reason if isinstance(kind, NotCompared) else "",
-        attributions=attributions,
+        attributions=tuple(attributions),
         left_out=sides.left_out,
         notes=tuple(notes),
     )
 
 
-def _attributions(sides: Sides, figures: Mapping[Path, RunFigures]) -> list[Attribution]:
-    found = []
+def _attributions(
+    sides: Sides, figures: Mapping[Path, RunFigures]
+) -> tuple[list[Attribution], list[str]]:
+    """Return the joined tables, and why there is none of a table that a side has."""
+    found, notes = [], []
     for table in TABLES:
         mine, theirs = (_recorded(side, figures, table) for side in (sides.candidate, sides.base))
-        if mine and theirs and (joined := attribution(table, mine, theirs)) is not None:
+        joined = attribution(table, mine, theirs) if mine and theirs else None
+        if joined is not None:
             found.append(joined)
-    return found
+        elif mine and theirs:
+            notes.append(f"{table} are not compared: some runs have steps, and others have none")
+        elif mine or theirs:
+            having = "the candidate" if mine else "the base"
+            notes.append(f"{table} are not compared: {having} alone has them")
+    return found, notes
 
 
 def _recorded(

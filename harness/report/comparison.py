@@ -7,6 +7,7 @@ from typing import Final
 
 from harness.capture.comparison_record import (
     Attribution,
+    ComparedRun,
     ComparisonRecord,
     Contribution,
     StepTimes,
@@ -62,9 +63,8 @@ def answer_section(record: ComparisonRecord) -> Section:
     return Section(title=title, columns=columns, rows=rows, notes=tuple(notes))
 
 
-def _steps(runs: Sequence[object]) -> list[int]:
-    steps = (getattr(run, "step_ns", None) for run in runs)
-    return [step for step in steps if step is not None]
+def _steps(runs: Sequence[ComparedRun]) -> list[int]:
+    return [run.step_ns for run in runs if run.step_ns is not None]
 
 
 def sentence(times: StepTimes) -> str:
@@ -118,7 +118,7 @@ def _tested(times: StepTimes) -> Iterator[str]:
             f" p = {number(times.equivalence_p)} (two one-sided tests)"
         )
     if times.noise is not None:
-        yield f"noise: one run differs from the next by {_percent(times.noise)} (standard deviation)"
+        yield f"noise: standard deviation of one run {_percent(times.noise)}"
     if times.answer == "cannot tell":
         yield _more_runs(times)
 
@@ -126,8 +126,8 @@ def _tested(times: StepTimes) -> Iterator[str]:
 def _more_runs(times: StepTimes) -> str:
     if times.more_runs is None:
         return (
-            "more runs would hardly tell: the ratio is too near the margin for this noise; a quieter"
-            " machine, or another compare.margin, would"
+            "more runs would hardly tell: the ratio is too near the margin for this noise; a"
+            " quieter machine, or another compare.margin, would"
         )
     runs = "run" if times.more_runs == 1 else "runs"
     return f"about {times.more_runs:,} more {runs} on each side would tell, at this noise and ratio"
