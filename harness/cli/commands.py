@@ -42,6 +42,12 @@ def _doctor(command: Command) -> ExitCode:
     return doctor(command.overrides, OUT, as_json="--json" in command.flags)
 
 
+def _gate(command: Command) -> ExitCode:
+    from harness.cli.gate import gate
+
+    return gate(command)
+
+
 def _help(command: Command) -> ExitCode:
     from harness.cli.help import help_for
 
@@ -148,6 +154,30 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         ),
         examples=("doctor", "doctor device=cuda", "doctor device=npu --json"),
         flags=("--json",),
+    ),
+    "gate": Subcommand(
+        run=_gate,
+        summary="hold runs against limits, and against other runs: for CI",
+        usage=(
+            "gate RUN ... --against BASE ... [--limits FILE]",
+            "gate RUN ... --limits FILE",
+        ),
+        about=(
+            "Holds counts, shapes, dtypes and peak memory against limits, which are exact, and then"
+            " the time of a step, with its confidence. Limits are a YAML file; without one, counts,"
+            " shapes and dtypes must equal those of the base, memory may grow by 1 %, and a step"
+            " may be slower by 3 %, with 95 % confidence.\n\n"
+            "Exits with 5 if a limit is broken or cannot be checked, and names the operators and"
+            " kernels that broke it; with 0 if all hold. A time that the runs cannot decide is"
+            " shown, and fails only with undecided: fail."
+        ),
+        examples=(
+            "gate outputs/new --against outputs/main",
+            "gate outputs/new --against outputs/main --limits gate.yaml --junit gate.xml",
+            "gate outputs/latest --limits gate.yaml --markdown summary.md",
+        ),
+        flags=("--against", "--limits", "--junit", "--markdown", "--json-file", "--json"),
+        paths=True,
     ),
     "help": Subcommand(
         run=_help,

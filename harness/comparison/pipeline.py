@@ -6,6 +6,7 @@ Nothing is written unless a folder is named.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from harness.capture.comparison_record import Attribution, ComparisonRecord
 from harness.capture.load import load_capture
 from harness.capture.run_record import record_of
 from harness.comparison.attribution import TABLES, PerStep, Table, attribution, per_step
+from harness.comparison.counts import counts
 from harness.comparison.differences import differences, unlike_devices
 from harness.comparison.sides import SideRun, Sides
 from harness.comparison.times import NotCompared, compared_run, kind_of, remarks, step_times
@@ -33,6 +35,10 @@ class RunFigures(Struct, frozen=True, kw_only=True):
     """When its first step began."""
     per_step: dict[Table, PerStep]
     """Its operators and kernels in a step; without those of which nothing was recorded."""
+    counts: Mapping[str, Fraction] = {}
+    """What it counts in a step, by the names of `CountName`."""
+    peak_operator: str = ""
+    """The operator that reached the peak of memory."""
     note: str = ""
     """Why there are no tables, or whose they are."""
 
@@ -45,12 +51,14 @@ def figures_of(run: SideRun) -> RunFigures:
     try:
         capture = load_capture(folder)
         found = {table: per_step(capture, table) for table in TABLES}
-        began = _began(capture)
+        began, counted = _began(capture), counts(capture)
     except RefusedError as error:
         return RunFigures(began_ns=None, per_step={}, note=str(error.problems[0].reason))
     return RunFigures(
         began_ns=began,
         per_step={table: figures for table, figures in found.items() if figures is not None},
+        counts={name: value for name, value in counted.values.items()},
+        peak_operator=counted.peak_operator,
         note=note,
     )
 

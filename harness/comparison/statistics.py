@@ -201,6 +201,21 @@ def equivalence(candidate: Sequence[float], base: Sequence[float], margin: float
     return max(below, above)
 
 
+def not_slower(
+    candidate: Sequence[float], base: Sequence[float], margin: float, confidence: float
+) -> bool:
+    """Tell whether it is ruled out that the ratio is above 1 + margin, at this confidence.
+
+    One-sided, as for no difference: the test and the interval must both say so.
+    """
+    if min(len(candidate), len(base)) < LEAST_TESTABLE:
+        return False
+    level, limit = 1 - confidence, 1 + margin
+    test = mann_whitney([figure / limit for figure in candidate], base)
+    inner = intervals(candidate, base, [1 - 2 * level])[0]
+    return test.less <= level and inner[1] <= limit
+
+
 def intervals(
     candidate: Sequence[float], base: Sequence[float], levels: Sequence[float]
 ) -> list[tuple[float, float]]:

@@ -55,12 +55,14 @@ def compared_run(run: SideRun, kind: StepKind | NotCompared, began_ns: int | Non
     return ComparedRun(folder=str(run.folder), step_ns=step, began_ns=began_ns)
 
 
+def steps_of(runs: Sequence[SideRun], kind: StepKind) -> list[float]:
+    """Return the figure of each run: the median of its steps, in nanoseconds."""
+    return [float(_median(run, _PHASES[kind]) or 0) for run in runs]
+
+
 def step_times(sides: Sides, kind: StepKind, settings: Compare) -> StepTimes:
     """Judge the step times of two sides."""
-    phase = _PHASES[kind]
-    candidate, base = (
-        [float(_median(run, phase) or 0) for run in side] for side in (sides.candidate, sides.base)
-    )
+    candidate, base = (steps_of(side, kind) for side in (sides.candidate, sides.base))
     reason = _untestable(sides)
     judged = judge(
         candidate, base, margin=settings.margin, confidence=settings.confidence, sample=not reason
