@@ -19,8 +19,9 @@ CountName = Literal["kernels", "launches", "operators", "collective_bytes", "pea
 class Counts(Struct, frozen=True, kw_only=True):
     """The counts of one run; a name is missing where nothing was recorded."""
 
-    values: dict[CountName, Fraction]
-    """In a step, the mean over the recorded steps; peak_memory: bytes, the highest of a device."""
+    values: dict[str, Fraction]
+    """By `CountName`: in a step, the mean over the recorded steps; peak_memory: bytes, the highest
+    of a device."""
     peak_operator: str = ""
     """The operator that reached the peak."""
 
@@ -29,7 +30,9 @@ def counts(capture: Capture) -> Counts:
     """Return what a capture counts; of one without steps, in the whole capture."""
     steps = max(_steps(capture), 1)
     found = {name: of(capture) for name, of in COUNTS.items()}
-    values = {name: Fraction(count, steps) for name, count in found.items() if count is not None}
+    values: dict[str, Fraction] = {
+        name: Fraction(count, steps) for name, count in found.items() if count is not None
+    }
     peaks = memory_peaks(capture).drop_nulls("total_allocated")
     operator = ""
     if peaks.height:

@@ -57,7 +57,7 @@ def figures_of(run: SideRun) -> RunFigures:
     return RunFigures(
         began_ns=began,
         per_step={table: figures for table, figures in found.items() if figures is not None},
-        counts={name: value for name, value in counted.values.items()},
+        counts=counted.values,
         peak_operator=counted.peak_operator,
         note=note,
     )

@@ -28,6 +28,8 @@ LEAST_TESTABLE: Final = 2
 """Runs on a side below which its noise cannot be seen."""
 _POWER: Final = 0.8
 """How often the number of runs that is proposed decides."""
+_ROUNDS: Final = 4
+"""The number of runs widens the interval, and is found by turns."""
 _MEDIAN_EFFICIENCY: Final = math.pi / 2
 """The variance of a median is this times that of a mean, of normal samples."""
 _NORMAL: Final = NormalDist()
@@ -243,9 +245,13 @@ def _medians(generator: np.random.Generator, sample: Sequence[float]) -> Floats:
 
 
 def _expanded(tail: float, candidates: int, bases: int) -> float:
+    return 1 - _NORMAL.cdf(_wide(tail, candidates, bases))
+
+
+def _wide(tail: float, candidates: int, bases: int) -> float:
+    """Return how many standard errors an interval reaches to each side."""
     fewest = min(candidates, bases)
-    wide = student_quantile(1 - tail, candidates + bases - 2) * math.sqrt(fewest / (fewest - 1))
-    return 1 - _NORMAL.cdf(wide)
+    return student_quantile(1 - tail, candidates + bases - 2) * math.sqrt(fewest / (fewest - 1))
 
 
 def student_quantile(probability: float, freedom: int) -> float:
@@ -281,18 +287,22 @@ def runs_needed(log_ratio: float, spread: float, margin: float, confidence: floa
     margin; in four of five cases. None if that takes more than `MOST_RUNS`.
     """
     level, limit, size = 1 - confidence, math.log1p(margin), abs(log_ratio)
-    power = _NORMAL.inv_cdf(_POWER)
-    if size > limit:
-        sides, two_sided = 2, _NORMAL.inv_cdf(1 - level / 2)
-        effect = min(size / (two_sided + power), (size - limit) / power)
-    else:
-        sides, one_sided = 1, _NORMAL.inv_cdf(1 - level)
-        # At a ratio of 1 either end may fail.
-        effect = (limit - size) / (one_sided + power)
-    least = next(
-        n for n in range(LEAST_TESTABLE, MOST_RUNS) if sides / math.comb(2 * n, n) <= level
-    )
-    if effect <= 0:
-        return None
-    runs = math.ceil(2 * _MEDIAN_EFFICIENCY * (spread / effect) ** 2) + 1
-    return max(runs, least) if runs <= MOST_RUNS else None
+    differs = size > limit
+    sides, tail = (2, level / 2) if differs else (1, level)
+    # Where there is no difference, either end of the margin may fail.
+    power = _NORMAL.inv_cdf(_POWER if differs else (1 + _POWER) / 2)
+    sizes = range(LEAST_TESTABLE, MOST_RUNS)
+    least = next(n for n in sizes if sides / math.comb(2 * n, n) <= level)
+    runs, wide = least, _NORMAL.inv_cdf(1 - tail)
+    for _ in range(_ROUNDS):
+        effect = (limit - size) / (wide + power)
+        if differs:
+            effect = min(size / (wide + power), (size - limit) / power)
+        if effect <= 0:
+            return None
+        needed = 2 * _MEDIAN_EFFICIENCY * (spread / effect) ** 2
+        if needed > MOST_RUNS:
+            return None
+        runs = max(math.ceil(needed), least)
+        wide = _wide(tail, runs, runs)
+    return runs
