@@ -64,7 +64,9 @@ def test_with_what_is_outside_they_are_the_difference_of_the_steps(
     assert compared is not None
     assert compared.step_ns is not None
     assert compared.outside_ns is not None
-    mine, theirs = (sum(run.step_ns or 0 for run in side) / len(side) for side in (candidates, bases))
+    mine, theirs = (
+        sum(run.step_ns or 0 for run in side) / len(side) for side in (candidates, bases)
+    )
     added = total(candidates) - total(bases)
     assert abs(compared.outside_ns - float(mine - theirs - added)) < 1e-6
     assert abs(compared.candidate_ns - compared.base_ns - float(added)) < 1e-3
@@ -79,7 +81,9 @@ def test_of_the_same_runs_nothing_changed(runs: list[PerStep]) -> None:
 
 def of(rows: dict[Key, tuple[int, int]], *, steps: int = 1, has_shapes: bool = True) -> PerStep:
     return PerStep(
-        figures={key: Figure(Fraction(calls), Fraction(time)) for key, (calls, time) in rows.items()},
+        figures={
+            key: Figure(Fraction(calls), Fraction(time)) for key, (calls, time) in rows.items()
+        },
         steps=steps,
         step_ns=Fraction(1000) if steps else None,
         has_shapes=has_shapes,

@@ -1,4 +1,4 @@
-"""The statistics of a comparison: against scipy, by rules that hold for any sample, by simulation."""
+"""The statistics of a comparison: against scipy, by rules for any sample, by simulation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
+from harness.capture.comparison_record import Answer
 from harness.comparison import statistics
 from harness.comparison.statistics import (
     equivalence,
@@ -22,8 +24,6 @@ from harness.comparison.statistics import (
     runs_needed,
     student_quantile,
 )
-
-stats = pytest.importorskip("scipy.stats", reason="scipy is the oracle of these tests")
 
 FIGURES = st.lists(st.integers(1, 30).map(float), min_size=2, max_size=7)
 STEPS = st.lists(st.floats(1e6, 2e6), min_size=2, max_size=7)
@@ -161,9 +161,9 @@ def test_noise_is_pooled_within_the_sides() -> None:
 
 def answers(
     ratio: float, spread: float, runs: int, *, count: int = 120, margin: float = 0.03
-) -> list[str]:
+) -> list[Answer]:
     generator = np.random.default_rng(7)
-    found = []
+    found: list[Answer] = []
     for _ in range(count):
         base = (100 * np.exp(generator.normal(0, spread, runs))).tolist()
         candidate = (100 * ratio * np.exp(generator.normal(0, spread, runs))).tolist()
