@@ -123,7 +123,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         run=_compare,
         summary="compare runs: is a step slower, and what made it so",
         usage=(
-            "compare RUN ... --against BASE ... [compare.margin=0.03] [--json] [--out DIR]",
+            "compare RUN ... --against BASE ... [settings] [--out DIR]",
             "compare RUN --against BASE --repeat N",
         ),
         about=(
@@ -138,7 +138,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         examples=(
             "compare outputs/new --against outputs/old",
             "compare outputs/new --against outputs/old --repeat 5",
-            "compare outputs/b1 outputs/b2 --against outputs/a1 outputs/a2 compare.margin=0.05",
+            "compare new1 new2 --against old1 old2 compare.margin=0.05",
         ),
         flags=("--against", "--repeat", "--json", "--out", *_COMPOSING),
         paths=True,
@@ -173,7 +173,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         ),
         examples=(
             "gate outputs/new --against outputs/main",
-            "gate outputs/new --against outputs/main --limits gate.yaml --junit gate.xml",
+            "gate new --against main --limits gate.yaml --junit gate.xml",
             "gate outputs/latest --limits gate.yaml --markdown summary.md",
         ),
         flags=("--against", "--limits", "--junit", "--markdown", "--json-file", "--json"),

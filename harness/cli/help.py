@@ -21,6 +21,7 @@ _EXIT_CODES = (
     ("2", "the request was refused; nothing ran"),
     ("3", "something requested was not delivered"),
     ("4", "this machine cannot do it"),
+    ("5", "gate: a limit is broken"),
     ("130", "interrupted"),
 )
 

@@ -109,18 +109,15 @@ def judge(
             p_value=None,
             equivalence_p=None,
         )
-    level, limit = 1 - confidence, 1 + margin
-    test = mann_whitney(candidate, base)
+    level = 1 - confidence
+    test, equal = mann_whitney(candidate, base), equivalence(candidate, base, margin)
     interval, inner = intervals(candidate, base, (confidence, 1 - 2 * level))
-    equal = equivalence(candidate, base, margin)
-    answer: Answer = "cannot tell"
-    if test.two_sided <= level and not interval[0] <= 1 <= interval[1]:
-        if ratio > limit and interval[0] > 1:
-            answer = "slower"
-        elif ratio < 1 / limit and interval[1] < 1:
-            answer = "faster"
-    if answer == "cannot tell" and equal <= level and 1 / limit <= inner[0] <= inner[1] <= limit:
-        answer = "no difference"
+    answer = _answer(
+        ratio,
+        1 + margin,
+        interval if test.two_sided <= level else None,
+        inner if equal <= level else None,
+    )
     spread = noise(candidate, base)
     fewest = min(len(candidate), len(base))
     wanted = runs_needed(math.log(ratio), spread, margin, confidence)
@@ -135,6 +132,22 @@ def judge(
         noise=spread,
         more_runs=max(wanted - fewest, 1) if wanted and answer == "cannot tell" else None,
     )
+
+
+def _answer(
+    ratio: float,
+    limit: float,
+    differing: tuple[float, float] | None,
+    equal: tuple[float, float] | None,
+) -> Answer:
+    """Return the answer of a ratio and of its intervals; None where the tests do not agree."""
+    if differing is not None and ratio > limit and differing[0] > 1:
+        return "slower"
+    if differing is not None and ratio < 1 / limit and differing[1] < 1:
+        return "faster"
+    if equal is not None and 1 / limit <= equal[0] and equal[1] <= limit:
+        return "no difference"
+    return "cannot tell"
 
 
 def mann_whitney(candidate: Sequence[float], base: Sequence[float]) -> RankTest:

@@ -14,7 +14,7 @@ pytest loads it in every session: so nothing but pytest is imported before a tes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -22,6 +22,8 @@ import pytest
 
 if TYPE_CHECKING:
     from harness.api.profiles import Profile
+    from harness.capture.capture import Capture
+    from harness.comparison.attribution import Table
 
 MARK: Final = "profile_budget"
 FIXTURE: Final = "harness_profile"
@@ -149,7 +151,7 @@ def _broken(made: Profile, budget: Mapping[str, float]) -> list[str]:
     lines: list[str] = []
     reasons: tuple[str, ...] = ()
     for name, most in budget.items():
-        value, culprits = measured[name]()
+        value, culprits = measured[name]
         if value is None:
             lines.append(f"  {name}: {_LACKING[name]}")
             # The others have the same cause.
@@ -164,61 +166,53 @@ def _broken(made: Profile, budget: Mapping[str, float]) -> list[str]:
     )
 
 
-_Measured = Mapping[str, Callable[[], tuple[float | None, Sequence[str]]]]
-
-
-def _measured(folder: Path) -> _Measured:
-    """Return how each figure of a run is had, with the operators or kernels that make it."""
+def _measured(folder: Path) -> Mapping[str, tuple[float | None, Sequence[str]]]:
+    """Return each figure of a run, with the operators or kernels that make it."""
+    from harness.api.results import load
     from harness.capture.load import load_capture
-    from harness.comparison.attribution import Table, per_step
     from harness.comparison.counts import counts
-    from harness.text import one_line
 
     capture = load_capture(folder)
     counted = counts(capture)
-
-    def rows(table: Table) -> list[_Row]:
-        found = per_step(capture, table)
-        return [
-            _Row(
-                f"{one_line(key.name)} {_shapes(key.shapes)}".strip(),
-                float(figure.calls),
-                float(figure.time_ns),
-            )
-            for key, figure in (found.figures.items() if found is not None else ())
-        ]
-
-    def most_called(table: Table) -> list[str]:
-        largest = sorted(rows(table), key=lambda row: row.calls, reverse=True)
-        return [f"{row.label}: {row.calls:,.4g} ×" for row in largest[:_CULPRITS]]
-
-    def slowest(table: Table) -> list[str]:
-        largest = sorted(rows(table), key=lambda row: row.time_ns, reverse=True)
-        return [f"{row.label}: {row.time_ns / 1e6:,.4g} ms" for row in largest[:_CULPRITS]]
-
-    def count(name: Table) -> tuple[float | None, Sequence[str]]:
-        value = counted.values.get(name)
-        return (None if value is None else float(value)), most_called(name)
-
-    def time() -> tuple[float | None, Sequence[str]]:
-        from harness.api.results import load
-
-        timing = load(folder).record.timing
-        phase = timing.get("baseline") or timing.get("active")
-        culprits = slowest("kernels") or slowest("operators")
-        return (None if phase is None else phase.median_ns / 1e6), culprits
-
-    def memory() -> tuple[float | None, Sequence[str]]:
-        peak = counted.values.get("peak_memory")
-        culprits = [f"reached in {counted.peak_operator}"] if counted.peak_operator else []
-        return (None if peak is None else float(peak) / _MB), culprits
-
+    values = {name: float(value) for name, value in counted.values.items()}
+    timing = load(folder).record.timing
+    phase = timing.get("baseline") or timing.get("active")
+    kernels, operators = _rows(capture, "kernels"), _rows(capture, "operators")
+    peak = values.get("peak_memory")
     return {
-        "kernels": lambda: count("kernels"),
-        "operators": lambda: count("operators"),
-        "step_ms": time,
-        "memory_mb": memory,
+        "kernels": (values.get("kernels"), _most_called(kernels)),
+        "operators": (values.get("operators"), _most_called(operators)),
+        "step_ms": (phase.median_ns / 1e6 if phase else None, _slowest(kernels or operators)),
+        "memory_mb": (
+            None if peak is None else peak / _MB,
+            [f"reached in {counted.peak_operator}"] if counted.peak_operator else [],
+        ),
     }
+
+
+def _rows(capture: Capture, table: Table) -> list[_Row]:
+    from harness.comparison.attribution import per_step
+    from harness.text import one_line
+
+    found = per_step(capture, table)
+    return [
+        _Row(
+            f"{one_line(key.name)} {_shapes(key.shapes)}".strip(),
+            float(figure.calls),
+            float(figure.time_ns),
+        )
+        for key, figure in (found.figures.items() if found is not None else ())
+    ]
+
+
+def _most_called(rows: Sequence[_Row]) -> list[str]:
+    largest = sorted(rows, key=lambda row: row.calls, reverse=True)
+    return [f"{row.label}: {row.calls:,.4g} ×" for row in largest[:_CULPRITS]]
+
+
+def _slowest(rows: Sequence[_Row]) -> list[str]:
+    largest = sorted(rows, key=lambda row: row.time_ns, reverse=True)
+    return [f"{row.label}: {row.time_ns / 1e6:,.4g} ms" for row in largest[:_CULPRITS]]
 
 
 def _shapes(shapes: Sequence[Sequence[int]] | None) -> str:

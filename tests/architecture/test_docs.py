@@ -29,7 +29,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 HARNESS = re.compile(r"(?:\.venv/bin/)?python -m harness\b")
 SETTING = re.compile(
-    r"(?<![\w./-])(?:profiler|workload|device|execution|rehearsal|delivery|sweep|merge|analysis)"
+    r"(?<![\w./-])(?:profiler|workload|device|execution|rehearsal|delivery|sweep|merge|compare|analysis)"
     r"\.[a-z]\w*(?:\.\w+)*"
 )
 OPEN_GROUPS = ("workload.kwargs", "device.environment")
@@ -104,7 +104,7 @@ def as_check(words: tuple[str, ...]) -> list[str]:
     match kept[:1]:
         case ["rehearse"]:
             return ["check", "device=npu", "rehearsal.emulate=true", *kept[1:]]
-        case ["merge" | "read"]:
+        case ["merge" | "read" | "compare" | "gate"]:
             return ["check", *(word for word in kept if "=" in word and "/" not in word)]
         case ["check" | "doctor"]:
             return ["check", *kept[1:]]

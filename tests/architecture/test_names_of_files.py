@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.paths import MergedFolder, RunFolder, SweepFolder
+from harness.paths import ComparisonFolder, MergedFolder, RunFolder, SweepFolder
 from tests.conftest import ROOT
 
 HARNESS = ROOT / "harness"
 RUN, SWEEP, MERGED = RunFolder(Path()), SweepFolder(Path()), MergedFolder(Path())
-NAMES = {
-    path.name for path in (*RUN.replaced, RUN.log, SWEEP.record, MERGED.record, MERGED.summary)
-}
+COMPARED = ComparisonFolder(Path())
+WRITTEN = (*RUN.replaced, RUN.log, SWEEP.record, MERGED.record, MERGED.summary)
+NAMES = {path.name for path in (*WRITTEN, COMPARED.record, COMPARED.summary)}
 FILES = "|".join(re.escape(name) for name in sorted(NAMES) if "." in name)
 FOLDERS = "|".join(sorted(name for name in NAMES if "." not in name))
 PATH = re.compile(rf"\S*({FILES})|(\S*/)?({FOLDERS})/\S*")
