@@ -14,8 +14,8 @@ from harness.cli.console import ERR, OUT
 from harness.cli.prepare import prepared
 from harness.comparison.kept import keep
 from harness.comparison.pipeline import compare as compare_sides
-from harness.comparison.repeat import MOST, repeated
-from harness.comparison.sides import sides
+from harness.comparison.repeat import MOST, Repeatable, repeatable, repeated
+from harness.comparison.sides import Sides, sides
 from harness.errors import ExitCode, Problem, refuse
 from harness.execution.protocol import json_of
 from harness.report.comparison import sections
@@ -45,7 +45,7 @@ def compare(command: Command) -> ExitCode:
         target = Path(command.out) if command.out else found.candidate[0].folder.parent
         parts.append(keep(record, parts, target))
     elif record.times is not None and record.times.answer in {"cannot tell", "not testable"}:
-        parts.append(_next(candidate, base))
+        parts += _next(found)
     return shown(record, parts, as_json="--json" in command.flags)
 
 
@@ -112,9 +112,12 @@ def _repeat(flags: Mapping[str, str]) -> tuple[int, list[Problem]]:
     return 0, [Problem(setting="--repeat", given=text, reason=why, fix="--repeat 5")]
 
 
-def _next(candidate: Sequence[Path], base: Sequence[Path]) -> Section:
-    words = ("python", "-m", "harness", "compare", *map(str, candidate), "--against")
-    line = command_line((*words, *map(str, base), "--repeat", "5"))
-    return Section(
-        title="Next", notes=(Proposal("run both requests five times more, in turn", line),)
-    )
+def _next(found: Sides) -> list[Section]:
+    """Propose to repeat the runs, if they can be."""
+    firsts = (found.candidate[0], found.base[0])
+    if not all(isinstance(repeatable(run), Repeatable) for run in firsts):
+        return []
+    candidate, base = (str(run.folder) for run in firsts)
+    words = ("python", "-m", "harness", "compare", candidate, "--against", base, "--repeat", "5")
+    proposal = Proposal("run both requests five times, in turn", command_line(words))
+    return [Section(title="Next", notes=(proposal,))]

@@ -12,6 +12,8 @@ from harness.settings.marks import mark_of
 from harness.settings.schema import show
 
 NOT_KNOWN: Final = "not known"
+_MAY_VARY: Final = ("seed", "host")
+"""In runs that are repetitions of one another."""
 _DIGITS: Final = 12
 """Of a digest or a commit, as many as tell two apart."""
 
@@ -35,10 +37,16 @@ def differences(sides: Sides) -> tuple[Difference, ...]:
 
 
 def varied(records: Sequence[RunRecord]) -> list[str]:
-    """Return the measured settings, but the seed, in which runs that are one sample differ."""
-    settings = [_settings(record) for record in records]
-    names = dict.fromkeys(name for values in settings for name in values)
-    return [name for name in names if name != "seed" and len(set(_values(settings, name))) > 1]
+    """Return in what the runs of a side differ, that are to be repetitions of one another.
+
+    The seed may differ, and the host.
+    """
+    found = []
+    for of in _KINDS.values():
+        runs = [of(record) for record in records]
+        names = dict.fromkeys(name for values in runs for name in values)
+        found += [name for name in names if len(set(_values(runs, name))) > 1]
+    return [name for name in found if name not in _MAY_VARY]
 
 
 def _values(of_runs: Sequence[Mapping[str, str]], what: str) -> tuple[str, ...]:

@@ -266,6 +266,8 @@ def _changed(part: Attribution, name: str) -> list[Contribution]:
 
 
 def _before_after(row: Contribution, name: str) -> str:
+    if row.change in {"new", "gone"}:
+        return f"{row.name} {_shapes(row)}: {row.change}"
     before, after = (
         (row.base_shapes, row.candidate_shapes)
         if name == "shapes"
@@ -295,10 +297,10 @@ def _time(held: Held, limits: Limits, name: str) -> Iterator[Verdict]:
         if isinstance(kind, NotCompared):
             yield Verdict(
                 limit=label,
-                status="not checkable" if held.written else "not recorded",
+                status="not checkable" if held.written else "not decided",
                 fails=held.written,
                 unit="ns",
-                reason=f"{kind.reason}; it needs {_SETTING[name]}",
+                reason=kind.reason,
             )
         elif rule == "max_ms":
             most = (limit.max_ms or 0) * 1e6

@@ -190,3 +190,14 @@ def test_a_run_that_goes_on_is_refused(tmp_path: Path) -> None:
 def test_sides_with_nothing_in_common_are_refused(tmp_path: Path) -> None:
     compared_run(tmp_path / "a"), compared_run(tmp_path / "b", None, operators=())
     assert "nothing in common" in refusal([tmp_path / "b"], [tmp_path / "a"])
+
+
+def test_runs_of_two_programs_are_no_repetitions(tmp_path: Path) -> None:
+    side(tmp_path / "a", BASE)
+    for number, step in enumerate(SLOWER):
+        program = RanProgram(source="train.py", args=(), folder="/x", sha256=str(number) * 64)
+        compared_run(tmp_path / "b" / str(number), step, program=program)
+    times = compare(sides([tmp_path / "b"], [tmp_path / "a"]), SETTINGS).times
+    assert times is not None
+    assert times.answer == "not testable"
+    assert "its file (sha256)" in times.reason
