@@ -85,6 +85,14 @@ def test_memory_may_grow_by_a_hundredth(tmp_path: Path, peak: int, status: str) 
     assert verdict["peak_memory.max_increase"].status == status
 
 
+def test_memory_is_held_against_the_highest_peak_of_the_base(tmp_path: Path) -> None:
+    for number, peak in enumerate((9_000, 10_000)):
+        compared_run(tmp_path / "a" / str(number), memory=[peak])
+    compared_run(tmp_path / "b", memory=[10_100])
+    record = gate(sides([tmp_path / "b"], [tmp_path / "a"]), DEFAULT, "")
+    assert by_name(record)["peak_memory.max_increase"].status == "held"
+
+
 def test_a_slower_step_breaks_the_gate_and_names_what_took_longer(tmp_path: Path) -> None:
     slow = {"steps": [step * 1.1 for step in BASE], "operators": [(*MM[:3], 2_000_000)]}
     verdict = by_name(held(tmp_path, slow, {}))["step_time.max_increase"]
