@@ -18,7 +18,10 @@ from harness.capture.run_folder import files_of, shown
 from harness.capture.run_record import Consistency, Delivery, RunRecord
 from harness.paths import RunFolder
 from harness.pipeline.starting import ended_program, exit_code
+from harness.report.html.render import html
+from harness.report.html.run import Shown, run_page
 from harness.report.markdown import markdown
+from harness.report.results import RunResults
 from harness.report.run import sections
 from harness.report.section import Section
 from harness.verification.completeness import completeness
@@ -51,8 +54,16 @@ def written(record: RunRecord, capture: Capture, more: tuple[Delivery, ...]) -> 
     filled = {name: table for name, table in analyses.items() if not table.is_empty()}
     tables.keep(filled, run_folder.analyses, folder)
     ended = ended_record(record, capture, delivery + more, consistent)
-    parts = sections(ended, analyses, str(shown(folder)))
+    place = str(shown(folder))
+    parts = sections(ended, analyses, place)
     files.write(folder, run_folder.summary, markdown(parts).encode(errors="backslashreplace"))
+    page = run_page(
+        Shown(
+            results=RunResults(record=ended, analyses=analyses, folder=place),
+            tables=capture.tables,
+        )
+    )
+    files.write(folder, run_folder.report, html(page))
     shutil.rmtree(run_folder.cycles, ignore_errors=True)
     return Results(ended, tuple(parts), analyses)
 

@@ -1,0 +1,78 @@
+"""A page: parts with a title, each of sections and figures, or of the reason why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from harness.report.html.figure import AnyFigure
+from harness.report.section import Section, Unit, Value
+
+Content = Section | AnyFigure
+
+
+class Link(Struct, frozen=True):
+    """A file beside the page."""
+
+    text: str
+    path: str
+    """Relative to the page, with slashes."""
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """A chapter of a page."""
+
+    title: str
+    contents: tuple[Content, ...] = ()
+    absent: str = ""
+    """Why there is nothing, or not all: rests on evidence."""
+    links: tuple[Link, ...] = ()
+    """The whole tables."""
+
+
+class Tile(Struct, frozen=True):
+    """A figure that is shown large, above all parts."""
+
+    name: str
+    value: Value
+    unit: Unit = "text"
+    remark: str = ""
+    tone: Literal["plain", "good", "bad", "warning"] = "plain"
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """What one HTML file shows."""
+
+    title: str
+    subtitle: str = ""
+    warning: str = ""
+    """Stands above everything, as that all is emulated."""
+    tiles: tuple[Tile, ...] = ()
+    parts: tuple[Part, ...]
+
+
+def page_of(
+    title: str,
+    sections: Sequence[Section],
+    figures: Iterable[AnyFigure] = (),
+    *,
+    subtitle: str = "",
+    warning: str = "",
+) -> Page:
+    """Return a page with a part for each section; the figures stand in the first.
+
+    Args:
+        title: Of the page.
+        sections: As a terminal shows them.
+        figures: Shown before the first section's table.
+        subtitle: Below the title.
+        warning: Above everything.
+    """
+    first, *others = sections
+    parts = (
+        Part(title=first.title, contents=(*figures, first)),
+        *(Part(title=section.title, contents=(section,)) for section in others),
+    )
+    return Page(title=title, subtitle=subtitle, warning=warning, parts=parts)
