@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 from msgspec.structs import replace
 
-from harness import files, tables
+from harness import tables
 from harness.analyses.operators import linked
 from harness.analyses.registry import run_analyses
 from harness.analyses.steps import step_times
@@ -18,9 +18,8 @@ from harness.capture.run_folder import files_of, shown
 from harness.capture.run_record import Consistency, Delivery, RunRecord
 from harness.paths import RunFolder
 from harness.pipeline.starting import ended_program, exit_code
-from harness.report.html.render import html
+from harness.report.html.keep import keep_summary
 from harness.report.html.run import Shown, run_page
-from harness.report.markdown import markdown
 from harness.report.results import RunResults
 from harness.report.run import sections
 from harness.report.section import Section
@@ -56,14 +55,9 @@ def written(record: RunRecord, capture: Capture, more: tuple[Delivery, ...]) -> 
     ended = ended_record(record, capture, delivery + more, consistent)
     place = str(shown(folder))
     parts = sections(ended, analyses, place)
-    files.write(folder, run_folder.summary, markdown(parts).encode(errors="backslashreplace"))
-    page = run_page(
-        Shown(
-            results=RunResults(record=ended, analyses=analyses, folder=place),
-            tables=capture.tables,
-        )
-    )
-    files.write(folder, run_folder.report, html(page))
+    results = RunResults(record=ended, analyses=analyses, folder=place)
+    page = run_page(Shown(results=results, tables=capture.tables))
+    keep_summary(parts, page, folder)
     shutil.rmtree(run_folder.cycles, ignore_errors=True)
     return Results(ended, tuple(parts), analyses)
 

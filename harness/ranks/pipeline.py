@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import polars as pl
 from msgspec.structs import replace
 
-from harness import files, tables
+from harness import tables
 from harness.across.compare import across_ranks
 from harness.analyses.registry import run_analyses
 from harness.capture.kept_record import kept
@@ -30,7 +30,9 @@ from harness.pipeline.reading import read_run
 from harness.pipeline.starting import made, program_of, refuse_unended, started
 from harness.ranks.job import Job
 from harness.ranks.verdict import JobEnd, ended, lead_of, result_of
-from harness.report.markdown import markdown
+from harness.report.html.keep import keep_summary
+from harness.report.html.run import Shown, run_page
+from harness.report.results import RunResults
 from harness.report.run import sections
 from harness.settings.ranks import Rank
 from harness.settings.request import Request
@@ -170,9 +172,17 @@ def concluded(
         )
         last = ended(record, end)
         last = replace(last, files=(*files_of(run.path), f"{run.ranks.name}/"))
-        figures = _figures(run, lead_of(records), ranks.lead)
-        parts = sections(last, figures, str(shown(run.path)), across.sections)
-        files.write(run.path, run.summary, markdown(parts).encode(errors="backslashreplace"))
+        lead = lead_of(records)
+        figures, place = _figures(run, lead, ranks.lead), str(shown(run.path))
+        parts = sections(last, figures, place, across.sections)
+        page = Shown(
+            results=RunResults(record=last, analyses=figures, folder=place),
+            tables=_tables(run, lead),
+            across=across.tables,
+            across_sections=across.sections,
+            rank_pages=tuple(rank for rank in sorted(records) if run.rank(rank).report.exists()),
+        )
+        keep_summary(parts, run_page(page), run.path)
         ending.record = last
     return Finished(
         record=last,
@@ -211,6 +221,17 @@ def _figures(
     except RefusedError:
         # Its own record says so.
         return {}
+
+
+def _tables(run: RunFolder, lead: RunRecord | None) -> Mapping[str, pl.DataFrame] | None:
+    """Return the tables of the rank whose figures are shown; None if they cannot be read."""
+    if lead is None:
+        return None
+    try:
+        return load_capture(run.rank(lead.rank).path).tables
+    except RefusedError:
+        # Its own record says so.
+        return None
 
 
 def _traceback(run: RunFolder, record: RunRecord) -> str:

@@ -1,4 +1,4 @@
-"""The figures of a run: its steps, what its devices did in them, its memory, where its time went."""
+"""The figures of a run: its steps, what its devices did in them, its memory, its time."""
 
 from __future__ import annotations
 
@@ -168,9 +168,7 @@ def memory_plot(memory: pl.DataFrame) -> Plot | None:
 
 def _line(name: str, rows: pl.DataFrame, column: str) -> Points:
     shown = thinned(rows, column)
-    return Points(
-        name=name, x=tuple(shown["time_ns"].to_list()), y=tuple(shown[column].to_list())
-    )
+    return Points(name=name, x=tuple(shown["time_ns"].to_list()), y=tuple(shown[column].to_list()))
 
 
 def thinned(rows: pl.DataFrame, column: str) -> pl.DataFrame:
@@ -204,5 +202,3 @@ def _series(rows: pl.DataFrame, parts: Mapping[str, str]) -> tuple[Series, ...]:
 
 def _left_out(rows: int, what: str, most: int = STEPS) -> str:
     return f"the first {most} of {rows:,} {what}" if rows > most else ""
-
-

@@ -30,6 +30,11 @@ class Part(Struct, frozen=True, kw_only=True):
     """Why there is nothing, or not all: rests on evidence."""
     links: tuple[Link, ...] = ()
     """The whole tables."""
+    pages: tuple[Link, ...] = ()
+    """Of the jobs or ranks, each with a page of its own."""
+
+
+Tone = Literal["plain", "good", "bad", "warning"]
 
 
 class Tile(Struct, frozen=True):
@@ -39,7 +44,7 @@ class Tile(Struct, frozen=True):
     value: Value
     unit: Unit = "text"
     remark: str = ""
-    tone: Literal["plain", "good", "bad", "warning"] = "plain"
+    tone: Tone = "plain"
 
 
 class Page(Struct, frozen=True, kw_only=True):

@@ -8,11 +8,12 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
 from harness.report.html.figure import AnyFigure, Figure
-from harness.report.html.page import Page, Part, Tile
+from harness.report.html.page import Link, Page, Part, Tile
 from harness.report.section import Column, Command, Note, Section, Value
 from harness.report.units import FORMATTERS, cells
 from harness.text import one_line, visible
@@ -119,14 +120,20 @@ def _part(part: Part, number: int, drawn: list[AnyFigure]) -> str:
         for content in part.contents
     )
     absent = f'<p class="absent">{_text(part.absent)}</p>' if part.absent else ""
-    links = ", ".join(
-        f'<a href="{escape(link.path)}">{_text(link.text)}</a>' for link in part.links
-    )
-    more = f'<p class="links">All rows: {links}</p>' if links else ""
+    more = _links("All rows", part.links) + _links("Pages", part.pages)
     return (
         f'<section id="{anchor}" aria-labelledby="{anchor}-h"><h2 id="{anchor}-h">'
         f"{_text(part.title)}</h2>\n{contents}{absent}{more}</section>\n"
     )
+
+
+def _links(title: str, links: Sequence[Link]) -> str:
+    if not links:
+        return ""
+    items = ", ".join(
+        f'<a href="{escape(quote(link.path))}">{_text(link.text)}</a>' for link in links
+    )
+    return f'<p class="links">{title}: {items}</p>'
 
 
 def _figure(figure: AnyFigure, drawn: list[AnyFigure]) -> str:
@@ -184,7 +191,7 @@ def _rows(section: Section) -> Iterator[str]:
 
 
 def _cell(column: Column, value: Value, text: str) -> str:
-    classes = [column.align, column.unit]
+    classes: list[str] = [column.align, column.unit]
     attributes = _raw(value)
     if column.unit == "status":
         classes.append(str(value))

@@ -16,12 +16,13 @@ from harness.report.html import figures as drawn
 from harness.report.html.configuration import configuration
 from harness.report.html.figure import AnyFigure, mark_emulated
 from harness.report.html.flame import flame
-from harness.report.html.page import Content, Link, Page, Part, Tile
+from harness.report.html.page import Content, Link, Page, Part, Tile, Tone
 from harness.report.html.timeline import timeline
 from harness.report.results import RunResults
 from harness.report.section import Column, Section, Value
 from harness.report.section import mark_emulated as mark_section
 
+_NO_TABLES: Final = "no rank has left tables that can be shown"
 ROWS: Final = 200
 """Rows of a table; the parquet file, which is linked, has them all."""
 
@@ -37,6 +38,8 @@ class Shown(Struct, frozen=True, kw_only=True):
     across_sections: tuple[Section, ...] = ()
     more: tuple[Section, ...] = ()
     """Further sections about the ranks."""
+    rank_pages: tuple[int, ...] = ()
+    """The ranks that have a page of their own."""
 
     @property
     def record(self) -> RunRecord:
@@ -52,25 +55,25 @@ class Shown(Struct, frozen=True, kw_only=True):
 def run_page(shown: Shown) -> Page:
     """Return the page: every part, in order, or the reason why it is empty."""
     shown = replace(shown, results=replace(shown.results, rows=ROWS))
-    head, *lines = [str(note) for note in headline(shown.results).notes]
+    subject = str(headline(shown.results).notes[0])
     parts = (part(shown) for part in PARTS)
     emulated = shown.record.emulated
     return Page(
         title="Profile",
-        subtitle=head,
+        subtitle=subject,
         warning="EMULATED device: every time and counter on this page is invented"
         if emulated
         else "",
-        tiles=tuple(_tiles(shown, lines)),
+        tiles=tuple(_tiles(shown)),
         parts=tuple(part for part in parts if part is not None),
     )
 
 
-def _tiles(shown: Shown, lines: Sequence[str]) -> Iterator[Tile]:
+def _tiles(shown: Shown) -> Iterator[Tile]:
     record = shown.record
     good = record.exit_code == 0 and record.verdict == "delivered"
     verdict = record.verdict.replace("_", " ") if record.status == "ok" else record.status
-    tone = "good" if good else "warning" if record.verdict == "pending" else "bad"
+    tone: Tone = "good" if good else "warning" if record.verdict == "pending" else "bad"
     yield Tile("verdict", verdict, remark=f"exit code {record.exit_code}", tone=tone)
     timing = record.timing
     invented = "invented" if record.emulated else ""
@@ -178,7 +181,7 @@ def _ranks(shown: Shown) -> Part | None:
     """Show the ranks together; none for a run of one process."""
     table = shown.across.get("ranks")
     sections = (ranks.ranks(shown.results), *shown.more, *shown.across_sections)
-    bars = drawn.rank_bars(table) if table is not None else None
+    bars: AnyFigure | None = drawn.rank_bars(table) if table is not None else None
     if bars is not None and shown.record.emulated:
         bars = mark_emulated(bars)
     contents = _there((bars, *sections))
@@ -187,13 +190,12 @@ def _ranks(shown: Shown) -> Part | None:
     absent = "" if bars else "the ranks are not compared: fewer than two have left tables"
     names = [name for name, rows in shown.across.items() if not rows.is_empty()]
     links = tuple(Link(name, f"analyses/{name}.parquet") for name in names)
-    return Part(title="Ranks", contents=contents, absent=absent, links=links)
+    pages = tuple(Link(f"rank {rank}", f"ranks/{rank}/report.html") for rank in shown.rank_pages)
+    return Part(title="Ranks", contents=contents, absent=absent, links=links, pages=pages)
 
 
 def _analysis(shown: Shown) -> Part | None:
-    contents = _there(
-        _sections(shown.results, profiler.profiling_calls, profiler.analysed_files)
-    )
+    contents = _there(_sections(shown.results, profiler.profiling_calls, profiler.analysed_files))
     return Part(title="The profiler's own files", contents=contents) if contents else None
 
 
@@ -246,8 +248,8 @@ def _measured(
     """
     parts = tuple(_marked(shown.record, content) for content in _there(contents))
     if not parts:
-        why = absent if shown.tables else "no rank has left tables that can be shown"
-        return Part(title=title, absent=why)
+        elsewhere = "the pages of the ranks have it" if shown.rank_pages else _NO_TABLES
+        return Part(title=title, absent=elsewhere if shown.tables is None else absent)
     return Part(title=title, contents=parts, links=tuple(_links(shown, names)))
 
 
