@@ -79,6 +79,11 @@ class RunFolder(Struct, frozen=True):
         return self.path / _REPORT
 
     @property
+    def redacted_report(self) -> Path:
+        """The report without what is private."""
+        return self.path / "report-redacted.html"
+
+    @property
     def raw(self) -> Path:
         """What the profiler wrote; of an imported capture, links to it."""
         return self.path / "raw"
@@ -165,10 +170,10 @@ class RunFolder(Struct, frozen=True):
     def replaced(self) -> tuple[Path, ...]:
         """All that a new run in the same folder replaces."""
         files = (self.record, self.plan, self.capture, self.outcome, self.analysis, self.log)
-        rows = (self.calls, self.steps, self.summary, self.report, self.merged_trace)
-        job = (self.job, self.finished)
+        rows = (self.calls, self.steps, self.merged_trace, self.job, self.finished)
+        shown = (self.summary, self.report, self.redacted_report)
         folders = (self.cycles, self.tables, self.analyses, self.raw, self.ranks)
-        return (*files, *rows, *job, *folders)
+        return (*files, *rows, *shown, *folders)
 
 
 class SweepFolder(Struct, frozen=True):

@@ -176,11 +176,11 @@ def _compared(
     ended = _ended(record, records, across, lost, run)
     place = str(shown(run.path))
     parts = _sections(ended, records, across, place)
-    keep_summary(parts, run_page(_shown(ended, records, across, place)), run.path)
+    keep_summary(parts, run_page(shown_import(ended, records, across, place)), run.path)
     return Finished(record=ended, summary=tuple(parts), traceback="", analyses=across.tables)
 
 
-def _shown(
+def shown_import(
     record: RunRecord, records: Sequence[RunRecord], across: AcrossRanks, folder: str
 ) -> Shown:
     """Return what the page of an import of several ranks is made from."""

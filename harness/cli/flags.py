@@ -42,6 +42,11 @@ FLAGS = (
         short="",
         help="write one trace of all ranks, for a viewer",
     ),
+    Flag(
+        name="--redact",
+        short="",
+        help="leave out host, user, paths, source lines and the command",
+    ),
     Flag(name="--json", short="", help="print JSON"),
     Flag(
         name="--config-dir",

@@ -11,7 +11,7 @@ import polars as pl
 from msgspec.structs import replace
 
 from harness import tables
-from harness.across.compare import across_ranks
+from harness.across.compare import AcrossRanks, across_ranks
 from harness.analyses.registry import run_analyses
 from harness.capture.kept_record import kept
 from harness.capture.load import load_capture
@@ -172,17 +172,12 @@ def concluded(
         )
         last = ended(record, end)
         last = replace(last, files=(*files_of(run.path), f"{run.ranks.name}/"))
-        lead = lead_of(records)
-        figures, place = _figures(run, lead, ranks.lead), str(shown(run.path))
+        figures = rank_figures(run, lead_of(records), ranks.lead)
+        place = str(shown(run.path))
         parts = sections(last, figures, place, across.sections)
-        page = Shown(
-            results=RunResults(record=last, analyses=figures, folder=place),
-            tables=_tables(run, lead),
-            across=across.tables,
-            across_sections=across.sections,
-            rank_pages=tuple(rank for rank in sorted(records) if run.rank(rank).report.exists()),
-        )
-        keep_summary(parts, run_page(page), run.path)
+        results = RunResults(record=last, analyses=figures, folder=place)
+        page = run_page(shown_job(results, run, records, across))
+        keep_summary(parts, page, run.path)
         ending.record = last
     return Finished(
         record=last,
@@ -208,8 +203,8 @@ def _records(run: RunFolder, world_size: int, listener: ProgressListener) -> dic
     return records
 
 
-def _figures(
-    run: RunFolder, lead: RunRecord | None, read: Finished | None
+def rank_figures(
+    run: RunFolder, lead: RunRecord | None, read: Finished | None = None
 ) -> Mapping[str, pl.DataFrame]:
     """Return the analyses of the rank whose figures are shown; anew, unless it was `read` here."""
     if lead is None:
@@ -221,6 +216,26 @@ def _figures(
     except RefusedError:
         # Its own record says so.
         return {}
+
+
+def shown_job(
+    results: RunResults, run: RunFolder, records: Mapping[int, RunRecord], across: AcrossRanks
+) -> Shown:
+    """Return what the page of a job is made from.
+
+    Args:
+        results: The job's record, and the analyses of the rank that is shown.
+        run: Its folder.
+        records: Of the ranks that left one.
+        across: The ranks together.
+    """
+    return Shown(
+        results=results,
+        tables=_tables(run, lead_of(records)),
+        across=across.tables,
+        across_sections=across.sections,
+        rank_pages=tuple(rank for rank in sorted(records) if run.rank(rank).report.exists()),
+    )
 
 
 def _tables(run: RunFolder, lead: RunRecord | None) -> Mapping[str, pl.DataFrame] | None:
