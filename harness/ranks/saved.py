@@ -1,4 +1,4 @@
-"""The page of a folder that is there already: of a run, a job of several ranks, a sweep, a merge."""
+"""The page of a folder that is there already: of a run, of several ranks, a sweep, a merge."""
 
 from __future__ import annotations
 

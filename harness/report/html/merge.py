@@ -10,13 +10,15 @@ import polars as pl
 
 from harness.bottlenecks.counters import PIPES
 from harness.capture.merge_record import MergeRecord
+from harness.paths import MergedFolder
 from harness.report.html.figure import Bars, Heat, Plot, Points, Series, mark_emulated
-from harness.report.html.page import Content, Link, Page, Part, Tile
+from harness.report.html.page import Content, Link, Page, Part, Tile, link_to
 from harness.report.merge import join_sections, sections
 from harness.report.section import Column, Section
 from harness.report.section import mark_emulated as mark_section
 from harness.report.units import shapes, shortened
 
+_HERE: Final = MergedFolder(Path())
 ROWS: Final = 200
 """Rows of the table of bottlenecks; the parquet file, which is linked, has them all."""
 KINDS: Final = 30
@@ -79,7 +81,7 @@ def _nothing(kinds: pl.DataFrame) -> str:
 
 
 def _links(names: Sequence[str]) -> tuple[Link, ...]:
-    return tuple(Link(f"tables/{name}.parquet", f"tables/{name}.parquet") for name in names)
+    return tuple(link_to(_HERE.table(name)) for name in names)
 
 
 def _part(
@@ -141,7 +143,7 @@ def _table(kinds: pl.DataFrame) -> Section:
     left = kinds.height - ROWS
     notes = [_RUNNER_UP]
     if left > 0:
-        notes.append(f"{left:,} more in tables/bottlenecks.parquet")
+        notes.append(f"{left:,} more in {_HERE.table('bottlenecks')}")
     return Section(
         title="Kinds of kernels by device time",
         columns=(

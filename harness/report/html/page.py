@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
@@ -19,6 +20,11 @@ class Link(Struct, frozen=True):
     text: str
     path: str
     """Relative to the page, with slashes."""
+
+
+def link_to(path: Path, text: str = "") -> Link:
+    """Return a link to a file, by its path from the page on; its text is the path."""
+    return Link(text or path.as_posix(), path.as_posix())
 
 
 class Part(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from html import escape
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
@@ -57,8 +57,8 @@ def html(page: Page) -> bytes:
 @cache
 def _own(names: tuple[str, ...]) -> str:
     """Return our own style or script, from the files beside this one."""
-    folder = files("harness.report.html")
-    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names)
+    here = Path(__file__)
+    return "\n".join(here.with_name(name).read_text(encoding="utf-8") for name in names)
 
 
 def _text(text: str) -> str:

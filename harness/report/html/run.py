@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -10,19 +11,21 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from harness.capture.run_record import RunRecord
+from harness.paths import RunFolder
 from harness.report import delivery, figures, profiler, ranks
 from harness.report.headline import headline
 from harness.report.html import figures as drawn
 from harness.report.html.configuration import configuration
 from harness.report.html.figure import AnyFigure, mark_emulated
 from harness.report.html.flame import flame
-from harness.report.html.page import Content, Link, Page, Part, Tile, Tone
+from harness.report.html.page import Content, Link, Page, Part, Tile, Tone, link_to
 from harness.report.html.timeline import timeline
 from harness.report.results import RunResults
 from harness.report.section import Column, Section, Value
 from harness.report.section import mark_emulated as mark_section
 
 _NO_TABLES: Final = "no rank has left tables that can be shown"
+_HERE: Final = RunFolder(Path())
 ROWS: Final = 200
 """Rows of a table; the parquet file, which is linked, has them all."""
 
@@ -47,9 +50,9 @@ class Shown(Struct, frozen=True, kw_only=True):
         return self.results.record
 
     @property
-    def prefix(self) -> str:
+    def beside(self) -> RunFolder:
         """Where the tables are, from the page on."""
-        return f"ranks/{ranks.shown_rank(self.record)}/" if self.record.ranks else ""
+        return _HERE.rank(ranks.shown_rank(self.record)) if self.record.ranks else _HERE
 
 
 def run_page(shown: Shown) -> Page:
@@ -189,8 +192,8 @@ def _ranks(shown: Shown) -> Part | None:
         return None
     absent = "" if bars else "the ranks are not compared: fewer than two have left tables"
     names = [name for name, rows in shown.across.items() if not rows.is_empty()]
-    links = tuple(Link(name, f"analyses/{name}.parquet") for name in names)
-    pages = tuple(Link(f"rank {rank}", f"ranks/{rank}/report.html") for rank in shown.rank_pages)
+    links = tuple(link_to(_HERE.analysis_table(name)) for name in names)
+    pages = tuple(link_to(_HERE.rank(rank).report, f"rank {rank}") for rank in shown.rank_pages)
     return Part(title="Ranks", contents=contents, absent=absent, links=links, pages=pages)
 
 
@@ -270,16 +273,15 @@ def _emulated(figure: AnyFigure) -> AnyFigure:
 def _links(shown: Shown, names: Sequence[str]) -> Iterator[Link]:
     analyses, tables = shown.results.analyses, shown.tables or {}
     for name in names:
-        folder = "analyses" if name in analyses else "tables"
-        rows = analyses.get(name) if name in analyses else tables.get(name)
-        if rows is not None and (folder == "tables" or not rows.is_empty()):
-            path = f"{folder}/{name}.parquet"
-            yield Link(path, shown.prefix + path)
+        if name in tables:
+            yield link_to(shown.beside.table(name))
+        elif name in analyses and not analyses[name].is_empty():
+            yield link_to(shown.beside.analysis_table(name))
 
 
 def _why_none(shown: Shown, table: str, setting: str) -> str:
     """Say why a table has no rows: the setting that records them, if it was not requested."""
-    empty = f"tables/{table}.parquet has no rows"
+    empty = f"{_HERE.table(table)} has no rows"
     requested = shown.record.requested
     if setting not in requested:
         return f"{empty}; the capture does not record whether {setting} was requested"

@@ -10,13 +10,14 @@ from harness.capture.sweep_record import SweepRecord
 from harness.execution.protocol import read_json
 from harness.paths import SweepFolder
 from harness.report.html.figure import AnyFigure, Range, Ranges, RangeSeries, mark_emulated
-from harness.report.html.page import Link, Page, Part, Tile, Tone
+from harness.report.html.page import Page, Part, Tile, Tone, link_to
 from harness.report.section import Command, Section
 from harness.report.sweep import sections
 from harness.sweep.table import Jobs, short_names
 from harness.text import command
 
 _PHASES = {"baseline": "unprofiled step", "active": "profiled step"}
+_HERE = SweepFolder(Path())
 JOBS = 60
 """Jobs that are drawn; the table has them all."""
 
@@ -35,7 +36,7 @@ def sweep_page(swept: Sequence[str], jobs: Jobs, kept: Sequence[bool], folder: P
     (table,) = sections(swept, jobs, kept, folder)
     figure = _step_ranges(swept, jobs, emulated=emulated)
     pages = tuple(
-        Link(job.folder, f"{job.folder}/report.html")
+        link_to(_HERE.job(job.folder).report, job.folder)
         for job, record in jobs
         if record is not None and record.exit_code is not None
     )
@@ -53,7 +54,7 @@ def sweep_page(swept: Sequence[str], jobs: Jobs, kept: Sequence[bool], folder: P
                 title="Jobs",
                 contents=contents,
                 absent=absent,
-                links=(Link("tables/sweep.parquet", "tables/sweep.parquet"),),
+                links=(link_to(_HERE.tables / "sweep.parquet"),),
                 pages=pages,
             ),
             Part(title="Command", contents=(_commands(jobs, emulated=emulated),)),
@@ -88,8 +89,11 @@ def _step_ranges(swept: Sequence[str], jobs: Jobs, *, emulated: bool) -> AnyFigu
     timed = [(job, record) for job, record in jobs if record is not None and record.timing]
     if not timed:
         return None
+    one = len(names) == 1
     labels = tuple(
-        " ".join(f"{name}={job.values.get(key, '')}" for key, name in names.items())
+        " ".join(
+            ("" if one else f"{name}=") + job.values.get(key, "–") for key, name in names.items()
+        )
         for job, _ in timed[:JOBS]
     )
     series = tuple(
