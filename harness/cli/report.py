@@ -55,5 +55,5 @@ def _path_problems(paths: Sequence[str]) -> list[Problem]:
 def _out(out: str | None) -> list[Problem]:
     if out is None or not (out.endswith("/") or Path(out).is_dir()):
         return []
-    why, fix = "it must be a file, and this is a folder", f"--out {Path(out) / 'report.html'}"
+    why, fix = "it must be a file, and this is a folder", f"--out {RunFolder(Path(out)).report}"
     return [Problem(setting="--out", given=out, reason=why, fix=fix)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from harness.report.html.figure import AnyFigure
 from harness.report.section import Section, Unit, Value
@@ -62,6 +63,25 @@ class Page(Struct, frozen=True, kw_only=True):
     """Stands above everything, as that all is emulated."""
     tiles: tuple[Tile, ...] = ()
     parts: tuple[Part, ...]
+
+
+_FIXED: Final = frozenset({"unit", "x_unit", "y_unit", "tone", "group", "style"})
+"""Fields whose values are words of the harness's own."""
+_Any = TypeVar("_Any")
+
+
+def mapped(value: _Any, change: Callable[[str], str]) -> _Any:
+    """Return a page, or a value that stands in one, with all of its texts changed."""
+    new: Any = value
+    if isinstance(value, str):
+        new = change(value)
+    elif isinstance(value, tuple):
+        new = tuple(mapped(each, change) for each in value)
+    elif isinstance(value, Struct):
+        fields = [name for name in value.__struct_fields__ if name not in _FIXED]
+        new = replace(value, **{name: mapped(getattr(value, name), change) for name in fields})
+    assert isinstance(new, type(value))
+    return new
 
 
 def page_of(

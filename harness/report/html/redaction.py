@@ -5,17 +5,16 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
-from msgspec import Struct
 from msgspec.structs import replace
 
 from harness.capture.run_record import RunRecord
 from harness.report.html.configuration import TITLE
-from harness.report.html.page import Page, Part
+from harness.report.html.page import Page, Part, mapped
 from harness.report.html.run import Shown
 
 LEFT_OUT: Final = "(left out)"
@@ -32,8 +31,6 @@ _PATH: Final = re.compile(
 """An absolute path, with the line and function that may follow it."""
 _SOURCE: Final = re.compile(r"[^\s'\"(,;]+\.(?:pyx?|ipynb|yaml|sh)\b(?:\(\d+\)(?:: ?\S+)?|:\d+)?")
 """A file of source or configuration, whose path is relative."""
-_FIXED: Final = frozenset({"unit", "x_unit", "y_unit", "tone", "group", "style"})
-"""Fields whose values are words of the harness's own."""
 
 
 def redacted(shown: Shown) -> Shown:
@@ -88,9 +85,7 @@ def redacted_page(page: Page, secrets: Sequence[str]) -> Page:
         return text
 
     parts = tuple(_public(part) for part in page.parts)
-    changed = _mapped(replace(page, parts=parts), scrubbed)
-    assert isinstance(changed, Page)
-    return changed
+    return mapped(replace(page, parts=parts), scrubbed)
 
 
 def secrets_of(records: Sequence[RunRecord], folder: Path) -> list[str]:
@@ -111,15 +106,3 @@ def _public(part: Part) -> Part:
     elif part.title == "Code":
         part = replace(part, contents=(), absent=f"stacks and functions are {_WHY}")
     return replace(part, links=(), pages=())
-
-
-def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a value with all of its texts changed."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, tuple):
-        return tuple(_mapped(each, change) for each in value)
-    if isinstance(value, Struct):
-        fields = [name for name in value.__struct_fields__ if name not in _FIXED]
-        return replace(value, **{name: _mapped(getattr(value, name), change) for name in fields})
-    return value

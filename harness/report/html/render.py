@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from harness.report.html.figure import AnyFigure, Figure
-from harness.report.html.page import Link, Page, Part, Tile
+from harness.report.html.page import Link, Page, Part, Tile, mapped
 from harness.report.section import Column, Command, Note, Section, Value
 from harness.report.units import FORMATTERS, cells
 from harness.text import one_line, visible
@@ -71,7 +71,7 @@ def _line(text: str) -> str:
 
 def _json(figures: Sequence[AnyFigure]) -> str:
     """Return the figures' values; no character can end the element that they stand in."""
-    text = visible(msgspec.json.encode(figures).decode())
+    text = msgspec.json.encode([mapped(figure, visible) for figure in figures]).decode()
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
