@@ -85,7 +85,7 @@ def redacted_page(page: Page, secrets: Sequence[str]) -> Page:
         return text
 
     parts = tuple(_public(part) for part in page.parts)
-    return mapped(replace(page, parts=parts), scrubbed)
+    return mapped(replace(page, subtitle="", parts=parts), scrubbed)
 
 
 def secrets_of(records: Sequence[RunRecord], folder: Path) -> list[str]:

@@ -62,8 +62,8 @@ def run_page(shown: Shown) -> Page:
     parts = (part(shown) for part in PARTS)
     emulated = shown.record.emulated
     return Page(
-        title="Profile",
-        subtitle=subject,
+        title=subject,
+        subtitle=shown.results.folder,
         warning="EMULATED device: every time and counter on this page is invented"
         if emulated
         else "",
@@ -87,7 +87,9 @@ def _tiles(shown: Shown) -> Iterator[Tile]:
             yield Tile(name, times.median_ns, "ns", remark)
     if len(timing) > 1 and not record.emulated:
         ratio = timing["active"].median_ns / timing["baseline"].median_ns
-        yield Tile("profiled / unprofiled", ratio, "ratio", "what the profiler costs")
+        noise = timing["active"].resembles(timing["baseline"])
+        remark = "within the noise" if noise else "what the profiler costs"
+        yield Tile("profiled / unprofiled", ratio, "ratio", remark)
     breakdown = shown.results.analyses.get("step_breakdown")
     if breakdown is not None and breakdown["span_ns"].sum():
         spans = breakdown.drop_nulls("span_ns")
@@ -273,7 +275,7 @@ def _emulated(figure: AnyFigure) -> AnyFigure:
 def _links(shown: Shown, names: Sequence[str]) -> Iterator[Link]:
     analyses, tables = shown.results.analyses, shown.tables or {}
     for name in names:
-        if name in tables:
+        if name in tables and not tables[name].is_empty():
             yield link_to(shown.beside.table(name))
         elif name in analyses and not analyses[name].is_empty():
             yield link_to(shown.beside.analysis_table(name))
