@@ -43,6 +43,14 @@ def saved_page(folder: Path, *, redact: bool = False) -> Page:
         RefusedError: It is none of these, a run goes on in it, or it was not read yet. Nothing is
             written.
     """
+    try:
+        return _page(folder, redact=redact)
+    except pl.exceptions.PolarsError as error:
+        why = f"its tables are not as this version writes them: {error}"
+        raise RefusedError([_unread(folder, why)]) from error
+
+
+def _page(folder: Path, *, redact: bool) -> Page:
     if is_run(folder):
         check_run(folder)
         made_from = _shown(RunFolder(folder))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from harness.execution.protocol import SCHEMA_VERSION
 from tests.conftest import Harness, Run, run_harness
 from tests.support.pages import Document
 
@@ -115,3 +118,25 @@ def test_a_sweep_has_a_page_that_leads_to_those_of_its_jobs(shared_run: Harness)
     again = run_harness(run.folder, "report", "outputs/latest")
     assert again.code == 0
     assert page(run.latest / "report.html").figures == document.figures
+
+
+def test_a_sweep_that_leads_out_of_its_folder_is_refused(harness: Harness, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    job = {"folder": "../other", "overrides": [], "values": {}}
+    record = {"schema_version": SCHEMA_VERSION, "swept": ["seed"], "jobs": [job]}
+    (sweep / "sweep.json").write_text(json.dumps(record), encoding="utf-8")
+    done = harness("report", "sweep")
+    assert (done.code, done.out) == (2, "")
+    assert "it names a job outside of its folder: ../other" in done.err
+    (sweep / "sweep.json").write_text(json.dumps(record | {"jobs": []}), encoding="utf-8")
+    assert "it names no job" in harness("report", "sweep").err
+
+
+def test_tables_of_another_kind_are_refused(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run.latest, folder)
+    pl.DataFrame({"other": [1]}).write_parquet(folder / "tables" / "operators.parquet")
+    done = run_harness(tmp_path, "report", "run")
+    assert done.code == 2
+    assert "its tables are not as this version writes them" in done.err

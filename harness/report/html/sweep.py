@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.capture.run_record import RunRecord, Timing, record_of
 from harness.capture.sweep_record import SweepRecord
+from harness.errors import Problem, RefusedError
 from harness.execution.protocol import read_json
 from harness.paths import SweepFolder
 from harness.report.html.figure import AnyFigure, Range, Ranges, RangeSeries, mark_emulated
@@ -72,8 +73,18 @@ def saved_sweep_page(folder: Path) -> Page | None:
     if not path.exists():
         return None
     record = read_json(path, SweepRecord)
-    jobs = [(job, record_of(folder / job.folder)) for job in record.jobs]
+    if record.outside or not record.jobs:
+        leads = f"a job outside of its folder: {record.outside[0]}" if record.outside else "no job"
+        fix = "run the sweep again"
+        problem = Problem(setting=str(path), given="", reason=f"it names {leads}", fix=fix)
+        raise RefusedError([problem])
+    jobs = [(job, _record(folder / job.folder)) for job in record.jobs]
     return sweep_page(record.swept, jobs, [False] * len(jobs), folder)
+
+
+def _record(job: Path) -> RunRecord | None:
+    """Return the record of a job; none of a link, which may lead out of the sweep."""
+    return None if job.is_symlink() else record_of(job)
 
 
 def _tiles(jobs: Jobs, records: Sequence[RunRecord]) -> Iterator[Tile]:
