@@ -35,6 +35,6 @@ class SweepRecord(Struct, frozen=True, kw_only=True):
 
     @property
     def outside(self) -> tuple[str, ...]:
-        """The folders of jobs that are not beside sweep.json; there are none in a record of ours."""
+        """Folders of jobs that are not beside sweep.json; a record of ours has none."""
         names = (job.folder for job in self.jobs)
         return tuple(name for name in names if Path(name).name != name or name in {"", ".."})
