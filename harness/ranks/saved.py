@@ -11,6 +11,7 @@ from harness import tables
 from harness.across.compare import across_ranks
 from harness.across.reading import rank_runs, shown_import
 from harness.analyses.registry import run_analyses
+from harness.capture.capture_record import CaptureRecord
 from harness.capture.foreign import check_run
 from harness.capture.load import load_capture
 from harness.capture.merge_record import MergeRecord
@@ -75,9 +76,8 @@ def _shown(run: RunFolder) -> Shown:
     place = str(shown(run.path))
     if run.ranks.is_dir():
         return _of_ranks(record, run, place)
-    lacking = [name for name in tables.SCHEMAS if not run.table(name).exists()]
-    if lacking:
-        raise RefusedError([_unread(run.path, f"it has no {run.table(lacking[0])}")])
+    if read_json(run.capture, CaptureRecord).reported is None:
+        raise RefusedError([_unread(run.path, "its captures are not in tables")])
     capture = load_capture(run.path)
     results = RunResults(record=record, analyses=run_analyses(capture), folder=place)
     return Shown(results=results, tables=capture.tables)

@@ -97,10 +97,11 @@ def test_what_has_no_page_is_refused(
 def test_a_run_that_was_not_read_is_refused_with_what_to_do(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(run.latest, folder)
-    (folder / "tables" / "memory.parquet").unlink()
+    capture = json.loads((folder / "capture.json").read_text(encoding="utf-8"))
+    (folder / "capture.json").write_text(json.dumps(capture | {"reported": None}), encoding="utf-8")
     done = run_harness(tmp_path, "report", "run")
     assert done.code == 2
-    assert "not read yet: it has no run/tables/memory.parquet" in done.err
+    assert "not read yet: its captures are not in tables" in done.err
     assert "python -m harness read run" in done.err
 
 

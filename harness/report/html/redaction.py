@@ -24,6 +24,8 @@ _PRIVATE: Final = (
     *("workload.kwargs", "device.environment"),
 )
 """Settings whose values a user chooses freely."""
+_CODE: Final = ("file", "line", "function", "text", "frames")
+"""Columns that hold source code, or say where it is."""
 _WORD: Final = re.compile(r"[\w.+-]{0,40}", re.ASCII)
 _PATH: Final = re.compile(
     r"(?:file://)?(?<![\w.)\]])~?/(?=[\w.~-])[^\s:,;'\"`()\[\]|<>]+(?:\(\d+\)(?:: ?\S+)?|:\d+)?"
@@ -52,15 +54,23 @@ def redacted(shown: Shown) -> Shown:
     results = replace(
         shown.results,
         record=replace(record, **private),
-        analyses=_emptied(shown.results.analyses, "functions"),
+        analyses=_without_code(shown.results.analyses),
         folder=LEFT_OUT,
     )
-    tables = None if shown.tables is None else _emptied(shown.tables, "stacks")
+    tables = None if shown.tables is None else _without_code(shown.tables)
     return replace(shown, results=results, tables=tables)
 
 
-def _emptied(tables: Mapping[str, pl.DataFrame], *names: str) -> dict[str, pl.DataFrame]:
-    return {name: tables[name].clear() if name in names else tables[name] for name in tables}
+def _without_code(tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Return tables whose columns of source code are null; without rows where that is the key."""
+    public = {}
+    for name, table in tables.items():
+        private = [column for column in table.columns if column in _CODE]
+        nulled = table.with_columns(
+            pl.lit(None, table.schema[column]).alias(column) for column in private
+        )
+        public[name] = nulled.clear() if table.columns[:1] == private[:1] else nulled
+    return public
 
 
 def _value(name: str, value: Any) -> Any:

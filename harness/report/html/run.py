@@ -21,7 +21,8 @@ from harness.report.html.flame import flame
 from harness.report.html.page import Content, Link, Page, Part, Tile, Tone, link_to
 from harness.report.html.timeline import timeline
 from harness.report.results import RunResults
-from harness.report.section import Column, Section, Value
+from harness.report.run import FIGURES
+from harness.report.section import Section, Value
 from harness.report.section import mark_emulated as mark_section
 
 _NO_TABLES: Final = "no rank has left tables that can be shown"
@@ -117,19 +118,8 @@ def _wall(shown: Shown) -> Part | None:
     wall = shown.results.analyses.get("wall_time")
     if wall is None or wall.is_empty():
         return None
-    figure = drawn.wall_bars(wall)
-    return _measured(shown, "Where the wall time goes", (figure, _wall_table(wall)), ["wall_time"])
-
-
-def _wall_table(wall: pl.DataFrame) -> Section:
-    sums = wall.group_by("part", maintain_order=True).agg(pl.col("duration_ns").sum())
-    whole = int(sums["duration_ns"].sum())
-    rows = sums.sort("duration_ns", descending=True, maintain_order=True).rows()
-    return Section(
-        title="All steps together",
-        columns=(Column("part"), Column("time", "ns"), Column("share", "share")),
-        rows=tuple((part, time, time / whole if whole else None) for part, time in rows),
-    )
+    contents = (drawn.wall_bars(wall), *_sections(shown.results, "wall_time", "compilation"))
+    return _measured(shown, "Where the wall time goes", contents, ["wall_time"])
 
 
 def _steps(shown: Shown) -> Part:
@@ -137,10 +127,10 @@ def _steps(shown: Shown) -> Part:
     contents: list[Content | None] = []
     if "steps" in tables:
         contents.append(drawn.step_plot(tables["steps"]))
-    contents.append(figures.step_times(results))
+    contents += _sections(results, "step_times") or [figures.step_times(results)]
     if results.analyses:
         contents.append(drawn.device_bars(results.analyses["step_breakdown"]))
-        contents.append(figures.step_breakdown(results))
+        contents += _sections(results, "step_breakdown")
     absent = "no step was timed: run.json has no step times"
     return _measured(shown, "Step times", contents, ["step_breakdown"], absent)
 
@@ -153,7 +143,7 @@ def _timeline(shown: Shown) -> Part:
 
 def _operators(shown: Shown) -> Part:
     results = shown.results
-    contents = _sections(results, figures.hot_operators, figures.stages)
+    contents = _sections(results, "hot_operators", "stages")
     absent = _why_none(shown, "operators", "profiler.activities")
     return _measured(shown, "Operators", contents, ["hot_operators", "operators"], absent)
 
@@ -161,7 +151,7 @@ def _operators(shown: Shown) -> Part:
 def _kernels(shown: Shown) -> Part:
     results = shown.results
     bars = drawn.type_bars(results.analyses["kernels_by_type"]) if results.analyses else None
-    contents = (bars, *_sections(results, figures.kernels_by_type, figures.hot_kernels))
+    contents = (bars, *_sections(results, "kernels_by_type", "hot_kernels"))
     absent = _why_none(shown, "kernels", "profiler.activities")
     names = ["kernels_by_type", "hot_kernels", "kernels"]
     return _measured(shown, "Kernels", contents, names, absent)
@@ -170,14 +160,14 @@ def _kernels(shown: Shown) -> Part:
 def _code(shown: Shown) -> Part:
     tables = shown.tables
     graph = flame(tables["operators"], tables["stacks"]) if tables else None
-    contents = (graph, *_sections(shown.results, figures.functions))
+    contents = (graph, *_sections(shown.results, "lines", "modules", "functions"))
     absent = _why_none(shown, "stacks", "profiler.with_stack")
     return _measured(shown, "Code", contents, ["functions", "stacks"], absent)
 
 
 def _memory(shown: Shown) -> Part:
     plot = drawn.memory_plot(shown.tables["memory"]) if shown.tables else None
-    contents = (plot, *_sections(shown.results, figures.memory_peaks))
+    contents = (plot, *_sections(shown.results, "memory_peaks"))
     absent = _why_none(shown, "memory", "profiler.profile_memory")
     return _measured(shown, "Memory", contents, ["memory_peaks", "memory"], absent)
 
@@ -200,7 +190,8 @@ def _ranks(shown: Shown) -> Part | None:
 
 
 def _analysis(shown: Shown) -> Part | None:
-    contents = _there(_sections(shown.results, profiler.profiling_calls, profiler.analysed_files))
+    of = (profiler.profiling_calls, profiler.analysed_files) if shown.results.analyses else ()
+    contents = _there([section(shown.results) for section in of])
     return Part(title="The profiler's own files", contents=contents) if contents else None
 
 
@@ -224,11 +215,11 @@ PARTS: Final[Sequence[Callable[[Shown], Part | None]]] = (
 """Every part of the page of a run, in order; a new one is a function and a line here."""
 
 
-def _sections(
-    results: RunResults, *of: Callable[[RunResults], Section | None]
-) -> list[Section | None]:
-    """Return the sections that are made from analyses; none where there are none."""
-    return [section(results) for section in of] if results.analyses else []
+def _sections(results: RunResults, *names: str) -> list[Section | None]:
+    """Return the sections of these names that the summary has, too; none without analyses."""
+    if not results.analyses:
+        return []
+    return [FIGURES[name](results) for name in names if name in FIGURES]
 
 
 def _there(contents: Sequence[Content | None]) -> tuple[Content, ...]:
