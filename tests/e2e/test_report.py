@@ -7,9 +7,12 @@ import shutil
 import socket
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
+from harness.capture.writer import this_process
 from harness.execution.protocol import SCHEMA_VERSION
 from tests.conftest import Harness, Run, run_harness
 from tests.support.pages import Document
@@ -103,6 +106,17 @@ def test_a_run_that_was_not_read_is_refused_with_what_to_do(run: Run, tmp_path: 
     assert done.code == 2
     assert "not read yet: its captures are not in tables" in done.err
     assert "python -m harness read run" in done.err
+
+
+def test_a_run_that_goes_on_is_refused(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run.latest, folder)
+    record = replace(run.record, status="running", exit_code=None, writer=this_process())
+    (folder / "run.json").write_bytes(msgspec.json.encode(record))
+    done = run_harness(tmp_path, "report", "run")
+    assert done.code == 2
+    assert "it is still running" in done.err
+    assert "fix: wait until it has ended" in done.err
 
 
 def test_a_sweep_has_a_page_that_leads_to_those_of_its_jobs(shared_run: Harness) -> None:

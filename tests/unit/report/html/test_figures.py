@@ -291,6 +291,13 @@ def test_no_peak_is_lost_where_points_are_left_out(sizes: list[int]) -> None:
     assert kept.rows() == [rows.row(place) for place in kept["time_ns"]]
 
 
+def test_a_peak_between_many_points_is_kept() -> None:
+    sizes = [1] * 10_000
+    sizes[4_321] = 99
+    kept = thinned(pl.DataFrame({"time_ns": range(len(sizes)), "size": sizes}), "size")
+    assert (4_321, 99) in kept.rows()
+
+
 @pytest.mark.parametrize("count", [MOMENTS, MOMENTS + 1, 100 * MOMENTS])
 def test_points_are_left_out_only_where_there_are_many(count: int) -> None:
     rows = pl.DataFrame({"time_ns": range(count), "size": [1] * count})

@@ -84,6 +84,7 @@ def test_text_from_elsewhere_is_text_wherever_it_stands() -> None:
     shown = EVIL.replace("\x1b", "[U+001B]").replace("\u202e", "[U+202E]")
     assert document.texts["h1"] == shown
     assert document.figures[0]["labels"] == [shown]
+    assert not {*"<>&"} & {*document.texts["json"]}
     assert content.count(b"</script>") == len([tag for tag, _ in document.tags if tag == "script"])
     assert [named["href"] for tag, named in document.tags if tag == "a"][-1] == (
         "%3C/script%3E%3Cimg%20src%3Dx%20onerror%3Dalert%281%29%3E%22%27%26amp%3B%1B%5B31m%E2%80%AE"

@@ -307,10 +307,13 @@ def test_columns_of_source_code_do_not_reach_a_redacted_page() -> None:
     by_line = pl.DataFrame({"file": ["secret.py"], "text": ["secret()"], "duration_ns": [7]})
     analyses = {**made_from.results.analyses, "peaks": table, "by_line": by_line}
     results = replace(made_from.results, analyses=analyses)
-    public = redacted(replace(made_from, results=results)).results.analyses
+    made_from = redacted(replace(made_from, results=results))
+    assert made_from.record.overrides == ()
+    assert made_from.record.requested["workload.target"] == "(left out)"
+    public = made_from.results.analyses
     assert public["peaks"].rows() == [("cpu", None, 7)]
     assert public["by_line"].is_empty()
-    assert public["hot_operators"].equals(made_from.results.analyses["hot_operators"])
+    assert public["hot_operators"].equals(analyses["hot_operators"])
 
 
 def test_every_figure_of_the_summary_is_on_the_page() -> None:
