@@ -97,7 +97,7 @@ class Mark(Struct, frozen=True):
 
 
 class Lanes(Figure, frozen=True, kw_only=True, tag="lanes"):
-    """Lanes over one time axis; the darker a bin, the longer something ran in it."""
+    """Lanes over one time axis; the stronger the colour, the longer something ran in a bin."""
 
     edges_ns: tuple[int, ...]
     """Where bins begin and end, from 0 on: one more than there are bins."""

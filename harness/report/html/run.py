@@ -75,10 +75,7 @@ def run_page(shown: Shown) -> Page:
 
 def _tiles(shown: Shown) -> Iterator[Tile]:
     record = shown.record
-    good = record.exit_code == 0 and record.verdict == "delivered"
-    verdict = record.verdict.replace("_", " ") if record.status == "ok" else record.status
-    tone: Tone = "good" if good else "warning" if record.verdict == "pending" else "bad"
-    yield Tile("verdict", verdict, remark=f"exit code {record.exit_code}", tone=tone)
+    yield _verdict_tile(record)
     timing = record.timing
     invented = "invented" if record.emulated else ""
     for phase, name in (("baseline", "unprofiled step"), ("active", "profiled step")):
@@ -100,6 +97,17 @@ def _tiles(shown: Shown) -> Iterator[Tile]:
     if peaks is not None and peaks.height:
         first = peaks.row(0, named=True)
         yield Tile("memory peak", first["total_allocated"], "bytes", invented or first["device"])
+
+
+def _verdict_tile(record: RunRecord) -> Tile:
+    verdict = record.verdict.replace("_", " ") if record.status == "ok" else record.status
+    tone: Tone = "warning" if record.verdict == "pending" else "bad"
+    if record.exit_code == 0 and record.verdict == "delivered":
+        tone = "good"
+        if record.source and not any(map(delivery.is_of_setting, record.delivery)):
+            # The capture does not record what was requested.
+            verdict, tone = "not checked", "plain"
+    return Tile("verdict", verdict, remark=f"exit code {record.exit_code}", tone=tone)
 
 
 def _verdict(shown: Shown) -> Part:

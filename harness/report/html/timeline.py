@@ -46,7 +46,7 @@ def timeline(tables: Mapping[str, pl.DataFrame]) -> Lanes | None:
         shown = list(_lanes(table, keys, [start + edge for edge in edges]))
         left += max(0, len(shown) - LANES)
         lanes += sorted(shown, key=lambda lane: -sum(lane.busy_ns))[:LANES]
-    note = "each bin is as dark as the part of its time in which something ran there"
+    note = "the stronger the colour of a bin, the more of its time something ran there"
     if left:
         note += f"; {left:,} lanes with less are left out"
     return Lanes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -323,3 +324,18 @@ def test_every_figure_of_the_summary_is_on_the_page() -> None:
     figures = {section.title for section in summary} - {"harness", "Files"}
     assert figures <= sections
     assert len(figures) > 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "tone"),
+    [
+        ({}, "delivered", "good"),
+        ({"verdict": "not_delivered", "exit_code": 3}, "not delivered", "bad"),
+        ({"verdict": "pending"}, "pending", "warning"),
+        ({"status": "failed", "exit_code": 1, "verdict": "not_delivered"}, "failed", "bad"),
+        ({"source": "trace.json", "requested": {}}, "not checked", "plain"),
+    ],
+)
+def test_the_first_tile_is_the_verdict(changes: dict[str, Any], verdict: str, tone: str) -> None:
+    tile = run_page(shown(replace(RECORD, **changes))).tiles[0]
+    assert (tile.value, tile.tone) == (verdict, tone)
