@@ -127,7 +127,9 @@ def _wall(shown: Shown) -> Part | None:
     if wall is None or wall.is_empty():
         return None
     contents = (drawn.wall_bars(wall), *_sections(shown.results, "wall_time", "compilation"))
-    return _measured(shown, "Where the wall time goes", contents, ["wall_time"])
+    return _measured(
+        shown, "Where the wall time goes", contents, ["wall_time", "wall_time_operators"]
+    )
 
 
 def _steps(shown: Shown) -> Part:
@@ -170,7 +172,13 @@ def _code(shown: Shown) -> Part:
     graph = flame(tables["operators"], tables["stacks"]) if tables else None
     contents = (graph, *_sections(shown.results, "lines", "modules", "functions"))
     absent = _why_none(shown, "stacks", "profiler.with_stack")
-    return _measured(shown, "Code", contents, ["functions", "stacks"], absent)
+    return _measured(
+        shown,
+        "Code",
+        contents,
+        ["wall_time_lines", "wall_time_modules", "functions", "stacks"],
+        absent,
+    )
 
 
 def _memory(shown: Shown) -> Part:
