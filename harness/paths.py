@@ -14,6 +14,7 @@ from msgspec import Struct
 LOG_FILE: Final = "harness.log"
 """What the child process printed."""
 _SUMMARY: Final = "summary.md"
+_REPORT: Final = "report.html"
 _TABLES: Final = "tables"
 
 
@@ -71,6 +72,16 @@ class RunFolder(Struct, frozen=True):
     def summary(self) -> Path:
         """What is printed at the end."""
         return self.path / _SUMMARY
+
+    @property
+    def report(self) -> Path:
+        """The same with all figures, for a browser."""
+        return self.path / _REPORT
+
+    @property
+    def redacted_report(self) -> Path:
+        """The report without what is private."""
+        return self.path / "report-redacted.html"
 
     @property
     def raw(self) -> Path:
@@ -159,9 +170,10 @@ class RunFolder(Struct, frozen=True):
     def replaced(self) -> tuple[Path, ...]:
         """All that a new run in the same folder replaces."""
         files = (self.record, self.plan, self.capture, self.outcome, self.analysis, self.log)
-        rows = (self.calls, self.steps, self.summary, self.merged_trace, self.job, self.finished)
+        rows = (self.calls, self.steps, self.merged_trace, self.job, self.finished)
+        shown = (self.summary, self.report, self.redacted_report)
         folders = (self.cycles, self.tables, self.analyses, self.raw, self.ranks)
-        return (*files, *rows, *folders)
+        return (*files, *rows, *shown, *folders)
 
 
 class SweepFolder(Struct, frozen=True):
@@ -188,6 +200,11 @@ class SweepFolder(Struct, frozen=True):
     def summary(self) -> Path:
         """What is printed at the end."""
         return self.path / _SUMMARY
+
+    @property
+    def report(self) -> Path:
+        """The same with all figures, for a browser."""
+        return self.path / _REPORT
 
     @property
     def tables(self) -> Path:
@@ -218,6 +235,11 @@ class MergedFolder(Struct, frozen=True):
     def summary(self) -> Path:
         """What is printed at the end."""
         return self.path / "merged.md"
+
+    @property
+    def report(self) -> Path:
+        """The same with all figures, for a browser; of a sweep, also that of its jobs."""
+        return self.path / _REPORT
 
     def table(self, name: str) -> Path:
         """Return the file of a merged table."""

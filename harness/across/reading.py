@@ -32,7 +32,8 @@ from harness.pipeline.starting import made, no_place, refuse_unended
 from harness.readers.base import CaptureInfo
 from harness.report.delivery import consistency, delivery
 from harness.report.headline import headline
-from harness.report.markdown import markdown
+from harness.report.html.keep import keep_summary
+from harness.report.html.run import Shown, run_page
 from harness.report.results import RunResults
 from harness.report.run import files as files_section
 from harness.report.section import Column, Section
@@ -173,9 +174,24 @@ def _compared(
     filled = {name: table for name, table in across.tables.items() if not table.is_empty()}
     tables.keep(filled, run.analyses, run.path)
     ended = _ended(record, records, across, lost, run)
-    parts = _sections(ended, records, across, str(shown(run.path)))
-    files.write(run.path, run.summary, markdown(parts).encode(errors="backslashreplace"))
+    place = str(shown(run.path))
+    parts = _sections(ended, records, across, place)
+    keep_summary(parts, run_page(shown_import(ended, records, across, place)), run.path)
     return Finished(record=ended, summary=tuple(parts), traceback="", analyses=across.tables)
+
+
+def shown_import(
+    record: RunRecord, records: Sequence[RunRecord], across: AcrossRanks, folder: str
+) -> Shown:
+    """Return what the page of an import of several ranks is made from."""
+    return Shown(
+        results=RunResults(record=record, analyses={}, folder=folder),
+        tables=None,
+        across=across.tables,
+        across_sections=across.sections,
+        more=(_ranks(records, folder),),
+        rank_pages=tuple(each.rank for each in records),
+    )
 
 
 def _ended(

@@ -148,7 +148,7 @@ def files_of(folder: Path) -> tuple[str, ...]:
     run = RunFolder(folder)
     log = (run.log.name,) if run.log.exists() else ()
     folders = (path for path in (run.tables, run.analyses, run.raw) if path.exists())
-    return (run.summary.name, *log, *(f"{path.name}/" for path in folders))
+    return (run.summary.name, run.report.name, *log, *(f"{path.name}/" for path in folders))
 
 
 def shown(folder: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from msgspec import Struct
 
 from harness.execution.protocol import SCHEMA_VERSION
@@ -30,3 +32,9 @@ class SweepRecord(Struct, frozen=True, kw_only=True):
     """The varied settings, by their dotted names; or groups, such as ``profiler``."""
     jobs: tuple[SweepJob, ...]
     """The jobs in the order in which they run."""
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """Folders of jobs that are not beside sweep.json; a record of ours has none."""
+        names = (job.folder for job in self.jobs)
+        return tuple(name for name in names if Path(name).name != name or name in {"", ".."})

@@ -78,6 +78,12 @@ def _rehearse(command: Command) -> ExitCode:
     return rehearse(command)
 
 
+def _report(command: Command) -> ExitCode:
+    from harness.cli.report import report
+
+    return report(command)
+
+
 RUN = Subcommand(
     run=_run,
     summary="run the workload under the profiler",
@@ -269,6 +275,23 @@ SUBCOMMANDS: dict[str, Subcommand] = {
             "rehearse +sweep=aic_metrics profiler=level1",
         ),
         flags=(*_RUNNING, *_SHOWING),
+    ),
+    "report": Subcommand(
+        run=_report,
+        summary="write report.html of a run or sweep again; --redact makes one for others",
+        usage=("report RUN [--redact] [--out FILE]", "report SWEEP_DIR [--redact] [--out FILE]"),
+        about=(
+            "Writes report.html again, from what is in the folder of a run, of a job of several"
+            " ranks, of a sweep, or of merged runs. It is one file that needs nothing else, and"
+            " any browser opens it offline. With --redact, the host, the user, paths, source"
+            " lines and the command are left out, and the file is report-redacted.html."
+        ),
+        examples=(
+            "report outputs/latest",
+            "report outputs/latest --redact --out for-others.html",
+        ),
+        flags=("--redact", "--out"),
+        paths=True,
     ),
 }
 """Every subcommand; a new one is a function and an entry here."""

@@ -67,6 +67,10 @@ FLAGS = (
     Flag(name="--junit", short="", value="FILE", help="write the limits as a JUnit XML file"),
     Flag(name="--markdown", short="", value="FILE", help="write what is printed as Markdown"),
     Flag(name="--json-file", short="", value="FILE", help="write the same as JSON into a file"),
+        name="--redact",
+        short="",
+        help="leave out host, user, paths, source lines and the command",
+    ),
     Flag(name="--json", short="", help="print JSON"),
     Flag(
         name="--config-dir",

@@ -18,7 +18,9 @@ from harness.errors import ExitCode, RefusedError, worst
 from harness.files import full_disk_named
 from harness.merge.pipeline import merge_runs
 from harness.paths import SweepFolder
-from harness.report.sweep import keep_summary, sections
+from harness.report.html.keep import keep_summary
+from harness.report.html.sweep import sweep_page
+from harness.report.sweep import sections
 from harness.report.terminal import show
 from harness.sweep import interrupts, jobs
 from harness.sweep.table import Jobs
@@ -55,7 +57,7 @@ def sweep(command: Command, composition: Composition) -> ExitCode:
                 parts = sections(composition.swept, results, kept, folder)
                 show(parts, OUT)
                 jobs.save(folder, composition.swept, results, reserve)
-                keep_summary(parts, folder)
+                keep_summary(parts, sweep_page(composition.swept, results, kept, folder), folder)
         if interrupts.marked(folder):
             return ExitCode.INTERRUPTED
         codes = [jobs.exit_code(results)]

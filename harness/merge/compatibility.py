@@ -87,11 +87,11 @@ def _no_folders(paths: Sequence[Path]) -> Iterator[Problem]:
 
 def _of_a_sweep(sweep: SweepFolder) -> list[Candidate]:
     if sweep.record.exists():
-        names = [job.folder for job in read_json(sweep.record, SweepRecord).jobs]
-        if leads := [name for name in names if Path(name).name != name or name in {"", ".."}]:
-            why = f"{sweep.record.name} names a job outside of its folder: {leads[0]}"
+        record = read_json(sweep.record, SweepRecord)
+        if record.outside:
+            why = f"{sweep.record.name} names a job outside of its folder: {record.outside[0]}"
             raise RefusedError([_refused(sweep.path, why)])
-        expected = [sweep.job(name) for name in names]
+        expected = [sweep.job(job.folder) for job in record.jobs]
     else:
         expected = sweep.jobs()
     if not expected:

@@ -22,6 +22,10 @@ from harness.merge.compatibility import Chosen, candidates, chosen
 from harness.merge.join import Joined, merge
 from harness.merge.sequences import KERNELS
 from harness.paths import MergedFolder
+from harness.report.html.merge import joined_page, merged_page
+from harness.report.html.page import Page
+from harness.report.html.render import html
+from harness.report.html.sweep import saved_sweep_page
 from harness.report.markdown import markdown
 from harness.report.merge import join_sections, sections
 from harness.report.section import Section
@@ -46,8 +50,8 @@ def merge_runs(
     """Merge the runs of a sweep's folder, or the runs given, and write into `folder`.
 
     Written are ``tables/kernels_merged.parquet`` (``operators_merged`` where the counters are of
-    operators), ``tables/unmatched.parquet``, ``tables/bottlenecks.parquet``, ``merge.json`` and
-    ``merged.md``.
+    operators), ``tables/unmatched.parquet``, ``tables/bottlenecks.parquet``, ``merge.json``,
+    ``merged.md`` and ``report.html``.
 
     Raises:
         RefusedError: The runs do not belong together; nothing is written.
@@ -71,6 +75,7 @@ def merge_runs(
         merged.table("unmatched"): joined.unmatched,
         merged.table("bottlenecks"): kinds,
         merged.summary: markdown(parts).encode(errors="backslashreplace"),
+        merged.report: html(_page(record, joined, kinds, folder)),
     }
     try:
         _write(contents, folder)
@@ -78,6 +83,13 @@ def merge_runs(
         files.remove_empty([*made, merged.table("").parent])
         raise
     return MergedRuns(record=record, summary=tuple(parts))
+
+
+def _page(record: MergeRecord, joined: Joined, kinds: pl.DataFrame, folder: Path) -> Page:
+    """Return the page of merged runs; of a sweep, together with that of its jobs."""
+    page = merged_page(record, joined.unmatched, kinds, folder)
+    jobs = saved_sweep_page(folder)
+    return page if jobs is None else joined_page(jobs, page)
 
 
 def _write(contents: Mapping[Path, pl.DataFrame | bytes], folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 from msgspec.structs import replace
 
-from harness import files, tables
+from harness import tables
 from harness.analyses.operators import linked
 from harness.analyses.registry import run_analyses
 from harness.analyses.steps import step_times
@@ -18,7 +18,9 @@ from harness.capture.run_folder import files_of, shown
 from harness.capture.run_record import Consistency, Delivery, RunRecord
 from harness.paths import RunFolder
 from harness.pipeline.starting import ended_program, exit_code
-from harness.report.markdown import markdown
+from harness.report.html.keep import keep_summary
+from harness.report.html.run import Shown, run_page
+from harness.report.results import RunResults
 from harness.report.run import sections
 from harness.report.section import Section
 from harness.verification.completeness import completeness
@@ -51,8 +53,11 @@ def written(record: RunRecord, capture: Capture, more: tuple[Delivery, ...]) -> 
     filled = {name: table for name, table in analyses.items() if not table.is_empty()}
     tables.keep(filled, run_folder.analyses, folder)
     ended = ended_record(record, capture, delivery + more, consistent)
-    parts = sections(ended, analyses, str(shown(folder)))
-    files.write(folder, run_folder.summary, markdown(parts).encode(errors="backslashreplace"))
+    place = str(shown(folder))
+    parts = sections(ended, analyses, place)
+    results = RunResults(record=ended, analyses=analyses, folder=place)
+    page = run_page(Shown(results=results, tables=capture.tables))
+    keep_summary(parts, page, folder)
     shutil.rmtree(run_folder.cycles, ignore_errors=True)
     return Results(ended, tuple(parts), analyses)
 

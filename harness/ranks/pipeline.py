@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 import polars as pl
 from msgspec.structs import replace
 
-from harness import files, tables
-from harness.across.compare import across_ranks
+from harness import tables
+from harness.across.compare import AcrossRanks, across_ranks
 from harness.analyses.registry import run_analyses
 from harness.capture.kept_record import kept
 from harness.capture.load import load_capture
@@ -30,7 +30,9 @@ from harness.pipeline.reading import read_run
 from harness.pipeline.starting import made, program_of, refuse_unended, started
 from harness.ranks.job import Job
 from harness.ranks.verdict import JobEnd, ended, lead_of, result_of
-from harness.report.markdown import markdown
+from harness.report.html.keep import keep_summary
+from harness.report.html.run import Shown, run_page
+from harness.report.results import RunResults
 from harness.report.run import sections
 from harness.settings.ranks import Rank
 from harness.settings.request import Request
@@ -170,9 +172,12 @@ def concluded(
         )
         last = ended(record, end)
         last = replace(last, files=(*files_of(run.path), f"{run.ranks.name}/"))
-        figures = _figures(run, lead_of(records), ranks.lead)
-        parts = sections(last, figures, str(shown(run.path)), across.sections)
-        files.write(run.path, run.summary, markdown(parts).encode(errors="backslashreplace"))
+        figures = rank_figures(run, lead_of(records), ranks.lead)
+        place = str(shown(run.path))
+        parts = sections(last, figures, place, across.sections)
+        results = RunResults(record=last, analyses=figures, folder=place)
+        page = run_page(shown_job(results, run, records, across))
+        keep_summary(parts, page, run.path)
         ending.record = last
     return Finished(
         record=last,
@@ -198,8 +203,8 @@ def _records(run: RunFolder, world_size: int, listener: ProgressListener) -> dic
     return records
 
 
-def _figures(
-    run: RunFolder, lead: RunRecord | None, read: Finished | None
+def rank_figures(
+    run: RunFolder, lead: RunRecord | None, read: Finished | None = None
 ) -> Mapping[str, pl.DataFrame]:
     """Return the analyses of the rank whose figures are shown; anew, unless it was `read` here."""
     if lead is None:
@@ -211,6 +216,37 @@ def _figures(
     except RefusedError:
         # Its own record says so.
         return {}
+
+
+def shown_job(
+    results: RunResults, run: RunFolder, records: Mapping[int, RunRecord], across: AcrossRanks
+) -> Shown:
+    """Return what the page of a job is made from.
+
+    Args:
+        results: The job's record, and the analyses of the rank that is shown.
+        run: Its folder.
+        records: Of the ranks that left one.
+        across: The ranks together.
+    """
+    return Shown(
+        results=results,
+        tables=_tables(run, lead_of(records)),
+        across=across.tables,
+        across_sections=across.sections,
+        rank_pages=tuple(rank for rank in sorted(records) if run.rank(rank).report.exists()),
+    )
+
+
+def _tables(run: RunFolder, lead: RunRecord | None) -> Mapping[str, pl.DataFrame] | None:
+    """Return the tables of the rank whose figures are shown; None if they cannot be read."""
+    if lead is None:
+        return None
+    try:
+        return load_capture(run.rank(lead.rank).path).tables
+    except RefusedError:
+        # Its own record says so.
+        return None
 
 
 def _traceback(run: RunFolder, record: RunRecord) -> str:

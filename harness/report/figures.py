@@ -13,8 +13,6 @@ from harness.report.section import Column, Section
 from harness.report.units import duration
 from harness.tables.selection import within_steps
 
-TOP: Final = 10
-"""Rows of a table in the summary; the parquet files have them all."""
 UNSTABLE_SPREAD: Final = 0.2
 """(max - min) / median of step times above which the summary warns of their spread."""
 
@@ -72,7 +70,7 @@ def step_breakdown(results: RunResults) -> Section | None:
     columns |= {f"{part}_ns": Column(part, "ns", part_of="span") for part in parts}
     whole = "compute + communication, not overlapped," if communicates else "compute"
     notes = [f"span = {whole} + idle", *_outside_steps(outside)]
-    return _first_rows("Steps on the device", steps, columns, notes)
+    return _first_rows(results, "Steps on the device", steps, columns, notes)
 
 
 def _outside_steps(rows: pl.DataFrame) -> Iterator[str]:
@@ -94,7 +92,7 @@ def hot_operators(results: RunResults) -> Section | None:
         "flops": Column("flops", "flops"),
     }
     table = results.analyses["hot_operators"]
-    return _first_rows("Operators by self time, all recorded steps", table, columns)
+    return _first_rows(results, "Operators by self time, all recorded steps", table, columns)
 
 
 def kernels_by_type(results: RunResults) -> Section | None:
@@ -108,7 +106,7 @@ def kernels_by_type(results: RunResults) -> Section | None:
         "share": Column("share", "share"),
     }
     table = results.analyses["kernels_by_type"]
-    return _first_rows("Kernels by type, all recorded steps", table, columns)
+    return _first_rows(results, "Kernels by type, all recorded steps", table, columns)
 
 
 def hot_kernels(results: RunResults) -> Section | None:
@@ -121,7 +119,7 @@ def hot_kernels(results: RunResults) -> Section | None:
         "share": Column("share", "share"),
     }
     table = results.analyses["hot_kernels"]
-    return _first_rows("Kernels by device time, all recorded steps", table, columns)
+    return _first_rows(results, "Kernels by device time, all recorded steps", table, columns)
 
 
 def stages(results: RunResults) -> Section | None:
@@ -139,7 +137,7 @@ def stages(results: RunResults) -> Section | None:
         "self_ns": Column("self", "ns"),
         "share": Column("share", "share"),
     }
-    return _first_rows("Stages", table, columns)
+    return _first_rows(results, "Stages", table, columns)
 
 
 def functions(results: RunResults) -> Section | None:
@@ -156,7 +154,7 @@ def functions(results: RunResults) -> Section | None:
         "share": Column("share", "share"),
         "device_ns": Column("device", "ns"),
     }
-    return _first_rows("Functions outside torch", results.analyses["functions"], columns)
+    return _first_rows(results, "Functions outside torch", results.analyses["functions"], columns)
 
 
 def memory_peaks(results: RunResults) -> Section | None:
@@ -170,11 +168,15 @@ def memory_peaks(results: RunResults) -> Section | None:
         "module": Column("module", "name"),
         "line": Column("line", "name"),
     }
-    return _first_rows("Memory peaks", results.analyses["memory_peaks"], columns)
+    return _first_rows(results, "Memory peaks", results.analyses["memory_peaks"], columns)
 
 
 def _first_rows(
-    title: str, table: pl.DataFrame, columns: Mapping[str, Column], notes: Sequence[str] = ()
+    results: RunResults,
+    title: str,
+    table: pl.DataFrame,
+    columns: Mapping[str, Column],
+    notes: Sequence[str] = (),
 ) -> Section | None:
     """Return a section of an analysis' first rows; None without rows.
 
@@ -184,10 +186,11 @@ def _first_rows(
         return None
     first, *others = columns
     names = [first, *(name for name in others if table[name].is_not_null().any())]
-    more = [f"{table.height - TOP:,} more in analyses/"] if table.height > TOP else []
+    left = table.height - results.rows
+    more = [f"{left:,} more in analyses/"] if left > 0 else []
     return Section(
         title=title,
         columns=tuple(columns[name] for name in names),
-        rows=tuple(table.head(TOP).select(names).rows()),
+        rows=tuple(table.head(results.rows).select(names).rows()),
         notes=(*notes, *more),
     )

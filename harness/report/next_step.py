@@ -20,6 +20,15 @@ def next_command(record: RunRecord, folder: str) -> Command:
     return _mend(record, folder) or _look_closer(record)
 
 
+def command_of(record: RunRecord) -> str:
+    """Return the command that a run was started with, as it is typed in a shell."""
+    if _is_own_loop(record):
+        words = ", ".join(f'"{visible(text)}"' for text in _typed(record))
+        return f"harness.profile({words})"
+    subcommand = ["rehearse"] if record.requested["rehearsal.emulate"] else []
+    return command((*_HARNESS, *subcommand, *_typed(record), *_program_of(record)))
+
+
 def _profile_yours(record: RunRecord) -> Command:
     """Propose to profile what an imported capture is of, so that its delivery can be checked."""
     settings = ("profiler=level1", "workload=callable", "workload.target=MODULE:FACTORY")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import polars as pl
 from msgspec import Struct
 
 from harness.capture.run_record import RunRecord
+
+TOP: Final = 10
+"""Rows of a table in the summary; the parquet files have them all."""
 
 
 class RunResults(Struct, frozen=True, kw_only=True):
@@ -18,3 +22,5 @@ class RunResults(Struct, frozen=True, kw_only=True):
     """By the names of `harness.analyses.registry.ANALYSES`; empty ones included."""
     folder: str
     """The run's, as a user would type it."""
+    rows: int = TOP
+    """Most rows of a table."""

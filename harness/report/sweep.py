@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from harness import files
 from harness.capture.run_record import RunRecord
 from harness.capture.sweep_record import SweepJob
 from harness.errors import ExitCode
 from harness.paths import SweepFolder
-from harness.report.markdown import markdown
 from harness.report.section import Column, Section
 from harness.sweep.noise import remarks
 from harness.sweep.table import Jobs, short_names, sweep_table
@@ -112,10 +110,3 @@ def _result(record: RunRecord | None) -> str:
     if record.exit_code in {ExitCode.OK, ExitCode.NOT_DELIVERED}:
         return record.verdict.replace("_", " ")
     return "unavailable" if record.exit_code == ExitCode.UNAVAILABLE else record.status
-
-
-def keep_summary(parts: Sequence[Section], folder: Path) -> None:
-    """Write the table of a sweep's jobs into its folder."""
-    files.write(
-        folder, SweepFolder(folder).summary, markdown(parts).encode(errors="backslashreplace")
-    )

@@ -8,7 +8,6 @@ import polars as pl
 
 from harness.analyses.pieces import PARTS
 from harness.execution.protocol import Compilation
-from harness.report.figures import TOP
 from harness.report.results import RunResults
 from harness.report.section import Column, Section, Value
 
@@ -94,8 +93,9 @@ def lines(results: RunResults) -> Section | None:
     notes = ["backward counts for the line of forward, a kernel for the line that launched it"]
     if lost > 0:
         notes.append(f"of no line that is known: {lost:.1%} of the wall time")
-    if shown.height > TOP:
-        notes.append(f"{shown.height - TOP:,} more in analyses/")
+    top = results.rows
+    if shown.height > top:
+        notes.append(f"{shown.height - top:,} more in analyses/")
     return Section(
         title="Lines of your code by wall time",
         columns=(
@@ -108,8 +108,8 @@ def lines(results: RunResults) -> Section | None:
         rows=tuple(
             (f"{place}:{line}", *others)
             for place, (line, *others) in zip(
-                short_names(shown["file"].head(TOP).to_list()),
-                shown.head(TOP).select("line", "text", "stage", "duration_ns", "share").iter_rows(),
+                short_names(shown["file"].head(top).to_list()),
+                shown.head(top).select("line", "text", "stage", "duration_ns", "share").iter_rows(),
                 strict=True,
             )
         ),
@@ -134,7 +134,8 @@ def modules(results: RunResults) -> Section | None:
         return None
     parts = [part for part in PARTS if table[f"{part.replace(' ', '_')}_ns"].sum()]
     names = ["module", "share", "duration_ns", *(f"{part.replace(' ', '_')}_ns" for part in parts)]
-    more = [f"{table.height - TOP:,} more in analyses/"] if table.height > TOP else []
+    top = results.rows
+    more = [f"{table.height - top:,} more in analyses/"] if table.height > top else []
     return Section(
         title="Modules by wall time",
         columns=(
@@ -145,7 +146,7 @@ def modules(results: RunResults) -> Section | None:
         ),
         rows=tuple(
             (module, part, whole, *(value or None for value in values))
-            for module, part, whole, *values in table.head(TOP).select(names).iter_rows()
+            for module, part, whole, *values in table.head(top).select(names).iter_rows()
         ),
         notes=("the innermost module that called; backward counts for that of forward", *more),
     )

@@ -96,7 +96,7 @@ COMMANDS = {command.words: command for command in commands()}
 
 def as_check(words: tuple[str, ...]) -> list[str]:
     """The same settings for ``check``, which composes and validates, and runs nothing."""
-    kept = [word for word in words if word != "--json"]
+    kept = [word for word in words if word not in {"--json", "--redact"}]
     for flag in {"--out", "-o"} & set(kept):
         del kept[kept.index(flag) : kept.index(flag) + 2]
     if {"--cfg", "--info"} & set(kept):
@@ -104,7 +104,7 @@ def as_check(words: tuple[str, ...]) -> list[str]:
     match kept[:1]:
         case ["rehearse"]:
             return ["check", "device=npu", "rehearsal.emulate=true", *kept[1:]]
-        case ["merge" | "read" | "compare" | "gate"]:
+        case ["merge" | "read" | "compare" | "gate" | "report"]:
             return ["check", *(word for word in kept if "=" in word and "/" not in word)]
         case ["check" | "doctor"]:
             return ["check", *kept[1:]]

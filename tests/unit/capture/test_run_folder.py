@@ -34,6 +34,7 @@ def test_a_folder_called_latest_is_left_alone(
 NAMES = (
     *("run.json", "plan.json", "capture.json", "outcome.json", "analysis.json", "summary.md"),
     *("acl_calls.jsonl", "steps.jsonl", "harness.log", "raw", "cycles", "tables", "analyses"),
+    *("report.html", "report-redacted.html"),
 )
 
 
@@ -56,12 +57,13 @@ def test_a_run_is_one_from_its_first_record_on(tmp_path: Path, name: str) -> Non
 
 
 def test_what_there_is_to_read(tmp_path: Path) -> None:
-    assert files_of(tmp_path) == ("summary.md",)
+    assert files_of(tmp_path) == ("summary.md", "report.html")
     run = RunFolder(tmp_path)
     for path in (run.raw, run.cycles, run.tables, run.analyses):
         path.mkdir()
     run.log.touch()
-    assert files_of(tmp_path) == ("summary.md", "harness.log", "tables/", "analyses/", "raw/")
+    files = ("summary.md", "report.html", "harness.log", "tables/", "analyses/", "raw/")
+    assert files_of(tmp_path) == files
 
 
 def test_two_harnesses_do_not_write_into_one_run_folder(tmp_path: Path) -> None:
