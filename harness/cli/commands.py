@@ -66,6 +66,12 @@ def _rehearse(command: Command) -> ExitCode:
     return rehearse(command)
 
 
+def _view(command: Command) -> ExitCode:
+    from harness.cli.view import view
+
+    return view(command)
+
+
 RUN = Subcommand(
     run=_run,
     summary="run the workload under the profiler",
@@ -209,6 +215,32 @@ SUBCOMMANDS: dict[str, Subcommand] = {
             "rehearse +sweep=aic_metrics profiler=level1",
         ),
         flags=(*_RUNNING, *_SHOWING),
+    ),
+    "view": Subcommand(
+        run=_view,
+        summary="show a run in the Perfetto UI, on this machine and offline",
+        usage=(
+            "view PATH [--steps 2-4] [--port NUMBER] [--no-browser]",
+            "view PATH --trace-only [--steps 2-4] [--out FILE]",
+        ),
+        about=(
+            "Makes one trace of all cycles and ranks that a viewer draws in full:"
+            " events that overlap on one thread get lanes, times are exact. Then serves the"
+            " Perfetto UI and this trace on 127.0.0.1, and opens your browser. Ctrl-C ends it."
+            " Nothing is sent to the network. Needs the extra `view`:"
+            " pip install 'harness[view]'.\n\n"
+            "PATH is a run folder, a Chrome trace of any program (.json or .json.gz), or a"
+            " folder of torch_npu. --trace-only writes the trace and serves nothing; the trace of a"
+            " run is in its folder, view/trace.json.gz, unless --out names another file."
+        ),
+        examples=(
+            "view outputs/latest",
+            "view outputs/latest --steps 2-4",
+            "view trace.json.gz --port 9001 --no-browser",
+            "view outputs/latest --trace-only --out steps.json.gz",
+        ),
+        flags=("--steps", "--port", "--no-browser", "--trace-only", "--out"),
+        paths=True,
     ),
 }
 """Every subcommand; a new one is a function and an entry here."""

@@ -42,6 +42,20 @@ FLAGS = (
         short="",
         help="write one trace of all ranks, for a viewer",
     ),
+    Flag(
+        name="--steps",
+        short="",
+        value="FIRST-LAST",
+        help="show these steps alone: 3, or 2-4",
+    ),
+    Flag(
+        name="--port",
+        short="",
+        value="NUMBER",
+        help="serve at this port; without it, at any free one",
+    ),
+    Flag(name="--no-browser", short="", help="open no browser, print the address alone"),
+    Flag(name="--trace-only", short="", help="write the trace, and serve nothing"),
     Flag(name="--json", short="", help="print JSON"),
     Flag(
         name="--config-dir",
