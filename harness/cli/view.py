@@ -34,7 +34,7 @@ from harness.view.survey import TraceFile
 
 _STEPS: Final = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _PORTS: Final = 65_535
-_EMULATED: Final = " (emulated: device times are invented)"
+_EMULATED: Final = "emulated: "
 _SHOWN: Final = 5
 
 

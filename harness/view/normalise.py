@@ -73,7 +73,7 @@ def normalise(
         root: The folder of results.
         path: The new trace.
         steps: The first and the last step to keep; null for everything.
-        label: Added to the name of each process.
+        label: What the name of each process begins with.
 
     Raises:
         CaptureError: A trace cannot be read.

@@ -42,7 +42,7 @@ class Places:
     """All processes and threads, found again by what their trace calls them."""
 
     def __init__(self, label: str = "") -> None:
-        """Take a text that is added to the name of each process."""
+        """Take a text that the name of each process begins with."""
         self.processes: list[Process] = []
         self.threads: list[Thread] = []
         self._label = label
@@ -70,7 +70,7 @@ class Places:
     def process_name(self, process: Process, name: str) -> str:
         """Return what a viewer shows as the name of a process."""
         of_rank = "" if process.rank is None else f"rank {process.rank}: "
-        return f"{of_rank}{name}{self._label}"
+        return f"{self._label}{of_rank}{name}"
 
     def metadata(self) -> Iterator[bytes]:
         """Yield the events that name what the traces do not: lanes, and what has a new number."""

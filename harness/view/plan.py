@@ -13,8 +13,8 @@ from harness.errors import Problem, RefusedError
 from harness.view.lanes import lanes
 from harness.view.survey import ARROW, BROKEN, COMPLETE, END, TIMELESS, Survey
 
-_FAR_NS: Final = 1 << 51
-"""26 days. A viewer's numbers are floats: within twice that, each nanosecond is exact."""
+_FAR_NS: Final = 1 << 50
+"""13 days. A viewer's numbers are floats: within twice that, each nanosecond is exact."""
 
 Flags = npt.NDArray[np.bool_]
 

@@ -26,6 +26,13 @@ _INDEX: Final = "index.html"
 _LEFT_OUT: Final = frozenset({"service_worker.js"})
 """It would stay in the browser, and answer for whatever has the same port later."""
 _IDLE_S: Final = 30.0
+_POLICY: Final = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:;"
+    " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:;"
+    " worker-src 'self' blob:; connect-src 'self' data: blob:; object-src 'none';"
+    " base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The UI would ask a host of its makers who its user is, and another port for a trace processor."""
 
 
 def ui_folder() -> Path:
@@ -125,8 +132,12 @@ class _Handler(BaseHTTPRequestHandler):
         name = unquote(place).lstrip("/") or _INDEX
         if "\0" in name or name in _LEFT_OUT:
             return None
-        path = (self.server.ui / name).resolve()
-        return path if path.is_relative_to(self.server.ui) and path.is_file() else None
+        try:
+            path = (self.server.ui / name).resolve()
+            return path if path.is_relative_to(self.server.ui) and path.is_file() else None
+        except OSError:
+            # Longer than a file's name may be.
+            return None
 
     def _send(self, path: Path, file: BinaryIO, *, with_content: bool) -> None:
         kind, _ = mimetypes.guess_type(path.name)
@@ -138,6 +149,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(os.fstat(file.fileno()).st_size))
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Content-Security-Policy", _POLICY)
+        self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         self.end_headers()
         if with_content:

@@ -95,7 +95,7 @@ def survey(files: Sequence[TraceFile], label: str = "") -> Survey:
 
     Args:
         files: The traces.
-        label: Added to the name of each process.
+        label: What the name of each process begins with.
 
     Raises:
         CaptureError: One cannot be read, or is no list of events.

@@ -45,7 +45,8 @@ app.trace.engine.query(sql).then(result => {
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[webdriver.Chrome]:
-    """Open a browser with a profile of its own; no name is resolved."""
+    """Open a browser with a profile of its own; it reaches 127.0.0.1 alone."""
+    assert CHROMIUM, "tests/browser needs Chromium: apt-get install chromium chromium-driver"
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
     for flag in (*_ALONE, f"--user-data-dir={profile}"):

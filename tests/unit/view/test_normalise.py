@@ -91,7 +91,7 @@ def test_ranks_and_cycles_have_processes_and_arrows_of_their_own(tmp_path: Path)
         TraceFile(first, 0),
         TraceFile(second, 0),
         TraceFile(second, 1, -1_500_000),
-        label=" (emulated)",
+        label="emulated: ",
     )
     pids = {event["pid"] for event in shown}
     assert len(pids) == 2
@@ -100,7 +100,7 @@ def test_ranks_and_cycles_have_processes_and_arrows_of_their_own(tmp_path: Path)
     assert ranges == [("a", True, 0.0), ("b", True, 2000.0), ("b", False, 500.0)]
     assert len({event["id"] for event in shown if event["ph"] == "s"}) == 3
     names = {e["pid"] == 7: e["args"]["name"] for e in shown if e["name"] == "process_name"}
-    assert names == {True: "rank 0: python (emulated)", False: "rank 1: process 7 (emulated)"}
+    assert names == {True: "emulated: rank 0: python", False: "emulated: rank 1: process 7"}
 
 
 def test_what_is_broken_is_counted_and_left_out(tmp_path: Path) -> None:
