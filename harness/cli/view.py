@@ -183,25 +183,29 @@ def _opens(flags: Mapping[str, str]) -> bool:
 
 def _serve(server: TraceServer, made: Normalised, *, open_browser: bool) -> None:
     """Serve until Ctrl-C."""
-    url = server.url(made.window_ns)
-    with server:
-        print(f"\n{url}\n", flush=True)
-        if not open_browser:
-            print("open this address in a browser of this machine; Ctrl-C ends it", flush=True)
-        elif _has_screen() and webbrowser.open(url):
-            print("opened in your browser; Ctrl-C ends it", flush=True)
-        else:
-            port = server.server_port
-            print(
-                "no browser can be opened here. From another machine, forward the port first:\n"
-                f"  ssh -L {port}:{HOST}:{port} THIS_MACHINE\n"
-                "Ctrl-C ends it",
-                flush=True,
-            )
-        try:
+    try:
+        with server:
+            url = server.url(made.window_ns)
+            print(f"\n{url}\n", flush=True)
+            print(_how_to_open(server, url, open_browser=open_browser), flush=True)
             server.serve_forever()
-        except KeyboardInterrupt:
-            print("ended", flush=True)
+    except KeyboardInterrupt:
+        print("ended", flush=True)
+
+
+def _how_to_open(server: TraceServer, url: str, *, open_browser: bool) -> str:
+    """Open the browser if that is wanted, and say what is left to do."""
+    port = server.server_port
+    if not open_browser:
+        return "open this address in a browser of this machine; Ctrl-C ends it"
+    # The page is asked for once the server answers.
+    if _has_screen() and webbrowser.open(url):
+        return "opened in your browser; Ctrl-C ends it"
+    return (
+        "no browser can be opened here. On the machine with your browser, forward the port,\n"
+        f"and open the address there: ssh -L {port}:{HOST}:{port} THIS_MACHINE\n"
+        "Ctrl-C ends it"
+    )
 
 
 def _has_screen() -> bool:

@@ -104,7 +104,7 @@ def as_check(words: tuple[str, ...]) -> list[str]:
     match kept[:1]:
         case ["rehearse"]:
             return ["check", "device=npu", "rehearsal.emulate=true", *kept[1:]]
-        case ["merge" | "read"]:
+        case ["merge" | "read" | "view"]:
             return ["check", *(word for word in kept if "=" in word and "/" not in word)]
         case ["check" | "doctor"]:
             return ["check", *kept[1:]]
