@@ -107,7 +107,7 @@ def as_check(words: tuple[str, ...]) -> list[str]:
     match kept[:1]:
         case ["rehearse"]:
             return ["check", "device=npu", "rehearsal.emulate=true", *kept[1:]]
-        case ["merge" | "read" | "view"]:
+        case ["help" | "list" | "merge" | "read" | "view"]:
             return ["check", *(word for word in kept if "=" in word and "/" not in word)]
         case ["check" | "doctor"]:
             return ["check", *kept[1:]]
@@ -256,7 +256,7 @@ def typed_in(page: Path) -> list[str]:
 def test_the_chinese_readme_is_in_step_with_the_english_one() -> None:
     assert LEVELS.findall(prose(CHINESE)) == LEVELS.findall(prose(README))
     assert typed_in(CHINESE) == typed_in(README)
-    codes = [{text for text in CODE.findall(prose(page))} for page in (README, CHINESE)]
+    codes = [set(CODE.findall(prose(page))) for page in (README, CHINESE)]
     assert codes[0] == codes[1]
     links = [
         sorted(link for link in LINK.findall(prose(page)) if "README" not in link)
