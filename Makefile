@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: run test lint faults bench docs clean
+.PHONY: run test lint faults bench docs docs-site clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m harness $(ARGS)
@@ -42,6 +42,11 @@ docs: $(VENV)/.dev
 	$(BIN)/python docs/write_causes.py
 	$(BIN)/python docs/write_modules.py
 
+# The pages as a site, in build/site; a broken link fails.
+docs-site: export NO_MKDOCS_2_WARNING = 1
+docs-site: docs
+	$(BIN)/mkdocs build --strict
+
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
 
@@ -57,5 +62,5 @@ $(VENV)/.run: $(VENV)/.torch pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[dev,npu,transformers,lightning]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,docs,view,npu,transformers,lightning]'
 	touch $@ $(VENV)/.run

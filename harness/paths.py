@@ -113,6 +113,16 @@ class RunFolder(Struct, frozen=True):
         """The trace of all ranks of a job, for viewing."""
         return self.path / "merged_trace.json.gz"
 
+    @property
+    def view(self) -> Path:
+        """What a viewer was given: made anew each time."""
+        return self.path / "view"
+
+    @property
+    def viewed_trace(self) -> Path:
+        """The trace of the whole run, or of some steps, for a viewer."""
+        return self.view / "trace.json.gz"
+
     def rank(self, number: int) -> RunFolder:
         """Return the run folder of one process of the job, by its global rank."""
         return RunFolder(self.ranks / str(number))
@@ -172,7 +182,7 @@ class RunFolder(Struct, frozen=True):
         files = (self.record, self.plan, self.capture, self.outcome, self.analysis, self.log)
         rows = (self.calls, self.steps, self.merged_trace, self.job, self.finished)
         shown = (self.summary, self.report, self.redacted_report)
-        folders = (self.cycles, self.tables, self.analyses, self.raw, self.ranks)
+        folders = (self.cycles, self.tables, self.analyses, self.raw, self.view, self.ranks)
         return (*files, *rows, *shown, *folders)
 
 

@@ -22,11 +22,13 @@ from harness.capture.foreign import check_run
 from harness.capture.run_record import record_of
 from harness.errors import Problem, RefusedError
 from harness.paths import RunFolder
-from harness.readers.ascend import layout
 from harness.readers.gzip_stream import opened
 from harness.readers.json_stream import EventFile
 from harness.report.section import Section
 from harness.report.units import duration
+from harness.view.sources import traces_in
+from harness.view.survey import TraceFile
+from harness.view.times import nanoseconds
 
 _NULL: Final = Raw(b"null")
 _EVENTS: Final = "traceEvents"
@@ -71,11 +73,9 @@ def merged_trace(job: RunFolder) -> Section:
         CaptureError: A trace cannot be read.
         WriteError: The disk is full, or the like.
     """
-    ranks = sorted(int(path.name) for path in job.ranks.glob("*/") if path.name.isdecimal())
-    for rank in ranks:
-        check_run(job.rank(rank).path)
+    ranks = _ranks(job)
     notes: list[str] = []
-    traces = {rank: [_timed(path, notes) for path in _traces(job.rank(rank))] for rank in ranks}
+    traces = {rank: [_timed(path, notes) for path in traces_in(job.rank(rank))] for rank in ranks}
     if not any(traces.values()):
         reason = "there is no trace of a rank in it"
         fix = "name the folder of a job, or of an import of several ranks"
@@ -107,15 +107,29 @@ def merged_trace(job: RunFolder) -> Section:
     )
 
 
-def _traces(run: RunFolder) -> list[Path]:
-    """Return the traces of one rank, in order."""
-    found: list[Path] = []
-    for path in sorted(run.raw.glob("*")):
-        if path.is_dir():
-            found += layout.slices(path, layout.TIMELINE)
-        elif path.name.endswith((".json", ".json.gz")) and "memory_timeline" not in path.name:
-            found.append(path)
-    return found
+def _ranks(job: RunFolder) -> list[int]:
+    ranks = sorted(int(path.name) for path in job.ranks.glob("*/") if path.name.isdecimal())
+    for rank in ranks:
+        check_run(job.rank(rank).path)
+    return ranks
+
+
+def rank_traces(job: RunFolder) -> tuple[list[TraceFile], list[str]]:
+    """Return the traces of a folder with ranks, on one clock, and what is to be said of them.
+
+    Raises:
+        RefusedError: The folder of a rank leads out of itself.
+    """
+    ranks = _ranks(job)
+    aligned = clocks(_collectives(job), {rank: _host(job.rank(rank)) for rank in ranks})
+    traces = {rank: traces_in(job.rank(rank)) for rank in ranks}
+    without = tuple(rank for rank, of_rank in traces.items() if not of_rank)
+    files_of_ranks = [
+        TraceFile(path, rank, aligned.offsets_ns[rank])
+        for rank, of_rank in traces.items()
+        for path in of_rank
+    ]
+    return files_of_ranks, list(_said(aligned, without))
 
 
 def _timed(path: Path, notes: list[str]) -> _File:
@@ -124,7 +138,7 @@ def _timed(path: Path, notes: list[str]) -> _File:
     with opened(path, notes) as file:
         source = EventFile(file, path.name, _Time, _CHUNK, key=_EVENTS)
         for chunk in source.chunks():
-            times = (_ns(event.ts) for event in chunk if event.ph != "M")
+            times = (nanoseconds(bytes(event.ts)) for event in chunk if event.ph != "M")
             known = [time for time in times if time is not None]
             first = min([*known, *([] if first is None else [first])], default=None)
         base = source.beside().get(_BASE, 0)
@@ -157,7 +171,7 @@ class _Rank:
                 if bytes(event.name) == b'"thread_name"':
                     yield b',\n{"ph":"M","name":"thread_name",%b,"args":%b}' % (place, event.args)
                 continue
-            time = _ns(event.ts)
+            time = nanoseconds(bytes(event.ts))
             if time is None:
                 continue
             whole, part = divmod(time + shift_ns, _NS)
@@ -173,20 +187,6 @@ class _Rank:
             # An arrow joins what has the same number: never across ranks, or across traces.
             parts.append(b',"id":%b' % json.dumps(f"{self._rank}.{number}.{event.id}").encode())
         return b"".join(parts)
-
-
-def _ns(raw: Raw) -> int | None:
-    """Return the nanoseconds of a time in microseconds, a number or a text; exactly."""
-    text = bytes(raw).strip(b'" ')
-    whole, _, part = text.partition(b".")
-    try:
-        ns = abs(int(whole)) * _NS + int(part[:3].ljust(3, b"0") or b"0")
-    except ValueError:
-        try:
-            return round(float(text) * _NS)
-        except (ValueError, OverflowError):
-            return None
-    return -ns if whole.startswith(b"-") else ns
 
 
 def _named_process(rank: int) -> bytes:

@@ -84,6 +84,12 @@ def _report(command: Command) -> ExitCode:
     return report(command)
 
 
+def _view(command: Command) -> ExitCode:
+    from harness.cli.view import view
+
+    return view(command)
+
+
 RUN = Subcommand(
     run=_run,
     summary="run the workload under the profiler",
@@ -291,6 +297,32 @@ SUBCOMMANDS: dict[str, Subcommand] = {
             "report outputs/latest --redact --out for-others.html",
         ),
         flags=("--redact", "--out"),
+        paths=True,
+    ),
+    "view": Subcommand(
+        run=_view,
+        summary="show a run in the Perfetto UI, on this machine and offline",
+        usage=(
+            "view PATH [--steps 2-4] [--port NUMBER] [--no-browser]",
+            "view PATH --trace-only [--steps 2-4] [--out FILE]",
+        ),
+        about=(
+            "Makes one trace of all cycles and ranks that a viewer draws in full:"
+            " events that overlap on one thread get lanes, times are exact. Then serves the"
+            " Perfetto UI and this trace on 127.0.0.1, and opens your browser. Ctrl-C ends it."
+            " Nothing is sent to the network. Needs the extra `view`:"
+            " pip install 'harness[view]'.\n\n"
+            "PATH is a run folder, a Chrome trace of any program (.json or .json.gz), or a"
+            " folder of torch_npu. --trace-only writes the trace and serves nothing; the trace of a"
+            " run is in its folder, view/trace.json.gz, unless --out names another file."
+        ),
+        examples=(
+            "view outputs/latest",
+            "view outputs/latest --steps 2-4",
+            "view trace.json.gz --port 9001 --no-browser",
+            "view outputs/latest --trace-only --out steps.json.gz",
+        ),
+        flags=("--steps", "--port", "--no-browser", "--trace-only", "--out"),
         paths=True,
     ),
 }

@@ -67,10 +67,25 @@ FLAGS = (
     Flag(name="--junit", short="", value="FILE", help="write the limits as a JUnit XML file"),
     Flag(name="--markdown", short="", value="FILE", help="write what is printed as Markdown"),
     Flag(name="--json-file", short="", value="FILE", help="write the same as JSON into a file"),
+    Flag(
         name="--redact",
         short="",
         help="leave out host, user, paths, source lines and the command",
     ),
+    Flag(
+        name="--steps",
+        short="",
+        value="FIRST-LAST",
+        help="show these steps alone: 3, or 2-4",
+    ),
+    Flag(
+        name="--port",
+        short="",
+        value="NUMBER",
+        help="serve at this port; without it, at any free one",
+    ),
+    Flag(name="--no-browser", short="", help="open no browser, print the address alone"),
+    Flag(name="--trace-only", short="", help="write the trace, and serve nothing"),
     Flag(name="--json", short="", help="print JSON"),
     Flag(
         name="--config-dir",

@@ -27,6 +27,7 @@ PACKAGES = (
     "api",
     "ranks",
     "across",
+    "view",
     "pipeline",
     "doctor",
     "merge",

@@ -1,4 +1,7 @@
-"""README and docs are true: links lead somewhere, commands compose, every name exists."""
+"""README and docs are true: links lead somewhere, commands compose, every name exists.
+
+README.zh.md has the same headings, commands and links as README.md.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-PAGES = (README, *sorted(DOCS.glob("*.md")))
+PAGES = (README, *sorted(DOCS.rglob("*.md")))
 OTHERS = {"ARCHITECTURE.md", "modules.md", "settings.md"}
 """For those who change the code, or generated from it."""
 FOR_USERS = [page for page in PAGES if page.name not in OTHERS]
@@ -104,7 +107,7 @@ def as_check(words: tuple[str, ...]) -> list[str]:
     match kept[:1]:
         case ["rehearse"]:
             return ["check", "device=npu", "rehearsal.emulate=true", *kept[1:]]
-        case ["merge" | "read" | "compare" | "gate" | "report"]:
+        case ["help" | "list" | "merge" | "read" | "compare" | "gate" | "report" | "view"]:
             return ["check", *(word for word in kept if "=" in word and "/" not in word)]
         case ["check" | "doctor"]:
             return ["check", *kept[1:]]
@@ -152,7 +155,9 @@ def slugs(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "README.zh.md"], ids=lambda page: page.name
+)
 def test_links_lead_somewhere(page: Path) -> None:
     for link in LINK.findall(prose(page)):
         if "://" not in link:
@@ -236,6 +241,33 @@ def test_the_glossary_defines_each_word_once_and_all_that_it_compares() -> None:
 def test_pages_use_the_words_of_the_glossary(page: Path) -> None:
     text = text_of(page).lower()
     assert not {word: better for word, better in OTHER_WORDS.items() if word in text}
+
+
+CHINESE = ROOT / "README.zh.md"
+LEVELS = re.compile(r"^#+(?= )", re.MULTILINE)
+
+
+def typed_in(page: Path) -> list[str]:
+    """What is typed in the console blocks of a page, without comments; and what is printed."""
+    blocks_ = [block for language, block in FENCE.findall(text_of(page)) if language == "console"]
+    return [re.sub(r"  +# .*", "", block) for block in blocks_]
+
+
+def test_the_chinese_readme_is_in_step_with_the_english_one() -> None:
+    assert LEVELS.findall(prose(CHINESE)) == LEVELS.findall(prose(README))
+    assert typed_in(CHINESE) == typed_in(README)
+    codes = [set(CODE.findall(prose(page))) for page in (README, CHINESE)]
+    assert codes[0] == codes[1]
+    links = [
+        sorted(link for link in LINK.findall(prose(page)) if "README" not in link)
+        for page in (README, CHINESE)
+    ]
+    assert links[0] == links[1]
+    rows_ = [
+        sum(line.startswith("|") for line in text_of(page).splitlines())
+        for page in (README, CHINESE)
+    ]
+    assert rows_[0] == rows_[1]
 
 
 def test_readme_is_read_in_three_minutes() -> None:
