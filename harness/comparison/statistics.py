@@ -59,13 +59,13 @@ class Judged(Struct, frozen=True, kw_only=True):
     answer: Answer
     ratio: float
     """The median of the candidate by that of the base."""
-    interval: tuple[float, float] | None
+    interval: tuple[float, float] | None = None
     """Of the ratio, at the confidence that was asked for; None if a side has one run."""
-    equivalence_interval: tuple[float, float] | None
+    equivalence_interval: tuple[float, float] | None = None
     """Of the ratio, that must lie within the margin for "no difference"."""
-    p_value: float | None
+    p_value: float | None = None
     """Two-sided, of the Mann-Whitney U test."""
-    equivalence_p: float | None
+    equivalence_p: float | None = None
     """The larger of the two one-sided tests against the margin."""
     method: str = ""
     """How the distribution of U was had."""
@@ -101,14 +101,7 @@ def judge(
     """
     ratio = median(candidate) / median(base)
     if not sample or min(len(candidate), len(base)) < LEAST_TESTABLE:
-        return Judged(
-            answer="not testable",
-            ratio=ratio,
-            interval=None,
-            equivalence_interval=None,
-            p_value=None,
-            equivalence_p=None,
-        )
+        return Judged(answer="not testable", ratio=ratio)
     level = 1 - confidence
     test, equal = mann_whitney(candidate, base), equivalence(candidate, base, margin)
     interval, inner = intervals(candidate, base, (confidence, 1 - 2 * level))
