@@ -170,8 +170,8 @@ def _said(made: Normalised, subject: _Subject) -> Section:
         notes.append("emulated: the device's times are invented")
     if made.lanes:
         notes.append(
-            f"{made.moved:,} events overlap others on their thread without nesting: they are in"
-            f" {made.lanes:,} lanes of their own"
+            f"{made.moved:,} events have lanes of their own ({made.lanes:,}): they, or those around"
+            " them, overlap others on their thread without nesting"
         )
     notes += [f"{count:,} events {what}" for count, what in counts if count]
     return Section(title="Trace for a viewer", notes=(*notes, *subject.notes, *made.notes))

@@ -67,7 +67,7 @@ def _starts_ranks(record: RunRecord) -> bool:
 def _look_closer(record: RunRecord) -> Command:
     """Propose another profile of the same run."""
     if not record.requested["profiler.with_stack"]:
-        return _again("see which function of yours calls the operators", record, "profiler=stacks")
+        return _again("see which line of yours takes the time", record, "profiler=stacks")
     if not record.requested["profiler.profile_memory"]:
         return _again("see what allocates memory", record, "profiler=memory")
     return _again("measure durations with the least overhead", record, "profiler=level0")

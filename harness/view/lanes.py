@@ -20,9 +20,9 @@ _BLOCK: Final = 1 << 16
 def lanes(starts: Times, durations: Times, points: Times) -> tuple[list[int], list[int]]:
     """Return the lane of each range of one thread, and of each point, from 0.
 
-    A range goes into the lane with the innermost range that contains it, else into the first lane
-    where nothing is open. A point, such as the end of an arrow, goes into the lane of the range
-    that is open there and began last.
+    A range goes into the lane of the range that contains it and began last, so that a tree of calls
+    stays together; else into the first lane where nothing is open. A point, such as the end of an
+    arrow, goes into the lane of the range that is open there and began last.
 
     Args:
         starts: When each range begins, in any order; ns.
@@ -58,14 +58,14 @@ def _rows(
 
 def _lane_of_range(stacks: list[list[tuple[int, int]]], start: int, end: int) -> int:
     """Return the lane for a range, after what has ended by then is closed; maybe a new one."""
-    idle, innermost, nearest_end = -1, -1, 0
+    idle, innermost, latest = -1, -1, 0
     for lane, stack in enumerate(stacks):
         while stack and stack[-1][1] <= start:
             stack.pop()
         if not stack:
             idle = lane if idle < 0 else idle
-        elif end <= stack[-1][1] and (innermost < 0 or stack[-1][1] < nearest_end):
-            innermost, nearest_end = lane, stack[-1][1]
+        elif end <= stack[-1][1] and (innermost < 0 or stack[-1][0] > latest):
+            innermost, latest = lane, stack[-1][0]
     if innermost >= 0:
         return innermost
     if idle >= 0:
