@@ -19,7 +19,7 @@ _DIGITS: Final = 12
 
 
 def differences(sides: Sides) -> tuple[Difference, ...]:
-    """Return what differs between the sides, or among the runs of one; the settings first.
+    """Return what differs between the sides, or among the runs of one; the machine first.
 
     A setting counts if another value makes another measurement; of a run that does not have it, it
     is not known.
@@ -99,12 +99,12 @@ def _commit(commit: str, *, is_changed: bool | None) -> str:
 
 
 _KINDS: Final[Mapping[Any, Any]] = {
-    "setting": _settings,
-    "version": _versions,
     "machine": _machine,
     "program": _program,
+    "version": _versions,
+    "setting": _settings,
 }
-"""What may differ, the most telling first."""
+"""What may differ; the settings, which may be many, last."""
 
 
 def unlike_devices(sides: Sides) -> Iterator[str]:

@@ -95,11 +95,11 @@ def test_what_differs_is_said(tmp_path: Path) -> None:
     )
     found = compare(sides([tmp_path / "b"], [tmp_path / "a"]), SETTINGS)
     assert [(item.kind, item.what, item.candidate, item.base) for item in found.differences] == [
-        ("setting", "workload.batch", ("16",), ("8",)),
-        ("version", "torch", ("2.14.0",), ("2.13.0",)),
         ("machine", "host", ("there",), ("here",)),
         ("program", "its file (sha256)", ("c" * 12,), ("a" * 12,)),
         ("program", "its commit", ("b" * 12 + " and changes",), ("b" * 12,)),
+        ("version", "torch", ("2.14.0",), ("2.13.0",)),
+        ("setting", "workload.batch", ("16",), ("8",)),
     ]
     assert any("different machines" in note for note in found.notes)
 
