@@ -131,7 +131,7 @@ def test_a_merge_writes_all_or_nothing(tmp_path: Path, a_run: Path, leave: int) 
 
 
 def test_a_sweep_says_of_each_job_what_became_of_it(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", pages=60) as disk:
+    with small_disk(tmp_path / "disk", pages=100) as disk:
         run = run_harness(disk, "-m", *WORDS, "seed=1,2")
         assert run.code == 1
         assert "Traceback" not in run.out + run.err

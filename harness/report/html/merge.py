@@ -47,7 +47,7 @@ def merged_page(
     parts = [
         _part(record, "Bottlenecks", _bottlenecks(kinds, labels), ["bottlenecks"], _nothing(kinds)),
         _part(record, "Pipes", [_heat(kinds)], ["bottlenecks"], "no pipe was measured"),
-        _part(record, "Roofline", _roofline(kinds), ["bottlenecks"], _NO_ROOF),
+        _part(record, "Roofline", _roofline(kinds, labels), ["bottlenecks"], _NO_ROOF),
         Part(title="Merged runs", contents=tuple(join), links=_links(names)),
     ]
     return Page(
@@ -194,13 +194,13 @@ def _heat(kinds: pl.DataFrame) -> Heat | None:
     )
 
 
-def _roofline(kinds: pl.DataFrame) -> list[Content]:
+def _roofline(kinds: pl.DataFrame, labels: Sequence[str]) -> list[Content]:
     """Return what kernels achieve, and what their roof allows; empty if no roof is known."""
     figures = ("intensity", "achieved_tops", "attainable_tops")
     drawn = kinds.drop_nulls(figures).filter(
         pl.all_horizontal(pl.col(name) > 0 for name in figures)
     )
-    table = [each for each in sections(kinds, ()) if each.title.startswith("Roofline")]
+    table = [each for each in sections(kinds, labels) if each.title.startswith("Roofline")]
     if drawn.is_empty():
         return [*table]
     labels = tuple(map(_label, drawn.iter_rows(named=True)))

@@ -143,3 +143,14 @@ def test_a_sweep_shows_bottlenecks_first_and_its_jobs_then() -> None:
     jobs = Page(title="Sweep", parts=(Part(title="Jobs"), Part(title="Command")))
     titles = [each.title for each in joined_page(jobs, page()).parts]
     assert titles == ["Bottlenecks", "Pipes", "Roofline", "Jobs", "Merged runs", "Command"]
+
+
+def test_kinds_whose_durations_differ_between_runs_are_shown() -> None:
+    times: dict[str, list[object]] = {
+        f"duration_ns@{run}": [slow, 300_000, 100_000]
+        for run, slow in zip(RUNS, (1_000_000, 2_000_000, 2_000_000), strict=True)
+    }
+    table = bottlenecks(joined(RUNS, COLUMNS | times), RUNS, analysis())
+    assert table["perturbed"].any()
+    titles = [content.title for content in part(page(table=table), "Bottlenecks").contents]
+    assert any(title.startswith("Perturbed") for title in titles)
