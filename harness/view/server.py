@@ -60,6 +60,8 @@ class TraceServer(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
+    """A browser opens many connections at once."""
 
     def __init__(self, ui: Path, trace: Path, port: int = 0) -> None:
         """Bind the port; 0 is any free one.

@@ -87,3 +87,16 @@ def test_a_run_without_a_trace_says_why(run: Path, harness: Harness) -> None:
     done = harness("view", "run", "--trace-only")
     assert done.code == 2
     assert "it has no raw data, so there is no trace to show" in done.err
+
+
+def test_each_rank_of_a_job_has_its_processes(harness: Harness) -> None:
+    done = harness("execution=torchrun", "execution.nproc=2", "workload=ddp", "--out", "job")
+    assert done.code == 0, done.err
+    done = harness("view", "job", "--trace-only")
+    assert (done.code, done.err) == (0, "")
+    assert "one clock, or clocks that agree" in done.out
+    shown = events(done.folder / "job" / "view" / "trace.json.gz")
+    names = {e["pid"]: e["args"]["name"] for e in shown if e["name"] == "process_name"}
+    steps = {names[e["pid"]] for e in shown if e["name"] == "harness.step#1"}
+    assert steps == {"rank 0: python", "rank 1: python"}
+    assert not [e for e in shown if e.get("dur", 0) < 0 or e.get("ts", 0) < 0]
