@@ -123,7 +123,7 @@ def _drift(baseline: Timing) -> Iterator[str]:
 
 
 def _overlap(one: Timing, other: Timing) -> bool:
-    """Tell whether the intervals of two medians meet; of few steps, the range of the steps counts."""
+    """Tell whether the intervals of two medians meet; of few steps, the whole range counts."""
     (low, high), (other_low, other_high) = (
         (each.interval.low_ns, each.interval.high_ns)
         if each.interval is not None

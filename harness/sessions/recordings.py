@@ -21,7 +21,6 @@ from harness.execution.program_steps import ProgramSteps
 from harness.execution.protocol import Plan
 from harness.execution.window_limits import resident_bytes
 from harness.sessions.wanted import Wanted
-from harness.tables.machine_load import PhaseLoad
 
 COUNTED: Final = "steps of the session"
 ALL_THREADS: Final = "profiler.experimental.profile_all_threads"
@@ -281,7 +280,6 @@ class ManyThreads:
         self._warmup = plan.recording.profiler.schedule.warmup
         self._process = os.getpid()
         self._first = threading.Event()
-        self.machine_load: tuple[PhaseLoad, ...] = ()
         self.notes: tuple[str, ...] = ()
 
     @property

@@ -84,7 +84,7 @@ class PhaseLoad(Struct, frozen=True, kw_only=True):
 
     def reasons(self, whole: PhaseLoad | None) -> Iterator[str]:
         """Yield what took the cores, as far as it was seen; `whole` is that of all steps."""
-        seen = self if self._is_long else whole
+        seen = next((load for load in (self, whole) if load and load._is_long), None)
         if seen is not None and (seen.other_cores or 0.0) >= LEAST_CORES:
             yield f"other programs used {seen.other_cores:.1f} of {seen.cores} cores"
         if seen is not None and (seen.stolen_cores or 0.0) / seen.cores >= LEAST_SHARE:

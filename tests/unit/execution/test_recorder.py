@@ -91,7 +91,7 @@ def raise_at(number: int, last: int, error: Exception) -> None:
         raise error
 
 
-def in_thread(work: Callable[[], None]) -> list[BaseException]:
+def in_thread(work: Callable[[], object]) -> list[BaseException]:
     """Run something in another thread; return what it raised."""
     raised: list[BaseException] = []
 
