@@ -59,7 +59,7 @@ class PhaseLoad(Struct, frozen=True, kw_only=True):
         """The share of the time that was lost to waiting, to the hypervisor or to a limit."""
         stolen = (self.stolen_cores or 0.0) / self.cores
         throttled = (self.throttled_ns or 0) / self.duration_ns
-        return max(self._waits, stolen if self._is_long else 0.0, throttled)
+        return max(self._waits, stolen if self.is_long else 0.0, throttled)
 
     @property
     def is_disturbed(self) -> bool:
@@ -67,7 +67,8 @@ class PhaseLoad(Struct, frozen=True, kw_only=True):
         return self.disturbance >= LEAST_SHARE
 
     @property
-    def _is_long(self) -> bool:
+    def is_long(self) -> bool:
+        """Whether it was looked at for long enough to tell whose time it was."""
         return self.duration_ns >= LEAST_NS
 
     @property
@@ -76,7 +77,7 @@ class PhaseLoad(Struct, frozen=True, kw_only=True):
         share = self.waiting_share
         if share is not None:
             return share
-        if self.other_cores is None or self.threads is None or not self._is_long:
+        if self.other_cores is None or self.threads is None or not self.is_long:
             return 0.0
         wanted = min(self.threads, self.cores)
         taken = min(self.other_cores, wanted + self.other_cores - self.cores)
@@ -84,7 +85,7 @@ class PhaseLoad(Struct, frozen=True, kw_only=True):
 
     def reasons(self, whole: PhaseLoad | None) -> Iterator[str]:
         """Yield what took the cores, as far as it was seen; `whole` is that of all steps."""
-        seen = next((load for load in (self, whole) if load and load._is_long), None)
+        seen = next((load for load in (self, whole) if load and load.is_long), None)
         if seen is not None and (seen.other_cores or 0.0) >= LEAST_CORES:
             yield f"other programs used {seen.other_cores:.1f} of {seen.cores} cores"
         if seen is not None and (seen.stolen_cores or 0.0) / seen.cores >= LEAST_SHARE:
