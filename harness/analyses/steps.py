@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from statistics import median
 from typing import Final
 
 import polars as pl
+from msgspec.structs import replace
 
 from harness.analyses.base import DEVICE
 from harness.capture.capture import Capture
 from harness.capture.run_record import Timing
 from harness.tables.intervals import union, union_within, with_ends
 from harness.tables.selection import is_communication, within_steps
+from harness.tables.step_statistics import median_interval, warming_up
 
 LONGEST: Final = 50
 """Gaps of each device that are kept."""
@@ -29,21 +35,41 @@ _PARTS: Final = (
 
 def step_times(capture: Capture) -> dict[str, Timing]:
     """Return the step times by phase, for the phases that were timed: baseline and active."""
+    steps = capture.tables["steps"]
     timing = {}
     for phase in ("baseline", "active"):
         # A step that several devices ran has a row for each, and one time on the host.
-        rows = capture.tables["steps"].filter(pl.col("phase") == phase)
+        rows = steps.filter(pl.col("phase") == phase)
         first = pl.struct("rank", "step", "start_ns").is_first_distinct()
-        times = rows.filter(first | pl.col("step").is_null())["duration_ns"]
-        if len(times):
-            low, middle, high = times.min(), times.median(), times.max()
-            assert isinstance(low, int)
-            assert isinstance(high, int)
-            assert isinstance(middle, float)
-            timing[phase] = Timing(
-                steps=len(times), median_ns=round(middle), min_ns=low, max_ns=high
-            )
+        times = rows.filter(first | pl.col("step").is_null())["duration_ns"].to_list()
+        if times:
+            timing[phase] = _timing(times)
+    if "baseline" in timing:
+        parts = list(_baseline_parts(steps))
+        timing["baseline"] = replace(
+            timing["baseline"],
+            warming_up=warming_up(parts[0]),
+            parts=tuple(map(_timing, parts)) if len(parts) > 1 else (),
+        )
     return timing
+
+
+def _timing(times: Sequence[int]) -> Timing:
+    return Timing(
+        steps=len(times),
+        median_ns=round(median(times)),
+        min_ns=min(times),
+        max_ns=max(times),
+        interval=median_interval(times),
+    )
+
+
+def _baseline_parts(steps: pl.DataFrame) -> Iterator[list[int]]:
+    """Yield the times of each row of unprofiled steps that no other step lies between."""
+    ordered = steps.sort("start_ns", maintain_order=True).select("phase", "duration_ns").rows()
+    for phase, row in groupby(ordered, key=itemgetter(0)):
+        if phase == "baseline":
+            yield [duration for _, duration in row]
 
 
 def step_breakdown(capture: Capture) -> pl.DataFrame:

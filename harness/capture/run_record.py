@@ -21,6 +21,8 @@ from harness.settings.expectations import accepts
 from harness.settings.marks import measured
 from harness.settings.request import Request
 from harness.tables.event_counts import EventCounts, LinkedKernels
+from harness.tables.machine_load import PhaseLoad
+from harness.tables.step_statistics import MedianInterval, WarmingUp
 from harness.workloads.program import Program
 
 REHEARSED = ("device=npu", "rehearsal.emulate=true")
@@ -100,6 +102,12 @@ class Timing(Struct, frozen=True, kw_only=True):
     median_ns: int
     min_ns: int
     max_ns: int
+    interval: MedianInterval | None = None
+    """Of the median; null for fewer than six steps."""
+    warming_up: WarmingUp | None = None
+    """First steps that were slower than all later ones; null if none were."""
+    parts: tuple[Timing, ...] = ()
+    """Of unprofiled steps that others lie between: the rows of them, in order."""
 
     @property
     def spread(self) -> float:
@@ -182,6 +190,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     """Whether the capture's own sources agree."""
     timing: dict[str, Timing] = {}
     """By phase: baseline, active."""
+    machine_load: tuple[PhaseLoad, ...] = ()
+    """Who used the cores while steps were timed; empty where it was not looked at."""
     event_counts: dict[str, EventCounts] = {}
     """What became of the profiler's events, by activity type."""
     compilation: Compilation | None = None

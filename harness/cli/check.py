@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ from harness.report.section import Column, Section
 from harness.report.terminal import show
 from harness.settings.changes import Changes
 from harness.settings.marks import mark_of
-from harness.settings.request import Request
+from harness.settings.request import Baseline, Request
 from harness.settings.schema import show as typed
 
 _RANGES: Final = 10
@@ -69,12 +69,23 @@ def _steps(planned: Plan) -> Section:
         columns=(Column("phase"), Column("steps", "count")),
         rows=(
             ("warm-up, untimed", loop.workload.warmup_steps),
-            ("baseline, without profiler", loop.baseline_steps),
+            ("baseline, without profiler", loop.baseline.steps),
             ("under the profiler", loop.steps),
             ("of these recorded", len(recorded)),
         ),
-        notes=(f"recorded: {_ranges(recorded)} (counted from 0)",),
+        notes=(f"recorded: {_ranges(recorded)} (counted from 0)", *_baseline(loop.baseline)),
     )
+
+
+def _baseline(baseline: Baseline) -> Iterator[str]:
+    """Yield how the number of unprofiled steps may grow."""
+    if baseline.until is not None:
+        yield (
+            f"baseline: up to {baseline.max_steps:,} steps, until the median is known to"
+            f" ±{baseline.precision:.1%}"
+        )
+    if baseline.place == "around":
+        yield f"baseline: {baseline.steps:,} more steps after each cycle"
 
 
 def _ranges(steps: Sequence[int]) -> str:

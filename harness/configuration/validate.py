@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import to_builtins
 
+from harness.configuration.baseline_rules import problems_of_baseline
 from harness.configuration.own_programs import (
     loop_of_this_program,
     loops_belong_to_programs,
@@ -161,6 +162,8 @@ def _schedule_has_limits(request: Request) -> Iterator[Problem]:
     steps = request.workload.steps
     cycles = schedule.repeat if steps is None else whole_cycles(schedule, steps)
     recorded, total = cycles * schedule.active, steps or steps_for(schedule, cycles)
+    if request.profiler.baseline.place == "around":
+        total += cycles * request.profiler.baseline.steps
     for count, most, what in (
         (recorded, MOST_RECORDED, "recorded steps; each leaves events on disk"),
         (total, MOST_STEPS, "steps; each leaves a line in steps.jsonl"),
@@ -252,6 +255,7 @@ RULES: tuple[Rule, ...] = (
     _steps_fill_schedule,
     _schedule_has_limits,
     _compile_before_timing,
+    problems_of_baseline,
     problems_of_ranks,
     programs_are_isolated,
     programs_seed_themselves,

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from harness.errors import HarnessError, RecorderError
 from harness.execution.protocol import Plan, StepTime
 from harness.execution.raised import described
+from harness.tables.machine_load import PhaseLoad
 from harness.tables.markers import STAGE_MARK, STEP_MARK
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class PoolSteps:
         """Those that have ended."""
         self.counted = ""
         """What the steps are, in one phrase."""
+        self.machine_load: tuple[PhaseLoad, ...] = ()
+        """Nothing: steps overlap, and nothing is looked at between them."""
         self.stages: dict[str, None] = {}
         """The names of the steps' stages, in order."""
         self.notes: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from harness.execution.program_steps import ProgramSteps
 from harness.execution.protocol import Outcome, Plan, ProgramEnd, ReportProgress, Status
 from harness.execution.step_sources import StepSource
 from harness.execution.tested import untested
+from harness.tables.machine_load import PhaseLoad
 from harness.workloads.program import Program
 
 if TYPE_CHECKING:
@@ -89,6 +90,10 @@ class CountedSteps(Protocol):
         """What a user should know about how they were counted."""
 
     @property
+    def machine_load(self) -> tuple[PhaseLoad, ...]:
+        """Who used the cores while steps were timed."""
+
+    @property
     def failure(self) -> HarnessError | None:
         """What ended the recording too soon."""
 
@@ -110,6 +115,7 @@ def recorded(outcome: Outcome, steps: CountedSteps) -> Outcome:
         status: Status = "unavailable" if isinstance(steps.failure, MachineError) else "failed"
         outcome = replace(outcome, status=status, reason=str(steps.failure))
     outcome = replace(outcome, stages=tuple(steps.stages), notes=steps.notes)
+    outcome = replace(outcome, machine_load=steps.machine_load)
     facts = steps.facts
     if facts is None:
         return outcome

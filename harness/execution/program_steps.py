@@ -19,10 +19,12 @@ from msgspec.structs import replace
 
 from harness.devices import TARGETS
 from harness.errors import HarnessError, RecorderError
+from harness.execution.load_watch import LoadWatch
 from harness.execution.main_module import StopProgramError
 from harness.execution.protocol import Plan, Progress, RecordingPlan, ReportProgress
 from harness.execution.raised import described
 from harness.execution.window_limits import WindowLimits
+from harness.tables.machine_load import PhaseLoad
 
 if TYPE_CHECKING:
     from harness.execution.recorder import Recorder, RecordingFacts
@@ -74,11 +76,15 @@ class ProgramSteps:
         self._report_failure = report_failure
         self._stops = stops
         self._later = later
-        self._unprofiled = loop.workload.warmup_steps, loop.baseline_steps
+        self._unprofiled = loop.workload.warmup_steps, loop.baseline.steps
         self._process = os.getpid()
         self._thread: int | None = None
         self._recorder: Recorder | None = None
         self._limits = WindowLimits(loop.max_seconds, loop.max_memory_gib, self._cut_window)
+        in_child = loop.execution.kind != "inline"
+        # A program that serves is not to wait for a look at all processes.
+        watched = None if later is not None else LoadWatch.of_run(plan.recording, in_child=in_child)
+        self._load = watched or LoadWatch.blind()
         self._is_open = False
         self._phase = ""
         self._elsewhere = 0
@@ -100,6 +106,12 @@ class ProgramSteps:
     def counting(self) -> bool:
         """Whether steps are counted still."""
         return not self._is_over
+
+    @property
+    def machine_load(self) -> tuple[PhaseLoad, ...]:
+        """Who used the cores while steps were timed."""
+        torch = sys.modules.get("torch")
+        return self._load.loads(torch.get_num_threads() if torch else None)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -185,7 +197,9 @@ class ProgramSteps:
         unprofiled = None
         if self.made < warmup + baseline:
             unprofiled = "warmup" if self.made < warmup else "baseline"
-        self._report(unprofiled or recorder.phase)
+        phase = unprofiled or recorder.phase
+        self._report(phase)
+        self._load.begin(phase)
         with _as_planned(is_one_step=self._is_one_step):
             recorder.begin_step(unprofiled)
         self._is_open = True
@@ -210,11 +224,16 @@ class ProgramSteps:
     def _end(self) -> None:
         assert self._recorder is not None
         self._is_open = False
-        self._recorder.end_step()
+        phase = self._recorder.end_step().phase
+        if self._recorder.ends_phase if phase != "baseline" else self._ends_baseline():
+            self._load.end()
         self._recorder.advance()
         self.made += 1
         if self.made == self.needed:
             self._finish()
+
+    def _ends_baseline(self) -> bool:
+        return self.made + 1 == sum(self._unprofiled)
 
     def _finish(self) -> None:
         self._is_over = True

@@ -14,8 +14,9 @@ from harness.devices.base import LoweredProfiler
 from harness.errors import Problem, RefusedError
 from harness.paths import RunFolder
 from harness.settings.expectations import Expectation, ExpectedSettings
-from harness.settings.request import DeviceName, Execution, Rehearsal
+from harness.settings.request import Baseline, DeviceName, Execution, Rehearsal
 from harness.tables.event_counts import EventCounts
+from harness.tables.machine_load import PhaseLoad
 from harness.tables.thread_counts import ThreadCounts
 from harness.text import kept_text
 from harness.workloads import AnyWorkload
@@ -76,8 +77,8 @@ class LoopPlan(Struct, frozen=True, kw_only=True):
     seed: int
     workload: AnyWorkload
     """With its warm-up steps."""
-    baseline_steps: int
-    """Unprofiled steps, timed before the profiled ones."""
+    baseline: Baseline = Baseline()
+    """Unprofiled steps, timed beside the profiled ones."""
     steps: int
     """Steps under the profiler."""
     execution: Execution
@@ -192,6 +193,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """How many of the profiler's events became rows, by activity type."""
     thread_counts: ThreadCounts | None = None
     """The operators of the last warm-up step in all threads; null if they were not counted."""
+    machine_load: tuple[PhaseLoad, ...] = ()
+    """Who used the cores while steps were timed."""
     notes: tuple[str, ...] = ()
     """What a user should know about how the child process behaved."""
     compilation: Compilation | None = None

@@ -163,6 +163,12 @@ class Recorder:
         return phase_of(self._schedule, self._number, self._plan.cycles)
 
     @property
+    def ends_phase(self) -> bool:
+        """Whether the profiled step that is open, or the next one, is the last of its phase."""
+        following = phase_of(self._schedule, self._number + 1, self._plan.cycles)
+        return self._plan.records and following != self.phase
+
+    @property
     def facts(self) -> RecordingFacts:
         """The facts so far; they stay after `close`."""
         versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
@@ -277,23 +283,28 @@ class Recorder:
             self._lines.start()
         self._open_step = _OpenStep(phase, number, _CLOCKS.unix_ns(), _CLOCKS.monotonic_ns())
 
-    def end_step(self) -> None:
-        """End the step when the device has finished it; its asynchronous errors come up here."""
+    def end_step(self) -> StepTime:
+        """End the step when the device has finished it; its asynchronous errors come up here.
+
+        Return its time.
+        """
         recording, step = self._open_recording(), self._open_step
         if step is None:
             raise RecorderError("no step has begun: call begin_step() first")
         called = _CLOCKS.monotonic_ns()
         self._wait_for_device(recording)
-        ended = _CLOCKS.monotonic_ns()
+        ended_at = _CLOCKS.monotonic_ns()
         waits = self._synchronise and self._device.has_kernels
-        self._ended_step = StepTime(
+        ended_step = StepTime(
             phase=step.phase,
             step=step.number,
             start_ns=step.start_ns,
-            duration_ns=ended - step.started,
-            wait_ns=ended - called if waits else None,
+            duration_ns=ended_at - step.started,
+            wait_ns=ended_at - called if waits else None,
         )
+        self._ended_step = ended_step
         self._leave_step()
+        return ended_step
 
     def advance(self) -> None:
         """Write the time of the ended step and advance the profiler, which may write a cycle."""

@@ -1,4 +1,4 @@
-"""Run the loop of a plan: warm-up, baseline, profiled steps; the `Recorder` records them.
+"""Run the loop of a plan: warm-up, unprofiled and profiled steps; the `Recorder` records them.
 
 Imported in the child process only: this is where torch is loaded.
 """
@@ -6,16 +6,19 @@ Imported in the child process only: this is where torch is loaded.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NoReturn
 
 import torch
+from msgspec.structs import asdict
 
 from harness import files
 from harness.devices import DEVICES
 from harness.errors import MachineError, RecorderError, WriteError
+from harness.execution.blocks import Block, blocks
+from harness.execution.load_watch import LoadWatch
 from harness.execution.protocol import (
     Outcome,
     Plan,
@@ -23,13 +26,16 @@ from harness.execution.protocol import (
     RecordingPlan,
     ReportProgress,
     Status,
+    StepTime,
 )
 from harness.execution.raised import described, traceback_of
 from harness.execution.rank_watch import watch_of
 from harness.execution.recorder import Recorder
 from harness.execution.tested import untested
 from harness.paths import RunFolder
+from harness.settings.request import Schedule
 from harness.stopping import Interrupted
+from harness.tables.step_statistics import median_interval
 from harness.tables.thread_counts import ThreadCounts
 from harness.workloads.base import BuiltWorkload, Setup, Step
 
@@ -68,6 +74,7 @@ def execute(plan: Plan, report_progress: ReportProgress) -> Outcome:
         event_counts=facts.event_counts,
         compilation=facts.compilation,
         thread_counts=session.thread_counts,
+        machine_load=session.load.loads(torch.get_num_threads()),
     )
 
 
@@ -93,6 +100,17 @@ def _traceback(error: BaseException) -> str:
     while frames and frames.tb_next and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
     return traceback_of(error, frames)
+
+
+def _blocks(plan: Plan) -> Iterator[Block]:
+    profiler = plan.recording.profiler
+    return blocks(
+        plan.loop.workload.warmup_steps,
+        plan.loop.baseline,
+        Schedule(**asdict(profiler.schedule)),
+        steps=plan.loop.steps,
+        cycles=plan.recording.cycles,
+    )
 
 
 class _WorkloadError(Exception):
@@ -166,7 +184,10 @@ class _Session:
         self.done = 0
         self.thread_counts: ThreadCounts | None = None
         self.notes: tuple[str, ...] = ()
-        self.total = workload.warmup_steps + self.loop.baseline_steps + self.loop.steps
+        self.blocks = tuple(_blocks(plan))
+        self.total = sum(block.steps for block in self.blocks)
+        in_child = self.loop.execution.kind != "inline"
+        self.load = LoadWatch.of_run(plan.recording, in_child=in_child)
         self.recorder = Recorder(
             plan.recording,
             Path(plan.folder),
@@ -188,12 +209,26 @@ class _Session:
     def _run_steps(self) -> None:
         self._report("build")
         step = self._build()
-        for left in reversed(range(self.workload.warmup_steps)):
-            self._step(step if left else self._counted(step), "warmup")
-        for _ in range(self.loop.baseline_steps):
-            self._step(step, "baseline")
-        for _ in range(self.loop.steps):
-            self._step(step)
+        for block in self.blocks:
+            self._run_block(block, step)
+
+    def _run_block(self, block: Block, step: Step) -> None:
+        self.load.begin(block.phase)
+        times: list[int] = []
+        for left in reversed(range(block.steps)):
+            is_last = not left and not block.until_stable
+            counted = self._counted(step) if not left and block.phase == "warmup" else step
+            times.append(self._step(counted, block, is_last=is_last).duration_ns)
+        while block.until_stable and self._is_unstable(times):
+            self.total += 1
+            times.append(self._step(step, block, is_last=False).duration_ns)
+        self.load.end()
+
+    def _is_unstable(self, times: Sequence[int]) -> bool:
+        """Tell whether more unprofiled steps are to be timed."""
+        baseline, interval = self.loop.baseline, median_interval(times)
+        is_known = interval is not None and interval.precision <= baseline.precision
+        return not is_known and len(times) < baseline.max_steps
 
     def _wait_for_ranks(self) -> None:
         watch = watch_of(self.plan)
@@ -231,15 +266,20 @@ class _Session:
 
         return counted
 
-    def _step(self, step: Step, unprofiled: str | None = None) -> None:
+    def _step(self, step: Step, block: Block, *, is_last: bool) -> StepTime:
+        unprofiled = None if block.scheduled else block.phase
         self._report(unprofiled or self.recorder.phase)
         self.recorder.begin_step(unprofiled)
         with _workload():
             step()
             # An error of an asynchronous kernel shows here.
-            self.recorder.end_step()
+            time = self.recorder.end_step()
+        if is_last:
+            # What follows may write a cycle.
+            self.load.end()
         self.recorder.advance()
         self.done += 1
+        return time
 
     def _report(self, phase: str) -> None:
         self.report_progress(Progress(phase=phase, done=self.done, total=self.total))

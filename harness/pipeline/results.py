@@ -93,6 +93,7 @@ def ended_record(
         delivery=delivery,
         consistency=consistent,
         timing=step_times(capture),
+        machine_load=outcome.machine_load,
         event_counts=capture.event_counts,
         compilation=outcome.compilation,
         linked=linked(capture),

@@ -96,6 +96,7 @@ def ended(record: RunRecord, end: JobEnd) -> RunRecord:
         program=lead.program,
         emulated=any(each.emulated for each in records.values()),
         timing=lead.timing,
+        machine_load=lead.machine_load,
         event_counts=lead.event_counts,
         linked=lead.linked,
     )

@@ -3,57 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
 import polars as pl
 
-from harness.capture.run_record import Timing
 from harness.report.results import RunResults
 from harness.report.section import Column, Section
 from harness.report.units import duration
 from harness.tables.selection import within_steps
-
-UNSTABLE_SPREAD: Final = 0.2
-"""(max - min) / median of step times above which the summary warns of their spread."""
-
-_PHASES: Final = {"baseline": "unprofiled", "active": "profiled"}
-
-
-def step_times(results: RunResults) -> Section | None:
-    """Show how long steps take on the host, with and without the profiler."""
-    timing = results.record.timing
-    if not timing:
-        return None
-    return Section(
-        title="Step time",
-        columns=(
-            Column("steps"),
-            Column("count", "count"),
-            Column("median", "ns"),
-            Column("min", "ns"),
-            Column("max", "ns"),
-        ),
-        rows=tuple(
-            (_PHASES[phase], times.steps, times.median_ns, times.min_ns, times.max_ns)
-            for phase, times in timing.items()
-        ),
-        notes=() if results.record.emulated else tuple(_remarks(timing)),
-    )
-
-
-def _remarks(timing: Mapping[str, Timing]) -> Iterator[str]:
-    """Yield what the profiler costs, and which step times are unstable."""
-    if len(timing) == len(_PHASES):
-        ratio = timing["active"].median_ns / timing["baseline"].median_ns
-        noise = timing["active"].resembles(timing["baseline"])
-        within = ", which is within the noise of these steps" if noise else ""
-        yield f"a profiled step takes {ratio:.2f} × an unprofiled one{within}"
-    for phase, times in timing.items():
-        if times.steps > 1 and times.spread > UNSTABLE_SPREAD:
-            yield (
-                f"unstable: the {_PHASES[phase]} steps spread over {times.spread:.0%} of their"
-                " median; compare times of this machine with care"
-            )
 
 
 def step_breakdown(results: RunResults) -> Section | None:

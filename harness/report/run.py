@@ -13,6 +13,7 @@ from harness.report.headline import headline
 from harness.report.next_step import next_command
 from harness.report.results import RunResults
 from harness.report.section import Section, mark_emulated
+from harness.report.step_times import step_times
 
 SectionOf = Callable[[RunResults], Section | None]
 """None where a run has nothing to show."""
@@ -26,7 +27,7 @@ def files(results: RunResults) -> Section:
 
 
 FIGURES: Final[Mapping[str, SectionOf]] = {
-    "step_times": figures.step_times,
+    "step_times": step_times,
     "wall_time": wall_time.wall_time,
     "compilation": wall_time.compilation,
     "lines": wall_time.lines,

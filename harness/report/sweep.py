@@ -11,7 +11,7 @@ from harness.capture.sweep_record import SweepJob
 from harness.errors import ExitCode
 from harness.paths import SweepFolder
 from harness.report.section import Column, Section
-from harness.sweep.noise import remarks
+from harness.sweep.noise import remarks, was_disturbed
 from harness.sweep.table import Jobs, short_names, sweep_table
 
 _NAMED: Final = 3
@@ -71,7 +71,7 @@ def sections(swept: Sequence[str], jobs: Jobs, kept: Sequence[bool], folder: Pat
                     *(job.values.get(setting) for setting in swept),
                     job.exit_code,
                     *values,
-                    _result(record) + (" (kept)" if is_kept else ""),
+                    _result(record) + _busy(record) + (" (kept)" if is_kept else ""),
                 )
                 for (job, record), values, is_kept in zip(jobs, figures, kept, strict=True)
             ),
@@ -110,3 +110,7 @@ def _result(record: RunRecord | None) -> str:
     if record.exit_code in {ExitCode.OK, ExitCode.NOT_DELIVERED}:
         return record.verdict.replace("_", " ")
     return "unavailable" if record.exit_code == ExitCode.UNAVAILABLE else record.status
+
+
+def _busy(record: RunRecord | None) -> str:
+    return ", busy machine" if record is not None and was_disturbed(record) else ""

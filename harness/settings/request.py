@@ -15,7 +15,7 @@ from harness.settings.faults import Era, Faults
 from harness.settings.npu import NpuExperimental
 from harness.settings.torch import CpuExperimental, CudaExperimental
 from harness.workloads import AnyWorkload
-from harness.workloads.base import Steps
+from harness.workloads.base import SomeSteps, Steps
 
 Seconds = Annotated[
     float, Meta(gt=0, le=31_536_000, extra={"limit": "that is a year; null sets no limit"})
@@ -76,6 +76,17 @@ class Baseline(Settings, frozen=True, kw_only=True):
 
     steps: Steps = 5
     """How many, between the warm-up and the profiled steps; 0: none. Read by: run."""
+    until: Literal["stable"] | None = None
+    """stable: time more of them until the median is known well enough; null: no more than steps.
+    Read by: run."""
+    precision: Annotated[float, Meta(gt=0, le=1)] = 0.02
+    """How well, with until=stable: the greatest distance of the 95 % confidence interval from the
+    median, as a share of it. Read by: run."""
+    max_steps: SomeSteps = 200
+    """The most of them, with until=stable, before the profiled steps. Read by: run."""
+    place: Literal["before", "around"] = "before"
+    """before: all before the profiled steps; around: as many again after each cycle, so that a
+    drift shows. Read by: run."""
 
 
 class Profiler(Settings, frozen=True, kw_only=True):

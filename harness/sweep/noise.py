@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from harness.capture.run_record import RunRecord, Timing
 from harness.sweep.table import Jobs, samples_per_s, short_names
+from harness.tables.machine_load import most_disturbed
 
 _SAME_WORK: Final = ("profiler", "delivery", "merge", "analysis", "report", "sweep", "name", "seed")
 """Settings that leave the work of an unprofiled step as it is."""
@@ -33,6 +34,12 @@ def remarks(swept: Sequence[str], jobs: Jobs) -> Iterator[str]:
     else:
         yield from _fastest(timed)
     yield from _overheads(timed)
+    yield from _disturbed(timed)
+
+
+def was_disturbed(record: RunRecord) -> bool:
+    """Tell whether others used the cores while a job's steps were timed; not where it is unseen."""
+    return not record.emulated and most_disturbed(record.machine_load) is not None
 
 
 def _timed(swept: Sequence[str], jobs: Jobs) -> Iterator[_Timed]:
@@ -93,6 +100,16 @@ def _overheads(timed: Sequence[_Timed]) -> Iterator[str]:
     ]
     if within:
         yield f"overhead within the noise of the steps: {_some(within)}"
+
+
+def _disturbed(timed: Sequence[_Timed]) -> Iterator[str]:
+    """Say that jobs ran while the machine was busy, and what is to be done."""
+    names = [job.name for job in timed if was_disturbed(job.record)]
+    if names:
+        yield (
+            f"busy machine, times not to be trusted: {_some(names)}; each job's summary says what"
+            " was seen. sweep.resume=false runs all again"
+        )
 
 
 def _some(names: Sequence[str]) -> str:

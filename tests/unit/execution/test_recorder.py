@@ -91,7 +91,7 @@ def raise_at(number: int, last: int, error: Exception) -> None:
         raise error
 
 
-def in_thread(work: Callable[[], None]) -> list[BaseException]:
+def in_thread(work: Callable[[], object]) -> list[BaseException]:
     """Run something in another thread; return what it raised."""
     raised: list[BaseException] = []
 
@@ -195,7 +195,9 @@ def test_another_threads_recorder_is_refused_and_goes_on(tmp_path: Path) -> None
     with recorder_in(tmp_path) as recorder:
         with recorder.step():
             torch.ones(2)
-        for call in (recorder.begin_step, recorder.end_step, recorder.advance, recorder.close):
+        calls: tuple[Callable[[], object], ...]
+        calls = (recorder.begin_step, recorder.end_step, recorder.advance, recorder.close)
+        for call in calls:
             (raised,) = in_thread(call)
             assert "in another thread" in str(raised)
         for _ in range(3):
