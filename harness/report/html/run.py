@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from harness.capture.run_record import RunRecord
 from harness.paths import RunFolder
-from harness.report import delivery, figures, profiler, ranks
+from harness.report import delivery, profiler, ranks
 from harness.report.headline import headline
 from harness.report.html import figures as drawn
 from harness.report.html.configuration import configuration
@@ -24,6 +24,7 @@ from harness.report.results import RunResults
 from harness.report.run import FIGURES
 from harness.report.section import Section, Value
 from harness.report.section import mark_emulated as mark_section
+from harness.report.step_times import step_times
 
 _NO_TABLES: Final = "no rank has left tables that can be shown"
 _HERE: Final = RunFolder(Path())
@@ -137,7 +138,7 @@ def _steps(shown: Shown) -> Part:
     contents: list[Content | None] = []
     if "steps" in tables:
         contents.append(drawn.step_plot(tables["steps"]))
-    contents += _sections(results, "step_times") or [figures.step_times(results)]
+    contents += _sections(results, "step_times") or [step_times(results)]
     if results.analyses:
         contents.append(drawn.device_bars(results.analyses["step_breakdown"]))
         contents += _sections(results, "step_breakdown")
