@@ -132,6 +132,8 @@ def test_what_is_no_json_is_said_or_mended(tmp_path: Path) -> None:
     assert [event["name"] for event in shown if event["ph"] == "X"] == ["a\ufffd"]
     assert [note.partition(":")[0] for note in made.notes] == ["trace.json"]
     assert "cut off" in made.notes[0]
+    path.write_bytes(b'[{"ph":"X","name":"a\xff","ts":1,"dur":1}]')  # a decoder lets that pass
+    assert viewed(tmp_path, TraceFile(path))[1][-1]["name"] == "a\ufffd"
     path.write_text("hello", encoding="utf-8")
     with pytest.raises(CaptureError, match="no list of events"):
         viewed(tmp_path, TraceFile(path))
