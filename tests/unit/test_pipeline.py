@@ -159,7 +159,7 @@ def test_a_summary_that_is_interrupted_is_an_interrupted_run(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(running, "run", lambda *_values: Outcome(status="ok"))
-    monkeypatch.setattr(results, "markdown", interrupted)
+    monkeypatch.setattr(results, "keep_summary", interrupted)
     with pytest.raises(KeyboardInterrupt):
         running.run_job(composed(), tmp_path, overrides=(), listener=_Silent())
     record = record_of(tmp_path)
