@@ -24,6 +24,8 @@ _TIMES: Final = slice(11, 15)
 _BUSY: Final = (0, 1, 2, 5, 6)
 """The columns of /proc/stat: user, nice, system, interrupts."""
 _STOLEN: Final = 7
+_CONTROLLER: Final = "cpu"
+"""The name of the control groups that limit the use of cores."""
 _TIMED: Final = frozenset({"baseline", "active", "unrecorded"})
 
 
@@ -140,7 +142,7 @@ class System:
         """Yield the control groups that this process is in, with those above: cgroups(7)."""
         for line in _read(self.proc / "self/cgroup").splitlines():
             _, controllers, path = line.split(":", 2)
-            if controllers and "cpu" not in controllers.split(","):
+            if controllers and _CONTROLLER not in controllers.split(","):
                 continue
             top = self.cgroups / controllers
             place = top / path.lstrip("/")

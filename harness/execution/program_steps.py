@@ -81,10 +81,7 @@ class ProgramSteps:
         self._thread: int | None = None
         self._recorder: Recorder | None = None
         self._limits = WindowLimits(loop.max_seconds, loop.max_memory_gib, self._cut_window)
-        in_child = loop.execution.kind != "inline"
-        # A program that serves is not to wait for a look at all processes.
-        watched = None if later is not None else LoadWatch.of_run(plan.recording, in_child=in_child)
-        self._load = watched or LoadWatch.blind()
+        self._load = _watch_of(plan, serves=later is not None)
         self._is_open = False
         self._phase = ""
         self._elsewhere = 0
@@ -287,6 +284,13 @@ class ProgramSteps:
             self._phase = phase
             progress = Progress(phase=phase, done=self.made, total=self.needed)
             self._report_progress(progress)
+
+
+def _watch_of(plan: Plan, *, serves: bool) -> LoadWatch:
+    """Return what looks at the cores; a program that serves does not wait for it."""
+    if serves:
+        return LoadWatch.blind()
+    return LoadWatch.of_run(plan.recording, in_child=plan.loop.execution.kind != "inline")
 
 
 def _where_it_works(recording: RecordingPlan) -> RecordingPlan:
