@@ -271,6 +271,11 @@ class ComparisonFolder(Struct, frozen=True):
         """What is printed."""
         return self.path / "comparison.md"
 
+    @property
+    def report(self) -> Path:
+        """The same as a page for any browser."""
+        return self.path / _REPORT
+
     def table(self, name: str) -> Path:
         """Return the file of the joined operators or kernels."""
         return self.path / _TABLES / f"{name}_compared.parquet"

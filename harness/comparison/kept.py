@@ -1,4 +1,4 @@
-"""A comparison that is kept: compare.json, comparison.md and tables; all of them, or none."""
+"""A comparison that is kept: its record, as Markdown, as a page, and tables; all, or none."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from harness.comparison.attribution import frame
 from harness.errors import WriteError
 from harness.execution.protocol import json_of
 from harness.paths import ComparisonFolder
+from harness.report.html.comparison import comparison_page
+from harness.report.html.render import html
 from harness.report.markdown import markdown
 from harness.report.section import Section
 
@@ -34,6 +36,7 @@ def keep(record: ComparisonRecord, parts: Sequence[Section], folder: Path) -> Se
         # The first is closed, and takes its place, last.
         kept.record: json_of(record),
         kept.summary: markdown(parts).encode(errors="backslashreplace"),
+        kept.report: html(comparison_page(record, parts)),
     }
     contents |= {kept.table(part.table): frame(part) for part in record.attributions}
     try:
@@ -49,7 +52,7 @@ def keep(record: ComparisonRecord, parts: Sequence[Section], folder: Path) -> Se
     except WriteError:
         files.remove_empty([*made, kept.table("").parent])
         raise
-    names = f"{kept.record.name}, {kept.summary.name}" + (
+    names = f"{kept.record.name}, {kept.summary.name}, {kept.report.name}" + (
         ", tables/" if record.attributions else ""
     )
     return Section(title="Files", notes=(f"{shown(folder)}: {names}",))

@@ -50,6 +50,9 @@ def test_what_is_kept_is_what_was_printed(two_sides: Path) -> None:
     record = json.loads((kept / "compare.json").read_text())
     assert record["times"]["answer"] == "slower"
     assert (kept / "comparison.md").read_text().startswith("# Comparison: slower, +10.0%")
+    page = (kept / "report.html").read_text()
+    assert "Comparison: slower, +10.0%" in page
+    assert "aten::mm, candidate" in page
     rows = pl.read_parquet(kept / "tables" / "operators_compared.parquet")
     assert rows["name"].to_list() == ["aten::mm"]
 
