@@ -185,3 +185,21 @@ def test_environment_of_the_device_reaches_the_child(harness: Harness, user_modu
         "device.environment.HARNESS_TEST=seven",
     )
     assert "HARNESS_TEST=seven AUTOLOAD=0" in run.err
+
+
+def test_unprofiled_steps_lie_around_the_cycles(harness: Harness) -> None:
+    run = harness(
+        *TINY_MATMUL,
+        "workload.warmup_steps=1",
+        *("profiler.baseline.steps=2", "profiler.baseline.place=around"),
+        *("profiler.baseline.until=stable", "profiler.baseline.precision=1"),
+        *("profiler.baseline.max_steps=6", "profiler.schedule.active=2"),
+        *("profiler.schedule.wait=1", "profiler.schedule.repeat=2"),
+    )
+    assert run.code == 0, run.err
+    unprofiled, cycle = ["baseline"] * 2, ["wait", "profiler_warmup", "active", "active"]
+    phases = [*["baseline"] * 6, *cycle, *unprofiled, *cycle, *unprofiled]
+    assert run.table("steps")["phase"].to_list() == ["warmup", *phases]
+    assert [part.steps for part in run.record.timing["baseline"].parts] == [6, 2, 2]
+    phases = [load.phase for load in run.record.machine_load]
+    assert phases == ["baseline", "active", "steps"]
