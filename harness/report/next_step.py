@@ -29,6 +29,12 @@ def command_of(record: RunRecord) -> str:
     return command((*_HARNESS, *subcommand, *_typed(record), *_program_of(record)))
 
 
+def command_on_device(record: RunRecord) -> str:
+    """Return the command that makes a rehearsed run on a device."""
+    settings = [text for text in _typed(record) if not text.startswith("rehearsal")]
+    return command((*_HARNESS, "device=npu", *settings, *_program_of(record)))
+
+
 def _profile_yours(record: RunRecord) -> Command:
     """Propose to profile what an imported capture is of, so that its delivery can be checked."""
     settings = ("profiler=level1", "workload=callable", "workload.target=MODULE:FACTORY")

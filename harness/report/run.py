@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from harness.capture.run_record import RunRecord
-from harness.report import delivery, figures, profiler, ranks, wall_time
+from harness.report import booking, delivery, figures, profiler, ranks, wall_time
 from harness.report.headline import headline
 from harness.report.next_step import next_command
 from harness.report.results import RunResults
@@ -56,6 +56,7 @@ SECTIONS: Final[Mapping[str, SectionOf]] = {
     "delivery": delivery.delivery,
     "consistency": delivery.consistency,
     "event_counts": delivery.event_counts,
+    "booking_sheet": booking.booking_sheet,
     "files": files,
 }
 """Every section of a run's summary, in order; a new one is a function and a line here."""

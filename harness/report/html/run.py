@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from harness.capture.run_record import RunRecord
 from harness.paths import RunFolder
 from harness.report import delivery, profiler, ranks
+from harness.report.booking import booking_sheet
 from harness.report.headline import headline
 from harness.report.html import figures as drawn
 from harness.report.html.configuration import configuration
@@ -208,7 +209,7 @@ def _ranks(shown: Shown) -> Part | None:
 
 def _analysis(shown: Shown) -> Part | None:
     of = (profiler.profiling_calls, profiler.analysed_files) if shown.results.analyses else ()
-    contents = _there([section(shown.results) for section in of])
+    contents = _there([section(shown.results) for section in (*of, booking_sheet)])
     return Part(title="The profiler's own files", contents=contents) if contents else None
 
 
