@@ -16,8 +16,8 @@ _NOT_CANNS: Final = frozenset({"gc_detect_threshold", "data_simplification", "re
 """Settings of torch_npu's own, which never reach CANN."""
 DOCTOR: Final = "python -m harness doctor device=npu"
 _ERAS: Final = {
-    "block_num": "since 2026 (a column Block Num in kernel_details.csv)",
-    "block_dim": "before 2026 (a column Block Dim in kernel_details.csv)",
+    "block_num": "tables as CANN writes them since 2026 (Block Num)",
+    "block_dim": "tables as CANN wrote them before 2026 (Block Dim)",
 }
 _UNKNOWN: Final = (
     "not known from a rehearsal: how long steps and the analysis take; whether the memory of the"
@@ -49,7 +49,7 @@ def _needs(results: RunResults) -> Iterator[tuple[str, str]]:
     yield "devices", f"{devices} NPU(s), and a CANN environment that is set (set_env.sh)"
     versions = [f"{name} {record.versions.get(name, 'not known')}" for name in _VERSIONS]
     yield "versions", f"{', '.join(versions)}, as here"
-    yield "CANN", f"rehearsed as {_ERAS[record.requested['rehearsal.era']]}"
+    yield "CANN", f"rehearsed with {_ERAS[record.requested['rehearsal.era']]}"
     yield "settings for CANN", ", ".join(_for_cann(record))
     yield "steps", _steps(record)
     if not results.analyses:

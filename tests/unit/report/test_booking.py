@@ -53,7 +53,7 @@ def test_the_sheet_names_what_the_run_needs() -> None:
     assert part.rows == (
         ("devices", "1 NPU(s), and a CANN environment that is set (set_env.sh)"),
         ("versions", "torch 2.13.0, torch_npu 2.13.0, as here"),
-        ("CANN", "rehearsed as before 2026 (a column Block Dim in kernel_details.csv)"),
+        ("CANN", "rehearsed with tables as CANN wrote them before 2026 (Block Dim)"),
         ("settings for CANN", "profiler_level=Level1, export_type=[Text]"),
         ("steps", "2 to warm up, 5 unprofiled, 3 recorded"),
         ("profiling calls", "3 of ACL, listed above"),
