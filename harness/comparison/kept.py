@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,15 +39,7 @@ def keep(record: ComparisonRecord, parts: Sequence[Section], folder: Path) -> Se
     }
     contents |= {kept.table(part.table): frame(part) for part in record.attributions}
     try:
-        with ExitStack() as together:
-            for path, content in contents.items():
-                file = together.enter_context(files.replacing(folder, path))
-                with files.failing_at(path):
-                    if isinstance(content, bytes):
-                        file.write(content)
-                        file.flush()
-                    else:
-                        tables.into(content, file)
+        tables.write_together(contents, folder)
     except WriteError:
         files.remove_empty([*made, kept.table("").parent])
         raise

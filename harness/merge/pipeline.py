@@ -5,8 +5,7 @@ A merge that is refused writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -78,7 +77,7 @@ def merge_runs(
         merged.report: html(_page(record, joined, kinds, folder)),
     }
     try:
-        _write(contents, folder)
+        tables.write_together(contents, folder)
     except WriteError:
         files.remove_empty([*made, merged.table("").parent])
         raise
@@ -90,19 +89,6 @@ def _page(record: MergeRecord, joined: Joined, kinds: pl.DataFrame, folder: Path
     page = merged_page(record, joined.unmatched, kinds, folder)
     jobs = saved_sweep_page(folder)
     return page if jobs is None else joined_page(jobs, page)
-
-
-def _write(contents: Mapping[Path, pl.DataFrame | bytes], folder: Path) -> None:
-    """Write files; none takes its place before all are written."""
-    with ExitStack() as together:
-        for path, content in contents.items():
-            file = together.enter_context(files.replacing(folder, path))
-            with files.failing_at(path):
-                if isinstance(content, bytes):
-                    file.write(content)
-                    file.flush()
-                else:
-                    tables.into(content, file)
 
 
 def _timed(joined: Joined, runs: Chosen) -> pl.DataFrame:

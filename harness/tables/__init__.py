@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         read,
         scan,
         write,
+        write_together,
     )
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "read",
     "scan",
     "write",
+    "write_together",
 ]
 
 

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -166,6 +166,22 @@ def into(table: pl.DataFrame | pl.LazyFrame, file: BinaryIO) -> None:
                 table.sink_parquet(file, compression="zstd", row_group_size=_BATCH)
         else:
             table.write_parquet(file, compression="zstd")
+
+
+def write_together(contents: Mapping[Path, pl.DataFrame | bytes], root: Path) -> None:
+    """Write tables of any columns, and other files; none takes its place before all are written.
+
+    The first is closed, and takes its place, last. Raises WriteError if the disk is full.
+    """
+    with ExitStack() as together:
+        for path, content in contents.items():
+            file = together.enter_context(files.replacing(root, path))
+            with files.failing_at(path):
+                if isinstance(content, bytes):
+                    file.write(content)
+                    file.flush()
+                else:
+                    into(content, file)
 
 
 @contextmanager

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from harness.capture.comparison_record import Attribution, ComparedRun, ComparisonRecord
+from harness.capture.comparison_record import (
+    Attribution,
+    ComparedRun,
+    ComparisonRecord,
+    Contribution,
+)
 from harness.report.html.figure import AnyFigure, Bars, Plot, Points, Series
 from harness.report.html.page import Page, page_of
 from harness.report.section import Section
+from harness.report.units import shapes
 
 _MOST: Final = 8
+_WIDTH: Final = 24
+"""Characters of the shapes in a label."""
 _ENDS: Final = {"operators": "self time", "kernels": "device time"}
 
 
@@ -22,6 +30,10 @@ def comparison_page(record: ComparisonRecord, sections: Sequence[Section]) -> Pa
     drawn += [_contributions(part, emulated=record.emulated) for part in record.attributions]
     warning = "emulated: an emulator invented the times" if record.emulated else ""
     return page_of(sections[0].title, sections, drawn, warning=warning)
+
+
+def _shapes(row: Contribution) -> str:
+    return shapes(row.candidate_shapes or row.base_shapes or [], _WIDTH)
 
 
 def _runs(record: ComparisonRecord) -> Plot:
@@ -49,7 +61,7 @@ def _points(name: str, runs: Sequence[ComparedRun]) -> Points:
 def _contributions(part: Attribution, *, emulated: bool) -> Bars:
     invented = " (emulated: invented)" if emulated else ""
     sides = [
-        (f"{row.name}, {side}", time)
+        (f"{row.name} {_shapes(row)}, {side}".replace(" ,", ","), time)
         for row in part.rows[:_MOST]
         for side, time in (("candidate", row.candidate_ns), ("base", row.base_ns))
     ]
