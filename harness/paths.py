@@ -180,7 +180,7 @@ class RunFolder(Struct, frozen=True):
     def replaced(self) -> tuple[Path, ...]:
         """All that a new run in the same folder replaces."""
         files = (self.record, self.plan, self.capture, self.outcome, self.analysis, self.log)
-        rows = (self.calls, self.steps, self.merged_trace, self.job, self.finished)
+        rows = (self.calls, self.steps, self.lines, self.merged_trace, self.job, self.finished)
         shown = (self.summary, self.report, self.redacted_report)
         folders = (self.cycles, self.tables, self.analyses, self.raw, self.view, self.ranks)
         return (*files, *rows, *shown, *folders)

@@ -252,6 +252,7 @@ class Recorder:
         run = RunFolder(self._folder)
         for folder in (run.raw, run.cycles):
             shutil.rmtree(folder, ignore_errors=True)
+        run.lines.unlink(missing_ok=True)
 
     @contextmanager
     def step(self, phase: str | None = None) -> Iterator[None]:
