@@ -29,10 +29,22 @@ for step in range(7):
 
 def test_the_function_that_takes_the_time_is_named(harness: Harness, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
-    run = harness("profiler=stacks", *FEW, "--", "slow.py")
+    run = harness("profiler=stacks", "profiler.with_lines=false", *FEW, "--", "slow.py")
     assert run.code == 0, run.err
     table = pl.read_parquet(run.latest / "analyses" / "functions.parquet")
     assert table["function"][0] == "slow.py(5): slow"
     assert table["share"][0] > 0.5
     assert "slow.py(9): quick" in table["function"].to_list()
     assert "Functions outside torch" in run.out
+
+
+def test_where_lines_are_known_they_are_shown_in_place_of_functions(
+    harness: Harness, tmp_path: Path
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    run = harness("profiler=stacks", *FEW, "--", "slow.py")
+    assert run.code == 0, run.err
+    lines = pl.read_parquet(run.latest / "analyses" / "wall_time_lines.parquet")
+    assert lines.row(0, named=True)["text"] == "batch = layer(batch)"
+    assert "Lines of your code by wall time" in run.out
+    assert "Functions outside torch" not in run.out
