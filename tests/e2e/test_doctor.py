@@ -86,7 +86,10 @@ def test_torch_that_kills_its_process_is_a_line(
     [
         (["doctor", "device=gpu"], ["device=gpu: there is no such device", "fix: device=cuda"]),
         (["doctor", "workload.batch=4"], ["workload.batch=4: doctor checks the machine"]),
-        (["check", "--json"], ["--json: check does not take this flag; it belongs to compare, doctor"]),
+        (
+            ["check", "--json"],
+            ["--json: check does not take this flag; it belongs to compare, doctor"],
+        ),
         (
             ["--json", "workload=mlp"],
             ["--json: a run does not take this flag"],

@@ -25,6 +25,12 @@ def fixes(problem: Problem) -> list[str]:
 # What is refused, the setting that is named, the value, what the reason says.
 REFUSED: list[tuple[tuple[str, ...], str, str, str]] = [
     (
+        ("profiler.baseline.until=stable", "profiler.baseline.steps=0"),
+        "profiler.baseline.until",
+        "stable",
+        "asks for no unprofiled steps",
+    ),
+    (
         ("workload=program", "workload.module=package.train", "execution=inline"),
         "execution",
         "inline",
