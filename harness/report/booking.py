@@ -29,7 +29,7 @@ _UNKNOWN: Final = (
 def booking_sheet(results: RunResults) -> Section | None:
     """Show what the rehearsed run needs on an NPU; None for what was no rehearsal, or failed."""
     record = results.record
-    if not record.requested["rehearsal.emulate"] or record.status != "ok":
+    if not record.requested.get("rehearsal.emulate") or record.status != "ok":
         return None
     return Section(
         title="Booking sheet: the same run on an NPU",

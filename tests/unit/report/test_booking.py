@@ -77,7 +77,12 @@ def test_a_job_of_ranks_without_figures_has_a_sheet_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [{"status": "failed"}, {"requested": RECORD.requested | {"rehearsal.emulate": False}}]
+    "other",
+    [
+        {"status": "failed"},
+        {"requested": RECORD.requested | {"rehearsal.emulate": False}},
+        {"requested": {}, "source": "trace.json"},
+    ],
 )
 def test_only_a_rehearsal_that_ended_well_has_a_sheet(other: dict[str, Any]) -> None:
     record = replace(RECORD, **other)
