@@ -151,10 +151,12 @@ def test_a_window_is_bounded_though_no_step_ends(tmp_path: Path) -> None:
 
 
 def test_a_window_that_no_step_comes_to_is_bounded_too(tmp_path: Path) -> None:
-    with harness.Session(*ALL, "profiler.max_seconds=0.3", out=tmp_path) as session:
-        with pytest.warns(harness.HarnessWarning, match="after profiler.max_seconds=0.3"):
-            asked = session.window(steps=2, within=600)
-            assert asked.wait(timeout=LIMIT_S)
+    with (
+        harness.Session(*ALL, "profiler.max_seconds=0.3", out=tmp_path) as session,
+        pytest.warns(harness.HarnessWarning, match="after profiler.max_seconds=0.3"),
+    ):
+        asked = session.window(steps=2, within=600)
+        assert asked.wait(timeout=LIMIT_S)
 
 
 def test_a_window_that_waits_is_given_up(session: harness.Session) -> None:
