@@ -5,6 +5,7 @@ What drifts on the machine meanwhile is then the same for both sides.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from harness.execution.plan import requested
 from harness.paths import ComparisonFolder
 from harness.settings.marks import mark_of
 from harness.settings.request import Request
+from harness.text import command
 from harness.workloads.program import Program
 
 MOST: Final = 1000
@@ -79,24 +81,25 @@ def repeated(found: Sides, count: int, out: Path | None, report: Callable[[str],
         for side, run in again.items():
             place = folder.run(side, number).path
             done = sum(map(len, made.values()))
-            report(f"run {done + 1} of {total}: {side}, {number} of {count}")
+            words = command(("python", "-m", "harness", *run.words))
+            report(f"run {done + 1} of {total}: {side}, {number} of {count}: {words}")
             _run(run, place)
             made[side].append(place)
     return sides(made["candidate"], made["base"])
 
 
 def _run(run: Repeatable, place: Path) -> None:
-    command = (sys.executable, "-m", "harness", *run.words, "--out", str(place))
+    words = (sys.executable, "-m", "harness", *run.words, "--out", str(place))
     process = subprocess.Popen(  # noqa: S603 - our own command, with the words of a record
-        command, cwd=run.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        words, cwd=run.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     try:
         _, errors = process.communicate()
-    except BaseException:
-        # It closes its run; whoever interrupts again kills it.
-        process.terminate()
-        process.wait()
-        raise
+    finally:
+        if process.poll() is None:
+            # It closes its run; whoever interrupts again kills it.
+            process.terminate()
+            process.wait()
     if process.returncode not in _ENDED_WELL:
         last = errors.decode(errors="replace").strip().splitlines()[-1:]
         why = f": {last[0]}" if last else ""
@@ -131,6 +134,9 @@ def repeatable(run: SideRun) -> Repeatable | list[Problem]:
     if record.source:
         why = "an imported capture cannot be repeated: its request is not known"
         return [_problem(run, why, fix="run both sides yourself, and compare their folders")]
+    if record.host != socket.gethostname():
+        why = f"it was recorded on {record.host}, and commands of other machines are not run here"
+        return [_problem(run, why, fix="run its command yourself, if you trust it")]
     if record.world_size > 1 and record.requested.get("execution.kind") != "torchrun":
         why = f"a launcher of yours started its {record.world_size} ranks, and it alone could again"
         return [_problem(run, why, fix="run both sides yourself, in turn")]

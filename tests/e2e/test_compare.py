@@ -154,6 +154,10 @@ def test_what_cannot_be_run_again_is_refused_before_anything_runs(
     assert done.code == 2
     assert "train.py has changed since (its file): it would be the new one on both" in done.err
     assert "an imported capture cannot be repeated" in done.err
+    compared_run(tmp_path / "foreign", host="elsewhere")
+    done = harness("compare", "program", "--against", "foreign", "--repeat", "2")
+    assert done.code == 2
+    assert "it was recorded on elsewhere, and commands of other machines are not run" in done.err
     assert not (tmp_path / "outputs").exists()
     (tmp_path / "train.py").write_text(PROGRAM)
     again = harness("compare", "program", "--against", "copy", "--repeat", "1", "--out", "again")
