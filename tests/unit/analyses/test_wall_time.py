@@ -200,6 +200,52 @@ def test_backward_counts_for_the_module_of_forward() -> None:
     ]
 
 
+def test_in_a_range_of_pythons_the_line_that_runs_counts() -> None:
+    of = capture(
+        steps=one_step(),
+        operators=operators(("Optimizer.step#Own.step", 0, 100), ("aten::add_", 90, 10)),
+        lines={**LINES, "start_ns": [1000, 1010, 1050, 1090], "duration_ns": [10, 40, 40, 10]},
+    )
+    table = wall_time.wall_time_lines(of, pieces(of))
+    assert set(table.select("file", "line", "duration_ns", "operators_ns").rows()) == {
+        ("train.py", 2, 10, 0),
+        ("net.py", 4, 40, 0),
+        ("train.py", 3, 40, 0),
+        ("train.py", 4, 10, 10),
+    }
+
+
+def test_of_operators_with_one_number_the_last_made_the_function_of_backward() -> None:
+    of = capture(
+        steps=one_step(),
+        operators=operators(
+            ("aten::detach", 0, 5),
+            ("aten::mul", 10, 5),
+            ("autograd::engine::evaluate_function: MulBackward0", 40, 20),
+            **{SEQUENCE: [7, 7, 7], FORWARD: [None, None, 1]},
+        ),
+        lines={**LINES, "start_ns": [1000, 1010, 1035, 1065], "duration_ns": [10, 25, 30, 35]},
+    )
+    table = wall_time.wall_time_lines(of, pieces(of))
+    backward = table.filter(pl.col("stage") == "backward", pl.col("operators_ns") > 0)
+    assert backward.select("file", "operators_ns").rows() == [("net.py", 20)]
+
+
+def test_what_has_no_number_is_no_part_of_another_operator() -> None:
+    of = capture(
+        steps=one_step(),
+        operators=operators(
+            ("aten::mul", 0, 5),
+            ("autograd::engine::evaluate_function: AccumulateGrad", 40, 20),
+            **{SEQUENCE: [-1, -1], FORWARD: [None, 1]},
+        ),
+        lines=LINES,
+    )
+    table = wall_time.wall_time_lines(of, pieces(of))
+    backward = table.filter(pl.col("operators_ns") == 20)
+    assert backward["text"].to_list() == ["loss.backward()"]
+
+
 def test_python_between_two_modules_belongs_to_the_one_around_both() -> None:
     of = capture(
         steps=one_step(),

@@ -121,6 +121,16 @@ def test_frames_that_were_there_before_count_too(module: ModuleType, trace: Line
     assert [part.line for part in trace.segments()] == [2, 3, 4]
 
 
+def test_frames_are_left_as_they_were(module: ModuleType, trace: LineTrace) -> None:
+    source = (
+        "import sys\ndef f(trace):\n    trace.start()\n    trace.stop()\n"
+        "    return sys._getframe().f_trace\n"
+    )
+    scope: dict[str, Callable[[LineTrace], object]] = {}
+    exec(compile(source, module.outer.__code__.co_filename, "exec"), scope)  # noqa: S102
+    assert scope["f"](trace) is None
+
+
 def test_the_table_names_file_function_and_text(module: ModuleType, trace: LineTrace) -> None:
     traced(trace, module.outer)
     table = lines.table(trace, rank=3)
