@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from harness.capture.run_record import RunRecord, Timing
 from harness.capture.sweep_record import SweepJob
 from harness.sweep.noise import remarks
+from harness.tables.machine_load import PhaseLoad
 
 Times = tuple[int, int, int]
 """Of the steps of a job: the least, the median, the most."""
@@ -76,3 +77,15 @@ def test_nothing_is_said_of_invented_times() -> None:
     assert said(*emulated, *emulated) == []
     untimed = [(one, None) for one, _ in (job("8", (1, 2, 3)),)]
     assert said(*untimed) == []
+
+
+def test_jobs_on_a_busy_machine_are_named() -> None:
+    load = PhaseLoad(
+        phase="baseline", duration_ns=10**9, cores=2, running=1.0, waiting=1.0, other_cores=1.5
+    )
+    (place, record) = job("64", (90, 100, 110))
+    busy = (place, replace(record, machine_load=(load,)))
+    (note,) = [text for text in said(busy, job("128", (90, 100, 110))) if "busy" in text]
+    assert "64" in note
+    assert "128" not in note
+    assert not [text for text in said(job("64", (90, 100, 110))) if "busy" in text]
