@@ -40,7 +40,7 @@ CXX = shutil.which("g++")
 def pytest_report_header() -> list[str]:
     lacks = {
         "no C compiler: tests/npu is left out": COMPILER,
-        "no g++: the test of compiled training is left out": CXX,
+        "no g++: the tests of torch.compile are left out": CXX,
     }
     return [text for text, there in lacks.items() if not there]
 
