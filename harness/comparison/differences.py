@@ -8,6 +8,7 @@ from typing import Any, Final
 from harness.capture.comparison_record import Difference
 from harness.capture.run_record import RunRecord
 from harness.comparison.sides import Sides
+from harness.settings.added import whole
 from harness.settings.marks import mark_of
 from harness.settings.schema import show
 
@@ -57,7 +58,7 @@ def _values(of_runs: Sequence[Mapping[str, str]], what: str) -> tuple[str, ...]:
 def _settings(record: RunRecord) -> dict[str, str]:
     return {
         name: _shown(value)
-        for name, value in record.requested.items()
+        for name, value in whole(record.requested).items()
         if mark_of(name).measured and value != {}
     }
 

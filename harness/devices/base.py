@@ -187,7 +187,8 @@ class LoweredProfiler(Struct, frozen=True, kw_only=True):
     activities: tuple[str, ...]
     record_shapes: bool
     with_stack: bool
-    with_lines: bool
+    with_lines: bool = False
+    """Plans of earlier versions have not asked for it."""
     profile_memory: bool
     with_modules: bool
     with_flops: bool

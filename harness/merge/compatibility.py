@@ -22,6 +22,7 @@ from harness.errors import Problem, RefusedError
 from harness.execution.protocol import read_json
 from harness.merge.sequences import KERNELS, OPERATORS, Layout, Run
 from harness.paths import RunFolder, SweepFolder
+from harness.settings.added import whole
 from harness.settings.marks import mark_of
 from harness.settings.request import COUNTERS, Match
 from harness.text import command
@@ -221,7 +222,7 @@ def _compared(record: RunRecord) -> dict[str, Any]:
     """Return the values of a run that must be the same in all."""
     settings = {
         key: value
-        for key, value in record.requested.items()
+        for key, value in whole(record.requested).items()
         if mark_of(key).measured
         and not any(key == path or key.startswith(f"{path}.") for path in _MAY_DIFFER)
     }

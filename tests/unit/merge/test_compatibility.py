@@ -306,3 +306,23 @@ def test_what_is_neither_a_sweep_nor_runs_is_refused(tmp_path: Path, two: list[P
     for name, why in (("gone", "there is no such folder"), ("run.json.txt", "this is no folder")):
         with pytest.raises(RefusedError, match=why):
             candidates([two[0], two[0] / name])
+
+
+def test_a_run_of_an_earlier_version_belongs_to_one_of_this(tmp_path: Path) -> None:
+    earlier = {"profiler.baseline.steps": 5}
+    now = {**earlier, "profiler.with_lines": False, "profiler.baseline.place": "before"}
+    folders = [
+        leave(tmp_path / "a", record("PipeUtilization", requested=earlier)),
+        leave(tmp_path / "b", record("Memory", requested=now)),
+    ]
+    assert len(chosen(candidates(folders), "aligned").runs) == 2
+
+
+def test_a_setting_that_an_earlier_version_lacks_is_not_any_value(tmp_path: Path) -> None:
+    earlier = {"profiler.baseline.steps": 5}
+    folders = [
+        leave(tmp_path / "a", record("PipeUtilization", requested=earlier)),
+        leave(tmp_path / "b", record("Memory", requested={**earlier, "profiler.with_lines": True})),
+    ]
+    with pytest.raises(RefusedError, match=r"with_lines"):
+        chosen(candidates(folders), "aligned")
