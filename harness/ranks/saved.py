@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 from msgspec.structs import replace
@@ -18,7 +19,7 @@ from harness.capture.merge_record import MergeRecord
 from harness.capture.run_folder import is_run, shown
 from harness.capture.run_record import RunRecord, record_of
 from harness.capture.sweep_record import SweepRecord
-from harness.errors import Problem, RefusedError
+from harness.errors import Problem, RefusedError, refuse
 from harness.execution.protocol import read_json
 from harness.paths import MergedFolder, RunFolder, SweepFolder
 from harness.pipeline.starting import refuse_unended
@@ -31,6 +32,13 @@ from harness.report.html.run import Shown, run_page
 from harness.report.html.sweep import saved_sweep_page
 from harness.report.results import RunResults
 from harness.text import command
+
+
+_NEEDED: Final = (
+    *("workload.name", "execution.kind", "rehearsal.emulate"),
+    *("profiler.with_stack", "profiler.profile_memory"),
+)
+"""Settings that every run records, and that its page is made from."""
 
 
 def saved_page(folder: Path, *, redact: bool = False) -> Page:
@@ -73,6 +81,13 @@ def _shown(run: RunFolder) -> Shown:
     refuse_unended(record, run.path)
     if record.unended:
         raise RefusedError([_unread(run.path, record.unended)])
+    refuse(
+        [
+            _lacking(run, name)
+            for name in _NEEDED
+            if not record.source and name not in record.requested
+        ]
+    )
     place = str(shown(run.path))
     if run.ranks.is_dir():
         return _of_ranks(record, run, place)
@@ -81,6 +96,11 @@ def _shown(run: RunFolder) -> Shown:
     capture = load_capture(run.path)
     results = RunResults(record=record, analyses=run_analyses(capture), folder=place)
     return Shown(results=results, tables=capture.tables)
+
+
+def _lacking(run: RunFolder, name: str) -> Problem:
+    why, fix = f"it is broken: requested lacks {name}", "choose another folder, or run again"
+    return Problem(setting=str(run.record), given="", reason=why, fix=fix)
 
 
 def _of_ranks(record: RunRecord, run: RunFolder, place: str) -> Shown:
