@@ -33,7 +33,6 @@ from harness.report.html.sweep import saved_sweep_page
 from harness.report.results import RunResults
 from harness.text import command
 
-
 _NEEDED: Final = (
     *("workload.name", "execution.kind", "rehearsal.emulate"),
     *("profiler.with_stack", "profiler.profile_memory"),
