@@ -143,10 +143,10 @@ def test_a_kernel_counts_for_the_operator_that_launched_it() -> None:
     ]
 
 
-_LINKS: dict[str, list[object]] = {
-    SEQUENCE: [7, 7, None, None, None],
-    FORWARD: [None, 1, None, None, None],
-}
+def links(numbers: list[object], forward_threads: list[object]) -> dict[str, list[object]]:
+    return {SEQUENCE: numbers, FORWARD: forward_threads}
+
+
 TRAINING = operators(
     ("aten::linear", 10, 20),
     ("autograd::engine::evaluate_function: AddmmBackward0", 40, 20),
@@ -155,7 +155,7 @@ TRAINING = operators(
     ("aten::add_", 75, 5),
     thread=[1, 2, 2, 1, 1],
     stack_id=[100, None, None, 101, 101],
-    **_LINKS,
+    **links([7, 7, None, None, None], [None, 1, None, None, None]),
 )
 STACKS: Columns = {
     "stack_id": [100, 101],
@@ -222,7 +222,7 @@ def test_of_operators_with_one_number_the_last_made_the_function_of_backward() -
             ("aten::detach", 0, 5),
             ("aten::mul", 10, 5),
             ("autograd::engine::evaluate_function: MulBackward0", 40, 20),
-            **{SEQUENCE: [7, 7, 7], FORWARD: [None, None, 1]},
+            **links([7, 7, 7], [None, None, 1]),
         ),
         lines={**LINES, "start_ns": [1000, 1010, 1035, 1065], "duration_ns": [10, 25, 30, 35]},
     )
@@ -237,7 +237,7 @@ def test_what_has_no_number_is_no_part_of_another_operator() -> None:
         operators=operators(
             ("aten::mul", 0, 5),
             ("autograd::engine::evaluate_function: AccumulateGrad", 40, 20),
-            **{SEQUENCE: [-1, -1], FORWARD: [None, 1]},
+            **links([-1, -1], [None, 1]),
         ),
         lines=LINES,
     )
