@@ -111,8 +111,8 @@ class Timing(Struct, frozen=True, kw_only=True):
 
     @property
     def spread(self) -> float:
-        """(max - min) / median."""
-        return (self.max_ns - self.min_ns) / self.median_ns
+        """(max - min) / median; 0 where steps took no time, as only a foreign record says."""
+        return (self.max_ns - self.min_ns) / self.median_ns if self.median_ns else 0.0
 
     def resembles(self, other: Timing) -> bool:
         """Tell whether the median step of one lies among the steps of the other."""

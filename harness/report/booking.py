@@ -49,7 +49,9 @@ def _needs(results: RunResults) -> Iterator[tuple[str, str]]:
     yield "devices", f"{devices} NPU(s), and a CANN environment that is set (set_env.sh)"
     versions = [f"{name} {record.versions.get(name, 'not known')}" for name in _VERSIONS]
     yield "versions", f"{', '.join(versions)}, as here"
-    yield "CANN", f"rehearsed with {_ERAS[record.requested['rehearsal.era']]}"
+    era = record.requested.get("rehearsal.era")
+    if era in _ERAS:
+        yield "CANN", f"rehearsed with {_ERAS[era]}"
     yield "settings for CANN", ", ".join(_for_cann(record))
     yield "steps", _steps(record)
     if not results.analyses:

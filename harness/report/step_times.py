@@ -58,7 +58,7 @@ def _remarks(record: RunRecord) -> Iterator[str]:
 
 
 def _cost(timing: Mapping[str, Timing]) -> Iterator[str]:
-    if len(timing) == len(PHASES):
+    if len(timing) == len(PHASES) and timing["baseline"].median_ns:
         ratio = timing["active"].median_ns / timing["baseline"].median_ns
         noise = timing["active"].resembles(timing["baseline"])
         within = ", which is within the noise of these steps" if noise else ""

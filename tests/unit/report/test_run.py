@@ -317,6 +317,12 @@ def test_every_figure_of_an_emulated_run_says_so_and_nothing_else_does() -> None
     assert set(FIGURES) < set(SECTIONS)
 
 
+def test_steps_that_took_no_time_have_no_ratio() -> None:
+    nothing = Timing(steps=3, median_ns=0, min_ns=0, max_ns=0)
+    part = summary(replace(RECORD, timing={"baseline": nothing, "active": nothing}))["Step time"]
+    assert part.notes == ()
+
+
 WALL_TIME = pl.DataFrame(
     {
         "rank": [0, 0, 0, 0],
