@@ -42,6 +42,12 @@ def _doctor(command: Command) -> ExitCode:
     return doctor(command.overrides, OUT, as_json="--json" in command.flags)
 
 
+def _export(command: Command) -> ExitCode:
+    from harness.cli.export import export
+
+    return export(command)
+
+
 def _gate(command: Command) -> ExitCode:
     from harness.cli.gate import gate
 
@@ -52,6 +58,12 @@ def _help(command: Command) -> ExitCode:
     from harness.cli.help import help_for
 
     return help_for(command, RUN, SUBCOMMANDS)
+
+
+def _import(command: Command) -> ExitCode:
+    from harness.cli.import_settings import import_settings
+
+    return import_settings(command)
 
 
 def _list(command: Command) -> ExitCode:
@@ -167,6 +179,27 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         examples=("doctor", "doctor device=cuda", "doctor device=npu --json"),
         flags=("--json",),
     ),
+    "export": Subcommand(
+        run=_export,
+        summary="write settings as a serving engine or a framework takes them",
+        usage=("export TARGET[@VERSION] [settings] [--form NAME] [--partial]",),
+        about=(
+            "Prints the settings of device, profiler and name in the words of TARGET: sglang, vllm,"
+            " vllm-ascend, verl, dynamic_profile (torch_npu's profiler of running programs), or"
+            " python (torch or torch_npu alone). The text goes to stdout; what it is, and what it"
+            " needs, to stderr. --out names the folder where the target is to write.\n\n"
+            "An export is whole or refused: a setting that the target has no word for, ignores, or"
+            " sets to something else in any case is named, and the exit code is 2. With --partial"
+            " the rest is exported, and the exit code is 3."
+        ),
+        examples=(
+            "export sglang device=npu profiler=sglang profiler.schedule.warmup=0",
+            "export vllm device=cuda profiler=level1 --form body",
+            "export dynamic_profile profiler=level1 > profiler_config.json",
+        ),
+        flags=("--form", "--partial", "--out", *_COMPOSING),
+        paths=True,
+    ),
     "gate": Subcommand(
         run=_gate,
         summary="hold runs against limits, and against other runs: for CI",
@@ -198,6 +231,24 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         about="Shows the main page, or the page of a subcommand.",
         examples=("help", "help read"),
         flags=_COMPOSING,
+        paths=True,
+    ),
+    "import": Subcommand(
+        run=_import,
+        summary="read an engine's or a framework's settings: what they are here",
+        usage=("import FILE [device=cpu|cuda|npu] [--target NAME]",),
+        about=(
+            "Prints the settings that FILE asks for, to be used on the command line. FILE is what"
+            " export writes, or the configuration of torchtitan, Megatron-LM, accelerate,"
+            " Lightning, torchtune or MindFormers; no program in it is run. Fields that no setting"
+            " means are named, and the exit code is 3."
+        ),
+        examples=(
+            "import profiler_config.json",
+            "import start_profile.json device=npu",
+            "import train.toml --target torchtitan",
+        ),
+        flags=("--target",),
         paths=True,
     ),
     "list": Subcommand(

@@ -73,6 +73,23 @@ FLAGS = (
         help="leave out host, user, paths, source lines and the command",
     ),
     Flag(
+        name="--form",
+        short="",
+        value="NAME",
+        help="which of the target's forms: a body of a request, a file, a command",
+    ),
+    Flag(
+        name="--partial",
+        short="",
+        help="export what the target can do, and name what is left out",
+    ),
+    Flag(
+        name="--target",
+        short="",
+        value="NAME",
+        help="whose settings the file has, where that is not plain",
+    ),
+    Flag(
         name="--steps",
         short="",
         value="FIRST-LAST",

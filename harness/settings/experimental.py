@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -16,6 +16,11 @@ class Experimental(
     def lowered(self) -> dict[str, Any]:
         """Return the keyword arguments for the profiler's ``_ExperimentalConfig``, as JSON."""
         return {name: _plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def untold(cls) -> Self:
+        """Return the settings that the profiler has which is told none."""
+        return cls()
 
     def changed(self) -> tuple[str, ...]:
         """Return the names of the settings that differ from their defaults."""

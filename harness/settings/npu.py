@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from msgspec import Meta
 
@@ -100,6 +100,11 @@ class NpuExperimental(
     have such cards. Read by: the profiler."""
     sys_interconnection: bool = False
     """Traffic of HCCS and PCIe, sampled at 50 Hz: hccs.csv and pcie.csv. Read by: the profiler."""
+
+    @classmethod
+    def untold(cls) -> Self:
+        """Return torch_npu's own defaults: Level0, and with it no counters."""
+        return cls(profiler_level="Level0")
 
     def lowered(self) -> dict[str, Any]:
         """Return the keyword arguments, with the counter group that the level implies."""

@@ -34,6 +34,7 @@ PACKAGES = (
     "comparison",
     "report",
     "verification",
+    "engines",
     "sweep",
     "analyses",
     "capture",
@@ -146,7 +147,7 @@ def test_torch_npu_is_imported_by_no_module_but_its_device_file() -> None:
             assert not any(word.split(".")[0] == "torch_npu" for word in imports(tree)), name
 
 
-NAME_DEVICES = {"devices", "emulator", "settings.request"}
+NAME_DEVICES = {"devices", "emulator", "engines", "settings.request"}
 """Packages and modules where something holds for one device, by its name."""
 
 

@@ -1,0 +1,247 @@
+"""How fields are written down, and read back: JSON, YAML, TOML, words. Nothing is run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tomllib
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import yaml
+
+from harness.settings.schema import flatten
+
+
+class UnreadableError(ValueError):
+    """A text that is not in the notation; the message says why."""
+
+
+class Notation(Protocol):
+    """A way to write fields down."""
+
+    def text(self, values: Mapping[str, Any]) -> str:
+        """Return the fields as text that ends with a line feed."""
+        ...
+
+    def values(self, text: str) -> dict[str, Any]:
+        """Return the fields of a text, by dotted names; raises `UnreadableError`."""
+        ...
+
+
+class Json:
+    """A JSON object; `nested` where dots in names are levels of it."""
+
+    def text(self, values: Mapping[str, Any]) -> str:
+        """Return the fields as a JSON object."""
+        return json.dumps(nested(values), indent=2, ensure_ascii=False) + "\n"
+
+    def values(self, text: str) -> dict[str, Any]:
+        """Return the fields of a JSON object."""
+        return dict(flatten(_mapping(_json(text), "a JSON object")))
+
+
+class Yaml:
+    """A YAML mapping."""
+
+    def text(self, values: Mapping[str, Any]) -> str:
+        """Return the fields as YAML."""
+        return yaml.safe_dump(
+            nested(values), sort_keys=False, allow_unicode=True, default_flow_style=None
+        )
+
+    def values(self, text: str) -> dict[str, Any]:
+        """Return the fields of a YAML mapping."""
+        try:
+            data = yaml.load(text, Loader=_Plain)  # noqa: S506 - a safe loader of our own
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            raise UnreadableError(f"it is no YAML: {_line(error)}") from error
+        return dict(flatten(_mapping(data, "a YAML mapping")))
+
+
+class Toml:
+    """A TOML document; it is read, and not written."""
+
+    def text(self, values: Mapping[str, Any]) -> str:
+        """Return the fields as TOML, a table for each level."""
+        raise NotImplementedError("nothing is exported to TOML")
+
+    def values(self, text: str) -> dict[str, Any]:
+        """Return the fields of a TOML document."""
+        try:
+            return dict(flatten(tomllib.loads(text)))
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise UnreadableError(f"it is no TOML: {_line(error)}") from error
+
+
+class Words:
+    """A command line: variables, the command's own words, then ``--name value`` or ``--name``.
+
+    A field in capitals is a variable; one whose value is true is a flag without a value.
+    """
+
+    def __init__(self, command: str, *, negated: bool = False) -> None:
+        """`negated`: false is written ``--no-name``; else a flag that is false is left out."""
+        self.command = command
+        self.negated = negated
+
+    def text(self, values: Mapping[str, Any]) -> str:
+        """Return the variables, which are the server's, and then the command line."""
+        variables = {name: value for name, value in values.items() if name.isupper()}
+        lines = [f"export {name}={_word(value)}" for name, value in variables.items()]
+        if lines:
+            lines = ["# in the environment of the server, before it starts", *lines, "# then"]
+        words = [self.command]
+        for name, value in values.items():
+            if name in variables or value is None or value == []:
+                continue
+            if value is False:
+                words += [f"--no-{name}"] if self.negated else []
+            else:
+                words += [f"--{name}"] if value is True else [f"--{name}", _word(value)]
+        return "\n".join([*lines, " ".join(words)]) + "\n"
+
+    def values(self, text: str) -> dict[str, Any]:
+        """Return the fields of a command line, texts where they have a value."""
+        rest = _split(text)
+        values: dict[str, Any] = {}
+        while rest:
+            word = rest.pop(0)
+            name, equals, value = word.removeprefix("--").partition("=")
+            if not word.startswith("--"):
+                if name.isupper() and equals:
+                    values[name] = value
+                elif word not in ("export", *self.command.split()):
+                    raise UnreadableError(f"{word} belongs to no option")
+            elif self.negated and name.startswith("no-") and not equals:
+                values[name.removeprefix("no-")] = False
+            elif equals:
+                values[name] = value
+            elif rest and not rest[0].startswith("--") and rest[0] not in self.command.split():
+                values[name] = rest.pop(0)
+            else:
+                values[name] = True
+        return values
+
+
+class Overrides:
+    """Hydra's words, ``name=value``."""
+
+    def text(self, values: Mapping[str, Any]) -> str:
+        """Return the fields one to a line, with a backslash before each line feed."""
+        from harness.settings.schema import show
+
+        words = (shlex.quote(f"{name}={show(value)}") for name, value in values.items())
+        return " \\\n".join(words) + "\n"
+
+    def values(self, text: str) -> dict[str, Any]:
+        """Return the fields of words; a value is read as YAML."""
+        values: dict[str, Any] = {}
+        for word in _split(text):
+            name, equals, value = word.lstrip("+").partition("=")
+            if not equals:
+                raise UnreadableError(f"{word} is not name=value")
+            values[name] = Yaml().values(f"value: {value}")["value"]
+        return values
+
+
+JSON: Final = Json()
+YAML: Final = Yaml()
+TOML: Final = Toml()
+OVERRIDES: Final = Overrides()
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases: a small file cannot grow, and no key comes twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("aliases are not read")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(
+        self,
+        node: yaml.MappingNode,
+        deep: bool = False,  # noqa: FBT002 - PyYAML's own signature
+    ) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if len(keys) != len(set(map(str, keys))):
+            raise yaml.YAMLError("a key comes twice")
+        return super().construct_mapping(node, deep)
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields by dotted names as nested mappings."""
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *path, last = name.split(".")
+        place = tree
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return tree
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"it is no JSON: {_line(error)}") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(names) != len(set(names)):
+        raise UnreadableError("a name comes twice in one object")
+    return dict(pairs)
+
+
+def _mapping(data: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
+        raise UnreadableError(f"it must be {what} of named fields")
+    return data
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text.replace("\\\n", " "), comments=True)
+    except ValueError as error:
+        raise UnreadableError(f"it is no command line: {error}") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return shlex.quote(",".join(map(str, value)))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return shlex.quote(str(value))
+
+
+class Part:
+    """A part of a larger file: the fields below some names, which are those of one subject."""
+
+    def __init__(self, notation: Notation, *below: str, strip: bool = False) -> None:
+        """`below`: prefixes of dotted names; `strip`: whether fields are named without them."""
+        self.notation = notation
+        self.below = below
+        self.strip = strip
+
+    def text(self, values: Mapping[str, Any]) -> str:
+        """Return the fields as the larger file has them."""
+        first = self.below[0] if self.strip else ""
+        return self.notation.text({f"{first}{name}": value for name, value in values.items()})
+
+    def values(self, text: str) -> dict[str, Any]:
+        """Return the fields of the part, or all fields where nothing has one of the prefixes."""
+        found = self.notation.values(text)
+        part = {
+            name.removeprefix(prefix) if self.strip else name: value
+            for prefix in self.below
+            for name, value in found.items()
+            if name.startswith(prefix)
+        }
+        return part or found
