@@ -135,10 +135,10 @@ def _npu(role: str) -> Special:
     contents = f"{role}.profiler.tool_config.npu.contents"
 
     def lower(settings: Settings) -> Values:
-        # verl starts torch_npu's profiler at a step: there is nothing to warm up.
-        names = ("skip_first", "skip_first_wait", "wait", "active", "repeat")
+        # verl starts torch_npu's profiler at a step: there is nothing to warm up, and one cycle.
+        names = ("skip_first", "skip_first_wait", "wait", "active")
         schedule = Schedule(warmup=0, **{name: settings[f"{SCHEDULE}{name}"] for name in names})
-        steps = recorded_steps(schedule, schedule.repeat)
+        steps = recorded_steps(schedule, 1)
         return {
             "global_profiler.steps": [step + 1 for step in steps],
             contents: _lower_contents(settings, "npu"),
