@@ -51,7 +51,7 @@ def _request(command: Command, target: Target) -> Request:
         command = replace(command, overrides=(f"device={devices[0]}", *command.overrides))
     # --out is the target's folder here, and none of ours.
     flags = {name: value for name, value in command.flags.items() if name != "--out"}
-    composition = prepared(replace(command, flags=flags))
+    composition = prepared(replace(command, flags=flags), runs_here=False)
     if composition.multirun:
         why = "one set of settings is exported at a time, and this is a sweep"
         refuse([Problem(setting="export", given="", reason=why, fix="leave the sweep out")])

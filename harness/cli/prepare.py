@@ -13,14 +13,14 @@ from harness.errors import Problem, refuse
 _FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
 
 
-def prepared(command: Command) -> Composition:
-    """Return the jobs of a command, each of which can be run.
+def prepared(command: Command, *, runs_here: bool = True) -> Composition:
+    """Return the jobs of a command, each of which can be run: here, or by another program.
 
     Raises:
         RefusedError: Something is wrong with the command line or with a job.
     """
     composition = composed(command)
-    refuse([*_out_problems(command), *all_problems(composition)])
+    refuse([*_out_problems(command), *all_problems(composition, runs_here=runs_here)])
     return replace(composition, folder=command.out) if command.out else composition
 
 
@@ -34,14 +34,16 @@ def composed(command: Command) -> Composition:
     )
 
 
-def all_problems(composition: Composition) -> list[Problem]:
+def all_problems(composition: Composition, *, runs_here: bool = True) -> list[Problem]:
     """Return what is wrong with any job, each problem once, with the jobs where not all have it.
 
     What is wrong with several values of one setting, in the same way, is one problem.
     """
     causes: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for job in composition.jobs:
-        for problem in [*job.problems, *(problems(job.request) if job.request else ())]:
+        request = job.request
+        more = problems(request, runs_here=runs_here) if request else ()
+        for problem in [*job.problems, *more]:
             cause = problem.setting, problem.reason, problem.fix
             causes.setdefault(cause, []).append((problem.given, " ".join(job.overrides)))
     return [

@@ -31,12 +31,17 @@ from harness.workloads.base import BuiltWorkload
 Rule = Callable[[Request], Iterator[Problem]]
 
 
-def problems(request: Request, *, in_program: bool = False) -> list[Problem]:
+def problems(
+    request: Request, *, in_program: bool = False, runs_here: bool = True
+) -> list[Problem]:
     """Return every reason to refuse the request, in the order of `RULES`.
 
     `in_program`: a program that runs already has made it, by ``harness.profile()``; not a command.
+    `runs_here`: whether the harness runs it; else the ranks are those of another program.
     """
-    rules = (*RULES, *(IN_PROGRAM if in_program else BY_COMMAND))
+    rules = [*RULES, *(IN_PROGRAM if in_program else BY_COMMAND)]
+    if not runs_here:
+        rules.remove(problems_of_ranks)
     return [problem for rule in rules for problem in rule(request)]
 
 

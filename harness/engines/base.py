@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from harness.devices import TARGETS as DEVICES
 from harness.engines.notations import Notation
@@ -130,6 +131,12 @@ class Target(Struct, frozen=True, kw_only=True):
         """Return the devices that it profiles."""
         forms = [form for release in self.releases for form in release.forms]
         return tuple(dict.fromkeys(form.device for form in forms))
+
+
+def without(form: Form, *names: str) -> Form:
+    """Return the form of an older release, which does not have some fields yet."""
+    fields = tuple(field for field in form.fields if field.name not in names)
+    return replace(form, fields=fields)
 
 
 def bare(device: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from harness.configuration.composition import choices, compose_jobs
 from harness.configuration.overrides import quoted
 from harness.configuration.validate import problems
 from harness.engines import SOURCES, TARGETS
-from harness.engines.base import Form, Meaning, Release, Target, meaning
+from harness.engines.base import Form, Meaning, Release, Target, bare, meaning
 from harness.engines.exporting import asked, is_judged, same
 from harness.engines.notations import YAML, Part, UnreadableError
 from harness.engines.python_code import PythonCode
@@ -96,7 +97,14 @@ def reading(text: str, name: str, target: str = "", device: str = "") -> Reading
         raise RefusedError([Problem(setting=name, given="", reason=why, fix=fix)])
     if not fitting:
         raise RefusedError([_unread(name, target, candidates, errors)])
-    return min(fitting, key=lambda found: len(meaning(found.form, found.values).unmatched))
+    return min(fitting, key=_distance)
+
+
+def _distance(found: Reading) -> tuple[int, bool]:
+    """Return how badly a form fits: fields that it cannot mean; activities unlike its device's."""
+    meant = meaning(found.form, found.values)
+    usual = bare(found.form.device)["profiler.activities"]
+    return len(meant.unmatched), meant.asked["profiler.activities"] != usual
 
 
 def _readings(
@@ -151,7 +159,7 @@ def imported(found: Reading) -> Imported:
     wrong = [
         *composition.problems,
         *(job.problems if job else ()),
-        *(problems(request) if request else ()),
+        *(problems(request, runs_here=False) if request else ()),
     ]
     return Imported(
         reading=found,
@@ -164,15 +172,21 @@ def imported(found: Reading) -> Imported:
 
 def _by_profile(device: str, wanted: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """Yield the words that make the settings, starting from each profile that the device has."""
+    for base, has in _profiles(device):
+        yield (*base, *(_word(name, value) for name, value in _differing(wanted, has)))
+
+
+@cache
+def _profiles(device: str) -> tuple[tuple[tuple[str, ...], dict[str, Any]], ...]:
+    """Return each profile of a device, the plainest first: its words, and what it asks for."""
     first = ["default"]
+    found = []
     for profile in [*first, *(name for name in choices(None)["profiler"] if name not in first)]:
         base = (f"device={device}", f"profiler={profile}")
-        composition = compose_jobs(base)
-        (job,) = composition.jobs or (None,)
-        if job is None or job.request is None:
-            continue
-        has = asked(job.request)
-        yield (*base, *(_word(name, value) for name, value in _differing(wanted, has)))
+        jobs = compose_jobs(base).jobs
+        if jobs and jobs[0].request is not None:
+            found.append((base, asked(jobs[0].request)))
+    return tuple(found)
 
 
 def _differing(wanted: Mapping[str, Any], has: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -98,6 +98,9 @@ class PythonCode:
             tree = ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise UnreadableError(f"it is no Python: {error}") from error
+        if _names(tree, "torch_npu") != self._is_npu:
+            how = "imports no" if self._is_npu else "imports"
+            raise UnreadableError(f"it {how} torch_npu, and so it is for another device")
         calls = list(_calls(tree, "profile"))
         if not calls:
             raise UnreadableError("it calls no profile() of torch or torch_npu")
@@ -109,6 +112,17 @@ class PythonCode:
 
 def _keywords(arguments: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+
+
+def _names(tree: ast.AST, module: str) -> bool:
+    """Tell whether a program imports a module, or names it."""
+    for node in ast.walk(tree):
+        imported = node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
+        words = [alias.name for alias in imported]
+        words += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        if any(word.partition(".")[0] == module for word in words):
+            return True
+    return False
 
 
 def _calls(tree: ast.AST, name: str) -> Iterator[ast.Call]:

@@ -1,12 +1,14 @@
 """sglang: the body of ``/start_profile``, and its own command for it.
 
-Source: sglang 0.5.23, ``ProfileReq`` in ``srt/managers/io_struct.py``, ``start_profile`` in
-``tokenizer_control_mixin.py``, ``_start_profile`` in ``profiler_manager.py``, ``profiler.py``.
+Source: sglang 0.5.6 to 0.5.23, ``ProfileReq`` in ``srt/managers/io_struct.py``, ``start_profile``
+in ``tokenizer_control_mixin.py``, ``_start_profile`` in ``profiler_manager.py``, ``profiler.py``.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from harness.engines.base import (
     EXPERIMENTAL,
@@ -22,6 +24,7 @@ from harness.engines.base import (
     Values,
     activities,
     unless_missing,
+    without,
 )
 from harness.engines.notations import JSON, Words
 
@@ -199,21 +202,43 @@ def _command(device: str) -> Form:
     )
 
 
+def _forms(*, passes_config: bool) -> tuple[Form, ...]:
+    """`passes_config`: whether its first profiler path gives torch_npu an experimental_config."""
+    of_npu: tuple[Form, ...] = (
+        # On an NPU, torch_npu names its folders itself.
+        _body("npu", (*_BODY, Field(name="profile_prefix", placed=True))),
+        _command("npu"),
+    )
+    if not passes_config:
+        of_npu = tuple(
+            replace(form, fixed={}, why_fixed="", notes=(_NO_CONFIG,)) for form in of_npu
+        )
+    return (_body("cuda", (*_BODY, _PREFIX)), _command("cuda"), *of_npu)
+
+
+_NO_CONFIG: Final = "before 0.5.13, sglang gives torch_npu no experimental_config at all"
+_NEWEST: Final = _forms(passes_config=True)
 SGLANG: Final = Target(
     name="sglang",
     title="the serving engine",
     package="sglang",
     releases=(
         Release(
-            version="0.5.23",
-            since="0.5.23",
-            source="the wheel of 0.5.23",
-            forms=(
-                _body("cuda", (*_BODY, _PREFIX)),
-                _command("cuda"),
-                # On an NPU, torch_npu names its folders itself.
-                _body("npu", (*_BODY, Field(name="profile_prefix", placed=True))),
-                _command("npu"),
+            version="0.5.23", since="0.5.22", source="the wheels of 0.5.22, 0.5.23", forms=_NEWEST
+        ),
+        Release(
+            version="0.5.15",
+            since="0.5.13",
+            source="the wheels of 0.5.13 to 0.5.15",
+            forms=tuple(without(form, "detailed_annotations") for form in _NEWEST),
+        ),
+        Release(
+            version="0.5.12",
+            since="0.5.6",
+            source="the wheels of 0.5.6 to 0.5.12",
+            forms=tuple(
+                without(form, "detailed_annotations", "req_type")
+                for form in _forms(passes_config=False)
             ),
         ),
     ),

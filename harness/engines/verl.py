@@ -1,12 +1,14 @@
 """verl: ``global_profiler`` and the profiler of one role.
 
-Source: verl 0.9.1, ``utils/profiler/config.py``, ``torch_profile.py``, ``mstx_profile.py`` and
-``trainer/config``.
+Source: verl 0.7.1 to 0.9.1, ``utils/profiler/config.py``, ``torch_profile.py``,
+``mstx_profile.py`` and ``trainer/config``.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from harness.engines.base import (
     EXPERIMENTAL,
@@ -20,6 +22,7 @@ from harness.engines.base import (
     Special,
     Target,
     Values,
+    without,
 )
 from harness.engines.notations import OVERRIDES, Part
 from harness.settings.request import Schedule
@@ -57,6 +60,7 @@ NPU_FIXED: Final[Settings] = {
     f"{EXPERIMENTAL}mstx_domain_exclude": ["communication"],
 }
 """What verl passes to torch_npu, whatever is asked."""
+_STEPS: Final = "a step of ours is a training step of verl, whose first is 1"
 _TOKENS: Final = "a window by response tokens of the rollout; ours are by steps"
 _HOOK: Final = "a command, or a move of files, when profiling ends; the harness reads what is there"
 
@@ -110,6 +114,13 @@ def _ranks_mean(values: Values, role: str) -> Settings:
     return {"profiler.ranks": values.get(f"{role}.profiler.ranks") or [0]}
 
 
+def _steps_of(settings: Settings) -> list[int]:
+    """Return the training steps, from 1 on: verl starts a profiler at one, and warms up none."""
+    names = ("skip_first", "skip_first_wait", "wait", "active")
+    schedule = Schedule(warmup=0, **{name: settings[f"{SCHEDULE}{name}"] for name in names})
+    return [step + 1 for step in recorded_steps(schedule, 1)]
+
+
 def _steps_mean(values: Values) -> Settings:
     steps = values.get("global_profiler.steps")
     name = "global_profiler.steps"
@@ -135,12 +146,8 @@ def _npu(role: str) -> Special:
     contents = f"{role}.profiler.tool_config.npu.contents"
 
     def lower(settings: Settings) -> Values:
-        # verl starts torch_npu's profiler at a step: there is nothing to warm up, and one cycle.
-        names = ("skip_first", "skip_first_wait", "wait", "active")
-        schedule = Schedule(warmup=0, **{name: settings[f"{SCHEDULE}{name}"] for name in names})
-        steps = recorded_steps(schedule, 1)
         return {
-            "global_profiler.steps": [step + 1 for step in steps],
+            "global_profiler.steps": _steps_of(settings),
             contents: _lower_contents(settings, "npu"),
             **_lower_ranks(settings["profiler.ranks"], role),
         }
@@ -152,6 +159,28 @@ def _npu(role: str) -> Special:
         return {
             f"{EXPERIMENTAL}aic_metrics": "PipeUtilization" if counting else "AiCoreNone",
             **_contents_mean(_contents(values, contents), "npu"),
+            **_ranks_mean(values, role),
+            **_steps_mean(values),
+        }
+
+    return Special(lower=lower, means=means)
+
+
+def _torch_whole(role: str) -> Special:
+    """The torch tool before 0.9: each step of the list is recorded as a whole."""
+    contents = f"{role}.profiler.tool_config.torch.contents"
+
+    def lower(settings: Settings) -> Values:
+        return {
+            "global_profiler.steps": _steps_of(settings),
+            contents: _lower_contents(settings, "cuda"),
+            **_lower_ranks(settings["profiler.ranks"], role),
+        }
+
+    def means(values: Values) -> Settings:
+        _enabled(values, "torch", role)
+        return {
+            **_contents_mean(_contents(values, contents), "cuda"),
             **_ranks_mean(values, role),
             **_steps_mean(values),
         }
@@ -275,7 +304,7 @@ def _npu_form(name: str, role: str) -> Form:
         },
         folder="global_profiler.save_path",
         special=_npu(role),
-        notes=("a step of ours is a training step of verl, whose first is 1",),
+        notes=(_STEPS,),
     )
 
 
@@ -309,6 +338,41 @@ def _torch_form(name: str, role: str) -> Form:
     )
 
 
+def _older_torch(form: Form, role: str) -> Form:
+    """Return the form of the torch tool before it had a schedule."""
+    schedule = [field.name for field in form.fields if ".schedule." in field.name]
+    steps = Field(name="global_profiler.steps", setting=f"{SCHEDULE}active", codec=None)
+    form = without(form, "global_profiler.steps", *schedule)
+    return replace(
+        form,
+        fields=(*form.fields, steps),
+        always={name: form.always[name] for name in form.always if name != steps.name}
+        | {"global_profiler.profile_continuous_steps": True},
+        special=_torch_whole(role),
+        notes=(_STEPS,),
+    )
+
+
+_HOOKS: Final = (
+    "global_profiler.relocate_results",
+    "global_profiler.finish_hook_cmd",
+    "global_profiler.finish_hook_all_ranks",
+    "global_profiler.finish_hook_ranks",
+)
+_NPU_FORMS: Final = tuple(_npu_form(name, role) for name, role in _ROLES.items())
+_TORCH_FORMS: Final = tuple(_torch_form(name, role) for name, role in _ROLES.items())
+
+
+def _in_0_9_0(form: Form) -> Form:
+    snapshots = [field.name for field in form.fields if "memory_snapshot" in field.name]
+    return without(form, *_HOOKS, *snapshots)
+
+
+def _in_0_8(form: Form) -> Form:
+    tokens = [field.name for field in form.fields if ".profile_token_" in field.name]
+    return without(_in_0_9_0(form), *tokens)
+
+
 VERL: Final = Target(
     name="verl",
     title="the training framework for reinforcement learning",
@@ -318,9 +382,24 @@ VERL: Final = Target(
             version="0.9.1",
             since="0.9.1",
             source="the wheel of 0.9.1",
+            forms=(*_NPU_FORMS, *_TORCH_FORMS),
+        ),
+        Release(
+            version="0.9.0",
+            since="0.9.0",
+            source="the wheel of 0.9.0",
+            forms=tuple(map(_in_0_9_0, (*_NPU_FORMS, *_TORCH_FORMS))),
+        ),
+        Release(
+            version="0.8.0",
+            since="0.7.1",
+            source="the wheels of 0.7.1 and 0.8.0",
             forms=(
-                *(_npu_form(name, role) for name, role in _ROLES.items()),
-                *(_torch_form(name, role) for name, role in _ROLES.items()),
+                *map(_in_0_8, _NPU_FORMS),
+                *(
+                    _older_torch(_in_0_8(form), role)
+                    for form, role in zip(_TORCH_FORMS, _ROLES.values(), strict=True)
+                ),
             ),
         ),
     ),

@@ -1,14 +1,16 @@
 """vLLM: ``--profiler-config``, and the body of ``/start_profile``; and vllm-ascend upon it.
 
-Sources: vLLM 0.33.0, ``config/profiler.py``, ``profiler/wrapper.py`` and
-``entrypoints/serve/profile/api_router.py``; vllm-ascend, ``profiler/torch_npu_profiler.py`` of
-2026-08-22.
+Sources: vLLM 0.13.0 to 0.33.0, ``config/profiler.py``, ``profiler/wrapper.py`` and
+``entrypoints/serve/profile/api_router.py``; vllm-ascend 0.18.0 and 0.23.0,
+``profiler/torch_npu_profiler.py``.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from harness.engines.base import (
     EXPERIMENTAL,
@@ -23,6 +25,7 @@ from harness.engines.base import (
     Target,
     Values,
     activities,
+    without,
 )
 from harness.engines.notations import JSON
 
@@ -211,9 +214,50 @@ def _body(device: str) -> Form:
         notes=(
             "start the server with a --profiler-config of a torch profiler and a folder",
             "its own activities, wait and warm-up hold in any case",
-            "before 0.33, vLLM ignores this body without a word",
+            "before 0.33, vLLM ignores profiler_kwargs without a word; before 0.32, the whole body",
         ),
     )
+
+
+def _limit_means(values: Values) -> Settings:
+    _kind(values.get("profiler"))
+    return _body_means(values)
+
+
+def _older(form: Form, *, stack: bool) -> Form:
+    """Return a form whose ``torch_profiler_with_stack`` has another default."""
+    name = "torch_profiler_with_stack"
+    return replace(
+        form,
+        fields=tuple(
+            replace(field, default=stack) if field.name == name else field for field in form.fields
+        ),
+    )
+
+
+_DEVICES: Final = ("cuda", "cpu")
+_CONFIGS: Final = tuple(map(_config, _DEVICES))
+_BODIES: Final = tuple(map(_body, _DEVICES))
+_KWARGS: Final = tuple(field.name for field in _BODIES[0].fields if "." in field.name)
+_PROTON_FIELDS: Final = tuple(f.name for f in _UNMATCHED if f.name.startswith("proton_"))
+_IN_0_30: Final = tuple(without(form, "torch_profiler_activities") for form in _CONFIGS)
+_IN_0_27: Final = tuple(without(form, *_PROTON_FIELDS) for form in _IN_0_30)
+_IN_0_25: Final = tuple(
+    without(form, "capture_torch_profiler", "detailed_trace_annotation") for form in _IN_0_27
+)
+_IN_0_17: Final = tuple(
+    replace(
+        without(form, *(field.name for field in _CYCLE)),
+        special=Special(lower=_lower_body, means=_limit_means),
+    )
+    for form in _IN_0_25
+)
+
+
+def _release(version: str, since: str, *forms: Form) -> Release:
+    first = f" to {version}" if since != version else ""
+    source = f"the wheels of {since}{first}" if first else f"the wheel of {version}"
+    return Release(version=version, since=since, source=source, forms=forms)
 
 
 VLLM: Final = Target(
@@ -221,12 +265,14 @@ VLLM: Final = Target(
     title="the serving engine",
     package="vllm",
     releases=(
-        Release(
-            version="0.33.0",
-            since="0.33.0",
-            source="the wheel of 0.33.0",
-            forms=(_config("cuda"), _body("cuda"), _config("cpu"), _body("cpu")),
-        ),
+        _release("0.33.0", "0.33.0", *_CONFIGS, *_BODIES),
+        _release("0.32.0", "0.32.0", *_CONFIGS, *(without(form, *_KWARGS) for form in _BODIES)),
+        _release("0.31.0", "0.31.0", *_CONFIGS),
+        _release("0.30.0", "0.28.0", *_IN_0_30),
+        _release("0.27.0", "0.26.0", *_IN_0_27),
+        _release("0.25.0", "0.19.0", *_IN_0_25),
+        _release("0.18.0", "0.18.0", *(_older(form, stack=False) for form in _IN_0_25)),
+        _release("0.17.0", "0.13.0", *_IN_0_17),
     ),
 )
 
@@ -247,19 +293,15 @@ ASCEND_FIXED: Final[Settings] = {
 _NOT_FORWARDED: Final = "vllm-ascend does not forward it to torch_npu"
 
 
-def _ascend_means(values: Values) -> Settings:
-    _kind(values.get("profiler"))
-    return _body_means(values)
-
-
 VLLM_ASCEND: Final = Target(
     name="vllm-ascend",
     title="vLLM on Ascend NPUs",
+    package="vllm-ascend",
     releases=(
         Release(
-            version="0.23",
-            since="0.23",
-            source="its repository of 2026-08-22, since no wheel of it is to be had here",
+            version="0.23.0",
+            since="0.18.0",
+            source="the wheels of 0.18.0 and 0.23.0, and its repository of 2026-08-22",
             forms=(
                 Form(
                     name="config",
@@ -306,7 +348,7 @@ VLLM_ASCEND: Final = Target(
                     why_fixed="vllm-ascend hard-codes it",
                     always={"profiler": "torch"},
                     folder="torch_profiler_dir",
-                    special=Special(lower=_lower_body, means=_ascend_means),
+                    special=Special(lower=_lower_body, means=_limit_means),
                     notes=(
                         "recording begins with POST /start_profile",
                         "torch_profiler_with_stack is passed to torch_npu as with_modules",

@@ -1,0 +1,230 @@
+"""What a file asks for becomes settings that compose, or is named; no file breaks anything."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.engines import SOURCES, TARGETS
+from harness.engines.exporting import asked, export, is_judged
+from harness.engines.importing import Imported, imported, read_file, reading
+from harness.errors import RefusedError
+from tests.support.composing import composed
+
+
+def taken(text: str, target: str = "", device: str = "") -> Imported:
+    return imported(reading(text, "file", target, device))
+
+
+def words(text: str, target: str = "", device: str = "") -> str:
+    return " ".join(taken(text, target, device).words)
+
+
+ROUND_TRIPS = [
+    ("sglang", "body", "device=npu profiler=sglang profiler.schedule.warmup=0"),
+    ("sglang", "command", "device=cuda profiler=level2 profiler.profile_memory=false"
+     " profiler.experimental.enable_cuda_sync_events=false profiler.schedule.warmup=0"),
+    ("vllm", "config", "device=cuda profiler=level1 profiler.schedule.skip_first=3"),
+    ("vllm", "body", "device=cpu profiler=memory profiler.schedule.warmup=0 name=probe"),
+    ("dynamic_profile", "file", "device=npu profiler=level2 profiler.ranks=[0,2]"),
+    ("dynamic_profile", "file", "device=npu profiler=markers"),
+    ("dynamic_profile", "dyno", "device=npu profiler=level1 profiler.schedule.warmup=0"),
+    ("python", "snippet", "device=npu profiler=level2 profiler.schedule.skip_first_wait=0"),
+    ("python", "snippet", "device=cuda profiler=level2 profiler.schedule.repeat=2"),
+    ("python", "snippet", "device=cpu profiler=memory profiler.experimental.trace_only=false"),
+    ("verl", "ref", "device=cuda profiler=memory"),
+    ("verl", "actor", "device=npu profiler=level1 profiler.schedule.warmup=0"
+     " profiler.experimental.msprof_tx=true profiler.experimental.export_type=[Db]"
+     " profiler.experimental.mstx_domain_exclude=[communication]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "form_name", "settings"), ROUND_TRIPS)
+def test_an_export_is_imported_as_what_it_was(name: str, form_name: str, settings: str) -> None:
+    request = composed(*settings.split())
+    target = TARGETS[name]
+    form = next(
+        form
+        for form in target.releases[0].forms
+        if form.name == form_name and form.device == request.device.name
+    )
+    done = export(request, target, target.releases[0], form, "captures")
+    assert not done.lost
+    back = taken(done.text, device=request.device.name)
+    assert back.reading.target.name == name
+    assert (back.meaning.unmatched, back.problems) == ((), ())
+    assert back.request is not None
+    wanted, has = asked(request), asked(back.request)
+    assert {name: has[name] for name in wanted if is_judged(name)} == {
+        name: value for name, value in wanted.items() if is_judged(name)
+    }
+
+
+TITAN = """
+[model]
+name = "llama3"
+[profiler]
+enable_profiling = true
+profile_freq = 100
+profiler_active = 2
+enable_memory_snapshot = true
+"""
+MEGATRON = """
+python pretrain_gpt.py --profile --profile-step-start 5 --profile-step-end 8 \\
+    --use-pytorch-profiler --pytorch-profiler-collect-shapes --profile-ranks 0,7
+"""
+LIGHTNING = """
+trainer:
+  profiler:
+    class_path: lightning.pytorch.profilers.PyTorchProfiler
+    init_args: {dirpath: traces, row_limit: 50}
+    dict_kwargs: {record_shapes: true, with_stack: true}
+"""
+PROGRAM = """
+import torch
+activities = [torch.profiler.ProfilerActivity.CPU]
+cycle = torch.profiler.schedule(wait=2, warmup=1, active=4, repeat=1)
+with torch.profiler.profile(activities=activities, schedule=cycle, with_stack=True) as profiler:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "expected"),
+    [
+        (
+            TITAN,
+            "torchtitan",
+            "device=cuda profiler=default profiler.schedule.wait=95 profiler.schedule.warmup=3"
+            " profiler.schedule.repeat=0 profiler.schedule.active=2",
+        ),
+        (
+            MEGATRON,
+            "megatron",
+            "device=cuda profiler=default profiler.schedule.wait=4 profiler.ranks=[0,7]",
+        ),
+        (
+            LIGHTNING,
+            "lightning",
+            "device=cuda profiler=default profiler.with_stack=true profiler.schedule.wait=1"
+            " profiler.schedule.repeat=0",
+        ),
+        (
+            json.dumps({"schedule_option": {"wait": 1, "active": 2}, "profile_memory": True}),
+            "accelerate",
+            "device=cuda profiler=level0 profiler.profile_memory=true profiler.schedule.wait=1"
+            " profiler.schedule.warmup=0 profiler.schedule.repeat=0 profiler.schedule.active=2",
+        ),
+        (
+            PROGRAM,
+            "python",
+            "device=cpu profiler=level0 profiler.with_stack=true profiler.schedule.wait=2"
+            " profiler.schedule.active=4",
+        ),
+    ],
+)
+def test_frameworks_are_told_by_their_fields(text: str, target: str, expected: str) -> None:
+    found = reading(text, "file", target if target in ("lightning", "accelerate") else "")
+    assert found.target.name == target
+    assert " ".join(imported(found).words) == expected
+
+
+def test_what_has_no_counterpart_is_named() -> None:
+    done = taken(json.dumps({"num_steps": 4, "profile_by_stage": True, "start_step": 9, "x": 1}))
+    assert [(name, value) for name, value, _ in done.meaning.unmatched] == [
+        ("start_step", 9),
+        ("profile_by_stage", True),
+        ("x", 1),
+    ]
+    done = taken(json.dumps({"activities": ["CPU", "RPD"], "num_steps": None}))
+    assert [why for *_, why in done.meaning.unmatched] == [
+        "profiler.activities has no counterpart of RPD",
+        "without it, sglang records until /stop_profile",
+    ]
+
+
+def test_what_torch_npu_would_reset_is_refused() -> None:
+    config = {
+        "activities": ["CPU", "NPU"],
+        "active": 2,
+        "start_step": -1,
+        "experimental_config": {"profiler_level": "Level0", "aic_metrics": "PipeUtilization"},
+    }
+    done = taken(json.dumps(config))
+    assert [problem.setting for problem in done.problems] == ["profiler.experimental.aic_metrics"]
+    assert done.request is None
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "reason"),
+    [
+        ("{}", "", "no field in it is one of sglang, vllm"),
+        ("not: [a", "sglang", "sglang cannot read it: it is no YAML"),
+        ('{"a": 1, "a": 2}', "vllm", "vllm cannot read it"),
+        ("a: &x [1]\nb: *x", "verl", "verl cannot read it: it is no YAML: aliases are not read"),
+        ("- 1", "vllm", "vllm cannot read it: it must be a YAML mapping of named fields"),
+        ("print(1)", "python", "python cannot read it: it calls no profile() of torch"),
+        ("profile(a=f())", "python", "a is no constant, and nothing is run"),
+        ("profile(a=1); profile(a=2)", "python", "it makes several profilers, in lines 1, 1"),
+        ("x = x\nprofile(with_stack=x)", "python", "a name stands for itself"),
+        ("(" * 5000, "python", "it is no Python"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(text: str, target: str, reason: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        reading(text, "settings.txt", target)
+    (problem,) = caught.value.problems
+    assert problem.setting == "settings.txt"
+    assert problem.reason.startswith(reason) or reason in problem.reason
+
+
+def test_two_targets_with_the_same_fields_are_both_named() -> None:
+    with pytest.raises(RefusedError) as caught:
+        reading('{"profiler": "torch", "torch_profiler_dir": "x"}', "file")
+    assert caught.value.problems[0].fix == "--target vllm, or --target vllm-ascend"
+
+
+def test_no_file_of_this_name(tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    (tmp_path / "large").write_bytes(b" " * ((1 << 20) + 1))
+    for path in (tmp_path / "none", tmp_path, tmp_path / "bytes", tmp_path / "large"):
+        with pytest.raises(RefusedError, match="it cannot be read"):
+            read_file(path)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2**70) | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner),
+    max_leaves=3,
+)
+NAMES = sorted(
+    {field.name for target in [*TARGETS.values(), *SOURCES.values()]
+     for release in target.releases for form in release.forms for field in form.fields}
+)  # fmt: skip
+
+
+@given(
+    st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=3), VALUES, max_size=4),
+    st.sampled_from([*TARGETS, *SOURCES]),
+)
+def test_any_values_are_imported_or_refused(fields: dict[str, Any], target: str) -> None:
+    try:
+        found = reading(json.dumps(fields), "file", target)
+    except RefusedError:
+        return
+    done = imported(found)
+    assert (done.request is None) == bool(done.problems)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_imported_or_refused(text: str) -> None:
+    for target in [*TARGETS, *SOURCES]:
+        try:
+            reading(text, "file", target)
+        except RefusedError as error:
+            assert len(error.problems) == 1
