@@ -1,7 +1,7 @@
 """The engines' own calls of torch_npu, from their wheels, over the emulator: which settings arrive.
 
-No engine is imported: its profiler needs all of it. The expressions that make its profiler are taken
-out of its source, and run with the values that its server would have.
+No engine is imported: its profiler needs all of it. The expressions that make its profiler are
+taken out of its source, and run with the values that its server would have.
 """
 
 from __future__ import annotations
@@ -95,9 +95,11 @@ def test_vllm_ascend(wheel: Wheels, on_npu: OnNpu, tmp_path: Path) -> None:  # n
             "envs_ascend = types.SimpleNamespace(MSMONITOR_USE_DAEMON=0)",
             "def get_ascend_config(): raise RuntimeError",
             ast.unparse(function),
-            "given = types.SimpleNamespace(profiler='torch', torch_profiler_dir='captures',"
-            " torch_profiler_record_shapes=True, torch_profiler_with_stack=True,"
-            " torch_profiler_with_memory=True)",
+            (
+                "given = types.SimpleNamespace(profiler='torch', torch_profiler_dir='captures',"
+                " torch_profiler_record_shapes=True, torch_profiler_with_stack=True,"
+                " torch_profiler_with_memory=True)"
+            ),
         )
     )
     told = arrived(on_npu, tmp_path, '_create_profiler(given, "rank0")', definitions)
