@@ -78,7 +78,7 @@ def test_an_export_is_imported_again(harness: Harness, tmp_path: Path) -> None:
     run = harness("import", "profiler_config.json")
     assert (run.code, run.out) == (
         0,
-        "device=npu profiler=level2 profiler.ranks=[0,1]\n",
+        "device=npu profiler=level2 'profiler.ranks=[0,1]'\n",
     )
     assert run.err.startswith("read as dynamic_profile 2.13.0: profiler_config.json")
 
