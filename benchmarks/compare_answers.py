@@ -1,6 +1,7 @@
 """How often ``harness compare`` gives which answer, on real runs of this machine.
 
-    python benchmarks/compare_answers.py [--same N] [--slowed N] [--runs R] [--percent P] [--paced MS]
+    python benchmarks/compare_answers.py [--same N] [--slowed N] [--runs R] [--percent P]
+                                         [--paced MS]
 
 With --paced, the step is an operator that takes MS milliseconds by the clock, in place of matrix
 products: on a machine that others use, its time differs less from run to run.
