@@ -34,9 +34,9 @@ from harness.report.delivery import consistency, delivery
 from harness.report.headline import headline
 from harness.report.html.keep import keep_summary
 from harness.report.html.run import Shown, run_page
-from harness.report.results import RunResults
+from harness.report.results import SOME, RunResults
 from harness.report.run import files as files_section
-from harness.report.section import Column, Section
+from harness.report.section import Brief, Column, Row, Section, brief_rows
 
 _WORST_FIRST: Final = (
     *("missing", "substituted", "partial", "not_checkable", "delivered", "not_requested"),
@@ -260,9 +260,14 @@ def _sections(
     record: RunRecord, records: Sequence[RunRecord], across: AcrossRanks, folder: str
 ) -> list[Section]:
     results = RunResults(record=record, analyses={}, folder=folder)
-    shown_parts = [headline(results), _ranks(records, folder), *across.sections]
-    shown_parts += [part for part in (delivery(results), consistency(results)) if part]
-    return [*shown_parts, files_section(results)]
+    judged = [part for part in (delivery(results), consistency(results)) if part]
+    return [
+        headline(results),
+        _ranks(records, folder),
+        *judged,
+        *across.sections,
+        files_section(results),
+    ]
 
 
 def _ranks(records: Sequence[RunRecord], folder: str) -> Section:
@@ -270,7 +275,7 @@ def _ranks(records: Sequence[RunRecord], folder: str) -> Section:
         *(Column("", "status"), Column("rank", "identifier"), Column("verdict")),
         *(Column("steps", "count"), Column("median step", "ns"), Column("host")),
     )
-    rows = []
+    rows: list[Row] = []
     for record in records:
         timing = record.timing.get("active")
         counts = (timing.steps, timing.median_ns) if timing else (None, None)
@@ -278,5 +283,9 @@ def _ranks(records: Sequence[RunRecord], folder: str) -> Section:
         rows.append((mark, record.rank, record.verdict.replace("_", " "), *counts, record.host))
     note = f"each has a run folder: {RunFolder(Path(folder)).ranks}/RANK"
     return Section(
-        title=f"Ranks: {len(records)} captures", columns=columns, rows=tuple(rows), notes=(note,)
+        title=f"Ranks: {len(records)} captures",
+        columns=columns,
+        rows=tuple(rows),
+        notes=(note,),
+        brief=Brief(rows=brief_rows(rows, SOME, needed=lambda row: row[0] == "bad")),
     )

@@ -24,6 +24,7 @@ from harness.files import remove_empty
 from harness.paths import RunFolder
 from harness.pipeline.concluding import Finished
 from harness.pipeline.running import run_job
+from harness.report.brief import in_detail
 from harness.report.terminal import show
 from harness.report.units import duration
 from harness.settings.ranks import Rank, rank_of
@@ -67,7 +68,8 @@ def job(config: DictConfig) -> int | None:
         except WriteError as error:
             _print(str(error))
             return error.exit_code
-        show(finished.summary, OUT)
+        file = RunFolder(folder).summary.name
+        show(in_detail(finished.summary, request.report.detail, file), OUT)
         return finished.record.exit_code
     current = current_job(Path(run.sweep.dir), folder.name)
     if run.launcher["_target_"] == BASIC_LAUNCHER:

@@ -17,11 +17,13 @@ from harness.doctor.preflight import check_sweep
 from harness.errors import ExitCode, RefusedError, worst
 from harness.files import full_disk_named
 from harness.merge.pipeline import merge_runs
-from harness.paths import SweepFolder
+from harness.paths import MergedFolder, SweepFolder
+from harness.report.brief import in_detail
 from harness.report.html.keep import keep_summary
 from harness.report.html.sweep import sweep_page
 from harness.report.sweep import sections
 from harness.report.terminal import show
+from harness.settings.request import Detail
 from harness.sweep import interrupts, jobs
 from harness.sweep.table import Jobs
 
@@ -55,7 +57,9 @@ def sweep(command: Command, composition: Composition) -> ExitCode:
                 # Whatever goes wrong in one job, what became of the others is shown.
                 results = jobs.results(folder, composition)
                 parts = sections(composition.swept, results, kept, folder)
-                show(parts, OUT)
+                show(
+                    in_detail(parts, detail_of(composition), SweepFolder(folder).summary.name), OUT
+                )
                 jobs.save(folder, composition.swept, results, reserve)
                 keep_summary(parts, sweep_page(composition.swept, results, kept, folder), folder)
         if interrupts.marked(folder):
@@ -64,6 +68,13 @@ def sweep(command: Command, composition: Composition) -> ExitCode:
         if jobs.varies_counters(composition):
             codes.append(_merged(folder, composition, results))
         return worst(codes)
+
+
+def detail_of(composition: Composition) -> Detail:
+    """Return how much of a sweep's results is shown."""
+    request = composition.jobs[0].request
+    assert request is not None
+    return request.report.detail
 
 
 def _check_machine(composition: Composition, folder: Path) -> None:
@@ -120,5 +131,6 @@ def _merged(folder: Path, composition: Composition, results: Jobs) -> ExitCode:
         for problem in error.problems:
             ERR.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
         return ExitCode.NOT_DELIVERED
-    show(done.summary, OUT)
+    summary = str(MergedFolder(folder).summary)
+    show(in_detail(done.summary, request.report.detail, summary), OUT)
     return done.exit_code

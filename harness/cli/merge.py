@@ -12,6 +12,8 @@ from harness.cli.console import OUT
 from harness.cli.prepare import prepared
 from harness.errors import ExitCode, Problem, refuse
 from harness.merge.pipeline import merge_runs
+from harness.paths import MergedFolder
+from harness.report.brief import in_detail
 from harness.report.terminal import show
 
 
@@ -26,8 +28,9 @@ def merge(command: Command) -> ExitCode:
     request = composition.jobs[0].request
     assert request is not None
     signals.raise_instead()
-    done = merge_runs(paths, Path(out) if out else paths[0], request.merge, request.analysis)
-    show(done.summary, OUT)
+    folder = Path(out) if out else paths[0]
+    done = merge_runs(paths, folder, request.merge, request.analysis)
+    show(in_detail(done.summary, request.report.detail, MergedFolder(folder).summary.name), OUT)
     return done.exit_code
 
 
@@ -37,12 +40,12 @@ def _foreign_settings(overrides: Sequence[str]) -> list[Problem]:
         Problem(
             setting=text.partition("=")[0],
             given=text.partition("=")[2],
-            reason="merge takes the settings merge.… and analysis.… alone, and no folder has this"
-            " name",
+            reason="merge takes the settings merge.…, analysis.… and report.… alone, and no folder"
+            " has this name",
             fix=f"leave it out, or ./{text} if it is a folder",
         )
         for text in overrides
-        if not re.match(r"[+~]*(merge|analysis)\b", text)
+        if not re.match(r"[+~]*(merge|analysis|report)\b", text)
     ]
 
 

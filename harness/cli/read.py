@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final, NamedTuple, get_args
 
 from harness.across.reading import rank_runs, read_again, read_rank_folder
 from harness.across.trace import merged_trace
 from harness.capture.foreign import check_capture
 from harness.capture.run_folder import is_run, link_latest, new_folder
+from harness.capture.run_record import RunRecord
 from harness.capture.sources import rank_folder
 from harness.cli import signals
 from harness.cli.arguments import Command
@@ -19,26 +21,28 @@ from harness.errors import ExitCode, Problem, refuse
 from harness.paths import RunFolder
 from harness.pipeline.reading import read_capture, read_run
 from harness.ranks.pipeline import read_ranks
+from harness.report.brief import SETTING, in_detail
 from harness.report.terminal import show
+from harness.settings.request import Detail
 
 
 def read(command: Command) -> ExitCode:
     """Complete the verdict of a run, or judge it again; or import a capture as a run."""
-    limit_s, problems = _analysis_limit(command.overrides)
-    refuse([*problems, *_path_problems(command.paths)])
+    refuse(_path_problems(command.paths))
     path, out = Path(command.paths[0]), command.out
     folder = path
-    if is_run(path):
-        refuse(_run_stays(out))
+    of_run = is_run(path)
+    given, problems = _settings(command.overrides, of_run=of_run)
+    refuse([*problems, *(_run_stays(out) if of_run else ())])
+    if of_run:
         signals.raise_instead()
         run = RunFolder(path)
         again = read_run
         if rank_runs(run):
             again = read_ranks if run.job.exists() else read_again
         with ConsoleProgress(ERR) as screen:
-            done = again(path, listener=screen, limit_s=limit_s)
+            done = again(path, listener=screen, limit_s=given.limit_s)
     else:
-        refuse(_nothing_to_analyse(command.overrides))
         signals.raise_instead()
         folder = Path(out) if out else new_folder()
         check_capture(path)
@@ -46,7 +50,8 @@ def read(command: Command) -> ExitCode:
             done = read_rank_folder(ranks, folder, begun=link_latest)
         else:
             done = read_capture(path, folder, begun=link_latest)
-    show(done.summary, OUT)
+    summary = RunFolder(folder).summary.name
+    show(in_detail(done.summary, _detail(given, done.record), summary), OUT)
     if "--merged-trace" in command.flags:
         show([merged_trace(RunFolder(folder))], OUT)
     return ExitCode(done.record.exit_code or ExitCode.OK)
@@ -67,26 +72,43 @@ def _run_stays(out: str | None) -> list[Problem]:
     return [Problem(setting="--out", given=out, reason=why, fix="leave it out")]
 
 
-def _nothing_to_analyse(overrides: Sequence[str]) -> list[Problem]:
-    why = "an imported capture is read as it is, and takes no settings"
-    return [
-        Problem(setting=text.partition("=")[0], given="", reason=why, fix="leave it out")
-        for text in overrides
-    ]
+class _Given(NamedTuple):
+    """The settings that a capture can be read with; what was not given is null."""
+
+    limit_s: float | None = None
+    detail: Detail | None = None
 
 
-def _analysis_limit(overrides: Sequence[str]) -> tuple[float | None, list[Problem]]:
-    """Return the one setting that a run read again can be given: seconds, or none."""
-    limit_s, problems = None, []
+_DETAIL: Final = get_args(Detail)
+_LIMIT: Final = "profiler.analyse_timeout_s"
+
+
+def _settings(overrides: Sequence[str], *, of_run: bool) -> tuple[_Given, list[Problem]]:
+    """Return the settings that were given; those of the analysis are for runs alone."""
+    given, problems = _Given(), []
     for text in overrides:
-        setting, _, given = text.partition("=")
-        if setting != "profiler.analyse_timeout_s":
-            reason = "a run is read with its own settings, and no path has this name"
-        elif not re.fullmatch(r"null|\d+(\.\d*)?", given):
-            reason = "it must be seconds, or null"
-        else:
-            limit_s = None if given == "null" else float(given)
+        setting, _, value = text.partition("=")
+        fix = f"leave it out, or {SETTING}=full"
+        if setting == SETTING and value in _DETAIL:
+            given = given._replace(detail=value)
             continue
-        fix = "leave it out, or profiler.analyse_timeout_s=SECONDS"
-        problems.append(Problem(setting=setting, given=given, reason=reason, fix=fix))
-    return limit_s, problems
+        if setting == SETTING:
+            reason = f"it must be {' or '.join(_DETAIL)}"
+        elif not of_run:
+            reason = f"an imported capture is read as it is, and takes no setting but {SETTING}"
+        elif setting != _LIMIT:
+            reason = "a run is read with its own settings, and no path has this name"
+            fix = f"leave it out, or {_LIMIT}=SECONDS, {SETTING}=full"
+        elif not re.fullmatch(r"null|\d+(\.\d*)?", value):
+            reason, fix = "it must be seconds, or null", f"leave it out, or {_LIMIT}=SECONDS"
+        else:
+            given = given._replace(limit_s=None if value == "null" else float(value))
+            continue
+        problems.append(Problem(setting=setting, given=value, reason=reason, fix=fix))
+    return given, problems
+
+
+def _detail(given: _Given, record: RunRecord) -> Detail:
+    """Return how much is shown: what was asked for now, or else when the run was made."""
+    own: Detail = record.requested.get(SETTING, "brief")
+    return given.detail or own
