@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +22,9 @@ from harness.paths import MergedFolder, SweepFolder
 from harness.report.brief import in_detail
 from harness.report.html.keep import keep_summary
 from harness.report.html.sweep import sweep_page
+from harness.report.section import Section
 from harness.report.sweep import sections
 from harness.report.terminal import show
-from harness.settings.request import Detail
 from harness.sweep import interrupts, jobs
 from harness.sweep.table import Jobs
 
@@ -57,9 +58,7 @@ def sweep(command: Command, composition: Composition) -> ExitCode:
                 # Whatever goes wrong in one job, what became of the others is shown.
                 results = jobs.results(folder, composition)
                 parts = sections(composition.swept, results, kept, folder)
-                show(
-                    in_detail(parts, detail_of(composition), SweepFolder(folder).summary.name), OUT
-                )
+                show(_few(parts, composition, SweepFolder(folder).summary), OUT)
                 jobs.save(folder, composition.swept, results, reserve)
                 keep_summary(parts, sweep_page(composition.swept, results, kept, folder), folder)
         if interrupts.marked(folder):
@@ -70,11 +69,11 @@ def sweep(command: Command, composition: Composition) -> ExitCode:
         return worst(codes)
 
 
-def detail_of(composition: Composition) -> Detail:
-    """Return how much of a sweep's results is shown."""
+def _few(parts: Sequence[Section], composition: Composition, summary: Path) -> list[Section]:
+    """Return as much of a summary as the first of the jobs asks for; `summary` has all of it."""
     request = composition.jobs[0].request
     assert request is not None
-    return request.report.detail
+    return in_detail(parts, request.report.detail, str(summary))
 
 
 def _check_machine(composition: Composition, folder: Path) -> None:
@@ -131,6 +130,5 @@ def _merged(folder: Path, composition: Composition, results: Jobs) -> ExitCode:
         for problem in error.problems:
             ERR.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
         return ExitCode.NOT_DELIVERED
-    summary = str(MergedFolder(folder).summary)
-    show(in_detail(done.summary, request.report.detail, summary), OUT)
+    show(_few(done.summary, composition, MergedFolder(folder).summary), OUT)
     return done.exit_code
