@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, get_args
+from typing import Final, NamedTuple
 
 from harness.across.reading import rank_runs, read_again, read_rank_folder
 from harness.across.trace import merged_trace
@@ -79,7 +79,7 @@ class _Given(NamedTuple):
     detail: Detail | None = None
 
 
-_DETAIL: Final = get_args(Detail)
+_DETAILS: Final[Mapping[str, Detail]] = {"brief": "brief", "full": "full"}
 _LIMIT: Final = "profiler.analyse_timeout_s"
 
 
@@ -89,11 +89,11 @@ def _settings(overrides: Sequence[str], *, of_run: bool) -> tuple[_Given, list[P
     for text in overrides:
         setting, _, value = text.partition("=")
         fix = f"leave it out, or {SETTING}=full"
-        if setting == SETTING and value in _DETAIL:
-            given = given._replace(detail=value)
+        if setting == SETTING and value in _DETAILS:
+            given = given._replace(detail=_DETAILS[value])
             continue
         if setting == SETTING:
-            reason = f"it must be {' or '.join(_DETAIL)}"
+            reason = f"it must be {' or '.join(_DETAILS)}"
         elif not of_run:
             reason = f"an imported capture is read as it is, and takes no setting but {SETTING}"
         elif setting != _LIMIT:

@@ -84,6 +84,7 @@ def _runs(record: MergeRecord, folder: str) -> Section:
         rows=rows,
         notes=(*_run_notes(record), f"{folder}/tables/: {tables}"),
         brief=Brief(
+            # Those that lack something, have more than others, or did not end well.
             rows=tuple(row for row in rows if any(row[2:4]) or row[-1]),
             notes=tuple(_run_notes(record)),
         ),
