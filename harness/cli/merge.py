@@ -30,7 +30,7 @@ def merge(command: Command) -> ExitCode:
     signals.raise_instead()
     folder = Path(out) if out else paths[0]
     done = merge_runs(paths, folder, request.merge, request.analysis)
-    show(in_detail(done.summary, request.report.detail, MergedFolder(folder).summary.name), OUT)
+    show(in_detail(done.summary, request.report.detail, str(MergedFolder(folder).summary)), OUT)
     return done.exit_code
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.capture.run_record import Delivery, DeliveryStatus, RunRecord
 from harness.report.results import RunResults
-from harness.report.section import Brief, Column, Row, Section
+from harness.report.section import LEFT_OUT, Brief, Column, Row, Section
 from harness.tables.event_counts import EventCounts, LinkedKernels
 
 
@@ -27,7 +27,10 @@ def delivery(results: RunResults) -> Section | None:
         columns=(Column("", "status"), Column("setting"), Column("requested"), Column("arrived")),
         rows=tuple(map(_row, record.delivery)),
         notes=(*reasons, *checks),
-        brief=Brief(
+        # The first section counts what was delivered, if that is all.
+        brief=LEFT_OUT
+        if all_delivered(record)
+        else Brief(
             rows=tuple(_row(item) for item in record.delivery if item.status not in _AS_ONE_LINE),
             notes=(*_as_one_line(record), *reasons),
         ),
@@ -81,6 +84,12 @@ def event_counts(results: RunResults) -> Section | None:
         notes=tuple(notes),
         brief=Brief(notes=tuple(lost)),
     )
+
+
+def all_delivered(record: RunRecord) -> bool:
+    """Tell whether a run ended well, and all that was requested of it arrived as requested."""
+    statuses = {item.status for item in record.delivery}
+    return record.status == "ok" and record.verdict == "delivered" and statuses == {"delivered"}
 
 
 def is_of_setting(item: Delivery) -> bool:

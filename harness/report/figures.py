@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import polars as pl
 from msgspec.structs import replace
@@ -11,6 +12,9 @@ from harness.report.results import FEW, RunResults
 from harness.report.section import LEFT_OUT, Brief, Column, Section
 from harness.report.units import duration
 from harness.tables.selection import within_steps
+
+_BESIDE_KERNELS: Final = 2
+"""Operators on one screen that has kernels, too."""
 
 
 def step_breakdown(results: RunResults) -> Section | None:
@@ -54,7 +58,10 @@ def hot_operators(results: RunResults) -> Section | None:
         "flops": Column("flops", "flops"),
     }
     table = results.analyses["hot_operators"]
-    return _first_rows(results, "Operators by self time, all recorded steps", table, columns)
+    section = _first_rows(results, "Operators by self time, all recorded steps", table, columns)
+    if section is None or results.analyses["hot_kernels"].is_empty():
+        return section
+    return replace(section, brief=Brief(rows=section.rows[:_BESIDE_KERNELS]))
 
 
 def kernels_by_type(results: RunResults) -> Section | None:

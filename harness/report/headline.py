@@ -6,7 +6,7 @@ from typing import Final
 
 from harness.capture.capture import Emulation
 from harness.capture.run_record import RunRecord
-from harness.report.delivery import is_of_setting
+from harness.report.delivery import all_delivered, is_of_setting
 from harness.report.results import RunResults
 from harness.report.section import Brief, Section
 
@@ -28,15 +28,17 @@ def headline(results: RunResults) -> Section:
         notes.append("EMULATED device: every time and counter is invented")
     computed = [_emulation(record.emulation)] if record.emulation else []
     zeros = computed if record.emulation and record.emulation.operators_not_computed else []
-    ending = [f"{_ending(record)} (exit code {record.exit_code})"]
+    code = f" (exit code {record.exit_code})"
+    counts = f": {len(record.delivery)} of {len(record.delivery)}" if all_delivered(record) else ""
+    ending = []
     if record.verdict == "pending" and record.status != "ok":
         ending.append(_NOT_ANALYSED)
     elif record.status in {"failed", "interrupted"} and record.event_counts:
         ending.append("what was recorded before that is kept, and shown below")
     return Section(
         title="harness",
-        notes=(*notes, *computed, *ending),
-        brief=Brief(notes=(*notes, *zeros, *ending)),
+        notes=(*notes, *computed, _ending(record) + code, *ending),
+        brief=Brief(notes=(*notes, *zeros, _ending(record) + counts + code, *ending)),
     )
 
 
