@@ -37,6 +37,7 @@ from harness.report.html.run import Shown, run_page
 from harness.report.results import SOME, RunResults
 from harness.report.run import files as files_section
 from harness.report.section import Brief, Column, Row, Section, brief_rows
+from harness.waits import waiting
 
 _WORST_FIRST: Final = (
     *("missing", "substituted", "partial", "not_checkable", "delivered", "not_requested"),
@@ -88,14 +89,22 @@ def read_again(folder: Path, *, listener: ProgressListener, limit_s: float | Non
         record = read_json(run.record, RunRecord)
         refuse_unended(record, folder)
         with kept(record, folder) as ending:
-            records = [
-                read_run(rank.path, listener=listener, limit_s=limit_s).record
-                for rank in rank_runs(run)
-            ]
+            records = _read_again(rank_runs(run), listener, limit_s)
             lost = [item.reason for item in record.delivery if item.setting == _EVERY]
             done = _compared(record, run, records, lost)
             ending.record = done.record
     return done
+
+
+def _read_again(
+    ranks: Sequence[RunFolder], listener: ProgressListener, limit_s: float | None
+) -> list[RunRecord]:
+    records = []
+    with waiting("reading the ranks", len(ranks), "ranks") as more:
+        for rank in ranks:
+            records.append(read_run(rank.path, listener=listener, limit_s=limit_s).record)
+            more(1)
+    return records
 
 
 def rank_runs(run: RunFolder) -> list[RunFolder]:
@@ -125,16 +134,18 @@ def _imported(found: RankFolder, run: RunFolder) -> tuple[list[RunRecord], list[
     records: list[RunRecord] = []
     lost: list[str] = []
     problems: list[Problem] = []
-    for rank in found.ranks:
-        files.make_folder(run.path, run.ranks)
-        try:
-            record = read_capture(found.path, run.rank(rank).path, rank=rank).record
-        except RefusedError as error:
-            problems += error.problems
-            lost += [f"rank {rank}: {problem.reason}" for problem in error.problems]
-            continue
-        records.append(record)
-        _refuse_others(found.path, records)
+    with waiting("reading the ranks", len(found.ranks), "ranks") as more:
+        for rank in found.ranks:
+            files.make_folder(run.path, run.ranks)
+            try:
+                record = read_capture(found.path, run.rank(rank).path, rank=rank).record
+            except RefusedError as error:
+                problems += error.problems
+                lost += [f"rank {rank}: {problem.reason}" for problem in error.problems]
+            else:
+                records.append(record)
+                _refuse_others(found.path, records)
+            more(1)
     if not records:
         raise RefusedError(problems)
     return records, lost
@@ -170,7 +181,8 @@ def _compared(
     """Compare the ranks, and write what was found."""
     for each in records:
         check_run(run.rank(each.rank).path)
-    across = across_ranks(run, records)
+    with waiting("comparing the ranks"):
+        across = across_ranks(run, records)
     filled = {name: table for name, table in across.tables.items() if not table.is_empty()}
     tables.keep(filled, run.analyses, run.path)
     ended = _ended(record, records, across, lost, run)

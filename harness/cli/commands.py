@@ -34,12 +34,14 @@ def _compare(command: Command) -> ExitCode:
 
 def _doctor(command: Command) -> ExitCode:
     from harness.cli import signals
-    from harness.cli.console import OUT
+    from harness.cli.console import ERR, OUT
+    from harness.cli.progress import ConsoleProgress
     from harness.doctor.diagnose import doctor
 
     # Its child processes must be ended, too.
     signals.raise_instead()
-    return doctor(command.overrides, OUT, as_json="--json" in command.flags)
+    screen = ConsoleProgress(ERR)
+    return doctor(command.overrides, OUT, screen, as_json="--json" in command.flags)
 
 
 def _gate(command: Command) -> ExitCode:

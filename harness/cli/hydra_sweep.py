@@ -12,6 +12,7 @@ from harness.cli.console import ERR, OUT
 from harness.cli.hydra_job import job
 from harness.cli.hydra_main import hydra_for, refusals
 from harness.cli.left_behind import nothing_left_without
+from harness.cli.progress import ConsoleProgress
 from harness.configuration.composition import Composition, identity
 from harness.configuration.overrides import opened, quoted
 from harness.doctor.preflight import check_sweep
@@ -124,7 +125,8 @@ def _merged(folder: Path, composition: Composition, results: Jobs) -> ExitCode:
     request = composition.jobs[0].request
     assert request is not None
     try:
-        done = merge_runs([folder], folder, request.merge, request.analysis)
+        with ConsoleProgress(ERR):
+            done = merge_runs([folder], folder, request.merge, request.analysis)
     except RefusedError as error:
         ERR.print("\nnot merged:", style="bold red", highlight=False)
         for problem in error.problems:

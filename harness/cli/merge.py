@@ -8,8 +8,9 @@ from pathlib import Path
 
 from harness.cli import signals
 from harness.cli.arguments import Command
-from harness.cli.console import OUT
+from harness.cli.console import ERR, OUT
 from harness.cli.prepare import prepared
+from harness.cli.progress import ConsoleProgress
 from harness.errors import ExitCode, Problem, refuse
 from harness.merge.pipeline import merge_runs
 from harness.paths import MergedFolder
@@ -29,7 +30,8 @@ def merge(command: Command) -> ExitCode:
     assert request is not None
     signals.raise_instead()
     folder = Path(out) if out else paths[0]
-    done = merge_runs(paths, folder, request.merge, request.analysis)
+    with ConsoleProgress(ERR):
+        done = merge_runs(paths, folder, request.merge, request.analysis)
     show(in_detail(done.summary, request.report.detail, str(MergedFolder(folder).summary)), OUT)
     return done.exit_code
 

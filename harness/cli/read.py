@@ -19,6 +19,7 @@ from harness.cli.console import ERR, OUT
 from harness.cli.progress import ConsoleProgress
 from harness.errors import ExitCode, Problem, refuse
 from harness.paths import RunFolder
+from harness.pipeline.concluding import Finished
 from harness.pipeline.reading import read_capture, read_run
 from harness.ranks.pipeline import read_ranks
 from harness.report.brief import SETTING, in_detail
@@ -34,27 +35,33 @@ def read(command: Command) -> ExitCode:
     of_run = is_run(path)
     given, problems = _settings(command.overrides, of_run=of_run)
     refuse([*problems, *(_run_stays(out) if of_run else ())])
+    signals.raise_instead()
     if of_run:
-        signals.raise_instead()
-        run = RunFolder(path)
-        again = read_run
-        if rank_runs(run):
-            again = read_ranks if run.job.exists() else read_again
-        with ConsoleProgress(ERR) as screen:
-            done = again(path, listener=screen, limit_s=given.limit_s)
+        done = _read_again(path, given.limit_s)
     else:
-        signals.raise_instead()
         folder = Path(out) if out else new_folder()
         check_capture(path)
-        if ranks := rank_folder(path):
-            done = read_rank_folder(ranks, folder, begun=link_latest)
-        else:
-            done = read_capture(path, folder, begun=link_latest)
+        with ConsoleProgress(ERR):
+            if ranks := rank_folder(path):
+                done = read_rank_folder(ranks, folder, begun=link_latest)
+            else:
+                done = read_capture(path, folder, begun=link_latest)
     summary = RunFolder(folder).summary.name
     show(in_detail(done.summary, _detail(given, done.record), summary), OUT)
     if "--merged-trace" in command.flags:
-        show([merged_trace(RunFolder(folder))], OUT)
+        with ConsoleProgress(ERR):
+            section = merged_trace(RunFolder(folder))
+        show([section], OUT)
     return ExitCode(done.record.exit_code or ExitCode.OK)
+
+
+def _read_again(path: Path, limit_s: float | None) -> Finished:
+    run = RunFolder(path)
+    again = read_run
+    if rank_runs(run):
+        again = read_ranks if run.job.exists() else read_again
+    with ConsoleProgress(ERR) as screen:
+        return again(path, listener=screen, limit_s=limit_s)
 
 
 def _path_problems(paths: Sequence[str]) -> list[Problem]:
