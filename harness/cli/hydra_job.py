@@ -159,9 +159,8 @@ def _after_another(current: CurrentJob, work: _Work) -> int | None:
     elapsed = [f"{clock(current.elapsed_s)} so far"] if current.number else []
     rest = [about(current.left_s)] if current.left_s else []
     kept = [f"{current.kept_jobs} kept"] if current.kept_jobs else []
-    headline(
-        ERR, current.number, current.total, current.varied, ", ".join([*elapsed, *left, *kept])
-    )
+    note = ", ".join([*elapsed, *rest, *kept])
+    headline(ERR, current.number, current.total, current.varied, note)
     # The table of the sweep tells of those that were delivered.
     return _unless_needless(current, work, lambda: _shown_run(work).record, _print, tells_all=False)
 
