@@ -10,8 +10,8 @@ from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Final, Self
 
-from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.progress import Progress as Bar
+from rich.progress import ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
@@ -32,7 +32,7 @@ PHASES = {
     "exit_barrier": "waiting for the other ranks",
     "drain": "writing what was recorded",
     "analyse": "analysis by torch_npu",
-    "done": "done",
+    "done": "ending its process",
 }
 
 _UNEVEN: Final = frozenset({"build", "warmup", "exit_barrier", "drain", "done"})
@@ -83,13 +83,13 @@ class ConsoleProgress:
         self.bar = Bar(
             SpinnerColumn("line"),
             TextColumn("{task.description}", markup=False),
-            _KnownLength(bar_width=_BAR),
+            _KnownLength(),
             _HowFar(clock),
             console=console,
             transient=True,
             disable=self.is_plain,
         )
-        self.shown = _Shown("", Pace(clock(), 0))
+        self.shown = Shown("", Pace(clock(), 0))
         self.task = self.bar.add_task("", total=None, shown=self.shown, visible=False)
         self.late: threading.Timer | None = None
         self.heard = ExitStack()
@@ -114,7 +114,9 @@ class ConsoleProgress:
         words = PHASES.get(progress.phase) or one_line(progress.phase)
         unit = "captures" if progress.phase == "analyse" else "steps"
         begins = words != self.shown.words
-        self._show(words, progress.done, progress.total or None, unit)
+        # One capture is of unknown length.
+        total = progress.total if progress.total > 1 else None
+        self._show(words, progress.done, total, unit)
         self.shown.is_even = progress.phase not in _UNEVEN
         if self.is_plain and begins:
             self._cancel()
@@ -129,7 +131,7 @@ class ConsoleProgress:
             return
         words = one_line(wait.what)
         begins = words != self.shown.words
-        self._show(words, wait.done, wait.total, wait.unit)
+        self._show(words, wait.done, wait.total, wait.unit, one_line(wait.part))
         if self.is_plain and begins:
             self._cancel()
             self.late = threading.Timer(_LONG_S, self._say, [words])
@@ -144,20 +146,14 @@ class ConsoleProgress:
             line = _SPINNER.sub("", line)
             self.console.print(Text.assemble(("│", "dim"), " ", visible(line)), soft_wrap=True)
 
-    def _show(self, words: str, done: int, total: int | None, unit: str) -> None:
+    def _show(self, words: str, done: int, total: int | None, unit: str, part: str = "") -> None:
         now = self.clock()
         if words != self.shown.words:
-            self.shown = _Shown(words, Pace(now, done))
-        self.shown.pace.take(done, now)
-        self.shown.unit = unit
-        self.bar.update(
-            self.task,
-            description=words,
-            completed=done,
-            total=total,
-            shown=self.shown,
-            visible=True,
-        )
+            self.shown = Shown(words, Pace(now, done))
+        shown = self.shown
+        shown.pace.take(done, now)
+        shown.done, shown.total, shown.unit = done, total, unit
+        self.bar.update(self.task, description=part or words, shown=shown, visible=True)
 
     def _say(self, words: str) -> None:
         self.console.print(self.prefix + words, soft_wrap=True)
@@ -168,47 +164,46 @@ class ConsoleProgress:
             self.late = None
 
 
-class _Shown:
-    """What the bar shows."""
+class Shown:
+    """What the bar shows of one phase."""
 
     def __init__(self, words: str, pace: Pace) -> None:
         self.words = words
         self.pace = pace
+        self.done = 0
+        self.total: int | None = None
         self.unit = ""
         self.is_even = True
         """Whether what was done tells how long the rest takes."""
 
 
-class _KnownLength(BarColumn):
+class _KnownLength(ProgressColumn):
     """A bar where a total is known."""
 
-    def render(self, task: Task) -> ProgressBar:
-        if task.total is None:
-            return ProgressBar(total=1, width=0)
-        return super().render(task)
+    def render(self, task: Task) -> ProgressBar | Text:
+        shown: Shown = task.fields["shown"]
+        if shown.total is None:
+            return Text("")
+        return ProgressBar(total=max(shown.total, 1), completed=shown.done, width=_BAR)
 
 
 class _HowFar(ProgressColumn):
     """How much is done, how long it has taken, and how long it still takes, if that is known."""
-
-    # Every time that it is drawn: time goes on.
-    max_refresh = None
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
         self.clock = clock
 
     def render(self, task: Task) -> Text:
-        shown: _Shown = task.fields["shown"]
-        return Text(how_far(shown, int(task.completed), task.total, self.clock()), no_wrap=True)
+        return Text(how_far(task.fields["shown"], self.clock()), no_wrap=True)
 
 
-def how_far(shown: _Shown, done: int, total: float | None, now_s: float) -> str:
+def how_far(shown: Shown, now_s: float) -> str:
     """Return the figures beside a bar."""
     parts = [clock(now_s - shown.pace.began_s)]
-    if total is not None:
-        parts.insert(0, _counted(done, int(total), shown.unit))
-        left_s = shown.pace.left_s(int(total), now_s) if shown.is_even else None
+    if shown.total is not None:
+        parts.insert(0, _counted(shown.done, shown.total, shown.unit))
+        left_s = shown.pace.left_s(shown.total, now_s) if shown.is_even else None
         if left_s is not None:
             parts.append(about(left_s))
     return ", ".join(parts)
