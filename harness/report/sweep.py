@@ -10,7 +10,7 @@ from harness.capture.run_record import RunRecord
 from harness.capture.sweep_record import SweepJob
 from harness.errors import ExitCode
 from harness.paths import SweepFolder
-from harness.report.section import Brief, Column, Section, brief_rows
+from harness.report.section import Brief, Column, Row, Section, brief_rows
 from harness.sweep.noise import remarks, was_disturbed
 from harness.sweep.table import Jobs, short_names, sweep_table
 
@@ -70,10 +70,6 @@ def sections(swept: Sequence[str], jobs: Jobs, kept: Sequence[bool], folder: Pat
         for (job, record), values, is_kept in zip(jobs, figures, kept, strict=True)
     )
     notes = (*remarks(swept, jobs), *_notes(swept, [job for job, _ in jobs], folder))
-    exit_code = len(swept)
-    few = brief_rows(rows, _BRIEF_JOBS, needed=lambda row: row[exit_code] != ExitCode.OK)
-    left_out = len(rows) - len(few)
-    more = (f"{left_out:,} more jobs, which were delivered",) if left_out else ()
     return [
         Section(
             title=f"Sweep{emulated}: {delivered} of {len(jobs)} jobs delivered",
@@ -85,9 +81,17 @@ def sections(swept: Sequence[str], jobs: Jobs, kept: Sequence[bool], folder: Pat
             ),
             rows=rows,
             notes=notes,
-            brief=Brief(rows=few, notes=(*more, *notes)),
+            brief=_brief(rows, notes, exit_code=len(swept)),
         )
     ]
+
+
+def _brief(rows: tuple[Row, ...], notes: tuple[str, ...], *, exit_code: int) -> Brief:
+    """Return what one screen shows of the jobs; `exit_code` is the place of that column."""
+    few = brief_rows(rows, _BRIEF_JOBS, needed=lambda row: row[exit_code] != ExitCode.OK)
+    left_out = len(rows) - len(few)
+    more = (f"{left_out:,} more jobs, which were delivered",) if left_out else ()
+    return Brief(rows=few, notes=(*more, *notes))
 
 
 def _notes(swept: Sequence[str], jobs: Sequence[SweepJob], folder: Path) -> tuple[str, ...]:

@@ -50,6 +50,8 @@ PACKAGES = (
     "files",
     "stopping",
     "steps",
+    "waits",
+    "estimate",
     "errors",
     "text",
 )
