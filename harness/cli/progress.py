@@ -39,7 +39,7 @@ _UNEVEN: Final = frozenset({"build", "warmup", "exit_barrier", "drain", "done"})
 """Phases of a run whose pace says nothing of the steps that are left."""
 _BAR: Final = 14
 """Characters of the bar."""
-_LONG_S: Final = 2.0
+LONG_S: Final = 2.0
 """How long something takes before it is said in a pipe."""
 _MB: Final = 1_000_000
 
@@ -134,7 +134,7 @@ class ConsoleProgress:
         self._show(words, wait.done, wait.total, wait.unit, one_line(wait.part))
         if self.is_plain and begins:
             self._cancel()
-            self.late = threading.Timer(_LONG_S, self._say, [words])
+            self.late = threading.Timer(LONG_S, self._say, [words])
             self.late.daemon = True
             # Where the system grants no thread, nothing is said.
             with suppress(RuntimeError):
