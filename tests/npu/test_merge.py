@@ -83,7 +83,7 @@ def test_a_sweep_of_counter_groups_is_one_table(lossy: Lossy) -> None:
 
 def test_the_sweep_itself_ended_in_the_merged_table(lossy: Lossy) -> None:
     assert "Merged: 2 runs (emulated: invented)" in lossy.sweep.out
-    assert "EMULATED device: every time and counter is invented" in lossy.sweep.out
+    assert "Bottlenecks: kinds of kernels by device time (emulated: invented)" in lossy.sweep.out
     computing = lossy.whole.filter(pl.col("core").is_in(["AI_CORE", "AI_VECTOR_CORE"]))
     for column in ("aic_mte1_ratio", "aiv_main_mem_read_bw(GB/s)"):
         assert computing[column].null_count() == 0
