@@ -25,7 +25,8 @@ def built(emulator: Emulator) -> Emulator:
 
 @pytest.fixture(scope="module")
 def level1(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run_harness(tmp_path_factory.mktemp("level1"), "rehearse", "profiler=level1", *TINY_MLP)
+    words = ("rehearse", "profiler=level1", *TINY_MLP, "report.detail=full")
+    return run_harness(tmp_path_factory.mktemp("level1"), *words)
 
 
 def test_level1_delivers_shapes_and_counters(level1: Run) -> None:
