@@ -29,12 +29,12 @@ from harness.settings.request import Detail
 
 def read(command: Command) -> ExitCode:
     """Complete the verdict of a run, or judge it again; or import a capture as a run."""
-    refuse(_path_problems(command.paths))
+    given, problems = _settings(command.overrides)
+    refuse([*problems, *_path_problems(command.paths)])
     path, out = Path(command.paths[0]), command.out
     folder = path
     of_run = is_run(path)
-    given, problems = _settings(command.overrides, of_run=of_run)
-    refuse([*problems, *(_run_stays(out) if of_run else ())])
+    refuse(_run_stays(out) if of_run else _nothing_to_analyse(command.overrides))
     signals.raise_instead()
     if of_run:
         done = _read_again(path, given.limit_s)
@@ -80,39 +80,47 @@ def _run_stays(out: str | None) -> list[Problem]:
 
 
 class _Given(NamedTuple):
-    """The settings that a capture can be read with; what was not given is null."""
+    """The settings that are given to be read with."""
 
     limit_s: float | None = None
     detail: Detail | None = None
+    """Null: not given."""
 
 
 _DETAILS: Final[Mapping[str, Detail]] = {"brief": "brief", "full": "full"}
 _LIMIT: Final = "profiler.analyse_timeout_s"
 
 
-def _settings(overrides: Sequence[str], *, of_run: bool) -> tuple[_Given, list[Problem]]:
-    """Return the settings that were given; those of the analysis are for runs alone."""
+def _settings(overrides: Sequence[str]) -> tuple[_Given, list[Problem]]:
+    """Return the settings that something can be read with, and what is wrong with others."""
     given, problems = _Given(), []
     for text in overrides:
         setting, _, value = text.partition("=")
-        fix = f"leave it out, or {SETTING}=full"
+        fix = f"leave it out, or {_LIMIT}=SECONDS"
         if setting == SETTING and value in _DETAILS:
             given = given._replace(detail=_DETAILS[value])
             continue
         if setting == SETTING:
-            reason = f"it must be {' or '.join(_DETAILS)}"
-        elif not of_run:
-            reason = f"an imported capture is read as it is, and takes no setting but {SETTING}"
+            reason, fix = f"it must be {' or '.join(_DETAILS)}", f"{SETTING}=full"
         elif setting != _LIMIT:
             reason = "a run is read with its own settings, and no path has this name"
-            fix = f"leave it out, or {_LIMIT}=SECONDS, {SETTING}=full"
+            fix += f", {SETTING}=full"
         elif not re.fullmatch(r"null|\d+(\.\d*)?", value):
-            reason, fix = "it must be seconds, or null", f"leave it out, or {_LIMIT}=SECONDS"
+            reason = "it must be seconds, or null"
         else:
             given = given._replace(limit_s=None if value == "null" else float(value))
             continue
         problems.append(Problem(setting=setting, given=value, reason=reason, fix=fix))
     return given, problems
+
+
+def _nothing_to_analyse(overrides: Sequence[str]) -> list[Problem]:
+    why = f"an imported capture is read as it is, and takes no setting but {SETTING}"
+    return [
+        Problem(setting=_LIMIT, given=text.partition("=")[2], reason=why, fix="leave it out")
+        for text in overrides
+        if text.startswith(f"{_LIMIT}=")
+    ]
 
 
 def _detail(given: _Given, record: RunRecord) -> Detail:

@@ -61,7 +61,7 @@ def test_what_read_and_merge_take_is_named(harness: Harness) -> None:
     imported = harness("read", str(trace), "report.detail=full")
     assert imported.code == 0, imported.err
     assert "Events: what became of what was recorded" in imported.out
-    other = harness("read", str(trace), "seed=3")
+    other = harness("read", str(trace), "profiler.analyse_timeout_s=5")
     assert other.code == 2
     assert "takes no setting but report.detail" in other.err
 
