@@ -81,7 +81,7 @@ class ConsoleProgress:
         self.clock = clock
         self.is_plain = beside_program or not console.is_terminal
         self.bar = Bar(
-            SpinnerColumn("line"),
+            SpinnerColumn("line", style="none"),
             TextColumn("{task.description}", markup=False),
             _KnownLength(),
             _HowFar(clock),
@@ -184,7 +184,15 @@ class _KnownLength(ProgressColumn):
         shown: Shown = task.fields["shown"]
         if shown.total is None:
             return Text("")
-        return ProgressBar(total=max(shown.total, 1), completed=shown.done, width=_BAR)
+        # Colours are for verdicts.
+        return ProgressBar(
+            total=max(shown.total, 1),
+            completed=shown.done,
+            width=_BAR,
+            style="dim",
+            complete_style="none",
+            finished_style="none",
+        )
 
 
 class _HowFar(ProgressColumn):

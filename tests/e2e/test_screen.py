@@ -30,6 +30,7 @@ def test_a_run_is_one_screen_and_its_bar_leaves_nothing(tmp_path: Path) -> None:
     # 80 unprofiled steps take long enough to be measured.
     assert re.search(r"of 86 steps, \d+ s, about \d+ s left", screen.text)
     assert not [line for line in lines if "of 86 steps" in line or "torch is loaded" in line]
+    assert not re.search(r"\x1b\[(\d+;)*(3[0-8]|4[0-8]|9[0-7])[;m]", screen.text), "a colour"
     assert screen.text.count("\x1b[?25l") == screen.text.count("\x1b[?25h") > 0
 
 
