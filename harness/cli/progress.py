@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from rich.progress import Progress as Bar
-from rich.progress import ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.progress import ProgressColumn, SpinnerColumn, Task
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
@@ -39,6 +39,10 @@ _UNEVEN: Final = frozenset({"build", "warmup", "exit_barrier", "drain", "done"})
 """Phases of a run whose pace says nothing of the steps that are left."""
 _BAR: Final = 14
 """Characters of the bar."""
+_SIGN: Final = 5
+"""Characters of the moving sign, and between the columns."""
+_LEAST: Final = 12
+"""Of the words."""
 LONG_S: Final = 2.0
 """How long something takes before it is said in a pipe."""
 _MB: Final = 1_000_000
@@ -82,7 +86,7 @@ class ConsoleProgress:
         self.is_plain = beside_program or not console.is_terminal
         self.bar = Bar(
             SpinnerColumn("line", style="none"),
-            TextColumn("{task.description}", markup=False),
+            _Words(console, clock),
             _KnownLength(),
             _HowFar(clock),
             console=console,
@@ -175,6 +179,22 @@ class Shown:
         self.unit = ""
         self.is_even = True
         """Whether what was done tells how long the rest takes."""
+
+
+class _Words(ProgressColumn):
+    """What is done, cut where the line is too short for it and the figures."""
+
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self.console, self.clock = console, clock
+
+    def render(self, task: Task) -> Text:
+        shown: Shown = task.fields["shown"]
+        bar = _BAR + 1 if shown.total is not None else 0
+        others = _SIGN + bar + len(how_far(shown, self.clock()))
+        text = Text(task.description, no_wrap=True)
+        text.truncate(max(self.console.width - others, _LEAST), overflow="ellipsis")
+        return text
 
 
 class _KnownLength(ProgressColumn):

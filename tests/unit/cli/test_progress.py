@@ -99,3 +99,21 @@ def test_a_pipe_has_a_line_for_a_phase_and_for_what_takes_long() -> None:
         with waiting("checking what arrived"):
             time.sleep(LONG_S + 1)
     assert stream.getvalue() == "recording (0 of 10 steps done)\nchecking what arrived\n"
+
+
+def test_long_names_leave_room_for_the_figures() -> None:
+    clock = Clock()
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, force_terminal=True)
+    with ConsoleProgress(console, clock=clock) as screen:
+        screen.waiting(Wait(what=f"reading {'x' * 200}.json", total=90, unit="runs"))
+        clock.now = 3725.0
+        done = Wait(what=f"reading {'x' * 200}.json", done=45, total=90, unit="runs")
+        screen.waiting(done)
+        screen.bar.refresh()
+        (row,) = console.render_lines(screen.bar.get_renderable(), pad=False)
+    text = "".join(part.text for part in row)
+    assert len(text) <= console.width
+    assert text.endswith("45 of 90 runs, 1:02:05, about 1 h 2 min left")
+    assert "reading x" in text
+    assert "…" in text
