@@ -229,8 +229,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         about=(
             "Joins the kernels of runs that recorded the same workload with different groups of"
             " counters. A sweep over counters is merged at its end; this merges it again, with"
-            " other settings or after a job was repeated. Takes the settings merge.… and"
-            " analysis.… alone. The tables of a sweep are written into its folder unless --out"
+            " other settings or after a job was repeated. Takes the settings merge.…,"
+            " analysis.… and report.… alone. The tables of a sweep are written into its folder unless --out"
             " names another."
         ),
         examples=(
@@ -245,8 +245,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         run=_read,
         summary="analyse and check an existing run, or import a capture",
         usage=(
-            "read RUN [profiler.analyse_timeout_s=SECONDS]",
-            "read CAPTURE [--out DIR]",
+            "read RUN [profiler.analyse_timeout_s=SECONDS] [report.detail=full]",
+            "read CAPTURE [report.detail=full] [--out DIR]",
             "read FOLDER_OF_RANKS [--out DIR] [--merged-trace]",
         ),
         about=(
