@@ -230,8 +230,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
             "Joins the kernels of runs that recorded the same workload with different groups of"
             " counters. A sweep over counters is merged at its end; this merges it again, with"
             " other settings or after a job was repeated. Takes the settings merge.…,"
-            " analysis.… and report.… alone. The tables of a sweep are written into its folder unless --out"
-            " names another."
+            " analysis.… and report.… alone. The tables of a sweep are written into its folder"
+            " unless --out names another."
         ),
         examples=(
             "merge outputs/latest",
@@ -245,7 +245,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         run=_read,
         summary="analyse and check an existing run, or import a capture",
         usage=(
-            "read RUN [profiler.analyse_timeout_s=SECONDS] [report.detail=full]",
+            "read RUN [report.detail=full]",
+            "read RUN [profiler.analyse_timeout_s=SECONDS]",
             "read CAPTURE [report.detail=full] [--out DIR]",
             "read FOLDER_OF_RANKS [--out DIR] [--merged-trace]",
         ),
