@@ -34,9 +34,10 @@ from harness.report.delivery import consistency, delivery
 from harness.report.headline import headline
 from harness.report.html.keep import keep_summary
 from harness.report.html.run import Shown, run_page
-from harness.report.results import RunResults
+from harness.report.results import SOME, RunResults
 from harness.report.run import files as files_section
-from harness.report.section import Column, Section
+from harness.report.section import Brief, Column, Row, Section, brief_rows
+from harness.waits import waiting
 
 _WORST_FIRST: Final = (
     *("missing", "substituted", "partial", "not_checkable", "delivered", "not_requested"),
@@ -88,14 +89,22 @@ def read_again(folder: Path, *, listener: ProgressListener, limit_s: float | Non
         record = read_json(run.record, RunRecord)
         refuse_unended(record, folder)
         with kept(record, folder) as ending:
-            records = [
-                read_run(rank.path, listener=listener, limit_s=limit_s).record
-                for rank in rank_runs(run)
-            ]
+            records = _read_again(rank_runs(run), listener, limit_s)
             lost = [item.reason for item in record.delivery if item.setting == _EVERY]
             done = _compared(record, run, records, lost)
             ending.record = done.record
     return done
+
+
+def _read_again(
+    ranks: Sequence[RunFolder], listener: ProgressListener, limit_s: float | None
+) -> list[RunRecord]:
+    records = []
+    with waiting("reading the ranks", len(ranks), "ranks") as more:
+        for rank in ranks:
+            records.append(read_run(rank.path, listener=listener, limit_s=limit_s).record)
+            more(1)
+    return records
 
 
 def rank_runs(run: RunFolder) -> list[RunFolder]:
@@ -125,16 +134,18 @@ def _imported(found: RankFolder, run: RunFolder) -> tuple[list[RunRecord], list[
     records: list[RunRecord] = []
     lost: list[str] = []
     problems: list[Problem] = []
-    for rank in found.ranks:
-        files.make_folder(run.path, run.ranks)
-        try:
-            record = read_capture(found.path, run.rank(rank).path, rank=rank).record
-        except RefusedError as error:
-            problems += error.problems
-            lost += [f"rank {rank}: {problem.reason}" for problem in error.problems]
-            continue
-        records.append(record)
-        _refuse_others(found.path, records)
+    with waiting("reading the ranks", len(found.ranks), "ranks") as more:
+        for rank in found.ranks:
+            files.make_folder(run.path, run.ranks)
+            try:
+                record = read_capture(found.path, run.rank(rank).path, rank=rank).record
+            except RefusedError as error:
+                problems += error.problems
+                lost += [f"rank {rank}: {problem.reason}" for problem in error.problems]
+            else:
+                records.append(record)
+                _refuse_others(found.path, records)
+            more(1)
     if not records:
         raise RefusedError(problems)
     return records, lost
@@ -170,7 +181,8 @@ def _compared(
     """Compare the ranks, and write what was found."""
     for each in records:
         check_run(run.rank(each.rank).path)
-    across = across_ranks(run, records)
+    with waiting("comparing the ranks"):
+        across = across_ranks(run, records)
     filled = {name: table for name, table in across.tables.items() if not table.is_empty()}
     tables.keep(filled, run.analyses, run.path)
     ended = _ended(record, records, across, lost, run)
@@ -260,9 +272,14 @@ def _sections(
     record: RunRecord, records: Sequence[RunRecord], across: AcrossRanks, folder: str
 ) -> list[Section]:
     results = RunResults(record=record, analyses={}, folder=folder)
-    shown_parts = [headline(results), _ranks(records, folder), *across.sections]
-    shown_parts += [part for part in (delivery(results), consistency(results)) if part]
-    return [*shown_parts, files_section(results)]
+    judged = [part for part in (delivery(results), consistency(results)) if part]
+    return [
+        headline(results),
+        _ranks(records, folder),
+        *judged,
+        *across.sections,
+        files_section(results),
+    ]
 
 
 def _ranks(records: Sequence[RunRecord], folder: str) -> Section:
@@ -270,7 +287,7 @@ def _ranks(records: Sequence[RunRecord], folder: str) -> Section:
         *(Column("", "status"), Column("rank", "identifier"), Column("verdict")),
         *(Column("steps", "count"), Column("median step", "ns"), Column("host")),
     )
-    rows = []
+    rows: list[Row] = []
     for record in records:
         timing = record.timing.get("active")
         counts = (timing.steps, timing.median_ns) if timing else (None, None)
@@ -278,5 +295,9 @@ def _ranks(records: Sequence[RunRecord], folder: str) -> Section:
         rows.append((mark, record.rank, record.verdict.replace("_", " "), *counts, record.host))
     note = f"each has a run folder: {RunFolder(Path(folder)).ranks}/RANK"
     return Section(
-        title=f"Ranks: {len(records)} captures", columns=columns, rows=tuple(rows), notes=(note,)
+        title=f"Ranks: {len(records)} captures",
+        columns=columns,
+        rows=tuple(rows),
+        notes=(note,),
+        brief=Brief(rows=brief_rows(rows, SOME, needed=lambda row: row[0] == "bad")),
     )

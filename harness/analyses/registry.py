@@ -10,6 +10,7 @@ import polars as pl
 from harness.analyses import code, kernels, memory, operators, profiler, steps, wall_time
 from harness.analyses.pieces import pieces
 from harness.capture.capture import Capture
+from harness.waits import waiting
 
 ANALYSES: Final[Mapping[str, Callable[[Capture], pl.DataFrame]]] = {
     "step_breakdown": steps.step_breakdown,
@@ -40,6 +41,7 @@ OF_PIECES: Final[Mapping[str, Callable[[Capture, pl.DataFrame], pl.DataFrame]]] 
 
 def run_analyses(capture: Capture) -> dict[str, pl.DataFrame]:
     """Return the table of every analysis, by name; some may be empty."""
-    cut = pieces(capture)
-    of_pieces = {name: analysis(capture, cut) for name, analysis in OF_PIECES.items()}
-    return of_pieces | {name: analysis(capture) for name, analysis in ANALYSES.items()}
+    with waiting("analysing what was recorded"):
+        cut = pieces(capture)
+        of_pieces = {name: analysis(capture, cut) for name, analysis in OF_PIECES.items()}
+        return of_pieces | {name: analysis(capture) for name, analysis in ANALYSES.items()}

@@ -23,6 +23,7 @@ from harness.paths import RunFolder
 from harness.readers import READERS
 from harness.readers.base import CaptureError, ReadContext, ReadResult
 from harness.tables.markers import HostRange
+from harness.waits import waiting
 
 _DEVICE_TIMES = ("compute_ns", "communication_ns", "overlapped_ns", "idle_ns")
 
@@ -45,14 +46,16 @@ def collect(run: RunFolder, outcome: Outcome, rank: int) -> ReaderReport:
         shutil.rmtree(run.cycles, ignore_errors=True)
         results, lost = _read(sources, times, rank)
         compress(run)
-        cycles.write(results, run)
+        with waiting("writing tables"):
+            cycles.write(results, run)
         report = replace(
             report,
             event_counts=cycles.total(results),
             lost=tuple(lost),
             remarks=(*foreign, *(remark for result in results for remark in result.remarks)),
         )
-    tables.join_cycles(run.cycles, run.tables, run.path)
+    with waiting("joining the tables of all cycles"):
+        tables.join_cycles(run.cycles, run.tables, run.path)
     if run.lines.exists():
         tables.write(tables.read(run.lines), run.table("lines"), run.path)
     in_cycles = tables.read(run.table("steps")).select("step", *_DEVICE_TIMES)

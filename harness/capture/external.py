@@ -38,6 +38,7 @@ from harness.settings.expectations import (
 from harness.settings.npu import NpuExperimental
 from harness.settings.request import Profiler
 from harness.settings.schema import show
+from harness.waits import waiting
 
 EXPERIMENTAL: Final = "profiler.experimental."
 _PLACE: Final = re.compile(
@@ -132,8 +133,9 @@ def keep(capture: ExternalCapture, folder: Path) -> CaptureRecord:
     write_json(Outcome(status="ok"), run.analysis)
     _link(capture.captures, run)
     remove(run.cycles)
-    cycles.write(capture.results, run)
-    tables.join_cycles(run.cycles, run.tables, run.path)
+    with waiting("writing tables"):
+        cycles.write(capture.results, run)
+        tables.join_cycles(run.cycles, run.tables, run.path)
     reported = ReaderReport(
         event_counts=cycles.total(capture.results), lost=capture.lost, remarks=capture.remarks
     )

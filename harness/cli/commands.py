@@ -34,12 +34,14 @@ def _compare(command: Command) -> ExitCode:
 
 def _doctor(command: Command) -> ExitCode:
     from harness.cli import signals
-    from harness.cli.console import OUT
+    from harness.cli.console import ERR, OUT
+    from harness.cli.progress import ConsoleProgress
     from harness.doctor.diagnose import doctor
 
     # Its child processes must be ended, too.
     signals.raise_instead()
-    return doctor(command.overrides, OUT, as_json="--json" in command.flags)
+    screen = ConsoleProgress(ERR)
+    return doctor(command.overrides, OUT, screen, as_json="--json" in command.flags)
 
 
 def _export(command: Command) -> ExitCode:
@@ -278,9 +280,9 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         about=(
             "Joins the kernels of runs that recorded the same workload with different groups of"
             " counters. A sweep over counters is merged at its end; this merges it again, with"
-            " other settings or after a job was repeated. Takes the settings merge.… and"
-            " analysis.… alone. The tables of a sweep are written into its folder unless --out"
-            " names another."
+            " other settings or after a job was repeated. Takes the settings merge.…,"
+            " analysis.… and report.… alone. The tables of a sweep are written into its folder"
+            " unless --out names another."
         ),
         examples=(
             "merge outputs/latest",
@@ -294,8 +296,9 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         run=_read,
         summary="analyse and check an existing run, or import a capture",
         usage=(
+            "read RUN [report.detail=full]",
             "read RUN [profiler.analyse_timeout_s=SECONDS]",
-            "read CAPTURE [--out DIR]",
+            "read CAPTURE [report.detail=full] [--out DIR]",
             "read FOLDER_OF_RANKS [--out DIR] [--merged-trace]",
         ),
         about=(

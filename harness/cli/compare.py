@@ -12,6 +12,7 @@ from harness.cli import signals
 from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
 from harness.cli.prepare import prepared
+from harness.cli.progress import ConsoleProgress
 from harness.comparison.kept import keep
 from harness.comparison.pipeline import compare as compare_sides
 from harness.comparison.repeat import MOST, Repeatable, repeatable, repeated
@@ -36,10 +37,11 @@ def compare(command: Command) -> ExitCode:
     settings = compare_settings(command)
     signals.raise_instead()
     found = sides(candidate, base)
-    if count:
-        folder = Path(command.out) if command.out else None
-        found = repeated(found, count, folder, ERR.print)
-    record = compare_sides(found, settings)
+    with ConsoleProgress(ERR):
+        if count:
+            folder = Path(command.out) if command.out else None
+            found = repeated(found, count, folder, ERR.print)
+        record = compare_sides(found, settings)
     parts = sections(record)
     if command.out or count:
         target = Path(command.out) if command.out else found.candidate[0].folder.parent

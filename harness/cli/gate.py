@@ -10,7 +10,8 @@ from harness import files
 from harness.capture.gate_record import GateRecord
 from harness.cli import signals
 from harness.cli.arguments import Command
-from harness.cli.console import OUT
+from harness.cli.console import ERR, OUT
+from harness.cli.progress import ConsoleProgress
 from harness.comparison.gate import gate as hold
 from harness.comparison.limits import DEFAULT, need_a_base, read_limits
 from harness.comparison.sides import sides
@@ -36,7 +37,8 @@ def gate(command: Command) -> ExitCode:
         fix = "name runs after --against, or limits with max alone"
         refuse([Problem(setting="--against", given="", reason=why, fix=fix)])
     signals.raise_instead()
-    record = hold(sides(candidate, base), limits, file)
+    with ConsoleProgress(ERR):
+        record = hold(sides(candidate, base), limits, file)
     parts = sections(record)
     _write(command, record, parts)
     if "--json" in command.flags:

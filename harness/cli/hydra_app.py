@@ -12,6 +12,7 @@ from harness.cli.console import ERR
 from harness.cli.hydra_job import job
 from harness.cli.hydra_main import hydra_for, refusals
 from harness.cli.left_behind import nothing_left_without
+from harness.cli.progress import ConsoleProgress
 from harness.configuration.composition import Composition
 from harness.configuration.overrides import opened, quoted
 from harness.doctor.preflight import check_machine
@@ -70,7 +71,8 @@ def _rank(command: Command, composition: Composition, rank: Rank) -> ExitCode:
             meeting.decline()
             raise
         try:
-            meeting.lead(folder)
+            with ConsoleProgress(ERR):
+                meeting.lead(folder)
         except RefusedError:
             remove_empty(made)
             raise

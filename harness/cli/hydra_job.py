@@ -18,14 +18,15 @@ from harness.cli.progress import ConsoleProgress, headline
 from harness.configuration.composition import BASIC_LAUNCHER
 from harness.configuration.resolve import request_of
 from harness.errors import ExitCode, RefusedError, WriteError
+from harness.estimate import about, clock
 from harness.execution.process import ProgressListener
 from harness.execution.protocol import Progress
 from harness.files import remove_empty
 from harness.paths import RunFolder
 from harness.pipeline.concluding import Finished
 from harness.pipeline.running import run_job
+from harness.report.brief import in_detail
 from harness.report.terminal import show
-from harness.report.units import duration
 from harness.settings.ranks import Rank, rank_of
 from harness.settings.request import Request
 from harness.stopping import Interrupted
@@ -67,7 +68,8 @@ def job(config: DictConfig) -> int | None:
         except WriteError as error:
             _print(str(error))
             return error.exit_code
-        show(finished.summary, OUT)
+        file = RunFolder(folder).summary.name
+        show(in_detail(finished.summary, request.report.detail, file), OUT)
         return finished.record.exit_code
     current = current_job(Path(run.sweep.dir), folder.name)
     if run.launcher["_target_"] == BASIC_LAUNCHER:
@@ -84,8 +86,16 @@ def _shown_run(work: _Work, begun: Callable[[Path], None] = _nothing) -> Finishe
     with ConsoleProgress(ERR, beside_program=is_program) as screen:
         done = _carried_out(work, screen, begun)
     if done.traceback:
-        OUT.print(f"\n{done.traceback.rstrip()}", highlight=False, markup=False)
+        text = _before_reason(done.traceback.rstrip(), done.record.reason)
+        OUT.print(f"\n{text}", highlight=False, markup=False)
     return done
+
+
+def _before_reason(traceback: str, reason: str) -> str:
+    """Return a traceback without its end where the reason, shown below it, says that."""
+    lines = traceback.splitlines()
+    last = lines[-1]
+    return "\n".join(lines[:-1]) if last and reason.endswith(last) else traceback
 
 
 def _carried_out(
@@ -146,10 +156,13 @@ def _after_another(current: CurrentJob, work: _Work) -> int | None:
         left = current.total - current.number
         _print(f"{left} job{'s' if left > 1 else ''} not run: the sweep was interrupted")
         raise Interrupted
-    elapsed = [f"{duration(current.elapsed_s * 1e9)} so far"] if current.number else []
+    elapsed = [f"{clock(current.elapsed_s)} so far"] if current.number else []
+    rest = [about(current.left_s)] if current.left_s else []
     kept = [f"{current.kept_jobs} kept"] if current.kept_jobs else []
-    headline(ERR, current.number, current.total, current.varied, ", ".join([*elapsed, *kept]))
-    return _unless_needless(current, work, lambda: _shown_run(work).record, _print)
+    note = ", ".join([*elapsed, *rest, *kept])
+    headline(ERR, current.number, current.total, current.varied, note)
+    # The table of the sweep tells of those that were delivered.
+    return _unless_needless(current, work, lambda: _shown_run(work).record, _print, tells_all=False)
 
 
 def _beside_others(current: CurrentJob, work: _Work) -> int | None:
@@ -171,8 +184,13 @@ def _unless_needless(
     work: _Work,
     run: Callable[[], RunRecord],
     say: Callable[[str], None],
+    *,
+    tells_all: bool = True,
 ) -> int | None:
-    """Run a job of a sweep, unless it is kept, or the sweep was interrupted."""
+    """Run a job of a sweep, unless it is kept, or the sweep was interrupted.
+
+    Unless it `tells_all`, nothing is said of a job that was delivered.
+    """
     if interrupts.marked(current.sweep):
         say("not run: the sweep was interrupted")
         return None
@@ -191,9 +209,10 @@ def _unless_needless(
         return error.exit_code
     if record.status == "interrupted":
         interrupts.mark(current.sweep)
-    verdict = record.verdict.replace("_", " ")
-    summary = RunFolder(shown(work.folder)).summary
-    say(f"{verdict}, exit code {record.exit_code}: {summary}")
+    if tells_all or record.exit_code:
+        verdict = record.verdict.replace("_", " ")
+        summary = RunFolder(shown(work.folder)).summary
+        say(f"{verdict}, exit code {record.exit_code}: {summary}")
     return record.exit_code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,15 +12,18 @@ from harness.cli.console import ERR, OUT
 from harness.cli.hydra_job import job
 from harness.cli.hydra_main import hydra_for, refusals
 from harness.cli.left_behind import nothing_left_without
+from harness.cli.progress import ConsoleProgress
 from harness.configuration.composition import Composition, identity
 from harness.configuration.overrides import opened, quoted
 from harness.doctor.preflight import check_sweep
 from harness.errors import ExitCode, RefusedError, worst
 from harness.files import full_disk_named
 from harness.merge.pipeline import merge_runs
-from harness.paths import SweepFolder
+from harness.paths import MergedFolder, SweepFolder
+from harness.report.brief import in_detail
 from harness.report.html.keep import keep_summary
 from harness.report.html.sweep import sweep_page
+from harness.report.section import Section
 from harness.report.sweep import sections
 from harness.report.terminal import show
 from harness.sweep import interrupts, jobs
@@ -55,7 +59,7 @@ def sweep(command: Command, composition: Composition) -> ExitCode:
                 # Whatever goes wrong in one job, what became of the others is shown.
                 results = jobs.results(folder, composition)
                 parts = sections(composition.swept, results, kept, folder)
-                show(parts, OUT)
+                show(_few(parts, composition, SweepFolder(folder).summary), OUT)
                 jobs.save(folder, composition.swept, results, reserve)
                 keep_summary(parts, sweep_page(composition.swept, results, kept, folder), folder)
         if interrupts.marked(folder):
@@ -64,6 +68,13 @@ def sweep(command: Command, composition: Composition) -> ExitCode:
         if jobs.varies_counters(composition):
             codes.append(_merged(folder, composition, results))
         return worst(codes)
+
+
+def _few(parts: Sequence[Section], composition: Composition, summary: Path) -> list[Section]:
+    """Return as much of a summary as the first of the jobs asks for; `summary` has all of it."""
+    request = composition.jobs[0].request
+    assert request is not None
+    return in_detail(parts, request.report.detail, str(summary))
 
 
 def _check_machine(composition: Composition, folder: Path) -> None:
@@ -114,11 +125,12 @@ def _merged(folder: Path, composition: Composition, results: Jobs) -> ExitCode:
     request = composition.jobs[0].request
     assert request is not None
     try:
-        done = merge_runs([folder], folder, request.merge, request.analysis)
+        with ConsoleProgress(ERR):
+            done = merge_runs([folder], folder, request.merge, request.analysis)
     except RefusedError as error:
         ERR.print("\nnot merged:", style="bold red", highlight=False)
         for problem in error.problems:
             ERR.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
         return ExitCode.NOT_DELIVERED
-    show(done.summary, OUT)
+    show(_few(done.summary, composition, MergedFolder(folder).summary), OUT)
     return done.exit_code

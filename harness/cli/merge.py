@@ -8,10 +8,13 @@ from pathlib import Path
 
 from harness.cli import signals
 from harness.cli.arguments import Command
-from harness.cli.console import OUT
+from harness.cli.console import ERR, OUT
 from harness.cli.prepare import prepared
+from harness.cli.progress import ConsoleProgress
 from harness.errors import ExitCode, Problem, refuse
 from harness.merge.pipeline import merge_runs
+from harness.paths import MergedFolder
+from harness.report.brief import in_detail
 from harness.report.terminal import show
 
 
@@ -26,8 +29,10 @@ def merge(command: Command) -> ExitCode:
     request = composition.jobs[0].request
     assert request is not None
     signals.raise_instead()
-    done = merge_runs(paths, Path(out) if out else paths[0], request.merge, request.analysis)
-    show(done.summary, OUT)
+    folder = Path(out) if out else paths[0]
+    with ConsoleProgress(ERR):
+        done = merge_runs(paths, folder, request.merge, request.analysis)
+    show(in_detail(done.summary, request.report.detail, str(MergedFolder(folder).summary)), OUT)
     return done.exit_code
 
 
@@ -37,12 +42,12 @@ def _foreign_settings(overrides: Sequence[str]) -> list[Problem]:
         Problem(
             setting=text.partition("=")[0],
             given=text.partition("=")[2],
-            reason="merge takes the settings merge.… and analysis.… alone, and no folder has this"
-            " name",
+            reason="merge takes the settings merge.…, analysis.… and report.… alone, and no folder"
+            " has this name",
             fix=f"leave it out, or ./{text} if it is a folder",
         )
         for text in overrides
-        if not re.match(r"[+~]*(merge|analysis)\b", text)
+        if not re.match(r"[+~]*(merge|analysis|report)\b", text)
     ]
 
 

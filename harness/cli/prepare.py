@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from msgspec.structs import replace
 
 from harness.cli.arguments import Command
@@ -26,12 +28,21 @@ def prepared(command: Command, *, runs_here: bool = True) -> Composition:
 
 def composed(command: Command) -> Composition:
     """Compose the jobs of a command; what is wrong with them is part of the answer."""
-    return compose_jobs(
-        opened(command.overrides),
-        multirun=command.multirun,
-        config_dir=command.config_dir,
-        config_name=command.config_name,
-    )
+    # The jobs of a sweep may be thousands.
+    with _screen() if command.multirun else nullcontext():
+        return compose_jobs(
+            opened(command.overrides),
+            multirun=command.multirun,
+            config_dir=command.config_dir,
+            config_name=command.config_name,
+        )
+
+
+def _screen() -> AbstractContextManager[object]:
+    from harness.cli.console import ERR
+    from harness.cli.progress import ConsoleProgress
+
+    return ConsoleProgress(ERR)
 
 
 def all_problems(composition: Composition, *, runs_here: bool = True) -> list[Problem]:

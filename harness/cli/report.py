@@ -8,7 +8,8 @@ from pathlib import Path
 from harness import files
 from harness.cli import signals
 from harness.cli.arguments import Command
-from harness.cli.console import OUT
+from harness.cli.console import ERR, OUT
+from harness.cli.progress import ConsoleProgress
 from harness.errors import ExitCode, Problem, refuse
 from harness.paths import RunFolder
 from harness.ranks.saved import saved_page, without_links
@@ -20,7 +21,8 @@ def report(command: Command) -> ExitCode:
     refuse([*_settings(command.overrides), *_path_problems(command.paths), *_out(command.out)])
     folder, redact = Path(command.paths[0]), "--redact" in command.flags
     signals.raise_instead()
-    page = saved_page(folder, redact=redact)
+    with ConsoleProgress(ERR):
+        page = saved_page(folder, redact=redact)
     run = RunFolder(folder)
     path = Path(command.out) if command.out else run.redacted_report if redact else run.report
     if path.parent.resolve() != folder.resolve():

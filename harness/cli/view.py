@@ -21,7 +21,8 @@ from harness.capture.run_folder import is_run, shown
 from harness.capture.run_record import record_of
 from harness.cli import signals
 from harness.cli.arguments import Command
-from harness.cli.console import OUT
+from harness.cli.console import ERR, OUT
+from harness.cli.progress import ConsoleProgress
 from harness.errors import ExitCode, Problem, RefusedError, WriteError, refuse
 from harness.paths import RunFolder, SweepFolder
 from harness.report.section import Section
@@ -60,13 +61,15 @@ def view(command: Command) -> ExitCode:
     label = _EMULATED if subject.emulated else ""
     with ExitStack() as stack:
         root, target = _target(path, subject, command, stack)
-        try:
-            made = normalise(subject.traces, root, target, steps=steps, label=label)
-        except WriteError:
-            if not serving or subject.run is None or os.access(root, os.W_OK):
-                raise
-            root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-view-")))
-            made = normalise(subject.traces, root, root / target.name, steps=steps, label=label)
+        with ConsoleProgress(ERR):
+            try:
+                made = normalise(subject.traces, root, target, steps=steps, label=label)
+            except WriteError:
+                if not serving or subject.run is None or os.access(root, os.W_OK):
+                    raise
+                kept = tempfile.TemporaryDirectory(prefix="harness-view-")
+                root = Path(stack.enter_context(kept))
+                made = normalise(subject.traces, root, root / target.name, steps=steps, label=label)
         show([_said(made, subject)], OUT)
         if serving:
             _serve(TraceServer(ui, made.path, port), made, open_browser=_opens(command.flags))

@@ -13,7 +13,7 @@ from harness.capture.comparison_record import Attribution, ComparisonRecord, Con
 from harness.capture.gate_record import GateRecord, Verdict, VerdictStatus, VerdictUnit
 from harness.comparison.attribution import TABLES
 from harness.comparison.limits import Count, Limits, Memory, Same, StepTime
-from harness.comparison.pipeline import RunFigures, compared, figures_of
+from harness.comparison.pipeline import RunFigures, compared, figures_of_all
 from harness.comparison.sides import SideRun, Sides
 from harness.comparison.statistics import not_slower
 from harness.comparison.times import NotCompared, kind_of, step_times, steps_of
@@ -61,7 +61,7 @@ def gate(sides: Sides, limits: Limits, file: str) -> GateRecord:
     Raises:
         RefusedError: The sides have nothing in common that can be compared.
     """
-    figures = {run.folder: figures_of(run) for run in sides.runs}
+    figures = figures_of_all(sides)
     settings = _settings(limits)
     comparison = compared(sides, figures, settings) if sides.base else None
     held = Held(sides=sides, figures=figures, comparison=comparison, written=bool(file))

@@ -24,6 +24,7 @@ from harness.comparison.times import NotCompared, compared_run, kind_of, remarks
 from harness.errors import Problem, RefusedError
 from harness.paths import RunFolder
 from harness.settings.request import Compare
+from harness.waits import waiting
 
 _PENDING: Final = "its captures are not analysed yet"
 
@@ -84,8 +85,20 @@ def compare(sides: Sides, settings: Compare) -> ComparisonRecord:
     Raises:
         RefusedError: They have nothing in common that can be compared.
     """
-    figures = {run.folder: figures_of(run) for run in sides.runs}
-    return compared(sides, figures, settings)
+    figures = figures_of_all(sides)
+    with waiting("comparing"):
+        return compared(sides, figures, settings)
+
+
+def figures_of_all(sides: Sides) -> dict[Path, RunFigures]:
+    """Read the captures of all runs, one after the other."""
+    runs = list(sides.runs)
+    figures = {}
+    with waiting("reading the runs", len(runs), "runs") as more:
+        for run in runs:
+            figures[run.folder] = figures_of(run)
+            more(1)
+    return figures
 
 
 def compared(

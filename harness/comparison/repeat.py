@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -24,11 +25,13 @@ from harness.comparison.differences import varied
 from harness.comparison.sides import SideRun, Sides, sides
 from harness.configuration.composition import compose_jobs
 from harness.errors import ExitCode, Problem, RepetitionError, refuse
+from harness.estimate import Pace, about
 from harness.execution.plan import requested
 from harness.paths import ComparisonFolder
 from harness.settings.marks import mark_of
 from harness.settings.request import Request
 from harness.text import command
+from harness.waits import waiting
 from harness.workloads.program import Program
 
 MOST: Final = 1000
@@ -77,14 +80,20 @@ def repeated(found: Sides, count: int, out: Path | None, report: Callable[[str],
     refuse(list(_occupied(folder)))
     total = len(again) * count
     made: dict[str, list[Path]] = {side: [] for side in again}
-    for number in range(1, count + 1):
-        for side, run in again.items():
-            place = folder.run(side, number).path
-            done = sum(map(len, made.values()))
-            words = command(("python", "-m", "harness", *run.words))
-            report(f"run {done + 1} of {total}: {side}, {number} of {count}: {words}")
-            _run(run, place)
-            made[side].append(place)
+    pace = Pace(time.monotonic(), 0)
+    with waiting("running both sides, in turn", total, "runs") as more:
+        for number in range(1, count + 1):
+            for side, run in again.items():
+                place = folder.run(side, number).path
+                done = sum(map(len, made.values()))
+                words = command(("python", "-m", "harness", *run.words))
+                left_s = pace.left_s(total, time.monotonic())
+                left = f", {about(left_s)}" if left_s is not None else ""
+                report(f"run {done + 1} of {total}{left}: {side}, {number} of {count}: {words}")
+                _run(run, place)
+                made[side].append(place)
+                more(1)
+                pace.take(done + 1, time.monotonic())
     return sides(made["candidate"], made["base"])
 
 

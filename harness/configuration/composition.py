@@ -46,6 +46,7 @@ from harness.devices import TARGETS
 from harness.errors import Problem, RefusedError
 from harness.settings.marks import mark_of, measured
 from harness.settings.request import MOST_JOBS, Request, Sweep
+from harness.waits import waiting
 
 BASIC_LAUNCHER: Final = BasicLauncherConf._target_
 """Hydra's default launcher."""
@@ -345,8 +346,10 @@ class _Composer:
 
     def jobs(self, batches: Sequence[Sequence[str]]) -> Iterator[Job]:
         """Compose the jobs of a sweep, or the only one."""
-        for texts in batches:
-            yield self._job(texts, alone=len(batches) == 1)
+        with waiting("composing the jobs", len(batches), "jobs") as more:
+            for texts in batches:
+                yield self._job(texts, alone=len(batches) == 1)
+                more(1)
 
     def _job(self, texts: Sequence[str], *, alone: bool) -> Job:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +17,7 @@ from harness.report.console import Console
 from harness.report.section import Column, Command, Note, Section, Status
 from harness.report.terminal import show
 from harness.settings.nearest import nearest
+from harness.waits import waiting
 
 ALL = tuple(TARGETS)
 DEFAULT = "cpu"
@@ -86,16 +88,19 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
 def examine(device: str | None, probe: Probe) -> tuple[DoctorFinding, ...]:
     """Return what the checks for `device` find; None: all checks."""
     return tuple(
-        DoctorFinding(
-            name=check.name,
-            good=answer.good,
-            says=answer.says,
-            do=answer.do,
-            devices=check.devices,
-        )
-        for check in CHECKS
-        if device is None or device in check.devices
-        for answer in (check.ask(probe),)
+        _finding(check, probe) for check in CHECKS if device is None or device in check.devices
+    )
+
+
+def _finding(check: DoctorCheck, probe: Probe) -> DoctorFinding:
+    with waiting(f"looking at {check.name}"):
+        answer = check.ask(probe)
+    return DoctorFinding(
+        name=check.name,
+        good=answer.good,
+        says=answer.says,
+        do=answer.do,
+        devices=check.devices,
     )
 
 
@@ -119,14 +124,23 @@ def diagnose(device: str | None, probe: Probe) -> Diagnosis:
 
 
 def doctor(
-    overrides: Sequence[str], console: Console, *, as_json: bool, probe: Probe | None = None
+    overrides: Sequence[str],
+    console: Console,
+    screen: AbstractContextManager[object],
+    *,
+    as_json: bool,
+    probe: Probe | None = None,
 ) -> ExitCode:
     """Examine this machine and print the diagnosis; leaves nothing behind.
+
+    `screen` is open while it is examined.
 
     Raises:
         RefusedError: A setting other than one device was given.
     """
-    diagnosis = diagnose(_device(overrides), probe or Machine())
+    device = _device(overrides)
+    with screen:
+        diagnosis = diagnose(device, probe or Machine())
     if as_json:
         text = msgspec.json.format(msgspec.json.encode(diagnosis), indent=2).decode()
         console.out(text, highlight=False)

@@ -21,6 +21,7 @@ from harness.devices.npu_rules import KNOWN, OTHER_PROFILERS
 from harness.errors import MachineError
 from harness.settings.faults import NEWEST_ERA, NO_FAULTS, Era, Faults
 from harness.stopping import Held
+from harness.waits import waiting
 
 SOURCES = Path(__file__).parent / "acl"
 FLAGS = ("-std=gnu11", "-O3", "-fopenmp-simd", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
@@ -141,7 +142,8 @@ def build(
         # Built aside and renamed: of two processes that build at once, the first one's is used.
         with tempfile.TemporaryDirectory(dir=root, prefix="building-") as building:
             built = Path(building) / "emulator"
-            _compile(compiler, wheel, built)
+            with waiting("compiling the emulator of CANN"):
+                _compile(compiler, wheel, built)
             try:
                 built.rename(folder)
             except OSError:

@@ -26,6 +26,7 @@ from harness.execution.rank_watch import INTERRUPTED, StopOrder, order_stop
 from harness.files import Appended
 from harness.paths import RunFolder
 from harness.stopping import Held
+from harness.waits import Wait, tell
 
 _ADDRESS: Final = "127.0.0.1"
 _MESSAGE: Final = 1 << 17
@@ -47,6 +48,8 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
     progress: Progress | None = None
     output: str | None = None
     """A line of what its workload prints."""
+    wait: Wait | None = None
+    """What takes a while in the process of the rank."""
 
 
 class Launch(NamedTuple):
@@ -165,6 +168,8 @@ class _Launcher:
         message = msgspec.json.decode(data, type=Message)
         if message.progress is not None and message.rank == 0:
             self.listener.progress(message.progress)
+        if message.wait is not None and message.rank == 0:
+            tell(message.wait)
         if message.output is not None:
             self.listener.output(named(message.rank, message.output))
 

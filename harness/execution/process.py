@@ -34,6 +34,7 @@ from harness.execution.waiting import take_what_comes, woken_by_end
 from harness.files import Appended
 from harness.paths import RunFolder
 from harness.stopping import Held
+from harness.waits import Wait, tell
 from harness.workloads.program import Program
 
 _DRAIN_S: Final = 1.0
@@ -44,6 +45,7 @@ _FOREIGN: Final = (
     "the workload wrote into a descriptor that is not its own, the harness's progress:"
     " a part of it was not shown"
 )
+_STARTING: Final = "starting: torch is loaded"
 DIE_WITH_PARENT: Final = (
     # First thing in the child, before any import takes time; PR_SET_PDEATHSIG is 1, SIGKILL 9.
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9);"
@@ -207,6 +209,8 @@ class _Child:
         connect = LentStreams if self.lends else KeptStreams
         with os.fdopen(reading, "rb", buffering=0) as progress, connect(printed) as streams:
             try:
+                # Until it says itself what it does.
+                tell(Wait(what=_STARTING))
                 process = self._start(writing, streams)
                 begun()
                 while True:

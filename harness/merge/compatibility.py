@@ -26,6 +26,7 @@ from harness.settings.added import whole
 from harness.settings.marks import mark_of
 from harness.settings.request import COUNTERS, Match
 from harness.text import command
+from harness.waits import waiting
 
 _MAY_DIFFER: Final = (*COUNTERS, "rehearsal.faults")
 """Measured settings, or groups of them, in which runs that are merged may differ."""
@@ -123,12 +124,14 @@ def chosen(runs: Sequence[Candidate], match: Match) -> Chosen:
     kept: list[tuple[Candidate, RunRecord, pl.DataFrame]] = []
     left: list[LeftOut] = []
     layout = _layout([run.record for run in runs if run.record is not None])
-    for run in sorted(runs, key=lambda run: str(run.folder)):
-        table, reason = _usable(run, layout)
-        if run.record is None or table is None:
-            left.append(LeftOut(folder=_name(run.folder), reason=reason))
-        else:
-            kept.append((run, run.record, table))
+    with waiting("reading the runs", len(runs), "runs") as more:
+        for run in sorted(runs, key=lambda run: str(run.folder)):
+            table, reason = _usable(run, layout)
+            if run.record is None or table is None:
+                left.append(LeftOut(folder=_name(run.folder), reason=reason))
+            else:
+                kept.append((run, run.record, table))
+            more(1)
     records = [record for _, record, _ in kept]
     if len(kept) < _AT_LEAST:
         raise RefusedError([_too_few(len(kept), left)])

@@ -31,6 +31,7 @@ from harness.merge.sequences import (
     sequences_of,
 )
 from harness.settings.request import Match
+from harness.waits import waiting
 
 NONE: Final = -1
 _OWN: Final = ("duration_ns", "self_ns")
@@ -78,7 +79,12 @@ def merge(runs: Sequence[Run], *, match: Match, layout: Layout = KERNELS) -> Joi
     sequenced_runs = sequences_of([run.table for run in runs], layout)
     if match == "strict":
         _refuse_differences(runs, sequenced_runs, layout)
-    places = [_places(key, sequenced_runs, layout) for key in _keys(sequenced_runs)]
+    places = []
+    keys = _keys(sequenced_runs)
+    with waiting(f"aligning the {layout.table} of the runs", len(keys), "steps") as more:
+        for key in keys:
+            places.append(_places(key, sequenced_runs, layout))
+            more(1)
     measured = _measured_columns(runs, layout)
     table = _table(runs, sequenced_runs, places, layout)
     unmatched = _unmatched(table, sorted(run.label for run in runs))

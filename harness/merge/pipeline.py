@@ -29,6 +29,7 @@ from harness.report.markdown import markdown
 from harness.report.merge import join_sections, sections
 from harness.report.section import Section
 from harness.settings.request import Analysis, Merge
+from harness.waits import waiting
 
 
 class MergedRuns(Struct, frozen=True, kw_only=True):
@@ -59,7 +60,8 @@ def merge_runs(
     runs = chosen(candidates(paths), settings.match)
     joined = merge(runs.runs, match=settings.match, layout=runs.layout)
     timed = _timed(joined, runs)
-    kinds = bottlenecks(timed, joined.labels, analysis, joined.sources)
+    with waiting("finding what bounds each kind"):
+        kinds = bottlenecks(timed, joined.labels, analysis, joined.sources)
     record = _record(runs, joined, timed, settings)
     parts = [
         *join_sections(record, joined.unmatched, str(folder)),
@@ -77,7 +79,8 @@ def merge_runs(
         merged.report: html(_page(record, joined, kinds, folder)),
     }
     try:
-        tables.write_together(contents, folder)
+        with waiting("writing the tables and pages"):
+            tables.write_together(contents, folder)
     except WriteError:
         files.remove_empty([*made, merged.table("").parent])
         raise

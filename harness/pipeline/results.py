@@ -26,6 +26,7 @@ from harness.report.section import Section
 from harness.verification.completeness import completeness
 from harness.verification.consistency import consistency
 from harness.verification.delivery import verify
+from harness.waits import waiting
 
 
 class Results(NamedTuple):
@@ -45,10 +46,11 @@ def written(record: RunRecord, capture: Capture, more: tuple[Delivery, ...]) -> 
     """
     folder, run_folder = capture.folder, RunFolder(capture.folder)
     nothing = _pending(capture) or capture.outcome.status == "unavailable"
-    delivery = () if nothing else verify(capture)
-    consistent = () if nothing else consistency(capture)
-    if not nothing and capture.analysis is not None:
-        delivery += completeness(capture, consistent)
+    with waiting("checking what arrived"):
+        delivery = () if nothing else verify(capture)
+        consistent = () if nothing else consistency(capture)
+        if not nothing and capture.analysis is not None:
+            delivery += completeness(capture, consistent)
     analyses = run_analyses(capture)
     filled = {name: table for name, table in analyses.items() if not table.is_empty()}
     tables.keep(filled, run_folder.analyses, folder)
@@ -56,8 +58,9 @@ def written(record: RunRecord, capture: Capture, more: tuple[Delivery, ...]) -> 
     place = str(shown(folder))
     parts = sections(ended, analyses, place)
     results = RunResults(record=ended, analyses=analyses, folder=place)
-    page = run_page(Shown(results=results, tables=capture.tables))
-    keep_summary(parts, page, folder)
+    with waiting(f"writing {run_folder.report.name}"):
+        page = run_page(Shown(results=results, tables=capture.tables))
+        keep_summary(parts, page, folder)
     shutil.rmtree(run_folder.cycles, ignore_errors=True)
     return Results(ended, tuple(parts), analyses)
 

@@ -27,6 +27,7 @@ from harness.execution.rank_watch import StopOrder, order_stop
 from harness.paths import RunFolder
 from harness.settings.ranks import Rank
 from harness.settings.schema import show
+from harness.waits import waiting
 
 _PERIOD_S: Final = 0.05
 _LAUNCHES: Final = ".launches"
@@ -91,7 +92,8 @@ class Meeting:
         with files.failing_at(self._place):
             self._place.mkdir(parents=True, exist_ok=True)
         try:
-            problems = self._led(str(folder))
+            with waiting("waiting for the other ranks to begin"):
+                problems = self._led(str(folder))
             if problems and self.told:
                 order_stop(RunFolder(folder), StopOrder(reason=problems[0].reason))
             refuse(problems)
@@ -103,11 +105,11 @@ class Meeting:
         until = time.monotonic() + self._limit_s
         problems: list[Problem] = []
         answered: dict[int, str] = {}
-        while waiting := [rank for rank in self._others() if not self._has_read(rank, answered)]:
+        while missing := [rank for rank in self._others() if not self._has_read(rank, answered)]:
             if time.monotonic() > until:
-                return problems or [self._missing(waiting)]
-            heard = {rank: hello for rank in waiting if (hello := self._hello(rank))}
-            if answered or len(heard) == len(waiting):
+                return problems or [self._missing(missing)]
+            heard = {rank: hello for rank in missing if (hello := self._hello(rank))}
+            if answered or len(heard) == len(missing):
                 problems = problems or list(self._different(heard))
                 answered |= {rank: hello.number for rank, hello in heard.items()}
                 self.told = not problems

@@ -18,6 +18,7 @@ from harness.pipeline.running import run_process
 from harness.ranks.pipeline import Ranks, concluded, of_job
 from harness.settings.ranks import Rank
 from harness.settings.request import Request
+from harness.waits import waiting
 
 _PERIOD_S: Final = 0.1
 _HYDRA: Final = ".hydra"
@@ -76,7 +77,8 @@ def lead_ranks(
         own = run_process(request, planned, overrides=overrides, listener=listener)
         others = [job.rank(number).path for number in range(1, rank.world_size)]
         limit_s = request.execution.exit_barrier_timeout_s
-        _wait(lambda: all(_is_over(record_of(other)) for other in others), limit_s)
+        with waiting("waiting for the other ranks to end"):
+            _wait(lambda: all(_is_over(record_of(other)) for other in others), limit_s)
         return Ranks(lead=own)
 
     with held_run(job.path):

@@ -36,6 +36,7 @@ from harness.report.results import RunResults
 from harness.report.run import sections
 from harness.settings.ranks import Rank
 from harness.settings.request import Request
+from harness.waits import waiting
 from harness.workloads.program import Program
 
 _THREADS: Final = "OMP_NUM_THREADS"
@@ -121,12 +122,14 @@ def read_ranks(folder: Path, *, listener: ProgressListener, limit_s: float | Non
 
     def read() -> Ranks:
         lead: Finished | None = None
-        for rank in range(len(record.ranks)):
-            if run.rank(rank).record.exists():
-                done = read_run(run.rank(rank).path, listener=listener, limit_s=limit_s)
-                # The figures of one rank are shown; those of the others need not be held.
-                if lead is None and done.record.records and done.record.timing:
-                    lead = done
+        with waiting("reading the ranks", len(record.ranks), "ranks") as more:
+            for rank in range(len(record.ranks)):
+                if run.rank(rank).record.exists():
+                    done = read_run(run.rank(rank).path, listener=listener, limit_s=limit_s)
+                    # The figures of one rank are shown; those of the others need not be held.
+                    if lead is None and done.record.records and done.record.timing:
+                        lead = done
+                more(1)
         return Ranks(lead=lead)
 
     with held_run(folder):
@@ -157,7 +160,8 @@ def concluded(
     with kept(record, run.path) as ending:
         ranks = carried_out()
         records = _records(run, len(record.ranks), listener)
-        across = across_ranks(run, list(records.values()))
+        with waiting("comparing the ranks"):
+            across = across_ranks(run, list(records.values()))
         tables.keep(
             {name: table for name, table in across.tables.items() if not table.is_empty()},
             run.analyses,

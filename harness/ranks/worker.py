@@ -24,6 +24,7 @@ from harness.pipeline.running import run_process
 from harness.ranks.job import Job
 from harness.settings.ranks import rank_of
 from harness.stopping import interrupt
+from harness.waits import Wait, heard_by
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -44,7 +45,8 @@ def main(folder: str, channel: str) -> None:
         listener = _Told(to_command, rank.rank, lends_streams=job.lends_streams)
         try:
             planned = plan(job.request, run.rank(rank.rank).path, rank)
-            run_process(job.request, planned, overrides=job.overrides, listener=listener)
+            with heard_by(listener.waiting):
+                run_process(job.request, planned, overrides=job.overrides, listener=listener)
         except KeyboardInterrupt:
             sys.exit(1)
         except HarnessError as error:
@@ -73,6 +75,11 @@ class _Told:
     def progress(self, progress: Progress) -> None:
         """Tell how far it is."""
         send(self._channel, Message(rank=self._rank, progress=progress))
+
+    def waiting(self, wait: Wait | None) -> None:
+        """Tell what takes a while."""
+        if wait is not None:
+            send(self._channel, Message(rank=self._rank, wait=wait))
 
     def output(self, line: str) -> None:
         """Tell a line of what it prints."""

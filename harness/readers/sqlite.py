@@ -16,6 +16,7 @@ from polars.exceptions import PolarsError
 
 from harness.files import regular
 from harness.readers.base import CaptureError
+from harness.waits import waiting
 
 _ROWS: Final = 200_000
 _HEAD: Final = 100
@@ -130,7 +131,8 @@ def opened(path: Path) -> Iterator[Tables]:
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA query_only=ON")
         connection.set_authorizer(_stored_alone)
-        yield Tables(connection, path.name)
+        with waiting(f"reading {path.name}"):
+            yield Tables(connection, path.name)
 
 
 def _stored_alone(

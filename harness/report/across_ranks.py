@@ -7,10 +7,15 @@ from collections.abc import Iterator
 import polars as pl
 
 from harness.analyses.ranks import Across
-from harness.report.section import Column, Note, Section
+from harness.report.results import SOME
+from harness.report.section import LEFT_OUT, Brief, Column, Note, Section
 
 TOP = 10
 """Steps that are shown, those with the widest spread; ``analyses/`` has them all."""
+_HOW = (
+    "communication is the shortest duration of a collective over the ranks, waiting the rest: no"
+    " clocks are compared"
+)
 _UNNAMED = (
     "may each belong to one of several process groups, which the profile does not name: they are"
     " ambiguous, and not matched"
@@ -30,11 +35,14 @@ def _ranks(across: Across) -> Section:
     )
     order = ("rank", "collectives", "arrived_last", "communication_ns", "waiting_ns")
     table = across.ranks.select(*order, "waiting_share", "slowest", "compute_ns")
+    rows, notes = tuple(table.rows()), tuple(_notes(across))
+    timed = not across.collectives.table.is_empty()
     return Section(
         title="Across ranks",
         columns=columns,
-        rows=tuple(table.rows()),
-        notes=tuple(_notes(across)),
+        rows=rows,
+        notes=(*notes, _HOW) if timed else notes,
+        brief=Brief(rows=rows[:SOME], notes=notes),
     )
 
 
@@ -47,11 +55,6 @@ def _notes(across: Across) -> Iterator[Note]:
         yield (
             f"of {collectives.untimed:,} collectives only the call was recorded, not how long they"
             " took: waiting is not known"
-        )
-    if not collectives.table.is_empty():
-        yield (
-            "communication is the shortest duration of a collective over the ranks, waiting the"
-            " rest: no clocks are compared"
         )
 
 
@@ -98,4 +101,6 @@ def _steps(across: Across) -> Section | None:
     rows = shown.head(TOP).sort("step").select(order).rows()
     left = table.height - len(rows)
     notes = (f"the {TOP} steps of the widest spread; {left:,} more in analyses/",) if left else ()
-    return Section(title="Steps across ranks", columns=columns, rows=tuple(rows), notes=notes)
+    return Section(
+        title="Steps across ranks", columns=columns, rows=tuple(rows), notes=notes, brief=LEFT_OUT
+    )

@@ -8,7 +8,7 @@ from typing import Final
 from harness.capture.run_record import RunRecord
 from harness.report.next_step import command_on_device
 from harness.report.results import RunResults
-from harness.report.section import Column, Command, Section
+from harness.report.section import LEFT_OUT, Column, Command, Section
 from harness.settings.schema import show
 
 _EXPERIMENTAL: Final = "profiler.experimental."
@@ -33,6 +33,7 @@ def booking_sheet(results: RunResults) -> Section | None:
         return None
     return Section(
         title="Booking sheet: the same run on an NPU",
+        brief=LEFT_OUT,
         columns=(Column("needs"), Column("of this run")),
         rows=tuple(_needs(results)),
         notes=(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Final
 
-from harness.capture.run_record import Delivery, RunRecord
+from harness.capture.run_record import Delivery, DeliveryStatus, RunRecord
 from harness.report.results import RunResults
-from harness.report.section import Column, Section
+from harness.report.section import LEFT_OUT, Brief, Column, Row, Section
 from harness.tables.event_counts import EventCounts, LinkedKernels
 
 
@@ -15,20 +16,42 @@ def delivery(results: RunResults) -> Section | None:
     record = results.record
     if not record.delivery:
         return None
-    notes = _reasons(record)
-    notes += [
+    reasons = _reasons(record)
+    reasons += [
         f"{item.setting}: accepted by delivery.accept" for item in record.delivery if item.accepted
     ]
-    if record.consistency and not any(check.fails for check in record.consistency):
-        notes.append(_consistency_counts(record))
+    holds = record.consistency and not any(check.fails for check in record.consistency)
+    checks = [_consistency_counts(record)] if holds else []
     return Section(
         title="Delivery: what was requested, what arrived",
         columns=(Column("", "status"), Column("setting"), Column("requested"), Column("arrived")),
-        rows=tuple(
-            (item.status, item.setting, item.requested, _arrived(item)) for item in record.delivery
+        rows=tuple(map(_row, record.delivery)),
+        notes=(*reasons, *checks),
+        # The first section counts what was delivered, if that is all.
+        brief=LEFT_OUT
+        if all_delivered(record)
+        else Brief(
+            rows=tuple(_row(item) for item in record.delivery if item.status not in _AS_ONE_LINE),
+            notes=(*_as_one_line(record), *reasons),
         ),
-        notes=tuple(notes),
     )
+
+
+_AS_ONE_LINE: Final[Mapping[DeliveryStatus, str]] = {
+    "delivered": "delivered",
+    "not_requested": "not requested",
+}
+"""Statuses whose settings share a line where there is little room."""
+
+
+def _as_one_line(record: RunRecord) -> Iterator[str]:
+    """Yield which settings arrived as requested, and which were not requested."""
+    for status, words in _AS_ONE_LINE.items():
+        names = [
+            item.setting.rpartition(".")[2] for item in record.delivery if item.status == status
+        ]
+        if names:
+            yield f"{len(names)} of {len(record.delivery)} {words}: {', '.join(names)}"
 
 
 def consistency(results: RunResults) -> Section | None:
@@ -55,7 +78,18 @@ def event_counts(results: RunResults) -> Section | None:
         notes.append(_links(record.linked))
     if not notes:
         return None
-    return Section(title="Events: what became of what was recorded", notes=tuple(notes))
+    lost = [_links(linked)] if (linked := record.linked) and linked.linked < linked.kernels else []
+    return Section(
+        title="Events: what became of what was recorded",
+        notes=tuple(notes),
+        brief=Brief(notes=tuple(lost)),
+    )
+
+
+def all_delivered(record: RunRecord) -> bool:
+    """Tell whether a run ended well, and all that was requested of it arrived as requested."""
+    statuses = {item.status for item in record.delivery}
+    return record.status == "ok" and record.verdict == "delivered" and statuses == {"delivered"}
 
 
 def is_of_setting(item: Delivery) -> bool:
@@ -73,6 +107,10 @@ def _reasons(record: RunRecord) -> list[str]:
         if item.reason:
             settings.setdefault(item.reason, []).append(item.setting)
     return [f"{', '.join(names)}: {reason}" for reason, names in settings.items()]
+
+
+def _row(item: Delivery) -> Row:
+    return (item.status, item.setting, item.requested, _arrived(item))
 
 
 def _arrived(item: Delivery) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import polars as pl
+from msgspec.structs import replace
 
-from harness.report.results import RunResults
-from harness.report.section import Column, Section
+from harness.report.results import FEW, RunResults
+from harness.report.section import LEFT_OUT, Brief, Column, Section
 from harness.report.units import duration
 from harness.tables.selection import within_steps
+
+_BESIDE_KERNELS: Final = 2
+"""Operators on one screen that has kernels, too."""
 
 
 def step_breakdown(results: RunResults) -> Section | None:
@@ -25,8 +30,13 @@ def step_breakdown(results: RunResults) -> Section | None:
     columns |= {"wall_ns": Column("wall", "ns"), "span_ns": Column("span", "ns")}
     columns |= {f"{part}_ns": Column(part, "ns", part_of="span") for part in parts}
     whole = "compute + communication, not overlapped," if communicates else "compute"
-    notes = [f"span = {whole} + idle", *_outside_steps(outside)]
-    return _first_rows(results, "Steps on the device", steps, columns, notes)
+    unlaunched = tuple(_outside_steps(outside))
+    notes = [f"span = {whole} + idle", *unlaunched]
+    section = _first_rows(results, "Steps on the device", steps, columns, notes)
+    if section is None or results.analyses["wall_time"].is_empty():
+        return section
+    # The wall time says where the time goes.
+    return replace(section, brief=Brief(notes=unlaunched))
 
 
 def _outside_steps(rows: pl.DataFrame) -> Iterator[str]:
@@ -48,7 +58,10 @@ def hot_operators(results: RunResults) -> Section | None:
         "flops": Column("flops", "flops"),
     }
     table = results.analyses["hot_operators"]
-    return _first_rows(results, "Operators by self time, all recorded steps", table, columns)
+    section = _first_rows(results, "Operators by self time, all recorded steps", table, columns)
+    if section is None or results.analyses["hot_kernels"].is_empty():
+        return section
+    return replace(section, brief=Brief(rows=section.rows[:_BESIDE_KERNELS]))
 
 
 def kernels_by_type(results: RunResults) -> Section | None:
@@ -62,7 +75,10 @@ def kernels_by_type(results: RunResults) -> Section | None:
         "share": Column("share", "share"),
     }
     table = results.analyses["kernels_by_type"]
-    return _first_rows(results, "Kernels by type, all recorded steps", table, columns)
+    section = _first_rows(results, "Kernels by type, all recorded steps", table, columns)
+    if section is None or results.analyses["hot_kernels"].is_empty():
+        return section
+    return replace(section, brief=LEFT_OUT)
 
 
 def hot_kernels(results: RunResults) -> Section | None:
@@ -144,9 +160,11 @@ def _first_rows(
     names = [first, *(name for name in others if table[name].is_not_null().any())]
     left = table.height - results.rows
     more = [f"{left:,} more in analyses/"] if left > 0 else []
+    rows = tuple(table.head(results.rows).select(names).rows())
     return Section(
         title=title,
         columns=tuple(columns[name] for name in names),
-        rows=tuple(table.head(results.rows).select(names).rows()),
+        rows=rows,
         notes=(*notes, *more),
+        brief=Brief(rows=rows[:FEW]),
     )

@@ -6,9 +6,9 @@ from typing import Final
 
 from harness.capture.capture import Emulation
 from harness.capture.run_record import RunRecord
-from harness.report.delivery import is_of_setting
+from harness.report.delivery import all_delivered, is_of_setting
 from harness.report.results import RunResults
-from harness.report.section import Section
+from harness.report.section import Brief, Section
 
 _NAMED: Final = 5
 """Operators that are named of those that the emulator did not compute."""
@@ -26,14 +26,20 @@ def headline(results: RunResults) -> Section:
     notes = [_subject(record)]
     if record.emulated:
         notes.append("EMULATED device: every time and counter is invented")
-    if record.emulation:
-        notes.append(_emulation(record.emulation))
-    notes.append(f"{_ending(record)} (exit code {record.exit_code})")
+    computed = [_emulation(record.emulation)] if record.emulation else []
+    zeros = computed if record.emulation and record.emulation.operators_not_computed else []
+    code = f" (exit code {record.exit_code})"
+    counts = f": {len(record.delivery)} of {len(record.delivery)}" if all_delivered(record) else ""
+    ending = []
     if record.verdict == "pending" and record.status != "ok":
-        notes.append(_NOT_ANALYSED)
+        ending.append(_NOT_ANALYSED)
     elif record.status in {"failed", "interrupted"} and record.event_counts:
-        notes.append("what was recorded before that is kept, and shown below")
-    return Section(title="harness", notes=tuple(notes))
+        ending.append("what was recorded before that is kept, and shown below")
+    return Section(
+        title="harness",
+        notes=(*notes, *computed, _ending(record) + code, *ending),
+        brief=Brief(notes=(*notes, *zeros, _ending(record) + counts + code, *ending)),
+    )
 
 
 def _subject(record: RunRecord) -> str:

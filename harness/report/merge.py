@@ -10,12 +10,14 @@ from msgspec.structs import replace
 
 from harness.bottlenecks.classes import CLASSES
 from harness.capture.merge_record import MergeRecord
-from harness.report.section import Column, Section, Value, mark_emulated
+from harness.report.results import FEW
+from harness.report.section import Brief, Column, Section, Value, mark_emulated
 
 TOP: Final = 15
 """Kinds of kernels in the table; tables/bottlenecks.parquet has them all."""
 
 _PERTURBED: Final = 10
+_BRIEF_KINDS: Final = 5
 _KIND: Final = (Column("type", "name"), Column("input shapes", "shapes"))
 
 
@@ -57,6 +59,18 @@ def _runs(record: MergeRecord, folder: str) -> Section:
         title += f", {len(record.left_out)} left out"
     if record.in_all < record.rows:
         title += f", {record.rows - record.in_all:,} unmatched {record.table}"
+    rows = tuple(
+        (
+            run.label,
+            run.rows - run.outside,
+            run.unmatched,
+            run.missing,
+            run.duration_ns,
+            run.exit_code,
+        )
+        for run in record.runs
+    )
+    tables = f"{record.table}_merged, bottlenecks, unmatched (.parquet)"
     return Section(
         title=title,
         columns=(
@@ -67,22 +81,17 @@ def _runs(record: MergeRecord, folder: str) -> Section:
             Column("device time" if record.table == "kernels" else "self time", "ns"),
             Column("exit", "identifier"),
         ),
-        rows=tuple(
-            (
-                run.label,
-                run.rows - run.outside,
-                run.unmatched,
-                run.missing,
-                run.duration_ns,
-                run.exit_code,
-            )
-            for run in record.runs
+        rows=rows,
+        notes=(*_run_notes(record), f"{folder}/tables/: {tables}"),
+        brief=Brief(
+            # Those that lack something, have more than others, or did not end well.
+            rows=tuple(row for row in rows if any(row[2:4]) or row[-1]),
+            notes=tuple(_run_notes(record)),
         ),
-        notes=tuple(_run_notes(record, folder)),
     )
 
 
-def _run_notes(record: MergeRecord, folder: str) -> Iterator[str]:
+def _run_notes(record: MergeRecord) -> Iterator[str]:
     rows = record.table
     yield (
         f"{record.in_all:,} of {record.rows:,} {rows} are in all {len(record.runs)} runs,"
@@ -102,12 +111,22 @@ def _run_notes(record: MergeRecord, folder: str) -> Iterator[str]:
     for left_out in record.left_out:
         yield f"left out: {left_out.folder}: {left_out.reason}"
     yield from record.notes
-    yield f"{folder}/tables/: {rows}_merged, bottlenecks, unmatched (.parquet)"
 
 
 def _unmatched(record: MergeRecord, table: pl.DataFrame) -> Section:
     """Show the rows that not every run has, by the shorter list of runs."""
     lane = "stream" if record.table == "kernels" else "thread"
+    rows = tuple(
+        (
+            (row.get("type") if row["input_shapes"] else None) or row["name"],
+            row["input_shapes"],
+            row["step"],
+            row[lane],
+            row["position"],
+            _where(row["missing_in"], row["found_in"]),
+        )
+        for row in table.head(TOP).iter_rows(named=True)
+    )
     return Section(
         title=f"{record.table.capitalize()} that not every run has",
         columns=(
@@ -117,18 +136,9 @@ def _unmatched(record: MergeRecord, table: pl.DataFrame) -> Section:
             Column("position", "identifier"),
             Column("run"),
         ),
-        rows=tuple(
-            (
-                (row.get("type") if row["input_shapes"] else None) or row["name"],
-                row["input_shapes"],
-                row["step"],
-                row[lane],
-                row["position"],
-                _where(row["missing_in"], row["found_in"]),
-            )
-            for row in table.head(TOP).iter_rows(named=True)
-        ),
+        rows=rows,
         notes=_more(table, TOP, "unmatched"),
+        brief=Brief(rows=rows[:FEW], notes=_more(table, FEW, "unmatched")),
     )
 
 
@@ -159,6 +169,7 @@ def _kinds(table: pl.DataFrame, runs: Sequence[str]) -> Section:
         columns=(*_KIND, *figures.values()),
         rows=_rows(table.head(TOP), figures),
         notes=tuple(notes),
+        brief=Brief(rows=_rows(table.head(_BRIEF_KINDS), figures)),
     )
 
 
@@ -182,7 +193,13 @@ def _classes(table: pl.DataFrame, _runs: Sequence[str]) -> Section:
             for bound, kinds, share, needs in classes.rows()
         ),
         notes=("limits: analysis.bound; rules and columns: docs/bottlenecks.md",),
+        # The advice takes several lines for each class.
+        brief=Brief(notes=(", ".join(_share(*row[:3:2]) for row in classes.head(FEW).rows()),)),
     )
+
+
+def _share(bound: str, share: float) -> str:
+    return f"{bound} {share:.1%}"
 
 
 def _advice(bound: str, needs: Sequence[str]) -> str:
@@ -196,6 +213,11 @@ def _perturbed(table: pl.DataFrame, runs: Sequence[str]) -> Section | None:
     perturbed = table.filter(pl.col("perturbed").fill_null(value=False))
     if perturbed.is_empty():
         return None
+    rows = tuple(
+        (*_kind(row), row["spread"], *_extremes(row, runs))
+        for row in perturbed.head(_PERTURBED).iter_rows(named=True)
+    )
+    limits = "a figure of one run says less about the other there; limits: analysis.perturbed"
     return Section(
         title="Perturbed: mean durations that differ between runs by more than noise",
         columns=(
@@ -206,14 +228,9 @@ def _perturbed(table: pl.DataFrame, runs: Sequence[str]) -> Section | None:
             Column("longest", "ns"),
             Column("in"),
         ),
-        rows=tuple(
-            (*_kind(row), row["spread"], *_extremes(row, runs))
-            for row in perturbed.head(_PERTURBED).iter_rows(named=True)
-        ),
-        notes=(
-            "a figure of one run says less about the other there; limits: analysis.perturbed",
-            *_more(perturbed, _PERTURBED, "bottlenecks"),
-        ),
+        rows=rows,
+        notes=(limits, *_more(perturbed, _PERTURBED, "bottlenecks")),
+        brief=Brief(rows=rows[:FEW], notes=_more(perturbed, FEW, "bottlenecks")),
     )
 
 
@@ -243,6 +260,7 @@ def _roofline(table: pl.DataFrame, _runs: Sequence[str]) -> Section | None:
         columns=(*_KIND, *figures.values()),
         rows=_rows(bounded.head(TOP), figures),
         notes=("Tops: 1e12 operations a second, achieved and attainable; peaks: analysis.peaks",),
+        brief=Brief(rows=_rows(bounded.head(FEW), figures)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.readers.ascend.files import content_of
 from harness.report.results import RunResults
-from harness.report.section import Column, Section
+from harness.report.section import LEFT_OUT, Column, Section
 
 
 def profiling_calls(results: RunResults) -> Section | None:
@@ -14,6 +14,7 @@ def profiling_calls(results: RunResults) -> Section | None:
         return None
     return Section(
         title="ACL profiling calls, as on an NPU",
+        brief=LEFT_OUT,
         columns=(Column("call"), Column("times", "count"), Column("arguments", absent="")),
         rows=tuple(calls.select("call", "times", "arguments").rows()),
     )
@@ -26,6 +27,7 @@ def analysed_files(results: RunResults) -> Section | None:
         return None
     return Section(
         title="Files of the analysis, ASCEND_PROFILER_OUTPUT",
+        brief=LEFT_OUT,
         columns=(Column("file"), Column("holds", absent="")),
         rows=tuple((name, content_of(name)) for name in files["file"]),
     )

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from harness.capture.run_record import RankResult, RunRecord
 from harness.paths import RunFolder
-from harness.report.results import RunResults
-from harness.report.section import Column, Section
+from harness.report.results import SOME, RunResults
+from harness.report.section import Brief, Column, Section, brief_rows
 
 
 def ranks(results: RunResults) -> Section | None:
@@ -21,10 +21,12 @@ def ranks(results: RunResults) -> Section | None:
         *(Column("", "status"), Column("rank", "identifier"), Column("ended"), Column("verdict")),
         *(Column("recorded steps", "count"), Column("median step", "ns"), Column("why")),
     )
+    rows = tuple(_row(rank) for rank in record.ranks)
     return Section(
         title=f"Ranks: {len(record.ranks)} processes of one job",
         columns=columns,
-        rows=tuple(_row(rank) for rank in record.ranks),
+        rows=rows,
+        brief=Brief(rows=brief_rows(rows, SOME, needed=lambda row: row[0] == "bad")),
         notes=(f"each has a run folder: {RunFolder(Path(results.folder)).ranks}/RANK",),
     )
 

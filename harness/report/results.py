@@ -12,6 +12,10 @@ from harness.capture.run_record import RunRecord
 
 TOP: Final = 10
 """Rows of a table in the summary; the parquet files have them all."""
+FEW: Final = 3
+"""Rows of a table on one screen."""
+SOME: Final = 8
+"""The same of a table whose rows are what was requested: ranks, jobs."""
 
 
 class RunResults(Struct, frozen=True, kw_only=True):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from harness.capture.run_record import RunRecord
+from harness.paths import RunFolder
 from harness.report import booking, delivery, figures, profiler, ranks, wall_time
 from harness.report.headline import headline
 from harness.report.next_step import next_command
-from harness.report.results import RunResults
-from harness.report.section import Section, mark_emulated
+from harness.report.results import FEW, RunResults
+from harness.report.section import Brief, Section, mark_emulated
 from harness.report.step_times import step_times
 
 SectionOf = Callable[[RunResults], Section | None]
@@ -23,7 +25,24 @@ def files(results: RunResults) -> Section:
     """Show where the run is, and which command is likely to be wanted next."""
     record, folder = results.record, results.folder
     place = f"{folder}: {', '.join(record.files)}" if record.files else folder
-    return Section(title="Files", notes=(place, *record.notes, next_command(record, folder)))
+    proposal = next_command(record, folder)
+    pages = [name for name in record.files if name in _PAGES]
+    few = f"{folder}: {', '.join(pages)}" if pages else folder
+    return Section(
+        title="Files",
+        notes=(place, *record.notes, proposal),
+        brief=Brief(notes=(few, *_few(record.notes), proposal)),
+    )
+
+
+_PAGES: Final = (RunFolder(Path()).summary.name, RunFolder(Path()).report.name)
+
+
+def _few(notes: Sequence[str]) -> Iterator[str]:
+    """Yield the first notes, and how many more there are."""
+    yield from notes[:FEW]
+    if len(notes) > FEW:
+        yield f"{len(notes) - FEW:,} more notes like these"
 
 
 FIGURES: Final[Mapping[str, SectionOf]] = {
@@ -52,9 +71,9 @@ _OF_ANALYSES: Final[Mapping[str, SectionOf]] = {
 SECTIONS: Final[Mapping[str, SectionOf]] = {
     "headline": headline,
     "ranks": ranks.ranks,
-    **_OF_ANALYSES,
     "delivery": delivery.delivery,
     "consistency": delivery.consistency,
+    **_OF_ANALYSES,
     "event_counts": delivery.event_counts,
     "booking_sheet": booking.booking_sheet,
     "files": files,

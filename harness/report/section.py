@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -69,6 +69,15 @@ class Command(Struct, frozen=True):
 
 
 Note = str | Command
+Row = tuple[Value, ...]
+
+
+class Brief(Struct, frozen=True, kw_only=True):
+    """What one screen shows of a section. Without rows and notes, the section is left out."""
+
+    rows: tuple[Row, ...] = ()
+    """With a value for each column of the section."""
+    notes: tuple[Note, ...] = ()
 
 
 class Section(Struct, frozen=True, kw_only=True):
@@ -76,14 +85,33 @@ class Section(Struct, frozen=True, kw_only=True):
 
     title: str
     columns: tuple[Column, ...] = ()
-    rows: tuple[tuple[Value, ...], ...] = ()
+    rows: tuple[Row, ...] = ()
     """A value for each column; a renderer may sort by them."""
     notes: tuple[Note, ...] = ()
+    brief: Brief | None = None
+    """Where one screen has no room for all of it: what it shows."""
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
         assert {column.part_of for column in self.columns} <= {"", *names}, self.title
-        assert all(len(row) == len(names) for row in self.rows), self.title
+        rows = (*self.rows, *(self.brief.rows if self.brief else ()))
+        assert all(len(row) == len(names) for row in rows), self.title
+
+
+LEFT_OUT: Final = Brief()
+"""Of a section that one screen has no room for."""
+
+
+def brief_rows(rows: Sequence[Row], most: int, *, needed: Callable[[Row], bool]) -> tuple[Row, ...]:
+    """Return the rows that are needed, however many, and of the others the first up to `most`."""
+    free = most - sum(map(needed, rows))
+    kept = []
+    for row in rows:
+        if not needed(row):
+            free -= 1
+        if needed(row) or free >= 0:
+            kept.append(row)
+    return tuple(kept)
 
 
 def mark_emulated(section: Section) -> Section:

@@ -10,12 +10,15 @@ from harness.capture.run_record import RunRecord
 from harness.capture.sweep_record import SweepJob
 from harness.errors import ExitCode
 from harness.paths import SweepFolder
-from harness.report.section import Column, Section
+from harness.report.section import Brief, Column, Row, Section, brief_rows
 from harness.sweep.noise import remarks, was_disturbed
 from harness.sweep.table import Jobs, short_names, sweep_table
 
 _NAMED: Final = 3
 """Jobs that are named of those that ended for the same reason."""
+
+_BRIEF_JOBS: Final = 12
+"""Jobs on one screen; those that were not delivered are shown, however many they are."""
 
 _FIGURES = {
     "unprofiled_step_ns": Column("unprofiled step", "ns"),
@@ -57,6 +60,16 @@ def sections(swept: Sequence[str], jobs: Jobs, kept: Sequence[bool], folder: Pat
     delivered = sum(record.verdict == "delivered" and not record.exit_code for record in records)
     emulated = " (emulated: invented)" if any(record.emulated for record in records) else ""
     settings = (Column(name) for name in short_names(swept))
+    rows = tuple(
+        (
+            *(job.values.get(setting) for setting in swept),
+            job.exit_code,
+            *values,
+            _result(record) + _busy(record) + (" (kept)" if is_kept else ""),
+        )
+        for (job, record), values, is_kept in zip(jobs, figures, kept, strict=True)
+    )
+    notes = (*remarks(swept, jobs), *_notes(swept, [job for job, _ in jobs], folder))
     return [
         Section(
             title=f"Sweep{emulated}: {delivered} of {len(jobs)} jobs delivered",
@@ -66,18 +79,19 @@ def sections(swept: Sequence[str], jobs: Jobs, kept: Sequence[bool], folder: Pat
                 *(_FIGURES[name] for name in shown),
                 Column("result"),
             ),
-            rows=tuple(
-                (
-                    *(job.values.get(setting) for setting in swept),
-                    job.exit_code,
-                    *values,
-                    _result(record) + _busy(record) + (" (kept)" if is_kept else ""),
-                )
-                for (job, record), values, is_kept in zip(jobs, figures, kept, strict=True)
-            ),
-            notes=(*remarks(swept, jobs), *_notes(swept, [job for job, _ in jobs], folder)),
+            rows=rows,
+            notes=notes,
+            brief=_brief(rows, notes, exit_code=len(swept)),
         )
     ]
+
+
+def _brief(rows: tuple[Row, ...], notes: tuple[str, ...], *, exit_code: int) -> Brief:
+    """Return what one screen shows of the jobs; `exit_code` is the place of that column."""
+    few = brief_rows(rows, _BRIEF_JOBS, needed=lambda row: row[exit_code] != ExitCode.OK)
+    left_out = len(rows) - len(few)
+    more = (f"{left_out:,} more jobs, which were delivered",) if left_out else ()
+    return Brief(rows=few, notes=(*more, *notes))
 
 
 def _notes(swept: Sequence[str], jobs: Sequence[SweepJob], folder: Path) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ import polars as pl
 
 from harness.analyses.pieces import PARTS
 from harness.execution.protocol import Compilation
-from harness.report.results import RunResults
-from harness.report.section import Column, Section, Value
+from harness.report.results import FEW, RunResults
+from harness.report.section import Brief, Column, Section, Value
 
 _UNKNOWN: Final = "(not attributed)"
 
@@ -42,6 +42,7 @@ def wall_time(results: RunResults) -> Section | None:
         ),
         rows=(*rows, whole),
         notes=tuple(_notes(parts)),
+        brief=Brief(rows=(*rows[:FEW], whole)),
     )
 
 
@@ -73,6 +74,7 @@ def compilation(results: RunResults) -> Section | None:
         columns=(Column("graph break"), Column("count", "count")) if breaks else (),
         rows=tuple(breaks.items()),
         notes=(_compiled(compiled),),
+        brief=Brief(rows=tuple(breaks.items())[:FEW], notes=(_compiled(compiled),)),
     )
 
 
@@ -91,11 +93,19 @@ def lines(results: RunResults) -> Section | None:
     lost = float(table.filter(pl.col("file").is_null())["share"].sum())
     shown = table.filter(pl.col("file").is_not_null())
     notes = ["backward counts for the line of forward, a kernel for the line that launched it"]
-    if lost > 0:
-        notes.append(f"of no line that is known: {lost:.1%} of the wall time")
+    unknown = [f"of no line that is known: {lost:.1%} of the wall time"] if lost > 0 else []
+    notes += unknown
     top = results.rows
     if shown.height > top:
         notes.append(f"{shown.height - top:,} more in analyses/")
+    rows = tuple(
+        (f"{place}:{line}", *others)
+        for place, (line, *others) in zip(
+            short_names(shown["file"].head(top).to_list()),
+            shown.head(top).select("line", "text", "stage", "duration_ns", "share").iter_rows(),
+            strict=True,
+        )
+    )
     return Section(
         title="Lines of your code by wall time",
         columns=(
@@ -105,15 +115,9 @@ def lines(results: RunResults) -> Section | None:
             Column("time", "ns"),
             Column("share", "share"),
         ),
-        rows=tuple(
-            (f"{place}:{line}", *others)
-            for place, (line, *others) in zip(
-                short_names(shown["file"].head(top).to_list()),
-                shown.head(top).select("line", "text", "stage", "duration_ns", "share").iter_rows(),
-                strict=True,
-            )
-        ),
+        rows=rows,
         notes=tuple(notes),
+        brief=Brief(rows=rows[:FEW], notes=tuple(unknown)),
     )
 
 
@@ -136,6 +140,10 @@ def modules(results: RunResults) -> Section | None:
     names = ["module", "share", "duration_ns", *(f"{part.replace(' ', '_')}_ns" for part in parts)]
     top = results.rows
     more = [f"{table.height - top:,} more in analyses/"] if table.height > top else []
+    rows = tuple(
+        (module, part, whole, *(value or None for value in values))
+        for module, part, whole, *values in table.head(top).select(names).iter_rows()
+    )
     return Section(
         title="Modules by wall time",
         columns=(
@@ -144,9 +152,7 @@ def modules(results: RunResults) -> Section | None:
             Column("time", "ns"),
             *(Column(part, "ns") for part in parts),
         ),
-        rows=tuple(
-            (module, part, whole, *(value or None for value in values))
-            for module, part, whole, *values in table.head(top).select(names).iter_rows()
-        ),
+        rows=rows,
         notes=("the innermost module that called; backward counts for that of forward", *more),
+        brief=Brief(rows=rows[:FEW]),
     )

@@ -248,6 +248,17 @@ class Merge(Settings, frozen=True, kw_only=True):
     runs that did not execute the same sequences. Read by: merge."""
 
 
+Detail = Literal["brief", "full"]
+
+
+class Report(Settings, frozen=True, kw_only=True):
+    """What a terminal shows of a result; the files in its folder always have all of it."""
+
+    detail: Detail = "brief"
+    """brief: one screen, what matters first, and all that was not delivered; full: every section of
+    the summary. Read by: cli."""
+
+
 class Compare(Settings, frozen=True, kw_only=True):
     """When the step times of two sides count as different, and when as the same."""
 
@@ -381,6 +392,8 @@ class Request(Settings, frozen=True, kw_only=True):
     """How a sweep finds its earlier results, and how large it may be. Read by: pipeline."""
     merge: Judged[Merge]
     """How a sweep over groups of counters is joined. Read by: merge."""
+    report: Placed[Report]
+    """What a terminal shows of a result. Read by: cli."""
     compare: Judged[Compare]
     """When runs count as slower, faster or the same. Read by: compare."""
     analysis: Judged[Analysis]

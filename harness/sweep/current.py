@@ -29,6 +29,15 @@ class CurrentJob(Struct, frozen=True, kw_only=True):
     """How many jobs of the sweep are kept."""
     elapsed_s: float
     """Since the sweep began."""
+    run_before: int
+    """Jobs of this sweep that have run, without those that were kept."""
+    left: int
+    """Jobs that are still to run, this one included."""
+
+    @property
+    def left_s(self) -> float | None:
+        """How long the jobs that are left take, by the mean of those that have run, in seconds."""
+        return self.elapsed_s / self.run_before * self.left if self.run_before else None
 
 
 def current_job(sweep: Path, name: str) -> CurrentJob:
@@ -44,6 +53,8 @@ def current_job(sweep: Path, name: str) -> CurrentJob:
         varied=varied_text(record.jobs[number].overrides, record.swept),
         kept=kept[number],
         kept_jobs=sum(kept),
+        run_before=number - sum(kept[:number]),
+        left=len(kept) - number - sum(kept[number:]),
         # The file is written before the first job, and then after the last one.
         elapsed_s=time.time() - path.stat().st_mtime,
     )

@@ -84,7 +84,7 @@ def events_of(file: TraceFile, notes: list[str]) -> Iterator[list[Event]]:
     Raises:
         CaptureError: It cannot be read, or is no list of events.
     """
-    with opened(file.path, notes) as source:
+    with opened(file.path, notes, "writing what is in") as source:
         reader = EventFile(source, file.path.name, Event, CHUNK_BYTES, key=_EVENTS)
         yield from reader.chunks()
         notes += reader.notes
@@ -118,7 +118,7 @@ class _Looking:
 
     def file(self, file: TraceFile) -> None:
         first, steps = len(self._kinds), len(self._steps)
-        with opened(file.path, self._notes) as source:
+        with opened(file.path, self._notes, "looking through") as source:
             reader = EventFile(source, file.path.name, Event, CHUNK_BYTES, key=_EVENTS)
             for chunk in reader.chunks():
                 for event in chunk:

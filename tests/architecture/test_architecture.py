@@ -51,6 +51,8 @@ PACKAGES = (
     "files",
     "stopping",
     "steps",
+    "waits",
+    "estimate",
     "errors",
     "text",
 )

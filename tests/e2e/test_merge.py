@@ -60,12 +60,15 @@ def test_what_was_left_out_is_named_and_is_exit_3(
         ((), "merge: merge takes the folder of a sweep, or several runs."),
         (("a", "b"), "several runs need a folder for the merged tables"),
         (("a", "b", "--out", ""), "--out: a value must follow"),
-        (("a", "seed=1"), "seed=1: merge takes the settings merge.… and analysis.… alone"),
+        (
+            ("a", "seed=1"),
+            "seed=1: merge takes the settings merge.…, analysis.… and report.… alone",
+        ),
         (("a", "merge.match=loose"), "merge.match=loose"),
         (("a", "-m", "merge.match=aligned,strict"), "--multirun: merge does not take this flag"),
         (("nowhere",), "merge=nowhere: there is no such folder"),
         (("sweep/a=1",), "merge=sweep/a=1: there is no such folder"),
-        (("a=1",), "a=1: merge takes the settings merge.… and analysis.… alone"),
+        (("a=1",), "a=1: merge takes the settings merge.…, analysis.… and report.… alone"),
     ],
 )
 def test_what_cannot_be_merged_is_refused(

@@ -12,6 +12,8 @@ from msgspec import Struct
 from harness.emulator.build import Emulator
 from harness.settings.request import COUNTERS
 from tests.conftest import TINY_MLP, Run, run_harness
+from tests.e2e.test_screen import ONE_SCREEN
+from tests.support.terminals import on_terminal
 
 GROUP = COUNTERS[0]
 ONE = (
@@ -81,9 +83,20 @@ def test_a_sweep_of_counter_groups_is_one_table(lossy: Lossy) -> None:
     assert "rehearsal.emulate" not in lossy.sweep.out + lossy.sweep.err
 
 
+def test_a_sweep_and_a_merge_are_one_screen(lossy: Lossy) -> None:
+    assert len(lossy.sweep.out.splitlines()) <= ONE_SCREEN, lossy.sweep.out
+    screen = on_terminal(lossy.folder, "merge", ".", "--out", "again")
+    assert screen.code == 0, screen.text
+    assert len(screen.lines) <= ONE_SCREEN, "\n".join(screen.lines)
+    assert screen.lines[-1] == "  full: report.detail=full, or again/merged.md"
+    full = on_terminal(lossy.folder, "merge", ".", "--out", "again", "report.detail=full")
+    assert "limits: analysis.bound; rules and columns: docs/bottlenecks.md" in full.text
+    assert "full:" not in full.text
+
+
 def test_the_sweep_itself_ended_in_the_merged_table(lossy: Lossy) -> None:
     assert "Merged: 2 runs (emulated: invented)" in lossy.sweep.out
-    assert "EMULATED device: every time and counter is invented" in lossy.sweep.out
+    assert "Bottlenecks: kinds of kernels by device time (emulated: invented)" in lossy.sweep.out
     computing = lossy.whole.filter(pl.col("core").is_in(["AI_CORE", "AI_VECTOR_CORE"]))
     for column in ("aic_mte1_ratio", "aiv_main_mem_read_bw(GB/s)"):
         assert computing[column].null_count() == 0

@@ -13,8 +13,10 @@ import pytest
 
 from harness.emulator.build import Emulator
 from tests.conftest import LIMIT_S, ROOT, TINY_MLP, Run, command, environment, run_harness
+from tests.e2e.test_screen import HINT, ONE_SCREEN
 from tests.npu.conftest import OnNpu
 from tests.npu.rehearsing import calls, kernel_details, statuses, undelivered
+from tests.support.terminals import on_terminal
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +27,8 @@ def built(emulator: Emulator) -> Emulator:
 
 @pytest.fixture(scope="module")
 def level1(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run_harness(tmp_path_factory.mktemp("level1"), "rehearse", "profiler=level1", *TINY_MLP)
+    words = ("rehearse", "profiler=level1", *TINY_MLP, "report.detail=full")
+    return run_harness(tmp_path_factory.mktemp("level1"), *words)
 
 
 def test_level1_delivers_shapes_and_counters(level1: Run) -> None:
@@ -137,6 +140,16 @@ def test_the_calls_are_shown_in_words(level1: Run) -> None:
         " AICORE_METRICS | HCCL_TRACE"
     ) in words
     assert "kernel_details.csv one row a kernel" in words
+
+
+def test_a_rehearsal_is_one_screen(tmp_path: Path) -> None:
+    screen = on_terminal(tmp_path, "rehearse", "profiler=level1")
+    assert screen.code == 0, screen.text
+    assert len(screen.lines) <= ONE_SCREEN, "\n".join(screen.lines)
+    assert "  EMULATED device: every time and counter is invented" in screen.lines
+    assert "  everything requested was delivered: 7 of 7 (exit code 0)" in screen.lines
+    assert "Kernels by device time, all recorded steps (emulated: invented)" in screen.lines
+    assert screen.lines[-1] == HINT
 
 
 def test_everything_that_shows_a_figure_says_emulated(level1: Run) -> None:

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -15,6 +15,7 @@ from polars.exceptions import PolarsError
 from harness.files import regular
 from harness.readers.base import CaptureError
 from harness.readers.cells import NOT_RECORDED, exact_nanoseconds
+from harness.readers.gzip_stream import Counted, counted
 
 _BLANKS: Final = " \t\r\n"
 _FLOAT: Final = re.compile(r"\((us|ms|GB/s|MB/s|KB|MB|%)\)$|_(ratio|rate)$|^(Hit|Miss) Rate$")
@@ -171,13 +172,14 @@ def _whole_rows(
     with regular(path) as file:
         if list(csv.reader([file.readline().decode("utf-8-sig")])) != [list(types)]:
             return None
-        for block in _blocks(file, path.name):
-            rows = pl.read_csv(block, has_header=False, schema=schema, null_values=empty)
-            parts.append(rows.with_columns(*ends).with_columns(exact))
+        with counted(file, f"reading {path.name}") as told:
+            for block in _blocks(told, path.name):
+                rows = pl.read_csv(block, has_header=False, schema=schema, null_values=empty)
+                parts.append(rows.with_columns(*ends).with_columns(exact))
     return pl.concat(parts)
 
 
-def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
+def _blocks(file: Counted, name: str) -> Iterator[bytes]:
     """Yield as many whole rows as fit in a block; an incomplete last row comes last."""
     pending = b""
     while block := file.read(_BLOCK):

@@ -22,6 +22,7 @@ from harness.readers.cells import SHAPES, WORDS, parsed_late, shapes, whole, wor
 from harness.readers.kernel_launches import arrivals, placed
 from harness.tables.event_counts import EventCounts
 from harness.tables.selection import is_hccl
+from harness.waits import waiting
 
 _TEXT: Final = pl.String()
 _REPEATED: Final = pl.Categorical()
@@ -93,7 +94,8 @@ class AscendText:
 
     def read(self, path: Path, context: ReadContext) -> ReadResult:
         """Read a capture. Raises `CaptureError` if nothing in it can be read."""
-        return _Capture(path, context).read()
+        with waiting(f"reading {path.name}"):
+            return _Capture(path, context).read()
 
 
 class _Capture:

@@ -31,6 +31,7 @@ from harness.readers.gzip_stream import opened
 from harness.readers.json_stream import EventFile
 from harness.readers.kernel_launches import linked
 from harness.tables import stacks
+from harness.waits import waiting
 
 EVENTS: Final = "traceEvents"
 CHUNK_BYTES: Final = 1 << 19
@@ -80,17 +81,18 @@ def read(path: Path, context: ReadContext, chunk_bytes: int = CHUNK_BYTES) -> Re
             events.add(chunk)
         head = source.beside()
         notes += source.notes
-    event_tables = events.tables(path.name)
-    notes += event_tables.notes
-    lost, remarks = origin.understood(event_tables, head, path.name, notes)
-    notes += lost
-    info = _capture_info(head, event_tables)
-    processes, said = apart(event_tables, path.name)
-    remarks += said
-    if len(processes) > 1:
-        info = replace(info, rank=None)
-    del event_tables
-    frames = _joined(processes, head, info, context)
+    with waiting(f"making tables of {path.name}"):
+        event_tables = events.tables(path.name)
+        notes += event_tables.notes
+        lost, remarks = origin.understood(event_tables, head, path.name, notes)
+        notes += lost
+        info = _capture_info(head, event_tables)
+        processes, said = apart(event_tables, path.name)
+        remarks += said
+        if len(processes) > 1:
+            info = replace(info, rank=None)
+        del event_tables
+        frames = _joined(processes, head, info, context)
     event_counts = processes[0].tables.event_counts
     return ReadResult(
         frames=frames,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import nullcontext
 from dataclasses import replace
 from io import StringIO
 
@@ -90,7 +91,9 @@ def test_without_a_device_all_is_shown_and_the_cpu_decides() -> None:
 
 def printed(*overrides: str, as_json: bool = False, probe: Fake = BARE) -> tuple[int, str]:
     out = StringIO()
-    code = doctor(overrides, Console(file=out, width=100), as_json=as_json, probe=probe)
+    code = doctor(
+        overrides, Console(file=out, width=100), nullcontext(), as_json=as_json, probe=probe
+    )
     return int(code), out.getvalue()
 
 

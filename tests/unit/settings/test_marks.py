@@ -84,6 +84,7 @@ def test_settings_of_every_kind_are_marked_as_such() -> None:
         "execution.stall_notice_s",
         "execution.join_timeout_s",
         "execution.exit_barrier_timeout_s",
+        "report.detail",
         "sweep.max_jobs",
         "sweep.resume",
     }

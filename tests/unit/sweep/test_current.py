@@ -31,6 +31,11 @@ def test_a_job_knows_its_number_what_is_kept_and_how_long_the_sweep_takes(tmp_pa
     assert second.kept
     assert second.kept_jobs == 1
     assert second.elapsed_s == pytest.approx(12, abs=5)
+    # One has run, one is kept, one is left: it takes as long as the first.
+    assert (second.run_before, second.left) == (1, 1)
+    assert second.left_s == second.elapsed_s
+    first = current_job(tmp_path, "+workload.kwargs.n=1")
+    assert (first.run_before, first.left, first.left_s) == (0, 2, None)
     assert not current_job(tmp_path, "+workload.kwargs.n=3").kept
 
 
