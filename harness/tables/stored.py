@@ -69,7 +69,7 @@ def _problems(table: pl.DataFrame, name: str) -> Iterator[str]:
 
 def _is_time(values: pl.Series) -> bool:
     low, high = values.min(), values.max()
-    return low is None or (-LARGEST_NS < int(str(low)) and int(str(high)) < LARGEST_NS)
+    return low is None or (int(str(low)) > -LARGEST_NS and int(str(high)) < LARGEST_NS)
 
 
 def _empty(lists: pl.Series) -> int:
