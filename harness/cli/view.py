@@ -25,6 +25,7 @@ from harness.cli.console import OUT
 from harness.cli.out_file import file_problems
 from harness.errors import ExitCode, Problem, RefusedError, WriteError, refuse
 from harness.paths import RunFolder, SweepFolder
+from harness.readers.base import CaptureError
 from harness.report.section import Section
 from harness.report.terminal import show
 from harness.text import word
@@ -70,6 +71,10 @@ def view(command: Command) -> ExitCode:
                 raise
             root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-view-")))
             made = normalise(subject.traces, root, root / target.name, steps=steps, label=label)
+        except CaptureError as error:
+            fix = "name another run or trace, or record it again"
+            problem = Problem(setting="view", given=str(path), reason=str(error), fix=fix)
+            raise RefusedError([problem]) from error
         show([_said(made, subject)], OUT)
         if serving:
             _serve(TraceServer(ui, made.path, port), made, open_browser=_opens(command.flags))
