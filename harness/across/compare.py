@@ -65,7 +65,7 @@ def across_ranks(job: RunFolder, records: Sequence[RunRecord]) -> AcrossRanks:
 
 def of_run(run: RunFolder, rank: int) -> RankTables:
     """Return the little that is kept of one rank, from its tables on the disk."""
-    return of_rank(rank, {name: tables.scan(run.table(name)) for name in _READ})
+    return of_rank(rank, {name: tables.scan_stored(run.table(name)) for name in _READ})
 
 
 def _has_tables(job: RunFolder, rank: int) -> bool:

@@ -21,6 +21,7 @@ def memory_peaks(capture: Capture) -> pl.DataFrame:
     """
     peaks = (
         capture.tables["memory"]
+        .select("device", "rank", "total_allocated", "time_ns", "operator")
         .sort("total_allocated", descending=True, nulls_last=True, maintain_order=True)
         .group_by("device", maintain_order=True)
         .first()

@@ -129,7 +129,7 @@ _BY_PART: Final[dict[str, Any]] = {
 def _sources(capture: Capture) -> pl.DataFrame:
     """Return, for each operator, the stack of the operator whose call decides which code it is."""
     operators = capture.tables["operators"].with_row_index("row")
-    parts = []
+    parts = [operators.clear().select("row", "stack_id")]
     for own in operators.partition_by("rank"):
         source = pl.Series(Origins(own).source)
         parts.append(pl.DataFrame({"row": own["row"], "stack_id": own["stack_id"].gather(source)}))

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import polars as pl
 from msgspec.structs import replace
 
@@ -17,6 +16,7 @@ from harness.capture.capture_record import CaptureRecord, ReaderReport
 from harness.capture.collect import collect
 from harness.capture.foreign import check_run
 from harness.capture.run_record import DIED, RunRecord
+from harness.emulator import calls
 from harness.errors import Problem, RefusedError
 from harness.execution.protocol import Outcome, Plan, read_json, write_json
 from harness.files import read_all
@@ -130,9 +130,14 @@ def _raw_files(run: RunFolder) -> Iterator[str]:
 def _calls(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    # A child that was killed may have left half a line.
-    whole = read_all(path).rpartition(b"\n")[0]
-    return [msgspec.json.decode(line) for line in whole.splitlines()]
+    try:
+        return calls.decoded(read_all(path))
+    except OSError as error:
+        reason = f"it cannot be read: {error.strerror}"
+    except (ValueError, RecursionError) as error:
+        reason = f"it is broken: {error}"
+    fix = "remove it: only the list of profiling calls comes from it"
+    raise RefusedError([Problem(setting=str(path), given="", reason=reason, fix=fix)])
 
 
 def _several_ranks(run: RunFolder) -> Problem:
@@ -158,7 +163,7 @@ class _StoredTables(Mapping[str, pl.DataFrame]):
         if name not in self._tables:
             path = self._run.table(name)
             lacks = name in tables.ADDED and not path.exists()
-            self._tables[name] = tables.empty(name) if lacks else _table(path)
+            self._tables[name] = tables.empty(name) if lacks else stored_table(path)
         return self._tables[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -168,9 +173,14 @@ class _StoredTables(Mapping[str, pl.DataFrame]):
         return len(tables.SCHEMAS)
 
 
-def _table(path: Path) -> pl.DataFrame:
+def stored_table(path: Path) -> pl.DataFrame:
+    """Return a table of a run folder.
+
+    Raises:
+        RefusedError: It cannot be read, or is not as this version writes it.
+    """
     try:
-        return tables.read(path)
+        return tables.read_stored(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason, fix = f"this table cannot be read: {error}", "run again"
         raise RefusedError(

@@ -11,6 +11,7 @@ from harness.capture.comparison_record import ComparisonRecord
 from harness.cli import signals
 from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
+from harness.cli.out_file import folder_problems
 from harness.cli.prepare import prepared
 from harness.cli.progress import ConsoleProgress
 from harness.comparison.kept import keep
@@ -33,7 +34,8 @@ def compare(command: Command) -> ExitCode:
     """Compare the runs of two sides; 0 whatever the answer."""
     candidate, base = _paths(command.paths), _paths(command.several.get("--against", ()))
     count, problems = _repeat(command.flags)
-    refuse([*problems, *foreign_settings(command.overrides, "compare"), *_sides(candidate, base)])
+    problems += [*foreign_settings(command.overrides, "compare"), *_sides(candidate, base)]
+    refuse([*problems, *folder_problems(command.out)])
     settings = compare_settings(command)
     signals.raise_instead()
     found = sides(candidate, base)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ from harness.capture.gate_record import GateRecord
 from harness.cli import signals
 from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
+from harness.cli.out_file import file_problems
 from harness.cli.progress import ConsoleProgress
 from harness.comparison.gate import gate as hold
 from harness.comparison.limits import DEFAULT, need_a_base, read_limits
@@ -30,7 +31,14 @@ def gate(command: Command) -> ExitCode:
     candidate = [Path(word) for word in command.paths]
     base = [Path(word) for word in command.several.get("--against", ())]
     file = command.flags.get("--limits", "")
-    refuse([*_no_settings(command.overrides), *_sides(candidate, base, file)])
+    written = {flag: command.flags[flag] for flag in _WRITTEN if flag in command.flags}
+    refuse(
+        [
+            *_no_settings(command.overrides),
+            *_sides(candidate, base, file),
+            *file_problems(written, [Path(file)] if file else []),
+        ]
+    )
     limits = read_limits(Path(file)) if file else DEFAULT
     if not base and (rules := need_a_base(limits)):
         why = f"there is nothing to compare with, and these limits need it: {', '.join(rules)}"
@@ -40,24 +48,27 @@ def gate(command: Command) -> ExitCode:
     with ConsoleProgress(ERR):
         record = hold(sides(candidate, base), limits, file)
     parts = sections(record)
-    _write(command, record, parts)
     if "--json" in command.flags:
         print(json_of(record).decode(), end="")
     else:
         show(parts, OUT)
+    _write(written, record, parts)
     return ExitCode.OK if record.passed else ExitCode.REGRESSED
 
 
-def _write(command: Command, record: GateRecord, parts: Sequence[Section]) -> None:
-    contents: dict[str, Callable[[], bytes]] = {
-        "--json-file": lambda: json_of(record),
-        "--junit": lambda: junit(record),
-        "--markdown": lambda: markdown(parts).encode(errors="backslashreplace"),
-    }
-    for flag, content in contents.items():
-        if flag in command.flags:
-            path = Path(command.flags[flag])
-            files.write(path.parent, path, content())
+def _write(written: Mapping[str, str], record: GateRecord, parts: Sequence[Section]) -> None:
+    for flag, name in written.items():
+        path = Path(name)
+        files.make_root(path.parent)
+        files.write(path.parent, path, _WRITTEN[flag](record, parts))
+
+
+_WRITTEN: Final[Mapping[str, Callable[[GateRecord, Sequence[Section]], bytes]]] = {
+    "--json-file": lambda record, _: json_of(record),
+    "--junit": lambda record, _: junit(record),
+    "--markdown": lambda _, parts: markdown(parts).encode(errors="backslashreplace"),
+}
+"""The files that may be written, by the flag that names one."""
 
 
 def _no_settings(overrides: Sequence[str]) -> list[Problem]:

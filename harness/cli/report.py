@@ -9,6 +9,7 @@ from harness import files
 from harness.cli import signals
 from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
+from harness.cli.out_file import file_problems
 from harness.cli.progress import ConsoleProgress
 from harness.errors import ExitCode, Problem, refuse
 from harness.paths import RunFolder
@@ -18,7 +19,8 @@ from harness.report.html.render import html
 
 def report(command: Command) -> ExitCode:
     """Write ``report.html`` into the folder, or the file that ``--out`` names."""
-    refuse([*_settings(command.overrides), *_path_problems(command.paths), *_out(command.out)])
+    named = {} if command.out is None else {"--out": command.out}
+    refuse([*_settings(command.overrides), *_path_problems(command.paths), *file_problems(named)])
     folder, redact = Path(command.paths[0]), "--redact" in command.flags
     signals.raise_instead()
     with ConsoleProgress(ERR):
@@ -52,10 +54,3 @@ def _path_problems(paths: Sequence[str]) -> list[Problem]:
     why = "report takes one folder: of a run, of a sweep, or of merged runs"
     given, fix = " ".join(paths), "python -m harness report RUN"
     return [Problem(setting="report", given=given, reason=why, fix=fix)]
-
-
-def _out(out: str | None) -> list[Problem]:
-    if out is None or not (out.endswith("/") or Path(out).is_dir()):
-        return []
-    why, fix = "it must be a file, and this is a folder", f"--out {RunFolder(Path(out)).report}"
-    return [Problem(setting="--out", given=out, reason=why, fix=fix)]

@@ -22,9 +22,11 @@ from harness.capture.run_record import record_of
 from harness.cli import signals
 from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
+from harness.cli.out_file import file_problems
 from harness.cli.progress import ConsoleProgress
 from harness.errors import ExitCode, Problem, RefusedError, WriteError, refuse
 from harness.paths import RunFolder, SweepFolder
+from harness.readers.base import CaptureError
 from harness.report.section import Section
 from harness.report.terminal import show
 from harness.text import word
@@ -52,7 +54,9 @@ class _Subject(Struct, frozen=True, kw_only=True):
 def view(command: Command) -> ExitCode:
     """Write the trace of a run, or of what else has one, and serve the viewer until Ctrl-C."""
     steps, port, problems = _numbers(command.flags)
-    refuse([*problems, *_path_problems(command)])
+    out = {} if command.out is None else {"--out": _compressed(command.out)}
+    read = [Path(path) for path in command.paths]
+    refuse([*problems, *_path_problems(command), *file_problems(out, read)])
     serving = "--trace-only" not in command.flags
     ui = ui_folder() if serving else Path()
     signals.raise_instead()
@@ -70,6 +74,10 @@ def view(command: Command) -> ExitCode:
                 kept = tempfile.TemporaryDirectory(prefix="harness-view-")
                 root = Path(stack.enter_context(kept))
                 made = normalise(subject.traces, root, root / target.name, steps=steps, label=label)
+            except CaptureError as error:
+                fix = "name another run or trace, or record it again"
+                problem = Problem(setting="view", given=str(path), reason=str(error), fix=fix)
+                raise RefusedError([problem]) from error
         show([_said(made, subject)], OUT)
         if serving:
             _serve(TraceServer(ui, made.path, port), made, open_browser=_opens(command.flags))
@@ -146,8 +154,7 @@ def _subject(path: Path) -> _Subject:
 def _target(path: Path, subject: _Subject, command: Command, stack: ExitStack) -> tuple[Path, Path]:
     """Return the folder that the trace is written into, and the file."""
     if command.out is not None:
-        out = Path(command.out)
-        name = out if out.name.endswith(".gz") else out.with_name(f"{out.name}.gz")
+        name = Path(_compressed(command.out))
         files.make_root(name.parent)
         return name.parent, name
     if subject.run is not None:
@@ -157,6 +164,11 @@ def _target(path: Path, subject: _Subject, command: Command, stack: ExitStack) -
         refuse([Problem(setting="view", given=str(path), reason=why, fix=fix)])
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-view-")))
     return folder, folder / "trace.json.gz"
+
+
+def _compressed(out: str) -> str:
+    """Return the name of a compressed trace; that of a folder stays."""
+    return out if out.endswith((".gz", "/")) or Path(out).is_dir() else f"{out}.gz"
 
 
 def _said(made: Normalised, subject: _Subject) -> Section:

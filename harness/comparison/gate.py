@@ -130,13 +130,21 @@ def _who(mine: object, theirs: object) -> str:
 def _lacking(held: Held, label: str, name: str, unit: VerdictUnit, who: str) -> Verdict:
     """Return the verdict on a limit whose data were not recorded."""
     passed_over = not held.written and who == "neither side"
+    unread = next(
+        (
+            figures.note
+            for run in held.sides.runs
+            if (figures := held.figures[run.folder]).note and not figures.per_step
+        ),
+        "",
+    )
     lacks = "neither side has" if who == "neither side" else f"{who} has not"
     return Verdict(
         limit=label,
         status="not recorded" if passed_over else "not checkable",
         fails=not passed_over,
         unit=unit,
-        reason=f"{lacks} recorded it in all runs; it needs {_SETTING[name]}",
+        reason=unread or f"{lacks} recorded it in all runs; it needs {_SETTING[name]}",
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -14,9 +15,16 @@ from harness import files
 from harness.errors import Problem, refuse
 from harness.settings.request import Settings
 from harness.settings.schema import problems as schema_problems
+from harness.settings.schema import show
 
 _LARGEST: Final = 100_000
 """Bytes of the file."""
+_DEEPEST: Final = 8
+"""Levels of the file; limits take two."""
+_MOST: Final = 1_000
+"""Names, values and brackets."""
+_LONGEST: Final = 200
+"""Characters of a name or a value."""
 Increase = Annotated[float, Meta(ge=0, le=10)]
 Positive = Annotated[float, Meta(gt=0, le=1e18)]
 _FIX: Final = "see docs/comparing.md for a file of limits"
@@ -96,18 +104,24 @@ DEFAULT: Final = Limits(
 """Without a file: counts and shapes equal, 1 % more memory, 3 % more time."""
 
 
+_EXAMPLES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(Limits.__struct_fields__, "equal: true"),
+    **dict.fromkeys(("peak_memory", "step_time"), "max_increase: 0.03"),
+}
+
+
 class _Loader(yaml.SafeLoader):
     """Plain values alone; a key that stands twice is an error."""
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key} stands twice", node.start_mark
-            )
-    return loader.construct_mapping(node, deep=True)
+    built = loader.construct_mapping(node, deep=True)
+    if twice := [key for key, count in Counter(keys).items() if count > 1]:
+        raise yaml.constructor.ConstructorError(
+            None, None, f"the key {twice[0]} stands twice", node.start_mark
+        )
+    return built
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
@@ -121,6 +135,7 @@ def read_limits(path: Path) -> Limits:
             with every such key.
     """
     data = _load(path)
+    refuse(list(_no_limits(path, data)))
     found = list(schema_problems(data, msgspec.inspect.type_info(Limits), ""))
     refuse([_of_file(path, problem) for problem in found])
     limits = msgspec.convert(data, Limits)
@@ -137,9 +152,7 @@ def _load(path: Path) -> Any:
         text = content.decode()
         if len(content) > _LARGEST:
             reason = f"it is larger than {_LARGEST:,} bytes"
-        elif any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            reason = "an alias (*name) has no place in limits"
-        else:
+        elif not (reason := _out_of_place(text)):
             data = yaml.load(text, Loader=_Loader)  # noqa: S506 - it derives from SafeLoader
             if not isinstance(data, dict) or not data:
                 reason = "it must have limits by their names, as kernels: {equal: true}"
@@ -152,6 +165,37 @@ def _load(path: Path) -> Any:
     if reason:
         refuse([Problem(setting="--limits", given=str(path), reason=reason, fix=_FIX)])
     return data
+
+
+def _out_of_place(text: str) -> str:
+    """Return what has no place in limits, as soon as it is seen; "" for nothing.
+
+    What is left is built in a time that grows with its length, and needs no code but ours.
+    """
+    depth = 0
+    for count, event in enumerate(yaml.parse(text)):
+        if isinstance(event, yaml.AliasEvent):
+            return "an alias (*name) has no place in limits"
+        if getattr(event, "tag", None) is not None:
+            return "a tag (!name) has no place in limits"
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > _LONGEST:
+            return f"a name or value of more than {_LONGEST} characters has no place in limits"
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if count > _MOST:
+            return f"it has more than {_MOST:,} names and values"
+        if depth > _DEEPEST:
+            return f"it has more than {_DEEPEST} levels, and limits take two"
+    return ""
+
+
+def _no_limits(path: Path, data: Mapping[Any, Any]) -> Iterator[Problem]:
+    """Yield limits that have no rules of their own."""
+    for name, value in data.items():
+        if name in Limits.__struct_fields__ and not isinstance(value, dict):
+            why = "a limit is a name with its rules"
+            fix = f"{name}: {{{_EXAMPLES[name]}}}"
+            yield Problem(setting=f"{path}: {name}", given=show(value), reason=why, fix=fix)
 
 
 def _of_file(path: Path, problem: Problem) -> Problem:

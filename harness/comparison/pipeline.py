@@ -54,7 +54,8 @@ def figures_of(run: SideRun) -> RunFigures:
         found = {table: per_step(capture, table) for table in TABLES}
         began, counted = _began(capture), counts(capture)
     except RefusedError as error:
-        return RunFigures(began_ns=None, per_step={}, note=str(error.problems[0].reason))
+        first = error.problems[0]
+        return RunFigures(began_ns=None, per_step={}, note=f"{first.setting}: {first.reason}")
     return RunFigures(
         began_ns=began,
         per_step={table: figures for table, figures in found.items() if figures is not None},

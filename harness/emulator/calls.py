@@ -11,6 +11,9 @@ from itertools import groupby
 from pathlib import PurePath
 from typing import Any, Final
 
+import msgspec
+from msgspec import Struct
+
 from harness.emulator.columns import GROUPS
 
 BITS: Final = {
@@ -45,6 +48,61 @@ SETTINGS: Final = {
 }
 """aclprofConfigType, without the prefix ACL_PROF_."""
 NO_GROUP: Final = 255
+
+
+class _Call(Struct, frozen=True):
+    """What every call has."""
+
+    call: str
+    result: int
+
+
+class _Config(_Call, frozen=True):
+    data_type_config: int
+    aicore_metrics: int
+    devices: tuple[int, ...]
+
+
+class _Setting(_Call, frozen=True):
+    type: int
+    value: str
+
+
+class _Features(_Call, frozen=True):
+    count: int
+
+
+class _Path(_Call, frozen=True):
+    path: str
+
+
+class _Mark(_Call, frozen=True):
+    message: str
+
+
+_FIELDS: Final[Mapping[str, type[_Call]]] = {
+    "aclprofCreateConfig": _Config,
+    "aclprofSetConfig": _Setting,
+    "aclprofGetSupportedFeatures": _Features,
+    "aclopStartDumpArgs": _Path,
+    "aclprofInit": _Path,
+    "aclprofMarkEx": _Mark,
+}
+"""What `arguments` shows of a call."""
+
+
+def decoded(content: bytes) -> list[dict[str, Any]]:
+    """Return the calls of a file that the emulator wrote, one in each whole line.
+
+    Raises:
+        ValueError: A line is no JSON, or lacks what its call has.
+    """
+    # A child that was killed may have left half a line.
+    lines = content.rpartition(b"\n")[0].splitlines()
+    calls = [msgspec.json.decode(line, type=dict[str, Any]) for line in lines]
+    for call in calls:
+        msgspec.convert(call, _FIELDS.get(msgspec.convert(call, _Call).call, _Call))
+    return calls
 
 
 def level(mask: int) -> str:

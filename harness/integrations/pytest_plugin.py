@@ -75,7 +75,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     mark = item.get_closest_marker(MARK)
     if mark is None:
         return
-    problems = _problems(mark.kwargs)
+    problems = [
+        f"{text!r} is no setting; it must be a text, as 'device=cpu'"
+        for text in mark.args
+        if not isinstance(text, str)
+    ]
+    problems += _problems(mark.kwargs)
     if FIXTURE not in getattr(item, "fixturenames", ()):
         problems.append(f"the test does not profile anything: {_USE}")
     if problems:

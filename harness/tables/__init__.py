@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         write,
         write_together,
     )
+    from harness.tables.stored import read_stored, scan_stored
 
 __all__ = [
     "ADDED",
@@ -29,7 +30,9 @@ __all__ = [
     "join_cycles",
     "keep",
     "read",
+    "read_stored",
     "scan",
+    "scan_stored",
     "write",
     "write_together",
 ]
@@ -38,7 +41,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from harness.tables import schemas
+    from harness.tables import schemas, stored
 
-    globals()[name] = getattr(schemas, name)
+    globals()[name] = getattr(stored if name.endswith("_stored") else schemas, name)
     return globals()[name]

@@ -40,7 +40,7 @@ def _fault(kind: str, command: str, room: str, option: str) -> Fault:
 
 def _on_a_small_disk(scene: Scene, *, command: str, option: str) -> Left:
     words = _prepared(scene, command)
-    with _mounted(scene.outputs, option):
+    with mounted(scene.outputs, option):
         left = run(scene, *words)
     if left.code == 1 and "no space left" not in (left.out + left.err).lower():
         return left.and_wrong(f"the full disk is not named: {left.err[-300:]}")
@@ -60,7 +60,7 @@ def _prepared(scene: Scene, command: str) -> Sequence[str]:
 
 
 @contextmanager
-def _mounted(folder: Path, option: str) -> Iterator[None]:
+def mounted(folder: Path, option: str) -> Iterator[None]:
     """Mount a small file system in memory there; what it holds is copied back at the end."""
     folder.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", option, "small", str(folder)], check=True)

@@ -20,7 +20,7 @@ from tests.faults.scene import Fault, Left, Scene, run
 _WHOLE: Final = frozenset({0, 1, 2, 3})
 """It may be read, or refused; what counts is what is done meanwhile."""
 _PAYLOAD: Final = "import pathlib, os; pathlib.Path(os.environ['HARNESS_RAN']).touch()"
-_REPLACED: Final = (
+REPLACED: Final = (
     *("summary.md", "tables", "analyses", "cycles", "parts", "harness.log", "run.json"),
     *("plan.json", "capture.json", "outcome.json", "analysis.json", "steps.jsonl", "raw"),
 )
@@ -35,7 +35,7 @@ def faults() -> Iterator[Fault]:
     """Return the faults of this file."""
     for name, variables in _ENVIRONMENTS.items():
         yield _fault(f"{name} in the environment of a plan", "read", _environment, variables)
-    for name in _REPLACED:
+    for name in REPLACED:
         for command in ("read", "merge"):
             yield _fault(f"a link out of the folder: {name}", command, _link, name, command)
     for name in _FIFOS:

@@ -31,7 +31,7 @@ def _encoding(scene: Scene, **variables: str) -> None:
     scene.environment |= variables
 
 
-_OUTPUTS: Final[Mapping[str, Callable[[Scene], None]]] = {
+OUTPUTS: Final[Mapping[str, Callable[[Scene], None]]] = {
     "standard output is full": lambda scene: _full(scene, "stdout"),
     "standard error is full": lambda scene: _full(scene, "stderr"),
     "standard output is a broken pipe": lambda scene: _broken_pipe(scene, "stdout"),
@@ -72,20 +72,20 @@ _COMMANDS: Final[Mapping[str, tuple[Callable[[Scene], tuple[str, ...]], int]]] =
 
 def faults() -> Iterator[Fault]:
     """Return the faults of this file."""
-    for kind, spoil in _OUTPUTS.items():
+    for kind, spoil in OUTPUTS.items():
         for command, (words, code) in _COMMANDS.items():
             measures = command in {"run", "sweep", "read"}
             yield Fault(
                 kind=kind,
                 phase=command,
-                act=functools.partial(_unprintable, spoil=spoil, words=words),
+                act=functools.partial(unprintable, spoil=spoil, words=words),
                 codes=frozenset({code}),
                 statuses=frozenset({"ok"} if measures else {None}),
                 keeps=frozenset({"operators", "raw", "summary"} if measures else ()),
             )
 
 
-def _unprintable(
+def unprintable(
     scene: Scene,
     *,
     spoil: Callable[[Scene], None],

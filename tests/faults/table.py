@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.faults import disks, folders, outputs, places, stopping, workloads
+from tests.faults import disks, folders, outputs, places, results, stopping, workloads
 from tests.faults.scene import Fault, Left, Scene
 
 _OF_A_FAMILY = 4
 _PHASE = 4
 """The place of the phase that is made; of most kinds, it is the recording."""
-FILES = (stopping, disks, outputs, workloads, folders, places)
+FILES = (stopping, disks, outputs, workloads, folders, places, results)
 
 
 def all_faults() -> list[Fault]:

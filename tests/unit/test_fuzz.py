@@ -8,14 +8,13 @@ every run; ``HARNESS_FUZZ=N`` makes N of each format, others in every run.
 
 from __future__ import annotations
 
-import copy
 import csv
 import gzip
 import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -38,6 +37,7 @@ from tests.support.consistent_captures import (
     STATISTIC,
     STEPS,
 )
+from tests.support.damages import HOSTILE, Damage, bytes_of, values_of
 
 LONG = int(os.environ.get("HARNESS_FUZZ", "0"))
 EXAMPLES = LONG or 130
@@ -51,65 +51,6 @@ FAST = settings(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-HOSTILE: list[Any] = [
-    *(None, True, [], {}, "", "N/A", "nan", "\ud800", "\0", "a" * 300, [[[[]]]], {"a": {"b": []}}),
-    *(0, -1, 1 << 31, 1 << 63, -(1 << 70), 10**400, 1e308, -1e308, float("inf"), float("nan")),
-    *(
-        "1e999",
-        "9" * 400,
-        "-1",
-        "1,2;3",
-        '"',
-        ";;",
-        "x" * 3 + "\r\n",
-        "ProfilerStep#99999999999999",
-    ),
-]
-Damage = Callable[[Random, bytes], bytes]
-
-
-def bytes_of(data: Random, content: bytes) -> bytes:
-    """Cut, change, leave out or put in."""
-    at = data.randint(0, len(content))
-    length = data.randint(0, 40)
-    some = data.randbytes(data.randint(0, 20))
-    kind = data.choice(["cut", "change", "leave out", "put in", "repeat"])
-    if kind == "cut":
-        return content[:at]
-    if kind == "repeat":
-        return content[:at] + content[max(0, at - 200) : at] + content[at:]
-    rest = {"change": at + len(some), "leave out": at + length, "put in": at}[kind]
-    return content[:at] + (b"" if kind == "leave out" else some) + content[rest:]
-
-
-def values_of(data: Random, content: bytes) -> bytes:
-    """Replace, leave out or rename values somewhere in JSON."""
-    root = json.loads(content)
-    for _ in range(data.randint(1, 3)):
-        node: Any = root
-        while isinstance(node, dict | list) and node:
-            keys = sorted(node) if isinstance(node, dict) else range(len(node))
-            key: Any = data.choice(keys)
-            inner = node[key]
-            if not (isinstance(inner, dict | list) and inner) or data.randint(0, 5) == 0:
-                _replace(data, node, key)
-                break
-            node = inner
-    return json.dumps(root).encode()
-
-
-def _replace(data: Random, node: Any, key: Any) -> None:
-    kind = data.choice(["replace", "replace", "leave out", "add"])
-    hostile = copy.deepcopy(data.choice(HOSTILE))
-    if kind == "leave out":
-        del node[key]
-    elif kind == "add":
-        if isinstance(node, dict):
-            node[data.choice(["", "ä", "Name", "a\n"])] = hostile
-        else:
-            node.insert(key, hostile)
-    else:
-        node[key] = hostile
 
 
 def cells_of(data: Random, content: bytes) -> bytes:

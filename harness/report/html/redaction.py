@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,11 +27,18 @@ _PRIVATE: Final = (
 _CODE: Final = ("file", "line", "function", "text", "frames")
 """Columns that hold source code, or say where it is."""
 _WORD: Final = re.compile(r"[\w.+-]{0,40}", re.ASCII)
+_REST: Final = r"[^\s:,;'\"`()\[\]|<>]+"
+_PLACE: Final = r"(?:\(\d+\)(?:: ?\S+)?|:\d+)?"
+"""The line, and the function, that may follow a path."""
 _PATH: Final = re.compile(
-    r"(?:file://)?(?<![\w.)\]])~?/(?=[\w.~-])[^\s:,;'\"`()\[\]|<>]+(?:\(\d+\)(?:: ?\S+)?|:\d+)?"
+    rf"(?:file://)?(?<![\w.)\]])(?:~|\.\.?)?/(?=[\w.~-]){_REST}{_PLACE}"
+    rf"|(?<!\w)(?:[A-Za-z]:|\\)\\{_REST}{_PLACE}"
 )
-"""An absolute path, with the line and function that may follow it."""
-_SOURCE: Final = re.compile(r"[^\s'\"(,;]+\.(?:pyx?|ipynb|yaml|sh)\b(?:\(\d+\)(?:: ?\S+)?|:\d+)?")
+"""An absolute path, also of Windows, or one that begins with the folder it is relative to."""
+_SOURCE: Final = re.compile(
+    # It begins where a word does, so that a long name is looked through once.
+    rf"(?<![^\s'\"(),;])[^\s'\"(),;]+\.(?:pyx?|ipynb|yaml|sh)\b{_PLACE}"
+)
 """A file of source or configuration, whose path is relative."""
 
 
@@ -87,7 +94,7 @@ def redacted_page(page: Page, secrets: Sequence[str]) -> Page:
         secrets: Texts that may stand nowhere, as those of `secrets_of`.
     """
     words = [re.escape(text) for text in sorted({*secrets} - {""}, key=len, reverse=True)]
-    named = re.compile(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)") if words else None
+    named = re.compile(rf"(?<![^\W_])(?:{'|'.join(words)})(?![^\W_])") if words else None
 
     def scrubbed(text: str) -> str:
         for pattern in (named, _PATH, _SOURCE):
@@ -103,9 +110,21 @@ def secrets_of(records: Sequence[RunRecord], folder: Path) -> list[str]:
     secrets = [record.host for record in records]
     secrets += [str(folder), str(folder.resolve()), str(Path.cwd())]
     secrets += [record.program.source for record in records if record.program]
+    for record in records:
+        settings = record.requested.items()
+        secrets += _texts([value for name, value in settings if name.startswith(_PRIVATE[1:])])
     if os.getuid():
         secrets += [str(Path.home()), getpass.getuser()]
     return [text for text in secrets if len(text) > 1]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts and numbers in a value of a setting; the names in it are no secrets."""
+    if isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
 
 
 def _public(part: Part) -> Part:

@@ -160,15 +160,31 @@ REFUSED = {
     "shapes: {equal: false}": "this limit allows everything",
     "kernels: {max: 1, max: 2}": "the key max stands twice",
     "a: &x {max: 1}\nb: *x": "an alias (*name) has no place in limits",
-    "!!python/object/apply:os.system ['true']": "could not determine a constructor",
+    "!!python/object/apply:os.system ['true']": "a tag (!name) has no place in limits",
     "[1]": "it must have limits by their names",
     "": "it must have limits by their names",
     "kernels: {": "it is no YAML of limits",
+    "kernels: !!python/object/apply:os.system [id]": "a tag (!name) has no place in limits",
+    "kernels: {equal: !!bool abc}": "a tag (!name) has no place in limits",
+    "kernels: !!map [a]": "a tag (!name) has no place in limits",
+    "[" * 50_000: "it has more than 8 levels, and limits take two",
+    "{a: " * 20_000: "it has more than 8 levels, and limits take two",
+    "kernels: {max: 1:" + "30:" * 20_000 + "1}": "of more than 200 characters has no place",
+    "".join(f"k{number}: 1\n" for number in range(9_000)): "it has more than 1,000 names",
+    "kernels: {<<: {equal: true}}": "it is no YAML of limits",
+    "? [a]\n: 1": "found unhashable key",
+    "kernels:\n\tequal: true": "it is no YAML of limits",
+    "kernels: null": "a limit is a name with its rules",
+    "kernels: yes": "a limit is a name with its rules",
+    "kernels: {max: .nan}": "kernels.max=nan: must be a number above 0",
+    "kernels: {max: .inf}": "kernels.max=inf: must be a number above 0",
+    "kernels: {max: -1}": "kernels.max=-1: must be a number above 0",
+    "step_time: {max_increase: 0.1, confidence: .nan}": "step_time.confidence=nan: must be",
     "\x00": "it is no YAML of limits",
 }
 
 
-@pytest.mark.parametrize("text", REFUSED)
+@pytest.mark.parametrize("text", REFUSED, ids=lambda text: repr(text[:40]))
 def test_a_file_of_limits_that_is_wrong_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "gate.yaml"
     file.write_text(text)

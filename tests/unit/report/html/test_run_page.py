@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from msgspec.structs import replace
 from harness.analyses.registry import run_analyses
 from harness.capture.capture import Capture
 from harness.capture.run_record import Delivery, RankResult, RunRecord, Timing
-from harness.report.html.page import Page
+from harness.report.html.page import Page, Part
 from harness.report.html.redaction import redacted, redacted_page, secrets_of
 from harness.report.html.render import html
 from harness.report.html.run import ROWS, Shown, run_page
 from harness.report.results import RunResults
 from harness.report.run import sections as sections_of
+from harness.report.section import Section
 from tests.support.captures import Columns, capture
 from tests.support.pages import Document
 
@@ -270,7 +272,10 @@ def test_a_redacted_page_has_nothing_private(tmp_path: Path) -> None:
         expectation="",
         reason=f"harness.log on secret-host: {tmp_path}/run/harness.log, train.py:9 in /opt/mine/a",
     )
-    note = "see ~/notes/plan.txt and /data/set (3)"
+    note = (
+        "see ~/notes/plan.txt and /data/set (3); C:\\Users\\me, \\\\nas-7\\share, ../up/x;"
+        " into secret-host_12_ascend_pt"
+    )
     record = replace(RECORD, delivery=(missing,), notes=(note,), exit_code=3)
     content = redacted_content(record, tmp_path)
     for secret in (
@@ -281,6 +286,9 @@ def test_a_redacted_page_has_nothing_private(tmp_path: Path) -> None:
         "train.py",
         "~/notes",
         "/data",
+        "Users",
+        "nas-7",
+        "up/x",
     ):
         assert secret not in content, secret
     page = Document(content.encode())
@@ -300,6 +308,23 @@ def test_a_redacted_page_keeps_what_is_not_private(tmp_path: Path) -> None:
         if title not in {"Settings", "Where it ran", "Functions outside torch"}:
             assert page.tables[title] == rows, title
     assert not math.isnan(page.column("Step time", 1)[0])
+
+
+def test_values_of_private_settings_may_stand_nowhere_in_the_page_of_a_sweep() -> None:
+    values = {"device.environment": {"TOKEN": "abc"}, "workload.args": ["--key", 17], "name": "mlp"}
+    secrets = secrets_of([replace(RECORD, requested=values)], Path("/run"))
+    assert {"abc", "17"} < set(secrets)
+    assert not {"TOKEN", "mlp"} & set(secrets)
+    note = Section(title="Jobs", notes=("best: TOKEN=abc",))
+    page = redacted_page(Page(title="", parts=(Part(title="", contents=(note,)),)), secrets)
+    assert page.parts[0].contents == (replace(note, notes=("best: TOKEN=(left out)",)),)
+
+
+@pytest.mark.parametrize("name", ["x", "x.", "/a", "/a(1)", "C:\\a", "../"])
+def test_a_long_name_is_looked_through_once(name: str) -> None:
+    began = time.process_time()
+    redacted_page(Page(title=name * 100_000, parts=()), ["secret"])
+    assert time.process_time() - began < 5
 
 
 def test_columns_of_source_code_do_not_reach_a_redacted_page() -> None:
