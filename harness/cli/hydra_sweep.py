@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.capture.run_folder import held, link_latest, make
+from harness.cli import slurm_sweep
 from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
 from harness.cli.hydra_job import job
@@ -44,16 +45,20 @@ def sweep(command: Command, composition: Composition) -> ExitCode:
         interrupts.clear(folder)
         with jobs.recorded(folder, composition, kept) as reserve:
             link_latest(folder)
+            submitted = slurm_sweep.prepared(command, composition, folder, kept)
             try:
                 with full_disk_named(folder):
-                    _launch(command, composition, folder)
+                    if submitted is None:
+                        _launch(command, composition, folder)
+                    else:
+                        slurm_sweep.carry_out(submitted)
             except KeyboardInterrupt:
                 interrupts.mark(folder)
             finally:
                 if interrupts.marked(folder):
                     jobs.close_killed(folder, composition)
                 # Whatever goes wrong in one job, what became of the others is shown.
-                results = jobs.results(folder, composition)
+                results = slurm_sweep.told(jobs.results(folder, composition), submitted)
                 parts = sections(composition.swept, results, kept, folder)
                 show(parts, OUT)
                 jobs.save(folder, composition.swept, results, reserve)
@@ -67,9 +72,15 @@ def sweep(command: Command, composition: Composition) -> ExitCode:
 
 
 def _check_machine(composition: Composition, folder: Path) -> None:
-    """Raise `MachineError` if this machine, where all jobs will run, can do none of them."""
-    if composition.in_this_process and not any(jobs.kept(folder, composition, _nobody)):
+    """Raise `MachineError` if this machine, where all jobs will run, can do none of them.
+
+    Or if Slurm, where they will, is not there or would take none.
+    """
+    kept = jobs.kept(folder, composition, _nobody)
+    if composition.in_this_process and not any(kept):
         check_sweep(job.request for job in composition.jobs if job.request)
+    if composition.slurm and not all(kept):
+        slurm_sweep.check(composition.slurm, folder)
 
 
 def _nobody(_text: str) -> None:
