@@ -23,6 +23,11 @@ _STOPPING: Final = (
     " leaves at once, and does not wait for them"
 )
 
+_BESIDE_EACH_OTHER: Final = (
+    "jobs that Slurm puts on one node slow each other down: do not compare their times, or set"
+    " hydra.launcher.exclusive=true"
+)
+
 
 def check(settings: Slurm, folder: Path) -> None:
     """Refuse what Slurm would not take, and a sweep that it still runs.
@@ -42,6 +47,11 @@ def prepared(
     if composition.slurm is None:
         return None
     numbers = [number for number, there in enumerate(kept) if not there]
+    if len(numbers) < len(kept):
+        _print(f"{len(kept) - len(numbers)} kept from before; sweep.resume=false runs all again")
+    asked = composition.slurm
+    if len(numbers) > 1 and not asked.exclusive and asked.at_once != 1:
+        _print(_BESIDE_EACH_OTHER)
     own = [text for text in opened(command.overrides) if text.lstrip("+~").startswith(_OF_HYDRA)]
     record = slurm.record_for(numbers, command.config_dir, command.config_name, own)
     return Submitted(folder, record, composition.slurm, _print)

@@ -142,7 +142,7 @@ class Submitted:
             self._record = replace(self._record, submissions=tuple(done))
             write_json(self._record, place.slurm_record)
             count = len(submission.jobs)
-            self._report(f"{count} job{'s' if count > 1 else ''} submitted to Slurm as {array}")
+            self._report(f"{count} job{'s' if count > 1 else ''} given to Slurm, as {array}")
 
     def cancel(self) -> None:
         """Cancel those that are not over."""
@@ -202,7 +202,7 @@ class Submitted:
                     self._say(number, f"runs on {job.nodes} (Slurm's job {name})")
             else:
                 self._running.discard(number)
-                if job.state == "PENDING":
+                if job.state == "PENDING" and job.reason != "None":
                     waits[job.reason] += 1
         # Which ones wait changes with each job that ends; why they do, seldom.
         reasons = ", ".join(sorted(waits))

@@ -18,7 +18,10 @@ from harness.text import one_line
 _NEEDED: Final = ("sbatch", "squeue", "scontrol", "scancel")
 _LIMIT_S: Final = 120
 """How long a command may take: a busy controller answers late."""
-_UNREACHABLE: Final = ("Unable to contact slurm controller", "Zero Bytes were transmitted")
+_UNREACHABLE: Final = (
+    *("Unable to contact slurm controller", "Zero Bytes were transmitted"),
+    *("configuration source", "Unable to process configuration file", "Munge", "no answer in"),
+)
 _OVER: Final = frozenset(
     (
         *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL"),
@@ -84,7 +87,7 @@ def submit(words: Sequence[str]) -> str:
     said = _errors(done)
     if any(text in said for text in _UNREACHABLE):
         raise MachineError(
-            f"sbatch: {said}. Slurm's controller does not answer here; sinfo must work"
+            f"sbatch: {said}. Slurm does not answer here: sinfo must work first"
         )
     raise RefusedError(
         [
@@ -176,6 +179,6 @@ def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 def _errors(done: subprocess.CompletedProcess[str]) -> str:
     """Return what a command complains about, in one line without its name."""
-    lines = (re.sub(r"^\w+: (error: )?", "", line) for line in done.stderr.splitlines())
+    lines = (re.sub(r"^(\w+: (error: |fatal: )?|allocation failure: )", "", line) for line in done.stderr.splitlines())
     texts = dict.fromkeys(filter(None, map(str.strip, lines)))
     return one_line("; ".join(texts)) or f"exit code {done.returncode}"

@@ -81,7 +81,8 @@ class _Place:
         if not ending.state:
             return "how it ended is not known: Slurm has forgotten it, and tells of no accounting"
         if ending.signal:
-            return f"it was killed by {ending.killed_by} ({ending.state})"
+            killer = f"it was killed by {ending.killed_by} ({ending.state})"
+            return f"{killer}{self._last_words()}"
         if ending.code:
             return f"its process ended with exit code {ending.code}{self._last_words()}"
         if record is None and self._folder.exists():
