@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -109,12 +110,18 @@ def _launch(command: Command, composition: Composition, folder: Path) -> None:
         with interrupts.first_marks(folder, ERR.print), refusals():
             ERR.print("jobs that run at once slow each other down: do not compare their times")
             hydra.multirun(command.config_name, job, overrides)
-    except RuntimeError as error:
+    except _launcher_errors() as error:
         # A launcher's own error, as when a worker was killed: jobs raise none.
         if not interrupts.marked(folder):
             name = composition.launcher.rpartition(".")[2]
             text = f"{name}: {type(error).__name__}: {' '.join(str(error).split())}"
             ERR.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _launcher_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of launchers; those of Ray, if it was loaded, are no RuntimeErrors."""
+    ray = sys.modules.get("ray.exceptions")
+    return (RuntimeError,) if ray is None else (RuntimeError, ray.RayError)
 
 
 def _merged(folder: Path, composition: Composition, results: Jobs) -> ExitCode:

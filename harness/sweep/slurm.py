@@ -109,6 +109,7 @@ class Submitted:
         self._jobs = read_json(SweepFolder(folder).record, SweepRecord)
         self._running: set[int] = set()
         self._waiting = ""
+        self._patience_s = _APPEARS_S
 
     def submit(self) -> None:
         """Give the jobs to Slurm.
@@ -226,10 +227,15 @@ class Submitted:
     def _appeared(self, number: int, ending: Ending) -> RunRecord | None:
         """Return the record of a job that is over, as soon as it can be seen here."""
         folder = self.folder / self._jobs.jobs[number].folder
-        until = time.monotonic() + (_APPEARS_S if ending.state == "COMPLETED" else 0)
+        until = time.monotonic() + (self._patience_s if ending.state == "COMPLETED" else 0)
         while True:
             record = record_of(folder)
-            if (record and record.exit_code is not None) or time.monotonic() >= until:
+            if record and record.exit_code is not None:
+                return record
+            if time.monotonic() >= until:
+                if ending.state == "COMPLETED":
+                    # The others, perhaps a thousand, would not appear either.
+                    self._patience_s = 0.0
                 return record
             time.sleep(_POLL_S)
             if folder.exists():

@@ -82,8 +82,7 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort=26819
 AccountingStoragePass=$folder/munge.socket
 SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU_Memory
-DefMemPerCPU=1000
+SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_min_interval=100000,batch_sched_delay=0
 KillWait=5

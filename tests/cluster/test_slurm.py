@@ -31,7 +31,8 @@ MODULE = """
 import os, pathlib, time
 import torch
 def factory(device, dtype, seed):
-    print("devices", os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("ASCEND_RT_VISIBLE_DEVICES"))
+    given = ("CUDA_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES")
+    print("devices", *(os.environ.get(name) for name in given))
     names = [f"task.{os.environ['SLURM_ARRAY_TASK_ID']}", f"seed.{seed}"]
     matrix, calls, kept = torch.ones(8, 8, device=device, dtype=dtype), 0, []
     def step():
