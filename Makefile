@@ -26,14 +26,14 @@ cluster-test: $(VENV)/.dev
 
 # Sweeps on a real Ray of this machine, in an environment of its own, since Ray is large.
 RAY_VENV ?= build/ray-venv
-ray-test: $(RAY_VENV)/.ray
-	$(RAY_VENV)/bin/python -m tests.cluster.ray_sweep
+ray-test: $(VENV)/.dev $(RAY_VENV)/.ray
+	RAY_PYTHON=$(abspath $(RAY_VENV))/bin/python $(BIN)/python -m pytest -n 0 -m ray tests/cluster
 
 $(RAY_VENV)/.ray: pyproject.toml
 	$(PYTHON) -m venv $(RAY_VENV)
 	$(RAY_VENV)/bin/python -m pip install --quiet --upgrade pip
 	$(RAY_VENV)/bin/python -m pip install --quiet $(TORCH)
-	$(RAY_VENV)/bin/python -m pip install --quiet --editable '.[ray]'
+	$(RAY_VENV)/bin/python -m pip install --quiet --editable . hydra-ray-launcher==1.2.2 ray==2.60.0
 	touch $@
 
 lint: $(VENV)/.dev

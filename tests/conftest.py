@@ -39,7 +39,7 @@ CXX = shutil.which("g++")
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     lacks = {
-        "tests/cluster is left out, it needs a Slurm: make cluster-test": (
+        "tests/cluster is left out, it needs Slurm and Ray: make cluster-test, make ray-test": (
             "not cluster" not in config.option.markexpr
         ),
         "no C compiler: tests/npu is left out": COMPILER,

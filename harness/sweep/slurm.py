@@ -118,6 +118,8 @@ class Submitted:
             RefusedError: Slurm refuses it; nothing of it is left in its queue.
             MachineError: Slurm's controller does not answer.
         """
+        if not self._record.submissions:
+            return
         place = SweepFolder(self.folder)
         script = place.slurm_script
         text = script_of(self.settings, self.folder)
@@ -145,20 +147,27 @@ class Submitted:
             count = len(submission.jobs)
             self._report(f"{count} job{'s' if count > 1 else ''} given to Slurm, as {array}")
 
+    def stop(self) -> None:
+        """Let no other job begin, and ask those that run to write down what they have."""
+        self._cancelled(slurm_commands.stop)
+
     def cancel(self) -> None:
-        """Cancel those that are not over."""
+        """Let Slurm end those that are not over."""
+        self._cancelled(slurm_commands.cancel)
+
+    def _cancelled(self, how: Callable[[Sequence[str]], str]) -> None:
         arrays = self._record.arrays
         if arrays:
-            trouble = slurm_commands.cancel(arrays)
+            trouble = how(arrays)
             self._report(f"scancel {' '.join(arrays)}" + (f": {trouble}" if trouble else ""))
 
     def wait(self) -> None:
-        """Wait until all have ended; once the sweep is interrupted, cancel them first."""
-        pause, cancelled, answers = _POLL_S, False, True
-        while True:
-            if interrupts.marked(self.folder) and not cancelled:
-                self.cancel()
-                cancelled, pause = True, _POLL_S
+        """Wait until all have ended; once the sweep is interrupted, stop them first."""
+        pause, stopped, answers = _POLL_S, False, True
+        while len(self.endings) < len(dict(self.names())):
+            if interrupts.marked(self.folder) and not stopped:
+                self.stop()
+                stopped, pause = True, _POLL_S
             queued = slurm_commands.queue(self._record.arrays)
             if queued is None:
                 if answers:
@@ -167,10 +176,8 @@ class Submitted:
             else:
                 answers = True
                 self._look_at(queued)
-                if len(self.endings) == sum(map(len, self._all_jobs())):
-                    break
             # A second interrupt ends the pause.
-            self._pause(pause, stop_early=not cancelled)
+            self._pause(pause, stop_early=not stopped)
             pause = min(pause * 1.1, _SLOWEST_POLL_S)
         self._ask_the_accounting()
 
@@ -178,9 +185,6 @@ class Submitted:
         until = time.monotonic() + seconds
         while time.monotonic() < until and not (stop_early and interrupts.marked(self.folder)):
             time.sleep(_POLL_S / 5)
-
-    def _all_jobs(self) -> Iterator[tuple[int, ...]]:
-        return (submission.jobs for submission in self._record.submissions)
 
     def names(self) -> Iterator[tuple[int, str]]:
         """Yield the number of each job in sweep.json, and Slurm's name for it."""

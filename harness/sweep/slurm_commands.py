@@ -86,9 +86,7 @@ def submit(words: Sequence[str]) -> str:
         return done.stdout.strip().partition(";")[0]
     said = _errors(done)
     if any(text in said for text in _UNREACHABLE):
-        raise MachineError(
-            f"sbatch: {said}. Slurm does not answer here: sinfo must work first"
-        )
+        raise MachineError(f"sbatch: {said}. Slurm does not answer here: sinfo must work first")
     raise RefusedError(
         [
             Problem(
@@ -112,8 +110,18 @@ def queue(arrays: Sequence[str]) -> dict[str, Queued] | None:
     return {name: Queued(state, nodes, reason) for name, state, nodes, reason in lines}
 
 
+def stop(arrays: Sequence[str]) -> str:
+    """Let no job of some arrays begin, and ask those that run to end, each by its first process.
+
+    That process ends the others. Returns what scancel complains about.
+    """
+    waiting = _run(["scancel", "--state=PENDING", *arrays])
+    running = _run(["scancel", "--batch", "--signal=TERM", *arrays])
+    return "; ".join(_errors(done) for done in (waiting, running) if done.returncode)
+
+
 def cancel(arrays: Sequence[str]) -> str:
-    """Cancel all jobs of some arrays, and return what scancel complains about."""
+    """Let Slurm end all jobs of some arrays, and return what scancel complains about."""
     done = _run(["scancel", *arrays])
     return _errors(done) if done.returncode else ""
 
@@ -179,6 +187,9 @@ def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 def _errors(done: subprocess.CompletedProcess[str]) -> str:
     """Return what a command complains about, in one line without its name."""
-    lines = (re.sub(r"^(\w+: (error: |fatal: )?|allocation failure: )", "", line) for line in done.stderr.splitlines())
+    lines = (
+        re.sub(r"^(\w+: (error: |fatal: )?|allocation failure: )", "", line)
+        for line in done.stderr.splitlines()
+    )
     texts = dict.fromkeys(filter(None, map(str.strip, lines)))
     return one_line("; ".join(texts)) or f"exit code {done.returncode}"

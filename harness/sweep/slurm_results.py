@@ -34,8 +34,8 @@ def told(results: Jobs, submitted: Submitted) -> Jobs:
     ended = list(results)
     for number, ending in submitted.endings.items():
         job, record = results[number]
-        if ending.state == "CANCELLED" and interrupts.marked(submitted.folder):
-            # By this command; the sweep is interrupted, and so are its jobs.
+        if interrupts.marked(submitted.folder) and (record is None or record.exit_code is not None):
+            # The sweep was interrupted, and so were its jobs.
             continue
         place = _Place(submitted, job, names[number])
         if record is None or record.exit_code is None or record.status == "interrupted":

@@ -82,14 +82,15 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort=26819
 AccountingStoragePass=$folder/munge.socket
 SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
+SelectTypeParameters=CR_CPU_Memory
+DefMemPerNode=6000
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_min_interval=100000,batch_sched_delay=0
 KillWait=5
 ReturnToService=2
 MpiDefault=none
 GresTypes=gpu
-NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=8 RealMemory=16000 Gres=gpu:2 Feature=small
+NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=8 RealMemory=64000 Gres=gpu:2 Feature=small
 PartitionName=main Nodes=ALL Default=YES MaxTime=60 State=UP
 CONF
     sed '/^AccountingStorage/d' "$folder/slurm.conf" >"$folder/without-accounting.conf"
