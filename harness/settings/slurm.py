@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
@@ -14,25 +15,23 @@ from harness.settings.schema import problems, show
 SLURM_LAUNCHER: Final = "harness.sweep.slurm"
 """The ``_target_`` of ``hydra/launcher=slurm``."""
 
-_Word = Annotated[str, Meta(pattern=r"\A[^\s\-][^\x00-\x20\x7f]*\Z")]
-_Line = Annotated[str, Meta(pattern=r"\A[^\x00\n]+\Z")]
 _Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 class Slurm(Struct, frozen=True, kw_only=True):
     """Null leaves a setting to the cluster's own default."""
 
-    partition: _Word | None = None
-    account: _Word | None = None
-    qos: _Word | None = None
-    constraint: _Word | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
     """The features that a node must have; the same for all jobs."""
     time_min: _Count | None = None
     """Minutes after which Slurm ends a job."""
-    gres: _Word | None = None
+    gres: str | None = None
     """The devices of a job, e.g. ``npu:1``, as the cluster calls them."""
     cpus_per_task: _Count | None = None
-    memory: _Word | None = None
+    memory: str | None = None
     """As sbatch takes it, e.g. ``32G``."""
     exclusive: bool = False
     """Whether a job has its node to itself."""
@@ -40,9 +39,9 @@ class Slurm(Struct, frozen=True, kw_only=True):
     """How many nodes a job has; there is but one."""
     at_once: _Count | None = None
     """How many jobs may run at the same time."""
-    setup: tuple[_Line, ...] = ()
+    setup: tuple[str, ...] = ()
     """Lines of bash that run on the node before the job."""
-    options: tuple[_Line, ...] = ()
+    options: tuple[str, ...] = ()
     """Other options of sbatch."""
 
 
@@ -70,6 +69,7 @@ def slurm_problems(launcher: Mapping[str, Any]) -> Iterator[Problem]:
             fix="hydra.launcher.nodes=1; several ranks on one node: execution=torchrun"
             " execution.nproc=8 hydra.launcher.gres=npu:8",
         )
+    yield from _words(settings)
     for option in settings.options:
         yield from _option_problems(option)
 
@@ -83,11 +83,33 @@ def _settings(launcher: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in launcher.items() if not key.startswith("_")}
 
 
+def _words(settings: Slurm) -> Iterator[Problem]:
+    """Yield what is no word that sbatch takes as a value, or no line of a script."""
+    for name in ("partition", "account", "qos", "constraint", "gres", "memory"):
+        value = getattr(settings, name)
+        if value is not None and not re.fullmatch(r"[^\s\0-\x1f\x7f-][^\s\0-\x1f\x7f]*", value):
+            yield Problem(
+                setting=f"hydra.launcher.{name}",
+                given=show(value),
+                reason="must be one word, which does not begin with -, or null",
+                fix=f"hydra.launcher.{name}=null, or as sbatch takes it",
+            )
+    for name in ("setup", "options"):
+        lines = getattr(settings, name)
+        if any("\n" in line or "\0" in line for line in lines):
+            yield Problem(
+                setting=f"hydra.launcher.{name}",
+                given=show(lines),
+                reason="each must be one line",
+                fix=f"hydra.launcher.{name}=[LINE,LINE]",
+            )
+
+
 def _option_problems(option: str) -> Iterator[Problem]:
     name = option.removeprefix("--").partition("=")[0]
     own = next((field for field in Slurm.__struct_fields__ if field.replace("_", "-") == name), "")
     if not option.startswith("--"):
-        reason, fix = "an option of sbatch begins with --", f"hydra.launcher.options=[--{option}]"
+        reason, fix = "an option of sbatch begins with --", f"hydra.launcher.options=['--{option}']"
     elif name in _OURS:
         reason, fix = f"--{name} is set by the harness, which has to find its jobs", "leave it out"
     elif own:

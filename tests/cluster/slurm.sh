@@ -85,7 +85,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 DefMemPerNode=6000
 SlurmdParameters=config_overrides
-SchedulerParameters=sched_min_interval=100000,batch_sched_delay=0
+SchedulerParameters=sched_min_interval=100000,batch_sched_delay=0,sched_interval=2
 KillWait=5
 ReturnToService=2
 MpiDefault=none

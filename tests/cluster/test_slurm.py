@@ -126,6 +126,7 @@ def timed_out(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Popen[
     process = started(folder, *CPU, "seed=1,2", "hydra.launcher.time_min=1")
     yield process, folder
     process.kill()
+    process.communicate()
 
 
 @pytest.mark.usefixtures("timed_out")
@@ -238,7 +239,7 @@ def test_a_command_that_is_killed_leaves_jobs_that_the_next_one_names(tmp_path: 
     process = started(tmp_path, *words)
     wait_for(process, tmp_path / "waits.seed.1")
     process.kill()
-    process.wait()
+    process.communicate()
     array = array_of(tmp_path)
     refused = run_harness(tmp_path, *words)
     assert refused.code == 2, refused.err
