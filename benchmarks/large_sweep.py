@@ -33,8 +33,8 @@ from harness.paths import RunFolder
 from tests.support.composing import composed
 from tests.support.run_folders import run_folder
 
-SCALE = 100
-"""The jobs that are meant, for each that is built by default."""
+MEANT = 1_000
+"""The jobs that are meant."""
 MIB = 2**20
 
 
@@ -88,7 +88,7 @@ def _size(place: Path) -> tuple[int, int]:
     return len(files), sum(path.stat().st_size for path in files)
 
 
-def _say(what: str, measured: float, unit: str, scale: float = SCALE) -> None:
+def _say(what: str, measured: float, unit: str, scale: float) -> None:
     print(f"{what:<42} {measured:12,.1f} {unit:<6} {measured * scale:14,.1f} {unit}")
 
 
@@ -108,19 +108,23 @@ def main() -> None:
         records = [record_of(path.parent) for path in place.rglob(RunFolder(place).record.name)]
         reading = time.perf_counter() - begin
         assert all(records)
+        before = time.process_time()
         seconds = _merge(place, jobs, ranks)
+        processor = time.process_time() - before
         merged_files, merged_size = _size(place)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    scale = MEANT / jobs
     print(f"{jobs} jobs x {len(GROUPS)} groups x {ranks} ranks, {options.kernels:,} kernels each")
-    print(f"{'':<42} {'measured':>12} {'':<6} {f'scaled x {SCALE}':>14}")
-    _say("folders of ranks", jobs * len(GROUPS) * ranks, "")
-    _say("files, synthetic", files, "")
-    _say("bytes, synthetic", size / MIB, "MiB")
-    _say("reading all records", reading, "s")
-    _say("merges", len(seconds), "")
-    _say("merging, one process", sum(seconds), "s")
-    _say("files that merges write", merged_files - files, "")
-    _say("bytes that merges write", (merged_size - size) / MIB, "MiB")
+    print(f"{'':<42} {'measured':>12} {'':<6} {f'scaled x {scale:g}':>14}")
+    _say("folders of ranks", jobs * len(GROUPS) * ranks, "", scale)
+    _say("files, synthetic", files, "", scale)
+    _say("bytes, synthetic", size / MIB, "MiB", scale)
+    _say("reading all records", reading, "s", scale)
+    _say("merges", len(seconds), "", scale)
+    _say("merging, one process", sum(seconds), "s", scale)
+    _say("merging, processor time of all threads", processor, "s", scale)
+    _say("files that merges write", merged_files - files, "", scale)
+    _say("bytes that merges write", (merged_size - size) / MIB, "MiB", scale)
     _say("longest merge", max(seconds), "s", 1)
     _say("memory of the process", peak, "MiB", 1)
 
