@@ -9,13 +9,32 @@ TORCH ?= torch==2.13.0
 ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: run test lint faults wheels-test bench docs docs-site clean
+.PHONY: run test cluster-test ray-test wheels-test lint faults bench docs docs-site clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m harness $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+# Sweeps on a real Slurm of one node, which is set up here for their time; as root, with Slurm,
+# munge and MariaDB installed (tests/cluster/slurm.sh install).
+cluster-test: $(VENV)/.dev
+	tests/cluster/slurm.sh up
+	SLURM_CONF=/tmp/harness-slurm/slurm.conf $(BIN)/python -m pytest -n 0 -m cluster tests/cluster \
+	    $(ARGS); code=$$?; tests/cluster/slurm.sh down; exit $$code
+
+# Sweeps on a real Ray of this machine, in an environment of its own, since Ray is large.
+RAY_VENV ?= build/ray-venv
+ray-test: $(VENV)/.dev $(RAY_VENV)/.ray
+	RAY_PYTHON=$(abspath $(RAY_VENV))/bin/python $(BIN)/python -m pytest -n 0 -m ray tests/cluster
+
+$(RAY_VENV)/.ray: pyproject.toml
+	$(PYTHON) -m venv $(RAY_VENV)
+	$(RAY_VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(RAY_VENV)/bin/python -m pip install --quiet $(TORCH)
+	$(RAY_VENV)/bin/python -m pip install --quiet --editable . hydra-ray-launcher==1.2.2 ray==2.60.0
+	touch $@
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -197,6 +197,25 @@ class SweepFolder(Struct, frozen=True):
         return self.path / "sweep.json"
 
     @property
+    def slurm_record(self) -> Path:
+        """How the jobs were given to Slurm: a `SlurmRecord`."""
+        return self.path / "slurm.json"
+
+    @property
+    def slurm(self) -> Path:
+        """What Slurm runs, and what the processes of its jobs print."""
+        return self.path / "slurm"
+
+    @property
+    def slurm_script(self) -> Path:
+        """The batch script of all jobs."""
+        return self.slurm / "job.sh"
+
+    def slurm_log(self, name: str) -> Path:
+        """Return what a job's process prints on its node; `name` is Slurm's for the job."""
+        return self.slurm / f"{name}.log"
+
+    @property
     def lock(self) -> Path:
         """Locked while the sweep runs."""
         return self.path / ".lock"

@@ -37,8 +37,11 @@ CXX = shutil.which("g++")
 """torch.compile builds C++ on a CPU."""
 
 
-def pytest_report_header() -> list[str]:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     lacks = {
+        "tests/cluster is left out, it needs Slurm and Ray: make cluster-test, make ray-test": (
+            "not cluster" not in config.option.markexpr
+        ),
         "no C compiler: tests/npu is left out": COMPILER,
         "no g++: the tests of torch.compile are left out": CXX,
     }

@@ -81,6 +81,15 @@ def close_killed(folder: Path) -> None:
             write_json(last, RunFolder(folder).record)
 
 
+def close_ended(folder: Path, why: str) -> None:
+    """Let the record of a run say so whose process is known to have ended, on whatever machine."""
+    record = record_of(folder)
+    if record is not None and record.status == "running":
+        with suppress(WriteError):
+            last = _stopped(record, ExitCode.FAILED, f"{why}; {_KEPT}")
+            write_json(last, RunFolder(folder).record)
+
+
 def _stopped(record: RunRecord, code: ExitCode, reason: str) -> RunRecord:
     """Return the record of a run that was cut short; an earlier one stays as it is."""
     if record.status != "running":

@@ -51,14 +51,7 @@ def job(config: DictConfig) -> int | None:
     """
     # A launcher may have chosen another process than that of the command.
     streams.keep_going()
-    run = HydraConfig.get()
-    folder = Path(run.runtime.output_dir)
-    groups = OmegaConf.to_container(run.runtime.choices)
-    assert isinstance(groups, dict)
-    request, problems = request_of(config, {str(group): groups[group] for group in groups})
-    if request is None:
-        raise RefusedError(problems)
-    work = _Work(request, folder, tuple(str(text) for text in run.overrides.task))
+    run, work = HydraConfig.get(), _work(config)
     if str(run.mode) != "RunMode.MULTIRUN":
         rank = rank_of(os.environ)
         try:
@@ -71,10 +64,42 @@ def job(config: DictConfig) -> int | None:
         file = RunFolder(folder).summary.name
         show(in_detail(finished.summary, request.report.detail, file), OUT)
         return finished.record.exit_code
-    current = current_job(Path(run.sweep.dir), folder.name)
+    current = current_job(Path(run.sweep.dir), work.folder.name)
     if run.launcher["_target_"] == BASIC_LAUNCHER:
         return _after_another(current, work)
     return _beside_others(current, work)
+
+
+def slurm_job(config: DictConfig) -> int | None:
+    """Run one job of a sweep by itself, in a folder of the sweep's, and return its exit code.
+
+    Slurm ends it by SIGTERM, and so does who cancels the sweep: what it has is written down.
+    """
+    work = _work(config)
+    current = current_job(work.folder.parent, work.folder.name)
+    if interrupts.marked(current.sweep):
+        _print("not run: the sweep was interrupted")
+        return ExitCode.INTERRUPTED
+    try:
+        return _on_this_machine(work, _Quiet()).record.exit_code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except WriteError as error:
+        remove_empty([work.folder])
+        _print(str(error))
+        return error.exit_code
+
+
+def _work(config: DictConfig) -> _Work:
+    """Return what a job is to do that Hydra composed."""
+    run = HydraConfig.get()
+    groups = OmegaConf.to_container(run.runtime.choices)
+    assert isinstance(groups, dict)
+    request, problems = request_of(config, {str(group): groups[group] for group in groups})
+    if request is None:
+        raise RefusedError(problems)
+    texts = tuple(str(text) for text in run.overrides.task)
+    return _Work(request, Path(run.runtime.output_dir), texts)
 
 
 def _nothing(_folder: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from harness.capture.run_folder import held, link_latest, make
+from harness.cli import slurm_sweep
 from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
 from harness.cli.hydra_job import job
@@ -48,16 +50,20 @@ def sweep(command: Command, composition: Composition) -> ExitCode:
         interrupts.clear(folder)
         with jobs.recorded(folder, composition, kept) as reserve:
             link_latest(folder)
+            submitted = slurm_sweep.prepared(command, composition, folder, kept)
             try:
                 with full_disk_named(folder):
-                    _launch(command, composition, folder)
+                    if submitted is None:
+                        _launch(command, composition, folder)
+                    else:
+                        slurm_sweep.carry_out(submitted)
             except KeyboardInterrupt:
                 interrupts.mark(folder)
             finally:
                 if interrupts.marked(folder):
                     jobs.close_killed(folder, composition)
                 # Whatever goes wrong in one job, what became of the others is shown.
-                results = jobs.results(folder, composition)
+                results = slurm_sweep.told(jobs.results(folder, composition), submitted)
                 parts = sections(composition.swept, results, kept, folder)
                 show(_few(parts, composition, SweepFolder(folder).summary), OUT)
                 jobs.save(folder, composition.swept, results, reserve)
@@ -78,9 +84,15 @@ def _few(parts: Sequence[Section], composition: Composition, summary: Path) -> l
 
 
 def _check_machine(composition: Composition, folder: Path) -> None:
-    """Raise `MachineError` if this machine, where all jobs will run, can do none of them."""
-    if composition.in_this_process and not any(jobs.kept(folder, composition, _nobody)):
+    """Raise `MachineError` if this machine, where all jobs will run, can do none of them.
+
+    Or if Slurm, where they will, is not there or would take none.
+    """
+    kept = jobs.kept(folder, composition, _nobody)
+    if composition.in_this_process and not any(kept):
         check_sweep(job.request for job in composition.jobs if job.request)
+    if composition.slurm and not all(kept):
+        slurm_sweep.check(composition.slurm, folder)
 
 
 def _nobody(_text: str) -> None:
@@ -109,12 +121,18 @@ def _launch(command: Command, composition: Composition, folder: Path) -> None:
         with interrupts.first_marks(folder, ERR.print), refusals():
             ERR.print("jobs that run at once slow each other down: do not compare their times")
             hydra.multirun(command.config_name, job, overrides)
-    except RuntimeError as error:
+    except _launcher_errors() as error:
         # A launcher's own error, as when a worker was killed: jobs raise none.
         if not interrupts.marked(folder):
             name = composition.launcher.rpartition(".")[2]
             text = f"{name}: {type(error).__name__}: {' '.join(str(error).split())}"
             ERR.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _launcher_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of launchers; those of Ray, if it was loaded, are no RuntimeErrors."""
+    ray = sys.modules.get("ray.exceptions")
+    return (RuntimeError,) if ray is None else (RuntimeError, ray.RayError)
 
 
 def _merged(folder: Path, composition: Composition, results: Jobs) -> ExitCode:

@@ -22,7 +22,13 @@ def prepared(command: Command, *, runs_here: bool = True) -> Composition:
         RefusedError: Something is wrong with the command line or with a job.
     """
     composition = composed(command)
-    refuse([*_out_problems(command), *all_problems(composition, runs_here=runs_here)])
+    refuse(
+        [
+            *_out_problems(command),
+            *_single_problems(composition),
+            *all_problems(composition, runs_here=runs_here),
+        ]
+    )
     return replace(composition, folder=command.out) if command.out else composition
 
 
@@ -74,6 +80,21 @@ def _joined(cause: tuple[str, str, str], places: list[tuple[str, str]], total: i
         reason=reason + note,
         fix=fix,
     )
+
+
+def _single_problems(composition: Composition) -> list[Problem]:
+    """Refuse a single run where Slurm is asked for: it would run here, as Hydra has it."""
+    if composition.multirun or composition.slurm is None:
+        return []
+    return [
+        Problem(
+            setting="hydra/launcher",
+            given="slurm",
+            reason="Slurm runs the jobs of a sweep, and this is a single run",
+            fix="-m makes a sweep, also of one job: python -m harness -m …; or hydra/launcher=basic"
+            " to run it here",
+        )
+    ]
 
 
 def _out_problems(command: Command) -> list[Problem]:

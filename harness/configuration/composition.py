@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness.configuration.config_files import MISTAKES
 from harness.configuration.hydra_loader import CONF, Loader, isolated, loader, place_problems
-from harness.configuration.hydra_settings import hydra_problems
+from harness.configuration.hydra_settings import hydra_problems, slurm_settings
 from harness.configuration.mistakes import (
     at_fault,
     bad_search_path,
@@ -46,6 +46,7 @@ from harness.devices import TARGETS
 from harness.errors import Problem, RefusedError
 from harness.settings.marks import mark_of, measured
 from harness.settings.request import MOST_JOBS, Request, Sweep
+from harness.settings.slurm import SLURM_LAUNCHER, Slurm
 from harness.waits import waiting
 
 BASIC_LAUNCHER: Final = BasicLauncherConf._target_
@@ -82,6 +83,8 @@ class Composition(Struct, frozen=True, kw_only=True):
     """Where the results go, as Hydra reads it; "" if nothing says where those of a sweep go."""
     launcher: str = ""
     """The class of Hydra's launcher, which runs the jobs of a sweep."""
+    slurm: Slurm | None = None
+    """What is asked of Slurm, if that runs the jobs of a sweep."""
 
     @property
     def in_this_process(self) -> bool:
@@ -127,7 +130,8 @@ def compose_jobs(
             multirun=multirun,
             swept=swept,
             folder=folder,
-            launcher=_launcher(first),
+            launcher=(launcher := _launcher(first)),
+            slurm=slurm_settings(first) if launcher == SLURM_LAUNCHER else None,
             jobs=tuple(composer.jobs(batches)),
             problems=tuple(problems),
             unswept=_unresolved(base) if isinstance(base, DictConfig) else {},

@@ -20,6 +20,7 @@ from harness.configuration.config_files import MISTAKES, one_line
 from harness.configuration.sweeps import as_typed
 from harness.errors import Problem
 from harness.settings.schema import show
+from harness.settings.slurm import SLURM_LAUNCHER, Slurm, slurm_of, slurm_problems
 
 _REMOVABLE: Final = ("hydra.job.env_set.", "hydra.callbacks.", "hydra.sweeper.params.")
 _LOGS: Final = ("hydra.job_logging", "hydra.hydra_logging")
@@ -57,6 +58,22 @@ def hydra_problems(config: DictConfig) -> Iterator[Problem]:
             reason = f"must be {allowed}"
         given = show(_below(unresolved, path))
         yield Problem(setting=f"hydra.{path}", given=given, reason=reason, fix=fix)
+    if _target(config) == SLURM_LAUNCHER:
+        try:
+            yield from slurm_problems(_resolved(config, "launcher"))
+        except MISTAKES as error:
+            reason = f"a reference below it cannot be resolved: {one_line(error)}"
+            fix = "write the value itself"
+            yield Problem(setting="hydra.launcher", given="", reason=reason, fix=fix)
+
+
+def slurm_settings(config: DictConfig) -> Slurm:
+    """Return what is asked of Slurm, by settings that `hydra_problems` finds nothing wrong with."""
+    return slurm_of(_resolved(config, "launcher"))
+
+
+def _target(config: DictConfig) -> Any:
+    return OmegaConf.select(config, "hydra.launcher._target_", throw_on_missing=False)
 
 
 def _resolved(config: DictConfig, path: str) -> Any:
@@ -97,7 +114,7 @@ def _is_sweeper(value: Any) -> bool:
 def _is_launcher(value: Any) -> bool:
     classes = Plugins.instance().discover(Launcher)
     names = [f"{plugin.__module__}.{plugin.__qualname__}" for plugin in classes]
-    return isinstance(value, Mapping) and value.get("_target_") in names
+    return isinstance(value, Mapping) and value.get("_target_") in {*names, SLURM_LAUNCHER}
 
 
 def _is_batch_size(value: Any) -> bool:

@@ -46,18 +46,23 @@ def clear(sweep: Path) -> None:
     SweepFolder(sweep).interrupted.unlink(missing_ok=True)
 
 
+_STOPPING: Final = "stopping: running jobs write down what they have; once more ends them at once"
+
+
 @contextmanager
-def first_marks(sweep: Path, report: Callable[[str], None]) -> Iterator[None]:
+def first_marks(
+    sweep: Path, report: Callable[[str], None], said: str = _STOPPING
+) -> Iterator[None]:
     """Let the first signal that stops mark the sweep, so that its jobs end cleanly.
 
-    `report` is called then. The second signal raises `Interrupted`.
+    `report` is called then, with what is to be `said`. The second signal raises `Interrupted`.
     """
 
     def first(number: int, frame: FrameType | None) -> None:
         if marked(sweep):
             interrupt(number, frame)
         mark(sweep)
-        report("stopping: running jobs write down what they have; once more ends them at once")
+        report(said)
 
     with _handlers(dict.fromkeys(_not_ignored(), first)):
         yield

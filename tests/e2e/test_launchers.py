@@ -188,3 +188,42 @@ def test_a_launcher_that_is_not_installed_is_one_line(harness: Harness) -> None:
     )
     assert fix == "    fix: pip install hydra-rq-launcher, or hydra/launcher=basic"
     assert not (run.folder / "outputs").exists()
+
+
+SLURM = ("seed=1,2", *TINY_MLP, "hydra/launcher=slurm")
+
+
+def test_a_single_run_is_not_given_to_slurm(harness: Harness) -> None:
+    run = harness(*TINY_MLP, "hydra/launcher=slurm")
+    assert run.code == 2
+    _, problem, fix = run.err.splitlines()
+    assert problem == (
+        "  hydra/launcher=slurm: Slurm runs the jobs of a sweep, and this is a single run."
+    )
+    assert fix.startswith("    fix: -m makes a sweep, also of one job")
+    assert not (run.folder / "outputs").exists()
+
+
+def test_a_sweep_for_slurm_is_checked_and_shown_where_there_is_none(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    run = harness("check", "-m", *SLURM)
+    assert run.code == 0, run.err
+    assert "job 2 of 2  seed=2" in run.out
+    shown = harness("--cfg", "hydra", "-p", "hydra.launcher", "hydra/launcher=slurm")
+    assert shown.code == 0, shown.err
+    assert "partition: null" in shown.out
+
+
+def test_a_machine_without_slurm_is_one_line(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    run = harness("-m", *SLURM)
+    assert run.code == 4
+    (line,) = run.err.splitlines()
+    assert line.startswith(
+        "sbatch and squeue and scontrol and scancel cannot be found: a sweep on Slurm"
+    )
+    assert not (run.folder / "outputs").exists()
