@@ -61,8 +61,8 @@ def job(config: DictConfig) -> int | None:
         except WriteError as error:
             _print(str(error))
             return error.exit_code
-        file = RunFolder(folder).summary.name
-        show(in_detail(finished.summary, request.report.detail, file), OUT)
+        file = RunFolder(work.folder).summary.name
+        show(in_detail(finished.summary, work.request.report.detail, file), OUT)
         return finished.record.exit_code
     current = current_job(Path(run.sweep.dir), work.folder.name)
     if run.launcher["_target_"] == BASIC_LAUNCHER:
