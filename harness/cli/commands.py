@@ -297,6 +297,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
             "read RUN [profiler.analyse_timeout_s=SECONDS]",
             "read CAPTURE [--out DIR]",
             "read FOLDER_OF_RANKS [--out DIR] [--merged-trace]",
+            "read CAPTURE --requested FILE|SETTINGS [--target NAME]",
         ),
         about=(
             "RUN is the folder of a run: its raw data is analysed again, and its verdict is"
@@ -306,14 +307,19 @@ SUBCOMMANDS: dict[str, Subcommand] = {
             " with tables, a report, and a check of all that its metadata reports. The capture"
             " itself is not changed.\n\n"
             "FOLDER_OF_RANKS has captures of several ranks: each is imported, and they are"
-            " compared: the slow rank, and who waits. --merged-trace writes all into one trace."
+            " compared: the slow rank, and who waits. --merged-trace writes all into one trace.\n\n"
+            "--requested judges a capture by what an engine was asked for: a file that import"
+            " reads, or settings. What the engine dropped or replaced is named, and the exit code"
+            " is 3. --target says which engine it was."
         ),
         examples=(
             "read outputs/latest",
             "read host_1234_ascend_pt",
             "read trace.json.gz --out outputs/imported",
+            "read captures --requested start_profile.json",
+            "read captures --requested device=npu profiler=sglang --target sglang",
         ),
-        flags=("--out", "--merged-trace"),
+        flags=("--out", "--merged-trace", "--requested", "--target"),
         paths=True,
     ),
     "rehearse": Subcommand(

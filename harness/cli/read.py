@@ -15,6 +15,7 @@ from harness.cli import signals
 from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
 from harness.cli.progress import ConsoleProgress
+from harness.cli.requested import FLAG, requested
 from harness.errors import ExitCode, Problem, refuse
 from harness.paths import RunFolder
 from harness.pipeline.reading import read_capture, read_run
@@ -24,12 +25,13 @@ from harness.report.terminal import show
 
 def read(command: Command) -> ExitCode:
     """Complete the verdict of a run, or judge it again; or import a capture as a run."""
-    limit_s, problems = _analysis_limit(command.overrides)
+    asked = FLAG in command.flags
+    limit_s, problems = _analysis_limit(() if asked else command.overrides)
     refuse([*problems, *_path_problems(command.paths)])
     path, out = Path(command.paths[0]), command.out
     folder = path
     if is_run(path):
-        refuse(_run_stays(out))
+        refuse([*_run_stays(out), *_run_has_its_own(command)])
         signals.raise_instead()
         run = RunFolder(path)
         again = read_run
@@ -38,14 +40,15 @@ def read(command: Command) -> ExitCode:
         with ConsoleProgress(ERR) as screen:
             done = again(path, listener=screen, limit_s=limit_s)
     else:
-        refuse(_nothing_to_analyse(command.overrides))
+        refuse(_nothing_to_analyse(() if asked else command.overrides))
+        judged = requested(command)
         signals.raise_instead()
         folder = Path(out) if out else new_folder()
         check_capture(path)
         if ranks := rank_folder(path):
-            done = read_rank_folder(ranks, folder, begun=link_latest)
+            done = read_rank_folder(ranks, folder, requested=judged, begun=link_latest)
         else:
-            done = read_capture(path, folder, begun=link_latest)
+            done = read_capture(path, folder, requested=judged, begun=link_latest)
     show(done.summary, OUT)
     if "--merged-trace" in command.flags:
         show([merged_trace(RunFolder(folder))], OUT)
@@ -67,10 +70,19 @@ def _run_stays(out: str | None) -> list[Problem]:
     return [Problem(setting="--out", given=out, reason=why, fix="leave it out")]
 
 
+def _run_has_its_own(command: Command) -> list[Problem]:
+    given = command.flags.get(FLAG)
+    if given is None:
+        return []
+    why = "a run is judged by its own request; this flag is for captures of other programs"
+    return [Problem(setting=FLAG, given=given, reason=why, fix="leave it out")]
+
+
 def _nothing_to_analyse(overrides: Sequence[str]) -> list[Problem]:
     why = "an imported capture is read as it is, and takes no settings"
+    fix = "leave it out, or --requested and the settings to judge the capture by them"
     return [
-        Problem(setting=text.partition("=")[0], given="", reason=why, fix="leave it out")
+        Problem(setting=text.partition("=")[0], given="", reason=why, fix=fix)
         for text in overrides
     ]
 

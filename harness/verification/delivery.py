@@ -13,7 +13,7 @@ from harness.capture.run_record import Delivery
 from harness.devices import READABLE
 from harness.readers.ascend import folder as ascend
 from harness.readers.base import CaptureError
-from harness.settings.expectations import UNCHECKABLE, Expectation, accepts
+from harness.settings.expectations import UNCHECKABLE, Asked, Expectation, accepts
 from harness.settings.schema import show
 from harness.verification.checks import check_of
 from harness.verification.checks.base import CheckResult
@@ -50,9 +50,21 @@ def _check(capture: Capture, expectation: Expectation) -> CheckResult:
             "not_checkable", "", UNCHECKABLE.get(expectation.setting, expectation.description)
         )
     try:
-        return check(capture)
+        result = check(capture)
     except (CaptureError, OSError) as error:
         return CheckResult("missing", "a file that cannot be read", str(error))
+    asked = capture.expected.asked
+    if asked is None or result.status not in {"missing", "partial"}:
+        return result
+    return CheckResult(result.status, result.arrived, _why_dropped(asked, expectation, result))
+
+
+def _why_dropped(asked: Asked, expectation: Expectation, result: CheckResult) -> str:
+    """Return why something is missing that another program was asked for."""
+    if expectation.setting in asked.drops:
+        return asked.drops[expectation.setting]
+    who = asked.of or "the program"
+    return f"{who} was asked for it, and a capture that has it was not written; {result.reason}"
 
 
 def _kept(capture: Capture) -> dict[str, Any]:
