@@ -214,12 +214,16 @@ def _ended(
     delivered = (*_delivery(records), *_of_lost(lost))
     consistent = (*across.consistency, *_broken(records))
     fails = any(item.fails for item in delivered) or any(item.fails for item in consistent)
+    # A recording that did not end well did so for all ranks: they were asked together.
+    is_ok = first.status == "ok"
+    code = ExitCode.NOT_DELIVERED if fails else ExitCode.OK
     return replace(
         record,
-        status="ok",
+        status=first.status,
+        reason=first.reason,
         writer=None,
         verdict="not_delivered" if fails else "delivered",
-        exit_code=ExitCode.NOT_DELIVERED if fails else ExitCode.OK,
+        exit_code=code if is_ok else first.exit_code,
         versions=first.versions,
         host=first.host,
         device=min(_devices(records), default=first.device),

@@ -126,8 +126,10 @@ def keep(
     expected = asked or expected_settings(info)
     record = CaptureRecord(source=str(capture.source), rank=capture.rank, expected=expected)
     write_json(record, run.capture)
+    trouble = expected.asked.trouble if expected.asked else ""
     outcome = Outcome(
-        status="ok",
+        status="failed" if trouble else "ok",
+        reason=trouble,
         device_name=info.device_name,
         versions=info.versions,
         emulated=capture.emulated,

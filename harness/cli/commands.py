@@ -42,6 +42,12 @@ def _doctor(command: Command) -> ExitCode:
     return doctor(command.overrides, OUT, as_json="--json" in command.flags)
 
 
+def _attach(command: Command) -> ExitCode:
+    from harness.cli.attach import attach
+
+    return attach(command)
+
+
 def _export(command: Command) -> ExitCode:
     from harness.cli.export import export
 
@@ -127,6 +133,38 @@ RUN = Subcommand(
 """What a command line without a subcommand does."""
 
 SUBCOMMANDS: dict[str, Subcommand] = {
+    "attach": Subcommand(
+        run=_attach,
+        summary="record a window in a live serving engine, and judge it",
+        usage=(
+            "attach URL --engine sglang [settings] [--out DIR] [--captures DIR]",
+            "attach URL --engine vllm --captures DIR [settings] [--out DIR]",
+        ),
+        about=(
+            "Asks a running server for a window of profiler.schedule.active steps, waits for its"
+            " captures, and reads and checks them as a run of all ranks. The settings are those of"
+            " export --form body: what the engine cannot do is refused, or left out with --partial."
+            " Sends no traffic: the server must have requests to work on.\n\n"
+            "Captures must be on a disk that this machine sees. sglang is told where, in the run"
+            " folder or --captures; vLLM writes to its own torch_profiler_dir: --captures names"
+            " it. Ctrl-C stops the window. Exits with 4 if the server cannot do it."
+        ),
+        examples=(
+            "attach http://localhost:30000 --engine sglang device=cuda profiler.schedule.warmup=0",
+            "attach http://gpu7:8000 --engine vllm --captures /data/traces device=cuda --partial",
+            "attach https://gpu7 --engine sglang device=npu profiler=sglang --api-key-env KEY",
+        ),
+        flags=(
+            "--engine",
+            "--captures",
+            "--limit",
+            "--api-key-env",
+            "--partial",
+            "--out",
+            *_COMPOSING,
+        ),
+        paths=True,
+    ),
     "check": Subcommand(
         run=_check,
         summary="show the effective settings and what must arrive; run nothing",

@@ -82,8 +82,7 @@ def _nothing_to_analyse(overrides: Sequence[str]) -> list[Problem]:
     why = "an imported capture is read as it is, and takes no settings"
     fix = "leave it out, or --requested and the settings to judge the capture by them"
     return [
-        Problem(setting=text.partition("=")[0], given="", reason=why, fix=fix)
-        for text in overrides
+        Problem(setting=text.partition("=")[0], given="", reason=why, fix=fix) for text in overrides
     ]
 
 

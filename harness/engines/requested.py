@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from harness.capture.requested import Requested
 from harness.capture.run_record import EngineWindow
 from harness.devices import TARGETS as DEVICES
@@ -57,6 +59,7 @@ def of_export(
     target: Target,
     window: EngineWindow,
     more: Sequence[Beyond] = (),
+    trouble: str = "",
 ) -> Requested:
     """Return what a window in a live engine is judged by.
 
@@ -68,6 +71,7 @@ def of_export(
         target: The engine.
         window: Who was asked, and for what.
         more: What else is known of the window.
+        trouble: Why it did not end well, one line; empty if it did.
     """
     left_out = {problem.setting: problem for problem in done.lost}
     wanted = asked(request)
@@ -79,7 +83,9 @@ def of_export(
     beyond = [*map(_left_out, done.lost), *more]
     name = f"{window.engine} {window.version}"
     made = _requested(done.form.device, judged, name, target, [done.form], beyond, left_out)
-    return Requested(settings=_plain(wanted), expected=made.expected, engine=window)
+    assert made.expected.asked is not None
+    expected = replace(made.expected, asked=replace(made.expected.asked, trouble=trouble))
+    return Requested(settings=_plain(wanted), expected=expected, engine=window)
 
 
 def _left_out(problem: Problem) -> Beyond:
@@ -104,12 +110,8 @@ def _requested(
     settings = _plain(wanted)
     target_of_device = DEVICES[device]
     activities = tuple(settings["profiler.activities"])
-    effective = {
-        name: value for name, value in settings.items() if not name.startswith(SCHEDULE)
-    }
-    recording = Recording(
-        activities=activities, reports_overflow=target_of_device.reports_overflow
-    )
+    effective = {name: value for name, value in settings.items() if not name.startswith(SCHEDULE)}
+    recording = Recording(activities=activities, reports_overflow=target_of_device.reports_overflow)
     experimental = {
         name.removeprefix(EXPERIMENTAL): value
         for name, value in settings.items()

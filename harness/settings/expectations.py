@@ -48,6 +48,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     untold: str = ""
     """Why it may give the profiler no experimental settings at all; empty if it always does."""
     beyond: tuple[Beyond, ...] = ()
+    trouble: str = ""
+    """Why the recording did not end well, one line; empty if it did, as far as is known."""
 
 
 class ExpectedSettings(Struct, frozen=True, kw_only=True):

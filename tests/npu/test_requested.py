@@ -14,7 +14,8 @@ from harness.engines.sglang import SECOND_PATH
 from tests.conftest import Run, run_harness
 from tests.npu.conftest import run_on_npu
 
-SGLANG = ("profiler=sglang", "profiler.schedule.warmup=0", "--target", "sglang")
+SGLANG = ("device=npu", "profiler=sglang", "profiler.schedule.warmup=0", "--target", "sglang")
+LEVEL1 = ("device=npu", "profiler=level1")
 EXPERIMENTAL = "profiler.experimental."
 DROPPED = (
     "vllm-ascend 0.23.0 takes torch_profiler_record_shapes,"
@@ -68,16 +69,16 @@ def test_sglangs_second_path_is_named_where_it_dropped_the_settings(
 @pytest.mark.parametrize(
     ("way", "words", "setting"),
     [
-        ("second", SGLANG[:2], "profiler_level"),  # nobody says that it was sglang
+        ("second", SGLANG[:3], "profiler_level"),  # nobody says that it was sglang
         # Level1 was passed on: it was not the second path, whoever dropped the counters.
-        ("first", ("profiler=level1", f"{EXPERIMENTAL}aic_metrics=Memory"), "aic_metrics"),
+        ("first", (*LEVEL1, f"{EXPERIMENTAL}aic_metrics=Memory"), "aic_metrics"),
     ],
 )
 def test_whose_doing_it_is_is_not_guessed(
     captures: Path, tmp_path: Path, way: str, words: tuple[str, ...], setting: str
 ) -> None:
     target = () if way == "second" else ("--target", "sglang")
-    run = read(captures, tmp_path, way, "device=npu", *words, *target)
+    run = read(captures, tmp_path, way, *words, *target)
     assert run.code == 3, run.out + run.err
     item = failing(run)[f"{EXPERIMENTAL}{setting}"]
     assert item.status == "substituted"
