@@ -1,4 +1,4 @@
-"""Requests to a server, of which nothing is believed: bounded in time and in size, one line an error.
+"""Requests to a server of which nothing is believed: bounded in time and size, one line an error.
 
 No redirect is followed, and no proxy is used. A key is sent in a header, and never shown.
 """
@@ -34,7 +34,7 @@ class Unanswered(Exception):  # noqa: N818 - it is raised as such, and never see
     """A server gave no answer that can be read; the message says why, in one phrase."""
 
 
-class Refused(Unanswered):  # noqa: N818 - as above
+class Refused(Unanswered):
     """Nothing listens there."""
 
 

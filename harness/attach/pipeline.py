@@ -96,9 +96,7 @@ def _read(job: Attaching, window: Window, begun: Callable[[Path], None]) -> Fini
     check_capture(path)
     ranks = rank_folder(path)
     more = [*_beyond(job, window), *(() if ranks else _lacking(job, window))]
-    requested = of_export(
-        job.request, job.done, job.engine.target, job.window, more, window.trouble
-    )
+    requested = of_export(job.request, job.done, job.window, more, window.trouble)
     if ranks is None:
         return read_capture(path, job.folder, requested=requested, begun=begun)
     ranks = replace(ranks, lost=(*ranks.lost, *_lost(job, window, ranks)))
@@ -145,7 +143,7 @@ def _lost(job: Attaching, window: Window, ranks: RankFolder) -> tuple[str, ...]:
 
 def _interrupted(job: Attaching) -> RunRecord:
     """Return the record of a window that was stopped; what it left is not read."""
-    requested: Requested = of_export(job.request, job.done, job.engine.target, job.window)
+    requested: Requested = of_export(job.request, job.done, job.window)
     return RunRecord(
         status="interrupted",
         verdict="pending",

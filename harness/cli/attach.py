@@ -25,7 +25,7 @@ from harness.cli.console import ERR, OUT
 from harness.cli.export import foreign_settings
 from harness.cli.prepare import prepared
 from harness.engines.base import Form
-from harness.engines.exporting import Export, export
+from harness.engines.exporting import export
 from harness.errors import ExitCode, Problem, RefusedError, refuse
 from harness.paths import RunFolder
 from harness.pipeline.starting import no_place
@@ -35,6 +35,8 @@ from harness.text import command as shell
 from harness.text import one_line
 
 _LIMIT_S: Final = 300.0
+_NO_STEP: Final = {"profiler.activities", "profiler.schedule"}
+"""What fails if a window was cut short before there was anything to record."""
 _FORM: Final = "body"
 _SECONDS: Final = re.compile(r"\d{1,6}(\.\d{1,3})?")
 _MIB: Final = 1 << 20
@@ -51,12 +53,14 @@ def attach(command: Command) -> ExitCode:
     _refuse_taken(folder)
     found = known(server, engine)
     form = _form(engine, found, request)
-    captures = _captures(command, engine, folder)
+    captures = _captures(command, folder)
     done = export(request, engine.target, release(engine, found.version), form, str(captures))
     if done.lost and "--partial" not in command.flags:
         raise RefusedError(done.lost)
     signals.raise_instead()
-    made = [] if captures.is_dir() else make(captures, "--out")
+    made = make(folder, "--out")
+    if not captures.is_dir():
+        made += make(captures, "--out")
     job = Attaching(
         request=request,
         done=done,
@@ -77,6 +81,9 @@ def attach(command: Command) -> ExitCode:
     if finished is None:
         return _nothing_came(job)
     show(finished.summary, OUT)
+    failing = {item.setting for item in finished.record.delivery if item.fails}
+    if failing >= _NO_STEP:
+        _say(f"no step was recorded within {job.limit_s:g} s: does the server get requests?")
     return ExitCode(finished.record.exit_code or ExitCode.OK)
 
 
@@ -141,7 +148,7 @@ def _form(engine: Engine, found: Known, request: Request) -> Form:
     raise RefusedError([Problem(setting="attach", given="", reason=why, fix=fix)])
 
 
-def _captures(command: Command, engine: Engine, folder: Path) -> Path:
+def _captures(command: Command, folder: Path) -> Path:
     given = command.flags.get("--captures")
     place = Path(given) if given else RunFolder(folder).captures
     return place.absolute()
@@ -156,7 +163,7 @@ def _problems(command: Command) -> Iterator[Problem]:
     if len(command.paths) != 1:
         why = "attach takes the address of one server"
         fix = "attach http://HOST:PORT --engine sglang"
-        yield Problem(setting="attach", given=" ".join(command.paths), reason=why, fix=fix)
+        yield Problem(setting="attach", given="", reason=why, fix=fix)
     name = command.flags.get("--engine")
     if name is None:
         why = "it says what serves there, and is missing"

@@ -151,7 +151,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         ),
         examples=(
             "attach http://localhost:30000 --engine sglang device=cuda profiler.schedule.warmup=0",
-            "attach http://gpu7:8000 --engine vllm --captures /data/traces device=cuda --partial",
+            "attach http://gpu7:8000 --engine vllm --captures /traces device=cuda --partial",
             "attach https://gpu7 --engine sglang device=npu profiler=sglang --api-key-env KEY",
         ),
         flags=(

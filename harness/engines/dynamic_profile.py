@@ -154,7 +154,8 @@ _FILE: Final = Form(
     folder="prof_dir",
     special=Special(lower=_lower_ranks, means=_ranks_mean),
     notes=(
-        "PROF_CONFIG_PATH=FOLDER python train.py takes it at the optimizer's next step",
+        "start the program with PROF_CONFIG_PATH=FOLDER, or with dynamic_profile.init(FOLDER)",
+        "then put the file there: it is taken when it changes, at the next step, within 2 s or so",
         "with ranks, torch_npu analyses nothing itself: read each capture afterwards",
     ),
 )

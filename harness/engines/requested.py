@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from harness.capture.requested import Requested
 from harness.capture.run_record import EngineWindow
 from harness.devices import TARGETS as DEVICES
+from harness.engines import TARGETS
 from harness.engines.base import EXPERIMENTAL, SCHEDULE, Form, Release, Target, meaning
 from harness.engines.exporting import Export, asked, is_judged
 from harness.engines.importing import Reading
@@ -30,6 +32,23 @@ _COUNTED: Final = "the program counts its steps itself, and a capture does not s
 _RANKS: Final = "a capture does not show which ranks were to be left out"
 
 
+class _Asked(Struct, frozen=True, kw_only=True):
+    """Who was asked, in which words."""
+
+    target: Target | None
+    release: Release | None
+    forms: Sequence[Form]
+    version: str = ""
+    """Of the server that was asked; empty for that of the release."""
+
+    @property
+    def name(self) -> str:
+        """The program and its version; empty if it is not known."""
+        if self.target is None or self.release is None:
+            return ""
+        return f"{self.target.name} {self.version or self.release.version}"
+
+
 def of_request(request: Request, target: Target | None) -> Requested:
     """Return what a valid request asks for, as a capture by another program is judged.
 
@@ -38,8 +57,10 @@ def of_request(request: Request, target: Target | None) -> Requested:
         target: Who was asked for them; null if that is not known.
     """
     release = target.releases[0] if target else None
-    forms = _forms(release, request.device.name)
-    return _requested(request.device.name, asked(request), _name(target, release), target, forms)
+    device = request.device.name
+    forms = [form for form in release.forms if form.device == device] if release else []
+    who = _Asked(target=target, release=release, forms=forms)
+    return _requested(device, asked(request), who)
 
 
 def of_file(found: Reading) -> Requested:
@@ -49,14 +70,13 @@ def of_file(found: Reading) -> Requested:
         Beyond(setting=name, requested=show(value), reason=why)
         for name, value, why in meant.unmatched
     ]
-    name, form = _name(found.target, found.release), found.form
-    return _requested(form.device, meant.asked, name, found.target, [form], unmatched)
+    who = _Asked(target=found.target, release=found.release, forms=[found.form])
+    return _requested(found.form.device, meant.asked, who, unmatched)
 
 
 def of_export(
     request: Request,
     done: Export,
-    target: Target,
     window: EngineWindow,
     more: Sequence[Beyond] = (),
     trouble: str = "",
@@ -68,12 +88,12 @@ def of_export(
     Args:
         request: The settings.
         done: Their export, as it was sent.
-        target: The engine.
         window: Who was asked, and for what.
         more: What else is known of the window.
         trouble: Why it did not end well, one line; empty if it did.
     """
-    left_out = {problem.setting: problem for problem in done.lost}
+    target = TARGETS[window.engine]
+    left_out = {problem.setting for problem in done.lost}
     wanted = asked(request)
     meant = meaning(done.form, done.values)
     judged = {
@@ -81,8 +101,10 @@ def of_export(
         for name, value in wanted.items()
     }
     beyond = [*map(_left_out, done.lost), *more]
-    name = f"{window.engine} {window.version}"
-    made = _requested(done.form.device, judged, name, target, [done.form], beyond, left_out)
+    who = _Asked(
+        target=target, release=target.releases[0], forms=[done.form], version=window.version
+    )
+    made = _requested(done.form.device, judged, who, beyond)
     assert made.expected.asked is not None
     expected = replace(made.expected, asked=replace(made.expected.asked, trouble=trouble))
     return Requested(settings=_plain(wanted), expected=expected, engine=window)
@@ -99,33 +121,25 @@ def _left_out(problem: Problem) -> Beyond:
 
 
 def _requested(
-    device: str,
-    wanted: Mapping[str, Any],
-    name: str,
-    target: Target | None,
-    forms: Sequence[Form],
-    more: Sequence[Beyond] = (),
-    left_out: Mapping[str, Problem] = {},
+    device: str, wanted: Mapping[str, Any], who: _Asked, more: Sequence[Beyond] = ()
 ) -> Requested:
     settings = _plain(wanted)
-    target_of_device = DEVICES[device]
+    facts = DEVICES[device]
     activities = tuple(settings["profiler.activities"])
     effective = {name: value for name, value in settings.items() if not name.startswith(SCHEDULE)}
-    recording = Recording(activities=activities, reports_overflow=target_of_device.reports_overflow)
     experimental = {
         name.removeprefix(EXPERIMENTAL): value
         for name, value in settings.items()
         if name.startswith(EXPERIMENTAL)
     }
-    untold = target_of_device.experimental.untold().lowered()
+    untold = facts.experimental.untold().lowered()
     changed = [
         f"{EXPERIMENTAL}{name}"
         for name, value in experimental.items()
         if value != untold.get(name) and f"{EXPERIMENTAL}{name}" in UNCHECKABLE
     ]
-    is_of_second_path = target is SGLANG and any(
-        form.device == device and form.fixed for form in forms
-    )
+    recording = Recording(activities=activities, reports_overflow=facts.reports_overflow)
+    settled = {item.setting for item in more}
     return Requested(
         settings=settings,
         expected=ExpectedSettings(
@@ -135,42 +149,44 @@ def _requested(
             experimental=untold | experimental,
             expectations=tuple(expected_of(recording, effective, recorded=None, changed=changed)),
             asked=Asked(
-                of=name,
-                drops=_drops(forms, name),
-                untold=SECOND_PATH if is_of_second_path else "",
-                beyond=(*_unchecked(settings, left_out), *more),
+                of=who.name,
+                drops=_drops(who),
+                untold=_untold(who),
+                beyond=(
+                    *(item for item in _unchecked(settings) if item.setting not in settled),
+                    *more,
+                ),
             ),
         ),
     )
 
 
-def _unchecked(settings: Mapping[str, Any], left_out: Mapping[str, Problem]) -> Iterator[Beyond]:
+def _unchecked(settings: Mapping[str, Any]) -> Iterator[Beyond]:
+    """Yield what no capture shows."""
     steps = settings.get(f"{SCHEDULE}active")
-    if steps and f"{SCHEDULE}active" not in left_out:
+    if steps:
         yield Beyond(
             setting="profiler.schedule", requested=f"{steps} recorded steps", reason=_COUNTED
         )
     ranks = settings.get("profiler.ranks")
-    if ranks is not None and "profiler.ranks" not in left_out:
+    if ranks is not None:
         yield Beyond(setting="profiler.ranks", requested=show(ranks), reason=_RANKS)
 
 
-def _drops(forms: Sequence[Form], name: str) -> dict[str, str]:
+def _drops(who: _Asked) -> dict[str, str]:
     """Return what the target is known not to do, by our settings."""
     return {
-        field.setting: f"{name} takes {field.name}, but {field.ignored}"
-        for form in forms
+        field.setting: f"{who.name} takes {field.name}, but {field.ignored}"
+        for form in who.forms
         for field in form.fields
         if field.ignored and field.setting
     }
 
 
-def _forms(release: Release | None, device: str) -> list[Form]:
-    return [form for form in release.forms if form.device == device] if release else []
-
-
-def _name(target: Target | None, release: Release | None) -> str:
-    return f"{target.name} {release.version}" if target and release else ""
+def _untold(who: _Asked) -> str:
+    """Return why sglang may give torch_npu nothing, where its first path gives it something."""
+    has_fixed = any(form.fixed for form in who.forms)
+    return SECOND_PATH if who.target is SGLANG and has_fixed else ""
 
 
 def _plain(wanted: Mapping[str, Any]) -> dict[str, Any]:

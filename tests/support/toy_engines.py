@@ -116,6 +116,8 @@ def worker(rank: int, world: int, store: str, works: bool, orders: Connection) -
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
     left, right = torch.ones(8, 8), torch.ones(8, 8)
+    # The first profiler of a process takes seconds to start.
+    torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]).__enter__().stop()
     orders.send("ready")
     window: Window | None = None
     while True:
@@ -146,7 +148,7 @@ class Engine:
         self.kind, self.behaviour = kind, behaviour
         self.lock, self.is_active = threading.Lock(), False
         context = get_context("spawn")
-        store = tempfile.mktemp()
+        store = str(Path(tempfile.mkdtemp()) / "store")
         self.pipes, self.processes = [], []
         for rank in range(behaviour.ranks):
             ours, theirs = context.Pipe()
@@ -210,12 +212,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_GET(self) -> None:
-        self.route("GET", b"")
+        self.route(b"")
 
     def do_POST(self) -> None:
-        self.route("POST", self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+        self.route(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
 
-    def route(self, method: str, body: bytes) -> None:
+    def route(self, body: bytes) -> None:
         behaviour = self.engine.behaviour
         if behaviour.key and self.headers.get("Authorization") != f"Bearer {behaviour.key}":
             self.answer(401, {"error": "Unauthorized"})
@@ -223,11 +225,11 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(600)
         else:
             with self.engine.lock:
-                getattr(self, f"of_{self.engine.kind}")(method, body)
+                getattr(self, f"of_{self.engine.kind}")(body)
 
     # --- sglang
 
-    def of_sglang(self, method: str, body: bytes) -> None:
+    def of_sglang(self, body: bytes) -> None:
         behaviour = self.engine.behaviour
         match self.path:
             case "/server_info":
@@ -254,7 +256,7 @@ class Handler(BaseHTTPRequestHandler):
         orders = self.engine.ordered(
             arguments={"record_shapes": shapes, "with_stack": stack},
             steps=asked.num_steps or 0,
-            folder=self.engine.behaviour.elsewhere or asked.output_dir or "/tmp",
+            folder=self.engine.behaviour.elsewhere or asked.output_dir or tempfile.gettempdir(),
             name=f"{asked.profile_prefix}-{time.time()}-TP-{{rank}}.trace.json.gz",
         )
         self.engine.start(orders)
@@ -262,7 +264,7 @@ class Handler(BaseHTTPRequestHandler):
 
     # --- vllm
 
-    def of_vllm(self, method: str, body: bytes) -> None:
+    def of_vllm(self, body: bytes) -> None:
         profiles = bool(self.engine.behaviour.folder)
         match self.path:
             case "/version":
