@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 ARGS ?=
 BIN := $(VENV)/bin
 
-.PHONY: run test lint faults bench docs docs-site clean
+.PHONY: run test lint faults wheels-test bench docs docs-site clean
 
 run: $(VENV)/.run
 	$(BIN)/python -m harness $(ARGS)
@@ -31,6 +31,12 @@ faults: $(VENV)/.dev
 	HARNESS_FUZZ=1200 $(BIN)/python -m pytest --hypothesis-seed=$(SEED) -n 2 \
 	    tests/unit/test_fuzz.py tests/unit/configuration/test_hostile.py
 	$(BIN)/python -m tests.faults.soak
+
+# The tables of engines against their released packages, which pip fetches into build/wheels: 1.5 GB.
+# make wheels-test WHEELS="verl sglang" takes those alone.
+WHEELS ?=
+wheels-test: $(VENV)/.dev
+	HARNESS_WHEELS="$(WHEELS)" $(BIN)/python -m pytest -n 0 tests/wheels $(ARGS)
 
 # torch_npu is installed for the tests; without CANN, torch cannot load it.
 bench: export TORCH_DEVICE_BACKEND_AUTOLOAD = 0

@@ -1,4 +1,4 @@
-"""Every field of an engine's or a framework's settings is mapped, or named as without counterpart."""
+"""Every field of an engine's settings, or a framework's, is mapped or named as unmatched."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,14 @@ def words(text: str, target: str = "", device: str = "") -> str:
 
 ROUND_TRIPS = [
     ("sglang", "body", "device=npu profiler=sglang profiler.schedule.warmup=0"),
-    ("sglang", "command", "device=cuda profiler=level2 profiler.profile_memory=false"
-     " profiler.experimental.enable_cuda_sync_events=false profiler.schedule.warmup=0"),
+    (
+        "sglang",
+        "command",
+        (
+            "device=cuda profiler=level2 profiler.profile_memory=false"
+            " profiler.experimental.enable_cuda_sync_events=false profiler.schedule.warmup=0"
+        ),
+    ),
     ("vllm", "config", "device=cuda profiler=level1 profiler.schedule.skip_first=3"),
     ("vllm", "body", "device=cpu profiler=memory profiler.schedule.warmup=0 name=probe"),
     ("dynamic_profile", "file", "device=npu profiler=level2 profiler.ranks=[0,2]"),
@@ -38,10 +45,16 @@ ROUND_TRIPS = [
     ("python", "snippet", "device=cuda profiler=level2 profiler.schedule.repeat=2"),
     ("python", "snippet", "device=cpu profiler=memory profiler.experimental.trace_only=false"),
     ("verl", "ref", "device=cuda profiler=memory"),
-    ("verl", "actor", "device=npu profiler=level1 profiler.schedule.warmup=0"
-     " profiler.experimental.msprof_tx=true profiler.experimental.export_type=[Db]"
-     " profiler.experimental.mstx_domain_exclude=[communication]"),
-]  # fmt: skip
+    (
+        "verl",
+        "actor",
+        (
+            "device=npu profiler=level1 profiler.schedule.warmup=0"
+            " profiler.experimental.msprof_tx=true profiler.experimental.export_type=[Db]"
+            " profiler.experimental.mstx_domain_exclude=[communication]"
+        ),
+    ),
+]
 
 
 @pytest.mark.parametrize(("name", "form_name", "settings"), ROUND_TRIPS)
@@ -100,8 +113,10 @@ with torch.profiler.profile(activities=activities, schedule=cycle, with_stack=Tr
         (
             TITAN,
             "torchtitan",
-            "device=cuda profiler=default profiler.schedule.wait=95 profiler.schedule.warmup=3"
-            " profiler.schedule.repeat=0 profiler.schedule.active=2",
+            (
+                "device=cuda profiler=default profiler.schedule.wait=95 profiler.schedule.warmup=3"
+                " profiler.schedule.repeat=0 profiler.schedule.active=2"
+            ),
         ),
         (
             MEGATRON,
@@ -111,20 +126,26 @@ with torch.profiler.profile(activities=activities, schedule=cycle, with_stack=Tr
         (
             LIGHTNING,
             "lightning",
-            "device=cuda profiler=default profiler.with_stack=true profiler.schedule.wait=1"
-            " profiler.schedule.repeat=0",
+            (
+                "device=cuda profiler=default profiler.with_stack=true profiler.schedule.wait=1"
+                " profiler.schedule.repeat=0"
+            ),
         ),
         (
             json.dumps({"schedule_option": {"wait": 1, "active": 2}, "profile_memory": True}),
             "accelerate",
-            "device=cuda profiler=level0 profiler.profile_memory=true profiler.schedule.wait=1"
-            " profiler.schedule.warmup=0 profiler.schedule.repeat=0 profiler.schedule.active=2",
+            (
+                "device=cuda profiler=level0 profiler.profile_memory=true profiler.schedule.wait=1"
+                " profiler.schedule.warmup=0 profiler.schedule.repeat=0 profiler.schedule.active=2"
+            ),
         ),
         (
             PROGRAM,
             "python",
-            "device=cpu profiler=level0 profiler.with_stack=true profiler.schedule.wait=2"
-            " profiler.schedule.active=4",
+            (
+                "device=cpu profiler=level0 profiler.with_stack=true profiler.schedule.wait=2"
+                " profiler.schedule.active=4"
+            ),
         ),
     ],
 )
@@ -224,7 +245,5 @@ def test_any_values_are_imported_or_refused(fields: dict[str, Any], target: str)
 @given(st.text(max_size=60))
 def test_any_text_is_imported_or_refused(text: str) -> None:
     for target in [*TARGETS, *SOURCES]:
-        try:
-            reading(text, "file", target)
-        except RefusedError as error:
-            assert len(error.problems) == 1
+        with suppress(RefusedError):
+            assert reading(text, "file", target).target.name == target
