@@ -153,7 +153,7 @@ def known(server: Server, engine: Engine) -> Known:
     found = engine.identify(server)
     if found is not None:
         return found
-    others = [other for other in ENGINES.values() if other is not engine and other.identify(server)]
+    others = [other for other in ENGINES.values() if other is not engine and _is(server, other)]
     if others:
         name = others[0].name
         raise MachineError(f"{server.url} is {name}, not {engine.name}: --engine {name}")
@@ -161,6 +161,13 @@ def known(server: Server, engine: Engine) -> Known:
         f"{server.url} does not answer as {engine.name} does (404 where its version should be);"
         " is it the address of the engine itself?"
     )
+
+
+def _is(server: Server, engine: Engine) -> bool:
+    try:
+        return engine.identify(server) is not None
+    except MachineError:
+        return False
 
 
 def release(engine: Engine, version: str) -> Release:

@@ -22,7 +22,7 @@ from harness.capture.run_record import READ, EngineWindow, RunRecord
 from harness.capture.sources import RankFolder, rank_folder
 from harness.engines.exporting import Export
 from harness.engines.requested import of_export
-from harness.errors import ExitCode
+from harness.errors import ExitCode, NotDeliveredError, RefusedError
 from harness.execution.protocol import write_json
 from harness.paths import RunFolder
 from harness.pipeline.concluding import Finished
@@ -66,6 +66,7 @@ def attach(job: Attaching, listener: Listener, begun: Callable[[Path], None]) ->
 
     Raises:
         RefusedError: What it left cannot be read.
+        NotDeliveredError: No step was recorded within the limit.
         MachineError: The server does not begin a window.
         WriteError: The disk is full, or the like.
     """
@@ -88,7 +89,16 @@ def attach(job: Attaching, listener: Listener, begun: Callable[[Path], None]) ->
         write_json(_interrupted(job), run.record)
         raise
     listener.say(f"{len(window.found)} capture(s); reading them")
-    return _read(job, window, begun)
+    try:
+        return _read(job, window, begun)
+    except RefusedError as error:
+        if window.ended or window.trouble:
+            raise
+        # A profiler that is stopped before any step writes a trace without events.
+        raise NotDeliveredError(
+            f"no step was recorded within {job.limit_s:g} s: does the server get requests? What it"
+            f" wrote is in {run.captures}"
+        ) from error
 
 
 def _read(job: Attaching, window: Window, begun: Callable[[Path], None]) -> Finished:

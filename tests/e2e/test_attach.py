@@ -162,6 +162,7 @@ def test_a_server_without_requests_is_told_of(tmp_path: Path, serve: Serve) -> N
     run = attach(tmp_path, toy, *SGLANG, "--limit", "5")
     assert run.code == 3, run.out + run.err
     assert "no step was recorded within 5 s: does the server get requests?" in run.err
+    assert len(list(run.folder.rglob("captures/*.trace.json.gz"))) == 1
 
 
 def test_captures_on_another_disk_are_told_of(tmp_path: Path, serve: Serve) -> None:

@@ -233,7 +233,8 @@ class Handler(BaseHTTPRequestHandler):
         behaviour = self.engine.behaviour
         match self.path:
             case "/server_info":
-                sizes = {"tp_size": behaviour.ranks, "pp_size": 1, "dp_size": 1, "attn_dp_size": 1}
+                width = max(1, behaviour.ranks)
+                sizes = {"tp_size": width, "pp_size": 1, "dp_size": 1, "attn_dp_size": 1}
                 self.answer(200, {"version": behaviour.version or "0.5.23", **sizes})
             case "/start_profile":
                 self.start_sglang(body)
