@@ -24,6 +24,7 @@ _SETTLED_S: Final = 1.0
 _RAW_S: Final = 10.0
 """The same of a folder that has not been analysed: its analysis may begin yet."""
 _CHUNK: Final = 1 << 20
+_EDGE: Final = 64
 _MOST: Final = 100_000
 
 
@@ -123,25 +124,24 @@ def _is_whole(found: Found, age_s: float) -> bool:
             return False
         return age_s >= (_SETTLED_S if analysed.is_dir() else _RAW_S)
     try:
-        end = _packed_end(found.path) if found.name.endswith(".gz") else _end(found.path)
+        first, last = _ends(found.path)
     except (OSError, EOFError, zlib.error):
         return False
-    return end.rstrip().endswith((b"}", b"]"))
+    return (first, last) in ((b"{", b"}"), (b"[", b"]"))
 
 
-def _packed_end(path: Path) -> bytes:
-    """Return the last bytes of what a file unpacks to; a file that is cut raises."""
-    end = b""
-    with gzip.open(path) as file:
-        while chunk := file.read(_CHUNK):
-            end = (end + chunk)[-64:]
-    return end
-
-
-def _end(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 64))
-        return file.read()
+def _ends(path: Path) -> tuple[bytes, bytes]:
+    """Return the first and the last sign of a JSON file; a packed one that is cut raises."""
+    packed = path.name.endswith(".gz")
+    with gzip.open(path) if packed else path.open("rb") as file:
+        start = end = file.read(_EDGE)
+        if packed:
+            while chunk := file.read(_CHUNK):
+                end = (end + chunk)[-_EDGE:]
+        else:
+            file.seek(max(0, path.stat().st_size - _EDGE))
+            end = file.read()
+    return start.lstrip()[:1], end.rstrip()[-1:]
 
 
 def taken_over(found: list[Found], folder: Path, root: Path) -> None:

@@ -117,7 +117,9 @@ def worker(rank: int, world: int, store: str, works: bool, orders: Connection) -
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
     left, right = torch.ones(8, 8), torch.ones(8, 8)
     # The first profiler of a process takes seconds to start.
-    torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]).__enter__().stop()
+    first = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+    first.start()
+    first.stop()
     orders.send("ready")
     window: Window | None = None
     while True:
