@@ -107,7 +107,19 @@ def as_check(words: tuple[str, ...]) -> list[str]:
     match kept[:1]:
         case ["rehearse"]:
             return ["check", "device=npu", "rehearsal.emulate=true", *kept[1:]]
-        case ["help" | "list" | "merge" | "read" | "compare" | "gate" | "report" | "view"]:
+        case [
+            "attach"
+            | "compare"
+            | "export"
+            | "gate"
+            | "help"
+            | "import"
+            | "list"
+            | "merge"
+            | "read"
+            | "report"
+            | "view"
+        ]:
             return ["check", *(word for word in kept if "=" in word and "/" not in word)]
         case ["check" | "doctor"]:
             return ["check", *kept[1:]]
