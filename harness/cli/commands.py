@@ -137,8 +137,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         run=_attach,
         summary="record a window in a live serving engine, and judge it",
         usage=(
-            "attach URL --engine sglang [settings] [--out DIR] [--captures DIR]",
-            "attach URL --engine vllm --captures DIR [settings] [--out DIR]",
+            "attach URL --engine sglang [settings] [--captures DIR]",
+            "attach URL --engine vllm --captures DIR [settings]",
         ),
         about=(
             "Asks a running server for a window of profiler.schedule.active steps, waits for its"
@@ -150,9 +150,9 @@ SUBCOMMANDS: dict[str, Subcommand] = {
             " it. Ctrl-C stops the window. Exits with 4 if the server cannot do it."
         ),
         examples=(
-            "attach http://localhost:30000 --engine sglang device=cuda profiler.schedule.warmup=0",
-            "attach http://gpu7:8000 --engine vllm --captures /traces device=cuda --partial",
-            "attach https://gpu7 --engine sglang device=npu profiler=sglang --api-key-env KEY",
+            "attach http://gpu7 --engine sglang device=cuda --partial",
+            "attach http://gpu7 --engine vllm --captures traces --partial",
+            "attach https://gpu7 --engine sglang --api-key-env KEY",
         ),
         flags=(
             "--engine",
@@ -355,7 +355,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
             "read host_1234_ascend_pt",
             "read trace.json.gz --out outputs/imported",
             "read captures --requested start_profile.json",
-            "read captures --requested device=npu profiler=sglang --target sglang",
+            "read captures --requested device=npu profiler=sglang",
         ),
         flags=("--out", "--merged-trace", "--requested", "--target"),
         paths=True,
