@@ -47,6 +47,7 @@ docs: $(VENV)/.dev
 	$(BIN)/python docs/write_settings.py
 	$(BIN)/python docs/write_causes.py
 	$(BIN)/python docs/write_modules.py
+	$(BIN)/python docs/write_engines.py
 
 # The pages as a site, in build/site; a broken link fails.
 docs-site: export NO_MKDOCS_2_WARNING = 1

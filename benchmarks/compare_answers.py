@@ -1,6 +1,10 @@
 """How often ``harness compare`` gives which answer, on real runs of this machine.
 
     python benchmarks/compare_answers.py [--same N] [--slowed N] [--runs R] [--percent P]
+                                         [--paced MS]
+
+With --paced, the step is an operator that takes MS milliseconds by the clock, in place of matrix
+products: on a machine that others use, its time differs less from run to run.
 
 Of the same program on both sides, an answer of slower or faster is wrong. Of a program that one
 operator slows by P percent of its step, slower is right, with that operator first. Each comparison
@@ -33,32 +37,45 @@ _SETTINGS = (
 _OPERATOR = "compare_answers::spin"
 
 
-def factory(device: Any, dtype: Any, seed: int, spin_us: float = 0.0) -> Callable[[], None]:
-    """Return a step of matrix products, and of an operator that takes `spin_us` longer."""
+def factory(
+    device: Any, dtype: Any, seed: int, spin_us: float = 0.0, paced_us: float = 0.0
+) -> Callable[[], None]:
+    """Return a step of work, and of an operator that takes `spin_us` longer.
+
+    The work is matrix products, or an operator that takes `paced_us`.
+    """
     import torch
 
-    @torch.library.custom_op(_OPERATOR, mutates_args=(), schema="(Tensor data) -> Tensor")
-    def spin(data: Any) -> Any:
-        end = time.perf_counter() + spin_us / 1e6
-        while time.perf_counter() < end:
-            pass
-        return data + 1
+    def lasting(name: str, microseconds: float) -> Callable[[Any], Any]:
+        @torch.library.custom_op(name, mutates_args=(), schema="(Tensor data) -> Tensor")
+        def last(data: Any) -> Any:
+            end = time.perf_counter() + microseconds / 1e6
+            while time.perf_counter() < end:
+                pass
+            return data + 1
 
+        return last
+
+    spin, pace = lasting(_OPERATOR, spin_us), lasting("compare_answers::pace", paced_us)
     torch.manual_seed(seed)
     data = torch.randn(384, 384, device=device, dtype=dtype)
     weight = torch.randn(384, 384, device=device, dtype=dtype)
 
     def step() -> None:
-        for _ in range(4):
-            product = torch.softmax(data @ weight, dim=1)
+        if paced_us:
+            product = pace(data[:8, :8])
+        else:
+            for _ in range(4):
+                product = torch.softmax(data @ weight, dim=1)
         spin(product[:8, :8])
 
     return step
 
 
-def _run(folder: Path, spin_us: float) -> Path:
+def _run(folder: Path, spin_us: float, paced_us: float) -> Path:
     here = Path(__file__).parent
-    words = (*_SETTINGS, f"workload.kwargs.spin_us={spin_us:.1f}", "--out", str(folder))
+    kwargs = (f"workload.kwargs.spin_us={spin_us:.1f}", f"workload.kwargs.paced_us={paced_us:.1f}")
+    words = (*_SETTINGS, *kwargs, "--out", str(folder))
     path = os.pathsep.join(filter(None, (str(here.parent), os.environ.get("PYTHONPATH", ""))))
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = (sys.executable, "-m", "harness", *words)
@@ -74,11 +91,11 @@ def _compared(candidates: list[Path], bases: list[Path]) -> Any:
     return json.loads(done.stdout)
 
 
-def _comparison(folder: Path, runs: int, spin_us: float) -> Any:
+def _comparison(folder: Path, runs: int, spin_us: float, paced_us: float) -> Any:
     sides: dict[str, list[Path]] = {"base": [], "candidate": []}
     for number in range(runs):
         for side, spin in (("base", 0.0), ("candidate", spin_us)):
-            sides[side].append(_run(folder / f"{side}-{number}", spin))
+            sides[side].append(_run(folder / f"{side}-{number}", spin, paced_us))
     return _compared(sides["candidate"], sides["base"])
 
 
@@ -102,10 +119,12 @@ def main() -> None:
     parser.add_argument("--slowed", type=int, default=10)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--percent", type=float, default=10.0)
+    parser.add_argument("--paced", type=float, default=0.0)
     options = parser.parse_args()
+    paced_us = options.paced * 1e3
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
-        first = json.loads((_run(root / "first", 0.0) / "run.json").read_text())
+        first = json.loads((_run(root / "first", 0.0, paced_us) / "run.json").read_text())
         step_us = first["timing"]["baseline"]["median_ns"] / 1e3
         print(f"a step takes {step_us / 1e3:.1f} ms")
         for name, count, spin_us in (
@@ -116,7 +135,7 @@ def main() -> None:
             answers: Counter[str] = Counter()
             named = 0
             for number in range(count):
-                record = _comparison(root / f"{name[:4]}-{number}", options.runs, spin_us)
+                record = _comparison(root / f"{name[:4]}-{number}", options.runs, spin_us, paced_us)
                 answers[record["times"]["answer"]] += 1
                 named += record["attributions"][0]["rows"][0]["name"] == _OPERATOR
                 print(_shown(record), flush=True)

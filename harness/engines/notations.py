@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import yaml
 
-from harness.settings.schema import flatten
+from harness.settings.schema import flatten, show
 
 
 class UnreadableError(ValueError):
@@ -128,11 +128,9 @@ class Overrides:
     """Hydra's words, ``name=value``."""
 
     def text(self, values: Mapping[str, Any]) -> str:
-        """Return the fields one to a line, with a backslash before each line feed."""
-        from harness.settings.schema import show
-
+        """Return the fields one to a line, each quoted as xargs and shells read it."""
         words = (shlex.quote(f"{name}={show(value)}") for name, value in values.items())
-        return " \\\n".join(words) + "\n"
+        return "\n".join(words) + "\n"
 
     def values(self, text: str) -> dict[str, Any]:
         """Return the fields of words; a value is read as YAML."""

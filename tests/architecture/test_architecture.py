@@ -196,7 +196,7 @@ def test_every_package_is_on_the_architectures_page_and_nothing_else() -> None:
     ]
 
 
-@pytest.mark.parametrize("page", ["settings", "modules", "causes"])
+@pytest.mark.parametrize("page", ["settings", "modules", "causes", "engines"])
 def test_generated_pages_are_what_the_code_says(page: str) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "docs" / f"write_{page}.py"), "--check"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -161,7 +162,7 @@ def test_verl_s_own_configuration_takes_the_words(
     request = composed(f"device={device}", "profiler=memory", "profiler.schedule.warmup=0")
     for name in ("actor", "critic"):
         done = export(request, target, release, form_of(release, name, device), "captures")
-        words = [word.strip().strip("'") for word in done.text.split(" \\\n")]
+        words = shlex.split(done.text)
         with initialize_config_dir(str(folder / "verl/trainer/config"), version_base=None):
             config = compose("ppo_trainer", words)
         for field, value in done.values.items():
