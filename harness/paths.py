@@ -89,6 +89,11 @@ class RunFolder(Struct, frozen=True):
         return self.path / "raw"
 
     @property
+    def captures(self) -> Path:
+        """What a live engine wrote, for this run."""
+        return self.path / "captures"
+
+    @property
     def cycles(self) -> Path:
         """The tables of each finished cycle, until they are joined."""
         return self.path / "cycles"
@@ -183,6 +188,7 @@ class RunFolder(Struct, frozen=True):
         rows = (self.calls, self.steps, self.lines, self.merged_trace, self.job, self.finished)
         shown = (self.summary, self.report, self.redacted_report)
         folders = (self.cycles, self.tables, self.analyses, self.raw, self.view, self.ranks)
+        folders = (*folders, self.captures)
         return (*files, *rows, *shown, *folders)
 
 

@@ -19,6 +19,7 @@ from harness.across.compare import AcrossRanks, across_ranks
 from harness.capture.external import agreed
 from harness.capture.foreign import check_run
 from harness.capture.kept_record import kept
+from harness.capture.requested import Requested
 from harness.capture.run_folder import files_of, held_run, shown
 from harness.capture.run_record import READ, Consistency, Delivery, RunRecord
 from harness.capture.sources import RankFolder, no_capture
@@ -27,8 +28,8 @@ from harness.execution.process import ProgressListener
 from harness.execution.protocol import read_json
 from harness.paths import RunFolder
 from harness.pipeline.concluding import Finished
-from harness.pipeline.reading import read_capture, read_run
-from harness.pipeline.starting import made, no_place, refuse_unended
+from harness.pipeline.reading import read_capture, read_run, refuse_taken
+from harness.pipeline.starting import made, refuse_unended
 from harness.readers.base import CaptureInfo
 from harness.report.delivery import consistency, delivery
 from harness.report.headline import headline
@@ -49,26 +50,30 @@ def _nothing(_folder: Path) -> None:
 
 
 def read_rank_folder(
-    found: RankFolder, folder: Path, *, begun: Callable[[Path], None] = _nothing
+    found: RankFolder,
+    folder: Path,
+    *,
+    requested: Requested | None = None,
+    begun: Callable[[Path], None] = _nothing,
 ) -> Finished:
     """Import the captures of several ranks as one run, with a run folder for each rank.
 
-    The captures are linked to, and never changed.
+    The captures are linked to, and never changed. They are judged by what was `requested`; null: by
+    what their metadata reports.
 
     Raises:
         RefusedError: There is something in the folder already; or nothing can be read, or the ranks
             were recorded with different settings. Nothing stays written.
         WriteError: The disk is full, or the like.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RefusedError([no_place(folder, "there is something in its place already")])
+    refuse_taken(folder, found.path)
     run = RunFolder(folder)
     with made(folder, "--out"), held_run(folder):
-        record = _started(found)
+        record = _started(found, requested)
         try:
             with kept(record, folder) as ending:
                 begun(folder)
-                records, lost = _imported(found, run)
+                records, lost = _imported(found, run, requested)
                 done = _compared(record, run, records, [*found.lost, *lost])
                 ending.record = done.record
         except RefusedError:
@@ -116,7 +121,7 @@ def rank_runs(run: RunFolder) -> list[RunFolder]:
 _EVERY: Final = f"{READ} (every rank)"
 
 
-def _started(found: RankFolder) -> RunRecord:
+def _started(found: RankFolder, requested: Requested | None) -> RunRecord:
     return RunRecord(
         status="running",
         verdict="pending",
@@ -124,12 +129,15 @@ def _started(found: RankFolder) -> RunRecord:
         versions={"harness": __version__},
         host=socket.gethostname(),
         source=str(found.path),
+        engine=requested.engine if requested else None,
         requested={},
         effective={},
     )
 
 
-def _imported(found: RankFolder, run: RunFolder) -> tuple[list[RunRecord], list[str]]:
+def _imported(
+    found: RankFolder, run: RunFolder, requested: Requested | None
+) -> tuple[list[RunRecord], list[str]]:
     """Import one rank after the other; return their records, and what could not be read."""
     records: list[RunRecord] = []
     lost: list[str] = []
@@ -137,8 +145,9 @@ def _imported(found: RankFolder, run: RunFolder) -> tuple[list[RunRecord], list[
     with waiting("reading the ranks", len(found.ranks), "ranks") as more:
         for rank in found.ranks:
             files.make_folder(run.path, run.ranks)
+            place = run.rank(rank).path
             try:
-                record = read_capture(found.path, run.rank(rank).path, rank=rank).record
+                record = read_capture(found.path, place, rank=rank, requested=requested).record
             except RefusedError as error:
                 problems += error.problems
                 lost += [f"rank {rank}: {problem.reason}" for problem in error.problems]
@@ -160,7 +169,7 @@ def _refuse_others(path: Path, records: Sequence[RunRecord]) -> None:
     if len(devices) > 1:
         why = f"the ranks are of different devices: {', '.join(sorted(devices))}"
         raise RefusedError([no_capture(path, why, "read each by itself")])
-    infos = [(f"rank {record.rank}", CaptureInfo(settings=record.requested)) for record in records]
+    infos = [(f"rank {record.rank}", CaptureInfo(settings=record.effective)) for record in records]
     agreed(path, infos)
 
 
@@ -217,12 +226,16 @@ def _ended(
     delivered = (*_delivery(records), *_of_lost(lost))
     consistent = (*across.consistency, *_broken(records))
     fails = any(item.fails for item in delivered) or any(item.fails for item in consistent)
+    # A recording that did not end well did so for all ranks: they were asked together.
+    is_ok = first.status == "ok"
+    code = ExitCode.NOT_DELIVERED if fails else ExitCode.OK
     return replace(
         record,
-        status="ok",
+        status=first.status,
+        reason=first.reason,
         writer=None,
         verdict="not_delivered" if fails else "delivered",
-        exit_code=ExitCode.NOT_DELIVERED if fails else ExitCode.OK,
+        exit_code=code if is_ok else first.exit_code,
         versions=first.versions,
         host=first.host,
         device=min(_devices(records), default=first.device),

@@ -49,6 +49,8 @@ class Capture(Struct, frozen=True, kw_only=True):
     """What could not be read, with file and place."""
     emulation: Emulation | None = None
     """Null on a real device."""
+    settings: dict[str, Any] = {}
+    """Of an imported capture, the settings that its metadata reports."""
     calls: tuple[dict[str, Any], ...] = ()
     """The profiling calls of a rehearsal, as they were recorded."""
 

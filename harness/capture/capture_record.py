@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from harness.capture.capture import Emulation
@@ -21,6 +23,8 @@ class ReaderReport(Struct, frozen=True, kw_only=True):
     """What else a user should know."""
     emulation: Emulation | None = None
     """What the emulator did in place of an NPU; null on a real device."""
+    settings: dict[str, Any] = {}
+    """Of an imported capture, the settings that its metadata reports."""
 
 
 class CaptureRecord(Struct, frozen=True, kw_only=True):

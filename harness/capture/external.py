@@ -116,15 +116,21 @@ def read(path: Path, rank: int | None = None) -> ExternalCapture:
     )
 
 
-def keep(capture: ExternalCapture, folder: Path) -> CaptureRecord:
-    """Write what `load_capture` needs: tables, records, links to the originals."""
+def keep(
+    capture: ExternalCapture, folder: Path, asked: ExpectedSettings | None = None
+) -> CaptureRecord:
+    """Write what `load_capture` needs: tables, records, links to the originals.
+
+    The capture is judged by what was `asked` for; null: by what its metadata reports.
+    """
     run, info = RunFolder(folder), capture.info
-    record = CaptureRecord(
-        source=str(capture.source), rank=capture.rank, expected=expected_settings(info)
-    )
+    expected = asked or expected_settings(info)
+    record = CaptureRecord(source=str(capture.source), rank=capture.rank, expected=expected)
     write_json(record, run.capture)
+    trouble = expected.asked.trouble if expected.asked else ""
     outcome = Outcome(
-        status="ok",
+        status="failed" if trouble else "ok",
+        reason=trouble,
         device_name=info.device_name,
         versions=info.versions,
         emulated=capture.emulated,
@@ -137,7 +143,10 @@ def keep(capture: ExternalCapture, folder: Path) -> CaptureRecord:
         cycles.write(capture.results, run)
         tables.join_cycles(run.cycles, run.tables, run.path)
     reported = ReaderReport(
-        event_counts=cycles.total(capture.results), lost=capture.lost, remarks=capture.remarks
+        event_counts=cycles.total(capture.results),
+        lost=capture.lost,
+        remarks=capture.remarks,
+        settings=info.settings,
     )
     record = replace(record, reported=reported)
     write_json(record, run.capture)

@@ -43,7 +43,9 @@ def load_capture(folder: Path) -> Capture:
     if record.reported is not None and not missing:
         return _capture(run, record, record.reported)
     if record.source:
-        record = external.keep(external.read(Path(record.source), record.rank), folder)
+        imported = external.read(Path(record.source), record.rank)
+        asked = record.expected if record.expected.asked else None
+        record = external.keep(imported, folder, asked)
         return _capture(run, record, record.reported or ReaderReport())
     if record.reported is not None and not (run.cycles.exists() or run.cycle_folders()):
         raise RefusedError([_lost(run.table(missing[0]))])
@@ -95,6 +97,7 @@ def _capture(run: RunFolder, record: CaptureRecord, report: ReaderReport) -> Cap
         notes=(*report.lost, *report.remarks, *outcome.notes),
         lost=report.lost,
         emulation=report.emulation,
+        settings=report.settings,
         calls=tuple(_calls(run.calls)),
     )
 

@@ -138,6 +138,21 @@ class RankResult(Struct, frozen=True, kw_only=True):
     """Its recorded steps; of one that does not record, null."""
 
 
+class EngineWindow(Struct, frozen=True, kw_only=True):
+    """A window in a live engine: who was asked, and for what."""
+
+    engine: str
+    """sglang, vllm."""
+    version: str
+    """As the server tells it."""
+    url: str
+    """The server's address; it has no credentials."""
+    body: dict[str, Any]
+    """What was sent to ``/start_profile``."""
+    ranks: int | None = None
+    """How many processes the server says it profiles; null if it does not say."""
+
+
 class RunRecord(Struct, frozen=True, kw_only=True):
     """run.json: what was requested, how it ended, what arrived. Written first at the start."""
 
@@ -171,6 +186,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     """What the emulator did in place of the device."""
     source: str = ""
     """The path of an imported capture; empty for a run."""
+    engine: EngineWindow | None = None
+    """Of captures that a live engine was asked for; null for all others."""
     rank: int = 0
     """Of the process, in a job of several."""
     world_size: int = 1

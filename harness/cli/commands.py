@@ -44,6 +44,12 @@ def _doctor(command: Command) -> ExitCode:
     return doctor(command.overrides, OUT, screen, as_json="--json" in command.flags)
 
 
+def _attach(command: Command) -> ExitCode:
+    from harness.cli.attach import attach
+
+    return attach(command)
+
+
 def _export(command: Command) -> ExitCode:
     from harness.cli.export import export
 
@@ -129,6 +135,38 @@ RUN = Subcommand(
 """What a command line without a subcommand does."""
 
 SUBCOMMANDS: dict[str, Subcommand] = {
+    "attach": Subcommand(
+        run=_attach,
+        summary="record a window in a live serving engine, and judge it",
+        usage=(
+            "attach URL --engine sglang [settings] [--captures DIR]",
+            "attach URL --engine vllm --captures DIR [settings]",
+        ),
+        about=(
+            "Asks a running server for a window of profiler.schedule.active steps, waits for its"
+            " captures, and reads and checks them as a run of all ranks. The settings are those of"
+            " export --form body: what the engine cannot do is refused, or left out with --partial."
+            " Sends no traffic: the server must have requests to work on.\n\n"
+            "Captures must be on a disk that this machine sees. sglang is told where, in the run"
+            " folder or --captures; vLLM writes to its own torch_profiler_dir: --captures names"
+            " it. Ctrl-C stops the window. Exits with 4 if the server cannot do it."
+        ),
+        examples=(
+            "attach http://gpu7 --engine sglang device=cuda --partial",
+            "attach http://gpu7 --engine vllm --captures traces --partial",
+            "attach https://gpu7 --engine sglang --api-key-env KEY",
+        ),
+        flags=(
+            "--engine",
+            "--captures",
+            "--limit",
+            "--api-key-env",
+            "--partial",
+            "--out",
+            *_COMPOSING,
+        ),
+        paths=True,
+    ),
     "check": Subcommand(
         run=_check,
         summary="show the effective settings and what must arrive; run nothing",
@@ -300,6 +338,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
             "read RUN [profiler.analyse_timeout_s=SECONDS]",
             "read CAPTURE [report.detail=full] [--out DIR]",
             "read FOLDER_OF_RANKS [--out DIR] [--merged-trace]",
+            "read CAPTURE --requested FILE|SETTINGS [--target NAME]",
         ),
         about=(
             "RUN is the folder of a run: its raw data is analysed again, and its verdict is"
@@ -309,14 +348,19 @@ SUBCOMMANDS: dict[str, Subcommand] = {
             " with tables, a report, and a check of all that its metadata reports. The capture"
             " itself is not changed.\n\n"
             "FOLDER_OF_RANKS has captures of several ranks: each is imported, and they are"
-            " compared: the slow rank, and who waits. --merged-trace writes all into one trace."
+            " compared: the slow rank, and who waits. --merged-trace writes all into one trace.\n\n"
+            "--requested judges a capture by what an engine was asked for: a file that import"
+            " reads, or settings. What the engine dropped or replaced is named, and the exit code"
+            " is 3. --target says which engine it was."
         ),
         examples=(
             "read outputs/latest",
             "read host_1234_ascend_pt",
             "read trace.json.gz --out outputs/imported",
+            "read captures --requested start_profile.json",
+            "read captures --requested device=npu profiler=sglang",
         ),
-        flags=("--out", "--merged-trace"),
+        flags=("--out", "--merged-trace", "--requested", "--target"),
         paths=True,
     ),
     "rehearse": Subcommand(

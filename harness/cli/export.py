@@ -24,7 +24,7 @@ _FOLDER: Final = "captures"
 
 def export(command: Command) -> ExitCode:
     """Print one form of the settings to stdout, and what there is to know of it to stderr."""
-    refuse([*_target_problems(command.paths), *_foreign_settings(command.overrides)])
+    refuse([*_target_problems(command.paths), *foreign_settings(command.overrides)])
     name, _, version = command.paths[0].partition("@")
     target = TARGETS[name]
     release = _release(target, version)
@@ -132,7 +132,8 @@ def _target_problems(paths: Sequence[str]) -> Iterator[Problem]:
         yield Problem(setting="export", given=name, reason=why, fix=fix)
 
 
-def _foreign_settings(overrides: Sequence[str]) -> Iterator[Problem]:
+def foreign_settings(overrides: Sequence[str]) -> Iterator[Problem]:
+    """Yield the settings that another program cannot be asked for."""
     for text in overrides:
         if not _OURS.match(text):
             setting, _, given = text.partition("=")

@@ -90,6 +90,37 @@ FLAGS = (
         help="whose settings the file has, where that is not plain",
     ),
     Flag(
+        name="--requested",
+        short="",
+        value="WHAT",
+        help="judge the capture by a file with an engine's settings, or by settings",
+    ),
+    Flag(
+        name="--engine",
+        short="",
+        value="NAME",
+        choices=("sglang", "vllm"),
+        help="what serves at the URL: sglang or vllm",
+    ),
+    Flag(
+        name="--captures",
+        short="",
+        value="DIR",
+        help="where the server writes captures, as this machine sees it",
+    ),
+    Flag(
+        name="--limit",
+        short="",
+        value="SECONDS",
+        help="how long to wait for the window to end; without it, 300",
+    ),
+    Flag(
+        name="--api-key-env",
+        short="",
+        value="NAME",
+        help="the environment variable that has the server's key",
+    ),
+    Flag(
         name="--steps",
         short="",
         value="FIRST-LAST",

@@ -18,7 +18,7 @@ from harness.text import one_line, shortened
 
 def import_settings(command: Command) -> ExitCode:
     """Print settings for the command line to stdout, and what has no counterpart to stderr."""
-    refuse([*_problems(command.paths, command.overrides), *_target_problems(command)])
+    refuse([*_problems(command.paths, command.overrides), *target_problems(command)])
     path = Path(command.paths[0])
     device = next((text.partition("=")[2] for text in command.overrides), "")
     text = read_file(path)
@@ -60,7 +60,8 @@ def _problems(paths: Sequence[str], overrides: Sequence[str]) -> Iterator[Proble
             yield Problem(setting=setting, given=given, reason=why, fix="leave it out")
 
 
-def _target_problems(command: Command) -> Iterator[Problem]:
+def target_problems(command: Command) -> Iterator[Problem]:
+    """Yield what is wrong with ``--target``."""
     known = {**TARGETS, **SOURCES}
     given = command.flags.get("--target")
     if given is not None and given not in known:

@@ -17,6 +17,7 @@ from harness.cli import signals
 from harness.cli.arguments import Command
 from harness.cli.console import ERR, OUT
 from harness.cli.progress import ConsoleProgress
+from harness.cli.requested import FLAG, requested
 from harness.errors import ExitCode, Problem, refuse
 from harness.paths import RunFolder
 from harness.pipeline.concluding import Finished
@@ -29,23 +30,26 @@ from harness.settings.request import Detail
 
 def read(command: Command) -> ExitCode:
     """Complete the verdict of a run, or judge it again; or import a capture as a run."""
-    given, problems = _settings(command.overrides)
+    asked = FLAG in command.flags
+    given, problems = _settings(_of_reading(command.overrides) if asked else command.overrides)
     refuse([*problems, *_path_problems(command.paths)])
     path, out = Path(command.paths[0]), command.out
     folder = path
-    of_run = is_run(path)
-    refuse(_run_stays(out) if of_run else _nothing_to_analyse(command.overrides))
-    signals.raise_instead()
-    if of_run:
+    if is_run(path):
+        refuse([*_run_stays(out), *_run_has_its_own(command)])
+        signals.raise_instead()
         done = _read_again(path, given.limit_s)
     else:
+        refuse(_nothing_to_analyse(() if asked else command.overrides))
+        judged = requested(command)
+        signals.raise_instead()
         folder = Path(out) if out else new_folder()
         check_capture(path)
         with ConsoleProgress(ERR):
             if ranks := rank_folder(path):
-                done = read_rank_folder(ranks, folder, begun=link_latest)
+                done = read_rank_folder(ranks, folder, requested=judged, begun=link_latest)
             else:
-                done = read_capture(path, folder, begun=link_latest)
+                done = read_capture(path, folder, requested=judged, begun=link_latest)
     summary = RunFolder(folder).summary.name
     show(in_detail(done.summary, _detail(given, done.record), summary), OUT)
     if "--merged-trace" in command.flags:
@@ -114,10 +118,24 @@ def _settings(overrides: Sequence[str]) -> tuple[_Given, list[Problem]]:
     return given, problems
 
 
+def _of_reading(overrides: Sequence[str]) -> list[str]:
+    """Return the settings of how something is read, among those that a capture is judged by."""
+    return [text for text in overrides if text.startswith(f"{SETTING}=")]
+
+
+def _run_has_its_own(command: Command) -> list[Problem]:
+    given = command.flags.get(FLAG)
+    if given is None:
+        return []
+    why = "a run is judged by its own request; this flag is for captures of other programs"
+    return [Problem(setting=FLAG, given=given, reason=why, fix="leave it out")]
+
+
 def _nothing_to_analyse(overrides: Sequence[str]) -> list[Problem]:
     why = f"an imported capture is read as it is, and takes no setting but {SETTING}"
+    fix = "leave it out, or --requested and the settings to judge the capture by them"
     return [
-        Problem(setting=_LIMIT, given=text.partition("=")[2], reason=why, fix="leave it out")
+        Problem(setting=_LIMIT, given=text.partition("=")[2], reason=why, fix=fix)
         for text in overrides
         if text.startswith(f"{_LIMIT}=")
     ]

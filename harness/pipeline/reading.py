@@ -12,8 +12,11 @@ from harness.capture.capture import Capture
 from harness.capture.external import keep, missing_originals
 from harness.capture.foreign import check_run
 from harness.capture.load import collect_capture, load_capture
+from harness.capture.requested import Requested, beyond
 from harness.capture.run_folder import held_run
 from harness.capture.run_record import Delivery, RunRecord
+from harness.capture.sources import no_capture
+from harness.devices import READABLE
 from harness.doctor.preflight import check_analysis
 from harness.errors import MachineError, Problem, RefusedError
 from harness.execution.plan import trusted
@@ -22,6 +25,7 @@ from harness.execution.protocol import Plan, read_json, write_json
 from harness.paths import RunFolder
 from harness.pipeline.concluding import Finished, concluded
 from harness.pipeline.starting import made, no_place, nothing, refuse_unended
+from harness.settings.expectations import ExpectedSettings
 
 
 def read_run(folder: Path, *, listener: ProgressListener, limit_s: float | None) -> Finished:
@@ -45,7 +49,7 @@ def read_run(folder: Path, *, listener: ProgressListener, limit_s: float | None)
             if missing := missing_originals(folder):
                 raise RefusedError([_original_is_gone(folder, missing[0])])
             capture = load_capture(folder)
-            more = _not_requested(capture.expected.effective)
+            more = _more(capture.expected)
             return concluded(record, folder, lambda: capture, more)
         if not run_folder.cycle_folders():
             capture = load_capture(folder)
@@ -77,22 +81,25 @@ def read_capture(
     folder: Path,
     *,
     rank: int | None = None,
+    requested: Requested | None = None,
     begun: Callable[[Path], None] = nothing,
 ) -> Finished:
     """Import a capture that another program recorded, as a run in `folder`.
 
     The capture is linked to, and never changed. `begun` is called with the folder once the record
-    is there. With a rank, only the captures of that rank at `path` are imported.
+    is there. With a rank, only the captures of that rank at `path` are imported. It is judged by
+    what was `requested`; null: by what its metadata reports.
 
     Raises:
-        RefusedError: There is something in the folder already, or nothing that can be read; nothing
-            is written.
+        RefusedError: There is something in the folder already, or nothing that can be read, or a
+            capture of another device than was requested; nothing is written.
         WriteError: The disk is full, or the like. The record says so, if there is room for it.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RefusedError([no_place(folder, "there is something in its place already")])
+    refuse_taken(folder, path)
     imported = external.read(path, rank)
     info = imported.info
+    _refuse_other_device(path, info.device, requested)
+    expected = requested.expected if requested else external.expected_settings(info)
     record = RunRecord(
         status="running",
         verdict="pending",
@@ -101,18 +108,52 @@ def read_capture(
         host=info.host,
         device=info.device,
         source=str(imported.source),
+        engine=requested.engine if requested else None,
         rank=rank or 0,
-        requested=info.settings,
+        requested=requested.settings if requested else info.settings,
         effective=info.settings,
     )
 
     def captured() -> Capture:
         begun(folder)
-        keep(imported, folder)
+        keep(imported, folder, requested.expected if requested else None)
         return load_capture(folder)
 
     with made(folder, "--out"), held_run(folder):
-        return concluded(record, folder, captured, _not_requested(info.settings))
+        return concluded(record, folder, captured, _more(expected))
+
+
+def refuse_taken(folder: Path, capture: Path) -> None:
+    """Refuse a folder for results that has anything in it but the capture itself.
+
+    Raises:
+        RefusedError: Something is there.
+    """
+    if not folder.exists():
+        return
+    own = capture.resolve()
+    if not folder.is_dir() or any(path.resolve() != own for path in folder.iterdir()):
+        raise RefusedError([no_place(folder, "there is something in its place already")])
+
+
+def _refuse_other_device(path: Path, device: str, requested: Requested | None) -> None:
+    """Refuse a capture of another device; one without any kernel may be of each."""
+    if requested is None or device == requested.expected.device or not _has_kernels(device):
+        return
+    why = f"it was recorded on {device}, and the settings are for {requested.expected.device}"
+    fix = f"--requested device={device} and what else was asked for"
+    raise RefusedError([no_capture(path, why, fix)])
+
+
+def _has_kernels(device: str) -> bool:
+    return READABLE[device].has_kernels
+
+
+def _more(expected: ExpectedSettings) -> tuple[Delivery, ...]:
+    """Return the deliveries that no check of the capture finds."""
+    if expected.asked is not None:
+        return beyond(expected)
+    return _not_requested(expected.effective)
 
 
 def _original_is_gone(folder: Path, original: Path) -> Problem:

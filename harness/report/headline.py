@@ -45,6 +45,10 @@ def headline(results: RunResults) -> Section:
 def _subject(record: RunRecord) -> str:
     device = record.device or record.requested["device.name"]
     where = f"{device} ({record.device_name})" if record.device_name else device
+    if record.engine:
+        engine = record.engine
+        what = f"a window in {engine.engine} {engine.version} at {engine.url}"
+        return f"{what}, recorded on {where}"
     if record.source:
         return f"imported capture {record.source}, recorded on {where}"
     workload = record.requested["workload.name"]

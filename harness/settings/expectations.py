@@ -25,10 +25,38 @@ class Expectation(Struct, frozen=True, kw_only=True):
     """What must be in the capture, in one phrase."""
 
 
+class Beyond(Struct, frozen=True, kw_only=True):
+    """Something that was asked for, and that the capture alone does not answer."""
+
+    setting: str
+    requested: str
+    """The value, as it is typed."""
+    reason: str
+    arrived: str = ""
+    """What is known to have come instead; empty if it is not known."""
+    fails: bool = False
+    """Whether it is known not to be delivered; else it cannot be checked."""
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """Who was asked for a capture, and what of it that one is known not to do."""
+
+    of: str = ""
+    """The program and its version; empty if it is not known."""
+    drops: dict[str, str] = {}
+    """What it is known to do instead of a setting, by the setting's dotted name."""
+    untold: str = ""
+    """Why it may give the profiler no experimental settings at all; empty if it always does."""
+    beyond: tuple[Beyond, ...] = ()
+    trouble: str = ""
+    """Why the recording did not end well, one line; empty if it did, as far as is known."""
+
+
 class ExpectedSettings(Struct, frozen=True, kw_only=True):
     """The settings that a capture is checked against.
 
-    For a run, those of its plan; for an imported capture, what its metadata reports.
+    For a run, those of its plan; for an imported capture, what its metadata reports, or what
+    another program was asked for.
     """
 
     device: str
@@ -44,6 +72,8 @@ class ExpectedSettings(Struct, frozen=True, kw_only=True):
     """The steps, where they are known."""
     accept: tuple[str, ...] = ()
     """Settings whose partial delivery is accepted."""
+    asked: Asked | None = None
+    """Null unless another program was asked for these settings."""
 
 
 def accepts(names: Iterable[str], setting: str) -> bool:

@@ -25,6 +25,7 @@ PACKAGES = (
     "integrations",
     "sessions",
     "api",
+    "attach",
     "ranks",
     "across",
     "view",

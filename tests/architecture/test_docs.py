@@ -111,7 +111,16 @@ def as_check(words: tuple[str, ...]) -> list[str]:
         case ["rehearse"]:
             return ["check", "device=npu", "rehearsal.emulate=true", *kept[1:]]
         case [
-            "help" | "list" | "merge" | "read" | "compare" | "gate" | "report" | "view" | "import"
+            "attach"
+            | "compare"
+            | "gate"
+            | "help"
+            | "import"
+            | "list"
+            | "merge"
+            | "read"
+            | "report"
+            | "view"
         ]:
             return ["check", *(word for word in kept if "=" in word and "/" not in word)]
         case ["check" | "doctor"]:

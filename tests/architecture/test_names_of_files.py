@@ -74,4 +74,4 @@ def test_no_module_but_paths_names_what_is_in_a_run_folder() -> None:
 
 def test_every_name_is_another_one() -> None:
     paths = RUN.replaced
-    assert len({path.name for path in paths}) == len(paths) == 21
+    assert len({path.name for path in paths}) == len(paths) == 22

@@ -111,7 +111,7 @@ def test_flags_that_hydra_has_too_are_those_of_hydra() -> None:
         (
             "nosuchthing",
             "nosuchthing",
-            "use one of check, compare, doctor, gate, help, list, merge, read, rehearse",
+            "use one of attach, check, compare, doctor, ",
         ),
         ("check doctor", "doctor", "keep check or doctor"),
         ("-cp x", "--config-path", "--config-dir DIR adds your folder"),
