@@ -188,8 +188,7 @@ class RunFolder(Struct, frozen=True):
         rows = (self.calls, self.steps, self.lines, self.merged_trace, self.job, self.finished)
         shown = (self.summary, self.report, self.redacted_report)
         folders = (self.cycles, self.tables, self.analyses, self.raw, self.view, self.ranks)
-        folders = (*folders, self.captures)
-        return (*files, *rows, *shown, *folders)
+        return (*files, *rows, *shown, *folders, self.captures)
 
 
 class SweepFolder(Struct, frozen=True):

@@ -29,6 +29,7 @@ from harness.engines.exporting import export
 from harness.errors import ExitCode, Problem, RefusedError, refuse
 from harness.paths import RunFolder
 from harness.pipeline.starting import no_place
+from harness.report.brief import in_detail
 from harness.report.terminal import show
 from harness.settings.request import Request
 from harness.text import command as shell
@@ -78,7 +79,8 @@ def attach(command: Command) -> ExitCode:
             _remove_empty(each)
     if finished is None:
         return _nothing_came(job)
-    show(finished.summary, OUT)
+    summary = RunFolder(folder).summary.name
+    show(in_detail(finished.summary, request.report.detail, summary), OUT)
     return ExitCode(finished.record.exit_code or ExitCode.OK)
 
 

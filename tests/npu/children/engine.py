@@ -45,7 +45,7 @@ def passed(way: str) -> dict[str, Any]:
 def main(folder: str, way: str, rank: str) -> None:
     os.environ["RANK"] = rank
     torch_npu.npu.set_device(0)
-    left, right = torch.randn(8, 8).npu(), torch.randn(8, 8).npu()
+    left, right = torch.randn(8, 8).to("npu:0"), torch.randn(8, 8).to("npu:0")
     handler = profiler.tensorboard_trace_handler(folder)
     running = profiler.profile(activities=_BOTH, on_trace_ready=handler, **passed(way))
     running.start()
