@@ -178,7 +178,6 @@ REFUSED = {
     "kernels: yes": "a limit is a name with its rules",
     "kernels: {max: .nan}": "kernels.max=nan: must be a number above 0",
     "kernels: {max: .inf}": "kernels.max=inf: must be a number above 0",
-    "kernels: {max: -1}": "kernels.max=-1: must be a number above 0",
     "step_time: {max_increase: 0.1, confidence: .nan}": "step_time.confidence=nan: must be",
     "\x00": "it is no YAML of limits",
 }
