@@ -69,8 +69,8 @@ def check_commands() -> None:
     if missing:
         raise MachineError(
             f"{' and '.join(missing)} cannot be found: a sweep on Slurm is started where Slurm's"
-            " commands are, as on a login node. Debian has them in slurm-client; hydra/launcher=basic runs"
-            " the sweep here"
+            " commands are, as on a login node. Debian has them in slurm-client;"
+            " hydra/launcher=basic runs the sweep here"
         )
 
 
