@@ -233,9 +233,9 @@ SUBCOMMANDS: dict[str, Subcommand] = {
             " the rest is exported, and the exit code is 3."
         ),
         examples=(
-            "export sglang device=npu profiler=sglang profiler.schedule.warmup=0",
+            "export sglang device=npu profiler.schedule.warmup=0",
             "export vllm device=cuda profiler=level1 --form body",
-            "export dynamic_profile profiler=level1 > profiler_config.json",
+            "export dynamic_profile profiler=level1 > config.json",
         ),
         flags=("--form", "--partial", "--out", *_COMPOSING),
         paths=True,
