@@ -30,7 +30,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-HARNESS = re.compile(r"(?:\.venv/bin/)?python -m harness\b")
+HARNESS = re.compile(r"(?:\.venv/bin/)?python -m harness(?![\w.])")
 SETTING = re.compile(
     r"(?<![\w./-])(?:profiler|workload|device|execution|rehearsal|delivery|sweep|merge|compare|analysis)"
     r"\.[a-z]\w*(?:\.\w+)*"
