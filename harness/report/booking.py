@@ -8,12 +8,13 @@ from typing import Final
 from harness.capture.run_record import RunRecord
 from harness.report.next_step import command_on_device
 from harness.report.results import RunResults
-from harness.report.section import LEFT_OUT, Column, Command, Section
+from harness.report.section import Brief, Column, Command, Section
 from harness.settings.schema import show
 
 _EXPERIMENTAL: Final = "profiler.experimental."
 _NOT_CANNS: Final = frozenset({"gc_detect_threshold", "data_simplification", "record_op_args"})
 """Settings of torch_npu's own, which never reach CANN."""
+_FOR_CANN: Final = "settings for CANN"
 DOCTOR: Final = "python -m harness doctor device=npu"
 _ERAS: Final = {
     "block_num": "tables as CANN writes them since 2026 (Block Num)",
@@ -31,16 +32,15 @@ def booking_sheet(results: RunResults) -> Section | None:
     record = results.record
     if not record.requested.get("rehearsal.emulate") or record.status != "ok":
         return None
+    rows = tuple(_needs(results))
+    first = Command(purpose="first, on that machine", line=DOCTOR)
+    then = Command(purpose="then", line=command_on_device(record))
     return Section(
         title="Booking sheet: the same run on an NPU",
-        brief=LEFT_OUT,
         columns=(Column("needs"), Column("of this run")),
-        rows=tuple(_needs(results)),
-        notes=(
-            _UNKNOWN,
-            Command(purpose="first, on that machine", line=DOCTOR),
-            Command(purpose="then", line=command_on_device(record)),
-        ),
+        rows=rows,
+        notes=(_UNKNOWN, first, then),
+        brief=Brief(rows=tuple(row for row in rows if row[0] == _FOR_CANN), notes=(then,)),
     )
 
 
@@ -53,7 +53,7 @@ def _needs(results: RunResults) -> Iterator[tuple[str, str]]:
     era = record.requested.get("rehearsal.era")
     if era in _ERAS:
         yield "CANN", f"rehearsed with {_ERAS[era]}"
-    yield "settings for CANN", ", ".join(_for_cann(record))
+    yield _FOR_CANN, ", ".join(_for_cann(record))
     yield "steps", _steps(record)
     if not results.analyses:
         return  # A job of several ranks whose figures are of none of them.

@@ -61,7 +61,9 @@ def hot_operators(results: RunResults) -> Section | None:
     section = _first_rows(results, "Operators by self time, all recorded steps", table, columns)
     if section is None or results.analyses["hot_kernels"].is_empty():
         return section
-    return replace(section, brief=Brief(rows=section.rows[:_BESIDE_KERNELS]))
+    # A rehearsal's times are invented; its booking sheet says more.
+    rows = () if results.record.emulated else section.rows[:_BESIDE_KERNELS]
+    return replace(section, brief=Brief(rows=rows))
 
 
 def kernels_by_type(results: RunResults) -> Section | None:
