@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from types import TracebackType
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -121,7 +122,19 @@ class OwnRecording:
             self._steps.counted = self._marking.counted
             self._closing = closing.pop_all()
         if self._marking.begins or self._is_one_step:
-            self._steps.begin()
+            with ExitStack() as leaving:
+                leaving.push(self._leave)
+                self._steps.begin()
+                leaving.pop_all()
+
+    def _leave(
+        self,
+        _kind: type[BaseException] | None,
+        raised: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """End a run whose first step cannot begin, so that another one can."""
+        self.end(raised)
 
     @property
     def steps(self) -> ProgramSteps | None:
@@ -184,7 +197,7 @@ class OwnRecording:
             return Outcome(status="interrupted", reason="interrupted", program=end)
         if raised is None or not _has_failed(raised):
             return Outcome(status="ok", program=end)
-        if isinstance(raised, RecorderError):
+        if isinstance(raised, HarnessError):
             return Outcome(status="failed", reason=str(raised), program=end)
         trace = traceback_of(raised, raised.__traceback__)
         reason = f"the program raised {described(raised)}"

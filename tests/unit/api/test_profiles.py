@@ -15,6 +15,7 @@ import torch
 
 import harness
 from harness import steps as marks
+from harness.errors import MachineError
 
 FEW = (
     "device=cpu",
@@ -188,6 +189,19 @@ def test_a_profiler_within_fails_the_recording_and_not_the_program(
     assert done == (NEEDED if on_error == "warn" else 2)
     assert p.result.status == "failed"
     assert "another profiler" in p.result.reason
+
+
+def test_a_profile_that_cannot_begin_leaves_the_next_one_alone(tmp_path: Path) -> None:
+    # Without CANN, torch_npu cannot be loaded.
+    npu = harness.profile("device=npu", *FEW[1:], out=tmp_path / "npu", on_error="raise")
+    with pytest.raises(MachineError, match="device=npu"):
+        npu.start()
+    run = harness.load(tmp_path / "npu")
+    assert run.status == "failed"
+    assert run.reason.startswith("device=npu")
+    with harness.profile(*FEW, out=tmp_path / "cpu") as p:
+        steps(p)
+    assert p.result.status == "ok"
 
 
 def test_it_works_in_a_thread(tmp_path: Path) -> None:
