@@ -112,10 +112,10 @@ def test_a_run_whose_harness_was_killed_is_collected_first(tmp_path: Path) -> No
 
 def test_an_emulated_run_is_one_however_it_ended(tmp_path: Path) -> None:
     run = begun(tmp_path)
-    run.calls.write_text('{"call": "aclInit"}\n{"ca')
+    run.calls.write_text('{"call": "aclInit", "result": 0}\n{"ca')
     capture = load_capture(tmp_path)
     assert capture.outcome.emulated
-    assert capture.calls == ({"call": "aclInit"},)
+    assert capture.calls == ({"call": "aclInit", "result": 0},)
 
 
 def test_what_the_child_counted_is_kept_with_the_tables(tmp_path: Path) -> None:
