@@ -66,7 +66,7 @@ _HOOK: Final = "a command, or a move of files, when profiling ends; the harness 
 
 
 def _level(value: Any) -> str:
-    if value not in _LEVELS:
+    if not isinstance(value, str) or value not in _LEVELS:
         raise NoCounterpartError(f"it must be one of {', '.join(_LEVELS)}")
     return _LEVELS[value]
 

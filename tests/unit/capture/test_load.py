@@ -148,7 +148,7 @@ def test_tables_that_are_lost_are_not_taken_for_empty_ones(tmp_path: Path) -> No
 
 
 def test_a_broken_table_is_refused_when_it_is_used(tmp_path: Path) -> None:
-    run = run_folder(tmp_path, RECORD, operators={"name": ["aten::mm"]})
+    run = run_folder(tmp_path, RECORD, operators={"id": [0], "name": ["aten::mm"]})
     run.table("kernels").write_bytes(b"")
     capture = load_capture(tmp_path)
     assert operators(capture) == ["aten::mm"]

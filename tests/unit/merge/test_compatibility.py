@@ -54,7 +54,8 @@ def leave(
     folder.mkdir(parents=True)
     if made is not None:
         rows: Columns = {"step": [step], "name": ["mm"], "start_ns": [1], "duration_ns": [2]}
-        run_folder(folder, made, **{table: rows})
+        ids: Columns = {"id": [0]} if table == "operators" else {}
+        run_folder(folder, made, **{table: {**ids, **rows}})
     return folder
 
 
