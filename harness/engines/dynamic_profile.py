@@ -185,14 +185,14 @@ def _dyno_means(values: Values) -> Settings:
 def _integer(value: Any) -> int:
     try:
         return int(value)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise NoCounterpartError("it must be a number") from error
 
 
 def _threshold(value: Any) -> float | None:
     try:
         return None if value is None else float(value)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise NoCounterpartError("it must be a number of milliseconds") from error
 
 

@@ -60,7 +60,7 @@ def _of_default(names: list[str] | None) -> Any:
 def _steps(values: Values, name: str) -> Settings:
     try:
         steps = int(values.get(name) or 0)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise NoCounterpartError(f"{name}: it must be a number of batches") from error
     if steps <= 0:
         raise NoCounterpartError(f"{name}: without it, sglang records until /stop_profile")

@@ -234,7 +234,7 @@ def run(requested: dict[str, Any], **more: Any) -> RunRecord:
 def leave(folder: Path, record: RunRecord) -> None:
     folder.mkdir()
     rows: Columns = {"step": [0], "name": ["mm"], "start_ns": [1], "duration_ns": [2]}
-    run_folder(folder, record, kernels=rows, operators=rows)
+    run_folder(folder, record, kernels=rows, operators={**rows, "id": [0]})
 
 
 FLOPS = Delivery(
