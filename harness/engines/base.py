@@ -44,7 +44,15 @@ def _same(value: Any) -> Any:
     return value
 
 
+def _named(value: Any) -> Any:
+    return UNNAMED if value is None else value
+
+
 SAME: Final = Codec(_same, _same)
+UNNAMED: Final = "harness"
+"""The default of ``name``."""
+NAME: Final = Codec(_same, _named)
+"""Of a field that names files, and is null without one."""
 
 
 class Field(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from harness.engines.base import (
     EXPERIMENTAL,
+    NAME,
     SCHEDULE,
     Codec,
     Field,
@@ -109,7 +110,7 @@ _BODY: Final = (
     Field(name="profile_id", placed=True),
     Field(name="req_type", placed=True),
 )
-_PREFIX: Final = Field(name="profile_prefix", setting="name", codec=Codec(str, lambda value: value))
+_PREFIX: Final = Field(name="profile_prefix", setting="name", codec=NAME)
 
 
 def _body(device: str, fields: tuple[Field, ...]) -> Form:
@@ -187,7 +188,9 @@ def _command_means(values: Values) -> Settings:
 
 def _command(device: str) -> Form:
     is_npu = device == "npu"
-    prefix = Field(name="profile-prefix", setting="" if is_npu else "name", placed=is_npu)
+    prefix = Field(
+        name="profile-prefix", setting="" if is_npu else "name", placed=is_npu, codec=NAME
+    )
     return Form(
         name="command",
         title="variables of the server, and the command that asks it",

@@ -14,7 +14,9 @@ from msgspec.structs import replace
 
 from harness.engines.base import (
     EXPERIMENTAL,
+    NAME,
     SCHEDULE,
+    UNNAMED,
     Codec,
     Field,
     Form,
@@ -178,7 +180,7 @@ def _config(device: str) -> Form:
 
 
 def _prefix(value: Any) -> str:
-    return value if _PREFIX.fullmatch(value) else "harness"
+    return value if _PREFIX.fullmatch(value) else UNNAMED
 
 
 def _lower_body(settings: Settings) -> Values:
@@ -202,7 +204,7 @@ def _body(device: str) -> Form:
         device=device,
         notation=JSON,
         fields=(
-            Field(name="profile_prefix", setting="name", codec=Codec(_prefix, lambda name: name)),
+            Field(name="profile_prefix", setting="name", codec=Codec(_prefix, NAME.decode)),
             *_SCHEDULE,
             *(
                 # Without them, the server's own configuration decides, which is not known.

@@ -169,6 +169,13 @@ def test_what_has_no_counterpart_is_named() -> None:
     ]
 
 
+def test_a_body_without_a_prefix_leaves_the_name_alone() -> None:
+    done = taken('{"num_steps": 4, "with_stack": false}')
+    assert done.problems == ()
+    assert not any(word.startswith("name=") for word in done.words)
+    assert "name=probe" in taken('{"num_steps": 4, "profile_prefix": "probe"}').words
+
+
 def test_what_torch_npu_would_reset_is_refused() -> None:
     config = {
         "activities": ["CPU", "NPU"],
