@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -65,15 +66,17 @@ def carry_out(submitted: Submitted) -> None:
         RefusedError: Slurm refuses them.
         MachineError: Slurm does not answer.
     """
-    with interrupts.first_marks(submitted.folder, _print, _STOPPING):
-        try:
-            submitted.submit()
-            submitted.wait()
-        except BaseException:
-            # Whatever went wrong, nobody would wait for them.
-            with Held():
-                submitted.cancel()
-            raise
+    with interrupts.first_marks(submitted.folder, _print, _STOPPING), ExitStack() as ending:
+        # Unless all have ended, nobody would wait for them.
+        ending.callback(_cancel, submitted)
+        submitted.submit()
+        submitted.wait()
+        ending.pop_all()
+
+
+def _cancel(submitted: Submitted) -> None:
+    with Held():
+        submitted.cancel()
 
 
 def told(results: Jobs, submitted: Submitted | None) -> Jobs:

@@ -60,11 +60,13 @@ class Yaml:
 
 
 class Toml:
-    """A TOML document; it is read, and not written."""
+    """A TOML document."""
 
     def text(self, values: Mapping[str, Any]) -> str:
-        """Return the fields as TOML, a table for each level."""
-        raise NotImplementedError("nothing is exported to TOML")
+        """Return the fields as TOML, one to a line; TOML has no null."""
+        given = {name: value for name, value in values.items() if value is not None}
+        # Texts, numbers, truths and lists are written as in JSON (TOML 1.0).
+        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in given.items())
 
     def values(self, text: str) -> dict[str, Any]:
         """Return the fields of a TOML document."""

@@ -11,17 +11,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from harness.capture import external
 from harness.engines.base import bare
 from harness.engines.sglang import NPU_FIXED
 from harness.engines.vllm import ASCEND_FIXED
-from tests.conftest import COMPILER
 from tests.npu.conftest import OnNpu, emulator, on_npu  # noqa: F401 - fixtures
 from tests.wheels.test_tables import ASCEND, SGLANG_PROFILER, Wheels
-
-pytestmark = pytest.mark.skipif(not COMPILER, reason="the emulator needs a C++ compiler")
 
 PROGRAM = """
 import types

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from harness.engines import SOURCES, TARGETS
 from harness.engines.exporting import asked, export, is_judged
 from harness.engines.importing import Imported, imported, read_file, reading
+from harness.engines.notations import TOML
 from harness.errors import RefusedError
 from tests.support.composing import composed
 
@@ -153,6 +154,11 @@ def test_frameworks_are_told_by_their_fields(text: str, target: str, expected: s
     found = reading(text, "file", target if target in ("lightning", "accelerate") else "")
     assert found.target.name == target
     assert " ".join(imported(found).words) == expected
+
+
+def test_what_is_written_as_toml_reads_back() -> None:
+    fields = {"profiler.folder": 'a "b"', "profiler.freq": 10, "profiler.on": True, "steps": [1, 2]}
+    assert TOML.values(TOML.text({**fields, "profiler.none": None})) == fields
 
 
 def test_what_has_no_counterpart_is_named() -> None:
