@@ -53,6 +53,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if all(".py" in name for name in config.args) else 2
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: both workers must find the same names, whenever they look."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Compile the harness for the processes to come, even where Python may write no bytecode."""
     # Under nohup they would inherit that SIGHUP is ignored, and rightly not stop.
