@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from statistics import median
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from harness.capture.comparison_record import Attribution, ComparisonRecord, Contribution
 from harness.capture.gate_record import GateRecord, Verdict, VerdictStatus, VerdictUnit
@@ -111,7 +114,47 @@ def _counts(held: Held, limits: Limits, name: str) -> Iterator[Verdict]:
         if mine is None or theirs is None:
             yield _lacking(held, label, name, unit, _who(mine, theirs))
         else:
-            yield _equal(label, unit, mine, theirs, culprits)
+            total = _equal(label, unit, mine, theirs, culprits)
+            others = () if total.fails or name != "operators" else tuple(_other_operators(held))
+            yield _as_many_but(total, others) if others else total
+
+
+def _other_operators(held: Held) -> Iterator[str]:
+    """Yield the operators of the candidate that are not called as often as in any run of the base.
+
+    Which kernels an operator launches is the library's choice, and may change with its version;
+    which operators are called, the program's.
+    """
+    mine, theirs = (
+        [_calls(held.figures[run.folder]) for run in side]
+        for side in (held.sides.candidate, held.sides.base)
+    )
+    names = dict.fromkeys(name for calls in (*mine, *theirs) for name in calls)
+    for name in names:
+        known = [calls[name] for calls in theirs]
+        strange = [calls[name] for calls in mine if calls[name] not in known]
+        if strange:
+            yield f"{name}: {_plain(float(known[0]))} to {_plain(float(strange[0]))}"
+
+
+def _calls(figures: RunFigures) -> defaultdict[str, Fraction]:
+    """Count the calls of each operator in a step, whatever its shapes."""
+    calls: defaultdict[str, Fraction] = defaultdict(Fraction)
+    for key, figure in figures.per_step["operators"].figures.items():
+        calls[key.name] += figure.calls
+    return calls
+
+
+def _as_many_but(total: Verdict, others: Sequence[str]) -> Verdict:
+    """Return the verdict on a total that is equal, where the calls that it adds up are not."""
+    return replace(
+        total,
+        status="broken",
+        fails=True,
+        excess=float(len(others)),
+        culprits=tuple(others[:_CULPRITS]),
+        reason=f"as many in all, but {len(others):,} are not called as often",
+    )
 
 
 def _values(held: Held, runs: Sequence[SideRun], name: str) -> list[float] | None:

@@ -67,6 +67,29 @@ def test_an_operator_more_breaks_the_count_and_is_named(tmp_path: Path) -> None:
     assert verdict.culprits == ("aten::add [4,8]: 0 to 1",)
 
 
+def test_as_many_operators_that_are_others_break_the_count(tmp_path: Path) -> None:
+    sub = ("aten::sub", *ADD[1:])
+    record = held(tmp_path, {"operators": [MM, sub]}, {"operators": [MM, ADD]})
+    verdict = by_name(record)["operators.equal"]
+    assert (record.passed, verdict.status, verdict.candidate, verdict.base) == (
+        False,
+        "broken",
+        2,
+        2,
+    )
+    assert verdict.culprits == ("aten::sub: 0 to 1", "aten::add: 1 to 0")
+    assert verdict.reason == "as many in all, but 2 are not called as often"
+
+
+def test_operators_that_one_run_of_the_base_calls_are_held(tmp_path: Path) -> None:
+    sub = ("aten::sub", *ADD[1:])
+    for number, operators in enumerate(([MM, ADD], [MM, sub])):
+        compared_run(tmp_path / "a" / str(number), operators=operators)
+    compared_run(tmp_path / "b", operators=[MM, sub])
+    record = gate(sides([tmp_path / "b"], [tmp_path / "a"]), DEFAULT, "")
+    assert by_name(record)["operators.equal"].status == "held"
+
+
 def test_other_shapes_and_dtypes_are_broken_apart(tmp_path: Path) -> None:
     record = held(
         tmp_path,
