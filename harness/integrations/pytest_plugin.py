@@ -14,6 +14,7 @@ pytest loads it in every session: so nothing but pytest is imported before a tes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -94,10 +95,14 @@ def _problems(budget: Mapping[str, Any]) -> list[str]:
         f"{name} is no budget; it must be one of {allowed}" for name in budget if name not in _NEEDS
     ]
     problems += [
-        f"{name}={value!r} must be a number above 0"
+        f"{name}={value!r} must be a finite number above 0"
         for name, value in budget.items()
         if name in _NEEDS
-        and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0)
+        and (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 < value < math.inf
+        )
     ]
     return problems if budget else [f"it has no budget; name one or more of {allowed}"]
 

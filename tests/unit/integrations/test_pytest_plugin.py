@@ -74,7 +74,7 @@ def test_unused(harness_profile):
 def test_unknown(harness_profile):
     pass
 
-@pytest.mark.profile_budget(operators=True)
+@pytest.mark.profile_budget(operators=True, step_ms=float('inf'))
 def test_no_number(harness_profile):
     pass
 
@@ -127,7 +127,7 @@ def test_a_budget_that_nothing_checks_is_an_error_that_says_what_to_do(
         [
             "*does not profile anything: take the fixture harness_profile, and write: with*",
             "*operator is no budget; it must be one of kernels, operators, step_ms, memory_mb*",
-            "*operators=True must be a number above 0*",
+            "*operators=True must be a finite number above 0; step_ms=inf must be a finite number*",
             "*it has no budget; name one or more of kernels*",
             "*there is no such profiler*",
             "profile budget: the profile was not used: take the fixture*",
