@@ -53,8 +53,10 @@ def laid(seen: Survey, steps: tuple[int, int] | None = None) -> Laid:
     window = None if steps is None else _window(seen, *steps)
     inside = near if window is None else near & _inside(seen, *window)
     numbers = np.zeros(len(seen.kinds), np.int16)
+    annotated = np.zeros(len(seen.kinds), np.bool_)
+    annotated[seen.annotations] = True
     for rows in _threads(seen, inside):
-        _lay(seen, rows, numbers)
+        _lay(seen, rows, annotated, numbers)
     return Laid(
         kept=inside | (seen.kinds == TIMELESS),
         lanes=numbers,
@@ -118,15 +120,45 @@ def _threads(seen: Survey, inside: Flags) -> Iterator[npt.NDArray[np.int64]]:
     yield from (rows for rows in np.split(order, borders) if len(rows))
 
 
-def _lay(seen: Survey, rows: npt.NDArray[np.int64], numbers: npt.NDArray[np.int16]) -> None:
+def _lay(
+    seen: Survey, rows: npt.NDArray[np.int64], annotated: Flags, numbers: npt.NDArray[np.int16]
+) -> None:
     """Write the lanes of the events of one thread, and make those lanes."""
     thread = seen.places.threads[seen.threads[rows[0]]]
     kinds = seen.kinds[rows]
     ranges, arrows, ends = (rows[kinds == kind] for kind in (COMPLETE, ARROW, END))
-    of_ranges, of_arrows = lanes(seen.starts[ranges], seen.durations[ranges], seen.starts[arrows])
-    numbers[ranges], numbers[arrows] = of_ranges, of_arrows
-    for _ in range(max(of_ranges, default=0)):
+    numbers[ranges], numbers[arrows] = _of_thread(seen, ranges, arrows)
+    if annotated[ranges].any() and numbers[ranges].any():
+        _lay_annotations_apart(seen, ranges, arrows, annotated, numbers)
+    for _ in range(max(numbers[ranges], default=0)):
         seen.places.add_lane(thread)
     if len(ends) and len(ranges):
         # Where each ends is not known here: they stay among themselves.
         numbers[ends] = seen.places.add_lane(thread)
+
+
+def _lay_annotations_apart(
+    seen: Survey,
+    ranges: npt.NDArray[np.int64],
+    arrows: npt.NDArray[np.int64],
+    annotated: Flags,
+    numbers: npt.NDArray[np.int16],
+) -> None:
+    """Write the lanes of a thread's calls, and below them its annotations', if that takes no more.
+
+    Where calls of Python are recorded, an annotation begins within the call that opens it, and
+    outlasts that; all that it contains would leave the lane of its callers with it.
+    """
+    calls, named = ranges[~annotated[ranges]], ranges[annotated[ranges]]
+    of_calls, of_arrows = _of_thread(seen, calls, arrows)
+    of_named, _ = _of_thread(seen, named, named[:0])
+    below = max(of_calls, default=-1) + 1
+    if below + max(of_named) <= numbers[ranges].max():
+        numbers[calls], numbers[arrows] = of_calls, of_arrows
+        numbers[named] = [below + lane for lane in of_named]
+
+
+def _of_thread(
+    seen: Survey, ranges: npt.NDArray[np.int64], arrows: npt.NDArray[np.int64]
+) -> tuple[list[int], list[int]]:
+    return lanes(seen.starts[ranges], seen.durations[ranges], seen.starts[arrows])

@@ -27,6 +27,7 @@ CHUNK_BYTES: Final = 1 << 20
 _EVENTS: Final = "traceEvents"
 _BASE: Final = "baseTimeNanoseconds"
 _STEP: Final = re.compile(rf'"(?:({re.escape(STEP_MARK)})|ProfilerStep#)(\d{{1,9}})"'.encode())
+_ANNOTATED: Final = b'"user_annotation"'
 _NONE: Final = Raw(b"null")
 
 BROKEN, TIMELESS, COMPLETE, END, ARROW, OTHER = range(6)
@@ -71,6 +72,8 @@ class Survey(Struct, frozen=True, kw_only=True):
     starts: npt.NDArray[np.int64]
     """Unix ns, where the trace has them; 0 for metadata and what is broken."""
     durations: npt.NDArray[np.int64]
+    annotations: npt.NDArray[np.int64]
+    """Places of the ranges that a program or a profiler named (record_function), steps too."""
     steps: tuple[Step, ...]
     places: Places
     notes: tuple[str, ...]
@@ -111,6 +114,7 @@ class _Looking:
         self._places = places
         self._kinds, self._threads = array("b"), array("i")
         self._starts, self._durations = array("q"), array("q")
+        self._annotations = array("q")
         self._steps: list[Step] = []
         self._notes: list[str] = []
         self._pointlike = 0
@@ -146,6 +150,7 @@ class _Looking:
             threads=np.array(self._threads, np.int32),
             starts=starts,
             durations=np.array(self._durations, np.int64),
+            annotations=np.array(self._annotations, np.int64),
             steps=tuple(self._steps),
             places=self._places,
             notes=tuple(self._notes),
@@ -166,13 +171,14 @@ class _Looking:
                 kind = BROKEN
             else:
                 start, duration = found, length
+        if kind == COMPLETE and (match := _STEP.fullmatch(event.get("name", b""))):
+            self._steps.append(Step(int(match[2]), start, start + duration, bool(match[1])))
+        if bytes(event.get("cat", b"")) == _ANNOTATED:
+            self._annotations.append(len(self._kinds))
         self._kinds.append(kind)
         self._threads.append(thread)
         self._starts.append(start)
         self._durations.append(duration)
-        if kind == COMPLETE and (match := _STEP.fullmatch(event.get("name", b""))):
-            step = Step(int(match[2]), start, start + duration, own=bool(match[1]))
-            self._steps.append(step)
 
     def _duration(self, event: Event) -> int | None:
         raw = event.get("dur")

@@ -80,6 +80,43 @@ def test_kernels_that_overlap_are_all_there_each_with_its_arrow(tmp_path: Path) 
     assert names == {7: "stream 7", other: "stream 7 (lane 2)"}
 
 
+@pytest.mark.parametrize(
+    ("opens_within", "lanes", "apart"),
+    [
+        pytest.param(True, 1, {"step", "stage"}, id="begun within a call"),
+        pytest.param(False, 0, set(), id="nested"),
+    ],
+)
+def test_annotations_that_outlast_the_call_that_opens_them_leave_the_tree_whole(
+    tmp_path: Path, opens_within: bool, lanes: int, apart: set[str]
+) -> None:
+    call = 3 if opens_within else 1  # the call that opens an annotation, from its start
+    events = [
+        complete("main", 0, 100, cat="python_function"),
+        complete("enter step", 9, call, cat="python_function"),
+        complete("step", 10, 60, cat="user_annotation"),
+        complete("enter stage", 19, call, cat="python_function"),
+        complete("stage", 20, 40, cat="user_annotation"),
+        complete("forward", 30, 20, cat="python_function"),
+        complete("aten::mm", 35, 5, cat="cpu_op"),
+        {"ph": "s", "id": 1, "cat": "ac2g", "name": "ac2g", "pid": 7, "tid": 9, "ts": 36},
+    ]
+    made, shown = one(tmp_path, events)
+    moved = {event["name"] for event in shown if event["ph"] in "Xs" and event["tid"] != 9}
+    assert (made.lanes, moved) == (lanes, apart)
+
+
+def test_annotations_stay_where_a_lane_of_their_own_would_be_one_more(tmp_path: Path) -> None:
+    events = [
+        complete("a", 0, 10, cat="cpu_op"),
+        complete("b", 5, 10, cat="cpu_op"),
+        complete("around", 0, 20, cat="user_annotation"),
+    ]
+    made, shown = one(tmp_path, events)
+    assert made.lanes == 1
+    assert [event["tid"] == 9 for event in shown if event["ph"] == "X"] == [True, False, True]
+
+
 def test_ranks_and_cycles_have_processes_and_arrows_of_their_own(tmp_path: Path) -> None:
     arrow = {"ph": "s", "id": 4, "cat": "c", "name": "n", "pid": 7, "tid": 9, "ts": 1}
     name = {"ph": "M", "name": "process_name", "pid": 7, "tid": 0, "args": {"name": "python"}}
