@@ -224,8 +224,11 @@ class Submitted:
         ending = ending or Ending(job.state if job else "")
         self.endings[number] = ending
         record = self._appeared(number, ending)
-        if record is not None and record.exit_code is not None and record.status != "interrupted":
-            verdict = record.verdict.replace("_", " ")
+        # Unless the sweep was, a job that was interrupted is a failed one, as in its table.
+        is_interrupted = record is not None and record.status == "interrupted"
+        counts = not is_interrupted or interrupts.marked(self.folder)
+        if record is not None and record.exit_code is not None and counts:
+            verdict = "interrupted" if is_interrupted else record.verdict.replace("_", " ")
             summary = RunFolder(shown(self.folder / self._jobs.jobs[number].folder)).summary
             self._say(number, f"{verdict}, exit code {record.exit_code}: {summary}")
         else:

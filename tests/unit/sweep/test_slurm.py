@@ -15,7 +15,7 @@ from harness.errors import MachineError
 from harness.execution.protocol import write_json
 from harness.paths import RunFolder, SweepFolder
 from harness.settings.slurm import Slurm
-from harness.sweep import slurm, slurm_commands
+from harness.sweep import interrupts, slurm, slurm_commands
 from harness.sweep.slurm import Submitted, options_of, refuse_queued
 from harness.sweep.slurm_record import SlurmRecord, Submission
 from harness.sweep.slurm_results import told
@@ -116,6 +116,26 @@ def test_the_record_of_a_job_that_ended_by_itself_is_waited_for(
     results = [(replace(JOB, exit_code=3, reason="shapes missing"), record_of(path))]
     assert told(results, submitted) == results
     assert record_of(path) == SHORT
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_job_that_was_interrupted_has_a_result_if_the_sweep_was(
+    submitted: Submitted, says: Says, capsys: pytest.CaptureFixture[str], marked: bool
+) -> None:
+    if marked:
+        interrupts.mark(submitted.folder)
+    stopped = replace(SHORT, status="interrupted", exit_code=130)
+    path = RunFolder(submitted.folder / JOB.folder)
+    write_json(stopped, path.record)
+    says(**ended("FAILED", "130:0"), scancel="")
+    submitted.wait()
+    line = capsys.readouterr().out.splitlines()[-1]
+    how = (
+        f"interrupted, exit code 130: {path.summary}"
+        if marked
+        else "ended without a result: FAILED"
+    )
+    assert line == f"job 1 of 1  seed=1: {how}"
 
 
 @pytest.mark.parametrize(
