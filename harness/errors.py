@@ -6,6 +6,7 @@ HarnessError
 ├── WriteError         a file cannot be written: the disk is full, or the like (exit 1)
 ├── RepetitionError    a run that was to be repeated failed (exit 1)
 ├── RecorderError      a recorder is used where or as it cannot record (exit 1)
+├── WindowError        a window in a live engine broke off, and left nothing to read (exit 1)
 └── NotDeliveredError  something requested was not delivered (exit 3)
 
 A workload that fails is not an error of the harness: the run folder records how it ended.
@@ -133,6 +134,12 @@ class RepetitionError(HarnessError):
 
 class RecorderError(HarnessError):
     """Another profiler or recorder records in this process, or the calls are in a wrong order."""
+
+    exit_code = ExitCode.FAILED
+
+
+class WindowError(HarnessError):
+    """A window in a live engine broke off; says how, and what became of what it left."""
 
     exit_code = ExitCode.FAILED
 

@@ -55,7 +55,8 @@ class Watch:
         self.folder = folder
         self._before = {each.path: each for each in self._listed()}
         self._since: dict[Found, float] = {}
-        self._whole: set[Found] = set()
+        self._judged: dict[Found, bool] = {}
+        """Whether a file has its end. It is read once, until it changes: it may be large."""
 
     def new(self) -> list[Found]:
         """Return the captures that are new or have changed, by their names."""
@@ -66,11 +67,17 @@ class Watch:
         now = time.monotonic()
         found = self.new()
         self._since = {each: self._since.get(each, now) for each in found}
-        for each in found:
-            age = now - self._since[each]
-            if each not in self._whole and _is_whole(each, age):
-                self._whole.add(each)
-        return [each for each in found if each in self._whole]
+        return [each for each in found if self._is_whole(each, now - self._since[each])]
+
+    def _is_whole(self, found: Found, age_s: float) -> bool:
+        """Tell whether a capture that has not changed for a time is written to its end."""
+        if age_s < _SETTLED_S:
+            return False
+        if found.path.is_dir():
+            return _is_recorded(found.path, age_s)
+        if found not in self._judged:
+            self._judged[found] = _has_end(found.path)
+        return self._judged[found]
 
     def _listed(self) -> list[Found]:
         try:
@@ -113,18 +120,16 @@ def _files(folder: Path) -> Iterator[Path]:
             yield Path(place, name)
 
 
-def _is_whole(found: Found, age_s: float) -> bool:
-    """Tell whether a capture that has not changed for a time is written to its end."""
-    if age_s < _SETTLED_S:
+def _is_recorded(folder: Path, age_s: float) -> bool:
+    """Tell whether a folder of torch_npu has its record, and no analysis of it may begin yet."""
+    if not any(folder.glob("profiler_info*.json")):
         return False
-    if found.path.is_dir():
-        has_record = any(found.path.glob("profiler_info*.json"))
-        analysed = found.path / "ASCEND_PROFILER_OUTPUT"
-        if not has_record:
-            return False
-        return age_s >= (_SETTLED_S if analysed.is_dir() else _RAW_S)
+    return (folder / "ASCEND_PROFILER_OUTPUT").is_dir() or age_s >= _RAW_S
+
+
+def _has_end(path: Path) -> bool:
     try:
-        first, last = _ends(found.path)
+        first, last = _ends(path)
     except (OSError, EOFError, zlib.error):
         return False
     return (first, last) in ((b"{", b"}"), (b"[", b"]"))

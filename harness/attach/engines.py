@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -230,7 +231,7 @@ def _decoded(server: Server, path: str, answer: Answer, kind: type[_Info]) -> _I
             f"{place}: its answer is not what the engine says there ({error})"
         ) from error
     sizes: list[Any] = [getattr(info, name, 1) for name in ("tp_size", "pp_size", "dp_size")]
-    if not all(0 < size <= _MOST_RANKS for size in sizes):
+    if min(sizes) <= 0 or prod(sizes) > _MOST_RANKS:
         raise MachineError(f"{place}: it says that it has {sizes} ranks, which cannot be")
     return info
 

@@ -91,6 +91,9 @@ class Server(Struct, frozen=True, kw_only=True):
         connection = self._connection(min(limit_s, _CONNECT_S))
         with _cut_off(connection, limit_s) as late, _explained(self.host, late, limit_s):
             connection.connect()
+            # A host of several addresses may take the whole time, and nothing is cut any more.
+            if late.is_set():
+                raise TimeoutError
             connection.sock.settimeout(limit_s)
             connection.request(method, self.path + path, body, headers)
             response = connection.getresponse()
@@ -185,6 +188,8 @@ def server_at(url: str, key: str = "") -> Server:
         raise _refused(url, "it must begin with http:// or https://", fix)
     if not host or not _NAME.fullmatch(host) or ".." in host or len(host) > 253:  # noqa: PLR2004
         raise _refused(url, "it names no host", fix)
+    if port == 0:
+        raise _refused(url, "nothing listens at port 0", fix)
     if parts.query or parts.fragment:
         raise _refused(url, "a server's address has no ? and no #", fix)
     if not re.fullmatch(r"[!-~]*", parts.path):

@@ -18,17 +18,19 @@ from harness.attach.http import Server
 from harness.attach.window import Asking, Listener, Window, hold
 from harness.capture.foreign import check_capture
 from harness.capture.requested import Requested
+from harness.capture.run_folder import shown
 from harness.capture.run_record import READ, EngineWindow, RunRecord
 from harness.capture.sources import RankFolder, rank_folder
 from harness.engines.exporting import Export
 from harness.engines.requested import of_export
-from harness.errors import ExitCode, NotDeliveredError, RefusedError
+from harness.errors import ExitCode, HarnessError, NotDeliveredError, RefusedError, WindowError
 from harness.execution.protocol import write_json
 from harness.paths import RunFolder
 from harness.pipeline.concluding import Finished
 from harness.pipeline.reading import read_capture
 from harness.settings.expectations import Beyond
 from harness.settings.request import Request
+from harness.text import one_line
 
 _EVERY: Final = f"{READ} (every rank)"
 _INTERRUPTED: Final = "interrupted; the server was asked to stop the window"
@@ -61,12 +63,12 @@ class Attaching(Struct, frozen=True, kw_only=True):
         )
 
 
-def attach(job: Attaching, listener: Listener, begun: Callable[[Path], None]) -> Finished | None:
-    """Hold a window and read what it left; None if it left nothing.
+def attach(job: Attaching, listener: Listener, begun: Callable[[Path], None]) -> Finished | Window:
+    """Hold a window and read what it left; return the window itself if it left nothing.
 
     Raises:
-        RefusedError: What it left cannot be read.
-        NotDeliveredError: No step was recorded within the limit.
+        NotDeliveredError: No step was recorded within the limit; or what it left cannot be read.
+        WindowError: The same, of a window that broke off.
         MachineError: The server does not begin a window.
         WriteError: The disk is full, or the like.
     """
@@ -82,7 +84,7 @@ def attach(job: Attaching, listener: Listener, begun: Callable[[Path], None]) ->
     try:
         window = hold(asking, watch, listener)
         if not window.found:
-            return None
+            return window
         if job.captures != run.captures.absolute():
             taken_over(list(window.found), run.captures, run.path)
     except KeyboardInterrupt:
@@ -92,13 +94,24 @@ def attach(job: Attaching, listener: Listener, begun: Callable[[Path], None]) ->
     try:
         return _read(job, window, begun)
     except RefusedError as error:
-        if window.ended or window.trouble:
-            raise
+        # Something was run: it is no refusal any more.
+        raise _unread(job, window, error) from error
+
+
+def _unread(job: Attaching, window: Window, error: RefusedError) -> HarnessError:
+    """Return what to say of a window whose captures cannot be read."""
+    place = shown(RunFolder(job.folder).captures)
+    if not window.ended and not window.trouble:
         # A profiler that is stopped before any step writes a trace without events.
-        raise NotDeliveredError(
+        return NotDeliveredError(
             f"no step was recorded within {job.limit_s:g} s: does the server get requests? What it"
-            f" wrote is in {run.captures}"
-        ) from error
+            f" wrote is in {place}"
+        )
+    why = "; ".join(one_line(problem.reason) for problem in error.problems)
+    said = f"what the window left in {place} cannot be read: {why}"
+    if window.trouble:
+        return WindowError(f"{window.trouble}; {said}")
+    return NotDeliveredError(said)
 
 
 def _read(job: Attaching, window: Window, begun: Callable[[Path], None]) -> Finished:

@@ -20,6 +20,7 @@ _LATE_S: Final = 30.0
 """Seconds for what a stopped window writes, at most; a shorter limit holds here, too."""
 _INTERRUPTED_S: Final = 15.0
 _OK: Final = 200
+_STOPPED: Final = "the server has stopped the window"
 
 
 class Listener(Protocol):
@@ -74,7 +75,8 @@ def hold(asking: Asking, watch: Watch, listener: Listener) -> Window:
         except MachineError as error:
             if isinstance(error.__cause__, Unanswered) and server.listens():
                 # It may have begun all the same.
-                _stop(asking, min(asking.limit_s, _INTERRUPTED_S))
+                said = _stop(asking, min(asking.limit_s, _INTERRUPTED_S))
+                raise MachineError(f"{error}; {said or _STOPPED}") from error.__cause__
             raise
         listener.say(f"the window has begun; it is waited for at most {asking.limit_s:g} s")
         done = _waited(asking, watch, listener, begun)
@@ -82,7 +84,7 @@ def hold(asking: Asking, watch: Watch, listener: Listener) -> Window:
     except KeyboardInterrupt:
         listener.say("interrupted: the server is asked to stop the window")
         said = _stop(asking, _INTERRUPTED_S)
-        listener.say(said or "the server has stopped the window")
+        listener.say(said or _STOPPED)
         raise
 
 

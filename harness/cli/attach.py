@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+import msgspec
 from msgspec.structs import replace
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -18,6 +19,7 @@ from harness.attach.engines import ENGINES, Engine, Known, known, release
 from harness.attach.http import is_key, server_at
 from harness.attach.pipeline import Attaching
 from harness.attach.pipeline import attach as attached
+from harness.attach.window import Window
 from harness.capture.run_folder import link_latest, make, new_folder, shown
 from harness.cli import signals
 from harness.cli.arguments import Command
@@ -77,8 +79,8 @@ def attach(command: Command) -> ExitCode:
     finally:
         for each in reversed(made):
             _remove_empty(each)
-    if finished is None:
-        return _nothing_came(job)
+    if isinstance(finished, Window):
+        return _nothing_came(job, finished.trouble)
     summary = RunFolder(folder).summary.name
     show(in_detail(finished.summary, request.report.detail, summary), OUT)
     return ExitCode(finished.record.exit_code or ExitCode.OK)
@@ -99,17 +101,21 @@ def _tell(job: Attaching) -> None:
         _say(f"  left out: {problem.setting}={problem.given}: {problem.reason}")
 
 
-def _nothing_came(job: Attaching) -> ExitCode:
+def _nothing_came(job: Attaching, trouble: str) -> ExitCode:
     """Say that no capture appeared, what that can mean, and how to read it later."""
     steps = job.request.profiler.schedule.active
     words = ["python", "-m", "harness", "read", "CAPTURES", "--requested", "BODY.json"]
-    _say(f"no capture appeared in {shown(job.captures)} within {job.limit_s:g} s", "bold red")
-    _say(f"  no step was recorded, fewer than {steps} were: does the server get requests?")
+    if trouble:
+        _say(trouble, "bold red")
+        _say(f"  no capture appeared in {shown(job.captures)} by then: none was written yet,")
+    else:
+        _say(f"no capture appeared in {shown(job.captures)} within {job.limit_s:g} s", "bold red")
+        _say(f"  no step was recorded, fewer than {steps} were: does the server get requests?")
     _say("  or it writes to a disk that this machine does not see, or may not write there;")
     _say("  when you have its captures, and the body that was sent, in a file of its own:")
     _say(f"  {shell([*words, '--target', job.engine.name])}")
-    _say(f"  {one_line(' '.join(job.done.text.split()))}")
-    return ExitCode.NOT_DELIVERED
+    _say(f"  {msgspec.json.format(job.done.text, indent=0)}")
+    return ExitCode.FAILED if trouble else ExitCode.NOT_DELIVERED
 
 
 def _request(command: Command, engine: Engine) -> Request:

@@ -14,13 +14,15 @@ from harness.paths import ComparisonFolder, MergedFolder, RunFolder, SweepFolder
 
 _HERE: Final = Path()
 _RUN: Final = RunFolder(_HERE)
+_SWEEP: Final = SweepFolder(_HERE)
 _SHOWN: Final = frozenset({_RUN.report, _RUN.redacted_report, _RUN.view})
 """What is made anew from a run at any time."""
 _RECORDS: Final = (
-    *(_RUN.record, SweepFolder(_HERE).record, MergedFolder(_HERE).record),
+    *(_RUN.record, _SWEEP.record, MergedFolder(_HERE).record),
     ComparisonFolder(_HERE).record,
 )
-_OWN: Final = frozenset({*_RUN.replaced, *_RECORDS, SweepFolder(_HERE).tables} - _SHOWN)
+_OF_SWEEP: Final = (_SWEEP.tables, _SWEEP.slurm_record, _SWEEP.slurm)
+_OWN: Final = frozenset({*_RUN.replaced, *_RECORDS, *_OF_SWEEP} - _SHOWN)
 
 
 def file_problems(named: Mapping[str, str], read: Sequence[Path] = ()) -> Iterator[Problem]:

@@ -22,7 +22,7 @@ from msgspec import Struct
 from harness.execution.output import Printed
 from harness.execution.process import DIE_WITH_PARENT, ProgressListener
 from harness.execution.protocol import Progress
-from harness.execution.rank_watch import INTERRUPTED, StopOrder, order_stop
+from harness.execution.rank_watch import INTERRUPTED, StopOrder, order_stop, stopping
 from harness.files import Appended
 from harness.paths import RunFolder
 from harness.stopping import Held
@@ -177,8 +177,10 @@ class _Launcher:
         """Let the ranks write down what they hold; the second time, kill them."""
         if self.stopped:
             self._kill()
+            return
         self.stopped = True
         order_stop(self.run, StopOrder(reason=INTERRUPTED))
+        self.listener.output(stopping(self.job.grace_s))
 
     def _kill(self) -> None:
         """Kill the launcher; Linux kills the ranks with it, and what they run."""

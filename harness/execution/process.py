@@ -27,7 +27,7 @@ from harness.execution.protocol import (
     outcome_file,
     read_json,
 )
-from harness.execution.rank_watch import INTERRUPTED, RankWatch, watch_of
+from harness.execution.rank_watch import INTERRUPTED, RankWatch, stopping, watch_of
 from harness.execution.stall import StallWatch, ask_for_stack, frame_of, is_of_stack
 from harness.execution.streams import KeptStreams, LentStreams, Streams
 from harness.execution.waiting import take_what_comes, woken_by_end
@@ -187,6 +187,8 @@ class _Child:
         self.sent: Outcome | None = None
         """The outcome, if the child could not leave it on the disk."""
         self.kill_at: float | None = None
+        self.ran_out = False
+        """Whether it was killed since it wrote for longer than it may."""
 
     def outcome(self, begun: Callable[[], None]) -> Outcome:
         """Start the child, wait for its end, and return how it ended.
@@ -218,7 +220,7 @@ class _Child:
                         self._listen({**streams.outputs, progress: self.progress.feed})
                         break
                     except KeyboardInterrupt:
-                        self._stop(INTERRUPTED)
+                        self._interrupt()
                 printed.flush()
                 self.progress.flush()
                 return process.wait()
@@ -305,6 +307,7 @@ class _Child:
     def _enforce_limits(self) -> None:
         now, limit_s = time.monotonic(), self.limits.seconds
         if self.kill_at is not None and now > self.kill_at:
+            self.ran_out = True
             self._kill()
         elif self.stop_reason:
             return
@@ -312,6 +315,13 @@ class _Child:
             self._stop(f"ran past {self.limits.setting}={limit_s:g}")
         elif self.limits.watch is not None and (reason := self.limits.watch.stop_reason()):
             self._stop(reason)
+
+    def _interrupt(self) -> None:
+        """Stop the child, as a signal asks for, and say what happens now."""
+        is_first = not self.stop_reason
+        self._stop(INTERRUPTED)
+        if is_first and self.limits.grace_s:
+            self._say(stopping(self.limits.grace_s))
 
     def _stop(self, reason: str) -> None:
         """Interrupt the child, which then writes what it holds; the second time, kill it."""
@@ -345,13 +355,9 @@ class _Child:
         """Return the child's report, or what its end says; a stop by the parent comes first."""
         report = read_json(self.result, Outcome) if self.result.exists() else self.sent
         if self.stop_reason == INTERRUPTED:
-            return msgspec.structs.replace(
-                report or Outcome(status="interrupted"),
-                status="interrupted",
-                reason="interrupted"
-                if report
-                else "interrupted before it had written what it recorded",
-            )
+            reason = "interrupted" if report else self._unwritten()
+            report = report or Outcome(status="interrupted")
+            return msgspec.structs.replace(report, status="interrupted", reason=reason)
         if self.stop_reason:
             return msgspec.structs.replace(
                 report or Outcome(status="failed"), status="failed", reason=self.stop_reason
@@ -361,6 +367,15 @@ class _Child:
             return msgspec.structs.replace(report, reason="the child process was sent SIGINT")
         cause = cause_of_crash(self.folder.log) if returncode < 0 else ""
         return report or Outcome(status="failed", reason=_death(returncode, last_line, cause))
+
+    def _unwritten(self) -> str:
+        """Return why an interrupted child left no outcome."""
+        if self.ran_out:
+            return (
+                "interrupted; not all of what it recorded was written within"
+                f" execution.grace_s={self.limits.grace_s:g}"
+            )
+        return "interrupted before it had written what it recorded"
 
 
 def _unseen(_line: str) -> None:

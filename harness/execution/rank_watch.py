@@ -27,6 +27,14 @@ _LATE: Final = (
 _PERIOD_S: Final = 0.02
 
 
+def stopping(grace_s: float) -> str:
+    """Return what a person is told who has stopped a run: what takes the time now."""
+    return (
+        f"stopping: what was recorded is written, for at most {grace_s:g} s (execution.grace_s);"
+        " once more ends it at once"
+    )
+
+
 class StopOrder(Struct, frozen=True, kw_only=True):
     """Why a job of several ranks is to end; the first one stands."""
 

@@ -59,7 +59,8 @@ def _subject(record: RunRecord) -> str:
         rank = f"{len(record.ranks)} rank(s): "
     elif record.world_size > 1:
         rank = f"rank {record.rank} of {record.world_size}: "
-    return f"{rank}{workload} on {where}, {record.recorded_steps} recorded step(s)"
+    steps = "recorded step(s)" if record.status == "ok" else "step(s) to record"
+    return f"{rank}{workload} on {where}, {record.recorded_steps} {steps}"
 
 
 def _ending(record: RunRecord) -> str:

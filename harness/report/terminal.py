@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 from rich import box
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -29,7 +30,7 @@ def show(sections: Iterable[Section], console: Console) -> None:
     for section in sections:
         console.print(Text.assemble("\n", (one_line(section.title), "bold")))
         if section.rows:
-            console.print(_table(replace(section, rows=section.rows[:_ROWS]), console.width))
+            _print(_table(replace(section, rows=section.rows[:_ROWS]), console.width), console)
         if len(section.rows) > _ROWS:
             _show_note(f"{len(section.rows) - _ROWS:,} more rows in the summary file", console)
         for note in _shown(section.notes):
@@ -47,10 +48,18 @@ def _shown(notes: Sequence[Note]) -> Sequence[Note]:
 
 def _show_note(note: Note, console: Console) -> None:
     text = f"{note.purpose}:" if isinstance(note, Command) else note
-    console.print(Padding(Text(visible(text)), (0, 0, 0, _INDENT), expand=False))
+    _print(Padding(Text(visible(text)), (0, 0, 0, _INDENT), expand=False), console)
     if isinstance(note, Command):
         # In one piece however long it is, to be copied.
         console.print(Text(" " * _INDENT + one_line(note.line)), soft_wrap=True)
+
+
+def _print(block: RenderableType, console: Console) -> None:
+    """Print a block without the blanks that fill its lines up: who copies them would have them."""
+    for segments in console.render_lines(block, pad=False):
+        line = Text.assemble(*((part.text, part.style or "") for part in segments))
+        line.rstrip()
+        console.print(line, soft_wrap=True)
 
 
 def _table(section: Section, width: int) -> Table:

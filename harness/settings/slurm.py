@@ -45,9 +45,21 @@ class Slurm(Struct, frozen=True, kw_only=True):
     """Other options of sbatch."""
 
 
+OPTIONS: Final[Mapping[str, str]] = {
+    "partition": "partition",
+    "account": "account",
+    "qos": "qos",
+    "constraint": "constraint",
+    "time": "time_min",
+    "gres": "gres",
+    "cpus-per-task": "cpus_per_task",
+    "mem": "memory",
+    "exclusive": "exclusive",
+}
+"""The options of sbatch that have a setting, and its name."""
 _OURS: Final = (
-    *("array", "chdir", "error", "job-name", "nodes", "no-requeue", "ntasks", "ntasks-per-node"),
-    *("output", "parsable", "test-only", "wait", "wrap"),
+    *("array", "chdir", "clusters", "error", "job-name", "nodes", "no-requeue", "ntasks"),
+    *("ntasks-per-node", "output", "parsable", "test-only", "wait", "wrap"),
 )
 """The options of sbatch that the harness sets, or that would hide a job from it."""
 
@@ -107,13 +119,16 @@ def _words(settings: Slurm) -> Iterator[Problem]:
 
 def _option_problems(option: str) -> Iterator[Problem]:
     name = option.removeprefix("--").partition("=")[0]
-    own = next((field for field in Slurm.__struct_fields__ if field.replace("_", "-") == name), "")
+    # sbatch takes the beginning of a name for all of it; no other option begins one of these.
+    ours = next((each for each in _OURS if each.startswith(name)), "")
+    own = next((each for each in OPTIONS if name and each.startswith(name)), "")
     if not option.startswith("--"):
-        reason, fix = "an option of sbatch begins with --", f"hydra.launcher.options=['--{option}']"
-    elif name in _OURS:
-        reason, fix = f"--{name} is set by the harness, which has to find its jobs", "leave it out"
-    elif own:
-        reason, fix = f"there is a setting for --{name}", f"hydra.launcher.{own}=VALUE"
+        reason = "an option of sbatch begins with -- here"
+        fix = "its long name, as hydra.launcher.options=['--reservation=profiling']"
+    elif name == own or (own and not ours):
+        reason, fix = f"there is a setting for --{own}", f"hydra.launcher.{OPTIONS[own]}=VALUE"
+    elif ours:
+        reason, fix = f"--{ours} is set by the harness, which has to find its jobs", "leave it out"
     else:
         return
     yield Problem(setting="hydra.launcher.options", given=option, reason=reason, fix=fix)

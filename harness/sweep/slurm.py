@@ -15,10 +15,10 @@ from harness import files
 from harness.capture.run_folder import shown
 from harness.capture.run_record import RunRecord, record_of
 from harness.capture.sweep_record import SweepRecord
-from harness.errors import Problem, refuse
+from harness.errors import MachineError, Problem, refuse
 from harness.execution.protocol import read_json, write_json
 from harness.paths import RunFolder, SweepFolder
-from harness.settings.slurm import Slurm
+from harness.settings.slurm import OPTIONS, Slurm
 from harness.sweep import interrupts, slurm_commands
 from harness.sweep.current import varied_text
 from harness.sweep.slurm_commands import Ending, Queued
@@ -40,19 +40,13 @@ Report = Callable[[str], None]
 
 def options_of(settings: Slurm) -> list[str]:
     """Return sbatch's options for one job; it is one process, which starts all others."""
-    values = {
-        "partition": settings.partition,
-        "account": settings.account,
-        "qos": settings.qos,
-        "constraint": settings.constraint,
-        "time": settings.time_min,
-        "gres": settings.gres,
-        "cpus-per-task": settings.cpus_per_task,
-        "mem": settings.memory,
-    }
-    given = [f"--{name}={value}" for name, value in values.items() if value is not None]
-    whole = ["--exclusive"] if settings.exclusive else []
-    return ["--nodes=1", "--ntasks=1", *given, *whole, *settings.options]
+    values = {option: getattr(settings, name) for option, name in OPTIONS.items()}
+    given = [
+        f"--{option}" if value is True else f"--{option}={value}"
+        for option, value in values.items()
+        if value is not None and value is not False
+    ]
+    return ["--nodes=1", "--ntasks=1", *given, *settings.options]
 
 
 def script_of(settings: Slurm, folder: Path) -> str:
@@ -74,13 +68,22 @@ def check(settings: Slurm) -> None:
 
 
 def refuse_queued(folder: Path) -> None:
-    """Refuse a sweep whose jobs an earlier command has left in Slurm's queue."""
+    """Refuse a sweep whose jobs an earlier command has left in Slurm's queue.
+
+    Raises:
+        MachineError: Slurm does not tell.
+    """
     path = SweepFolder(folder).slurm_record
     if not path.exists():
         return
     arrays = read_json(path, SlurmRecord).arrays
     queued = slurm_commands.queue(arrays) if arrays else {}
-    left = sorted(name for name, job in (queued or {}).items() if not job.is_over)
+    if queued is None:
+        raise MachineError(
+            f"squeue does not answer, so it is not known whether jobs {' '.join(arrays)} of an"
+            " earlier command of this sweep go on: squeue must work first"
+        )
+    left = sorted(name for name, job in queued.items() if not job.is_over)
     if left:
         numbers = " ".join(arrays)
         refuse(
@@ -221,8 +224,11 @@ class Submitted:
         ending = ending or Ending(job.state if job else "")
         self.endings[number] = ending
         record = self._appeared(number, ending)
-        if record is not None and record.exit_code is not None and record.status != "interrupted":
-            verdict = record.verdict.replace("_", " ")
+        # Unless the sweep was, a job that was interrupted is a failed one, as in its table.
+        is_interrupted = record is not None and record.status == "interrupted"
+        counts = not is_interrupted or interrupts.marked(self.folder)
+        if record is not None and record.exit_code is not None and counts:
+            verdict = "interrupted" if is_interrupted else record.verdict.replace("_", " ")
             summary = RunFolder(shown(self.folder / self._jobs.jobs[number].folder)).summary
             self._say(number, f"{verdict}, exit code {record.exit_code}: {summary}")
         else:
@@ -231,13 +237,14 @@ class Submitted:
     def _appeared(self, number: int, ending: Ending) -> RunRecord | None:
         """Return the record of a job that is over, as soon as it can be seen here."""
         folder = self.folder / self._jobs.jobs[number].folder
-        until = time.monotonic() + (self._patience_s if ending.state == "COMPLETED" else 0)
+        # One that Slurm has killed wrote no more.
+        until = time.monotonic() + (self._patience_s if ending.by_itself else 0)
         while True:
             record = record_of(folder)
             if record and record.exit_code is not None:
                 return record
             if time.monotonic() >= until:
-                if ending.state == "COMPLETED":
+                if ending.by_itself:
                     # The others, perhaps a thousand, would not appear either.
                     self._patience_s = 0.0
                 return record

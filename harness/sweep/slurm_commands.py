@@ -42,6 +42,11 @@ class Ending(Struct, frozen=True):
     """Who cancelled it, as the number of a user; "" if that is not known."""
 
     @property
+    def by_itself(self) -> bool:
+        """Whether its process ended by itself, with whatever code."""
+        return self.state in {"COMPLETED", "FAILED"} and not self.signal
+
+    @property
     def killed_by(self) -> str:
         """The name of the signal that ended it; "" without one."""
         with suppress(ValueError):

@@ -90,6 +90,8 @@ class _Place:
                 "its settings are no longer those of the command: a file of the configuration was"
                 f" changed while it waited, or reads the environment{self._last_words()}"
             )
+        if record is not None:
+            return f"it ended well ({ending.state}), and {shown(self._folder)} does not say so"
         return (
             f"it ended well ({ending.state}), and {shown(self._folder)} is not here: the folder of"
             " a sweep must be on a file system that all nodes share"

@@ -99,8 +99,21 @@ def test_a_second_signal_ends_a_run_at_once(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         run = ended(process, tmp_path, limit_s=20)
     assert run.code == 130
+    said = "stopping: what was recorded is written, for at most 60 s (execution.grace_s); once more"
+    assert run.err.count(said) == 1, run.err
     assert (run.record.status, run.record.exit_code) == ("interrupted", 130)
+    assert run.record.reason == "interrupted before it had written what it recorded"
     assert working_in(tmp_path) == []
+
+
+def test_a_run_that_writes_for_longer_than_it_may_names_the_setting(tmp_path: Path) -> None:
+    with begun(tmp_path, "deaf", "execution.grace_s=1") as process:
+        process.send_signal(signal.SIGINT)
+        run = ended(process, tmp_path, limit_s=20)
+    assert run.code == 130
+    assert run.record.reason == (
+        "interrupted; not all of what it recorded was written within execution.grace_s=1"
+    )
 
 
 def test_what_prints_without_pause_in_a_session_of_its_own_holds_nothing_up(

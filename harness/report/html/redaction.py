@@ -6,6 +6,7 @@ import getpass
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -114,7 +115,11 @@ def secrets_of(records: Sequence[RunRecord], folder: Path) -> list[str]:
         settings = record.requested.items()
         secrets += _texts([value for name, value in settings if name.startswith(_PRIVATE[1:])])
     if os.getuid():
-        secrets += [str(Path.home()), getpass.getuser()]
+        # In a container, the system may know neither of its user.
+        with suppress(RuntimeError):
+            secrets.append(str(Path.home()))
+        with suppress(KeyError, OSError):
+            secrets.append(getpass.getuser())
     return [text for text in secrets if len(text) > 1]
 
 

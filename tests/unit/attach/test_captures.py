@@ -78,6 +78,28 @@ def test_what_still_grows_is_not_whole(tmp_path: Path) -> None:
         time.sleep(0.06)
 
 
+def test_a_file_is_read_once_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Path] = []
+    has_end = captures._has_end
+
+    def counted(path: Path) -> bool:
+        looks.append(path)
+        return has_end(path)
+
+    monkeypatch.setattr(captures, "_has_end", counted)
+    watch = Watch(tmp_path)
+    path = tmp_path / "a.json"
+    path.write_bytes(TRACE[:-1])
+    for _ in range(3):
+        assert whole(watch) == []
+    assert looks == [path]
+    path.write_bytes(TRACE)
+    assert whole(watch) == ["a.json"]
+    assert looks == [path, path]
+
+
 def test_links_and_pipes_are_left_alone(tmp_path: Path) -> None:
     source, folder = tmp_path / "source", tmp_path / "run" / "captures"
     source.mkdir()

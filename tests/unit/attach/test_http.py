@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 
 import pytest
 
@@ -88,6 +89,23 @@ def test_what_is_no_answer_is_told_within_the_limit(
     assert time.monotonic() - begun < 4 * LIMIT_S
 
 
+def test_a_connection_that_took_the_whole_time_is_not_waited_on(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = HTTPConnection.connect
+
+    def slowly(connection: HTTPConnection) -> None:
+        time.sleep(1.2 * LIMIT_S)
+        connect(connection)
+
+    server = start(drip)
+    monkeypatch.setattr(HTTPConnection, "connect", slowly)
+    begun = time.monotonic()
+    with pytest.raises(Unanswered, match="no whole answer came within 1 s"):
+        server.ask("GET", "/version", LIMIT_S)
+    assert time.monotonic() - begun < 4 * LIMIT_S
+
+
 def test_an_answer_that_does_not_end_is_cut(start: Start) -> None:
     with pytest.raises(Unanswered, match="it answers with more than 8 MiB"):
         start(flood).ask("GET", "/version", 30.0)
@@ -135,7 +153,13 @@ def test_what_is_no_engine_is_told(start: Start, answer: Answering, why: str) ->
         known(start(answer), ENGINES["vllm"])
 
 
-@pytest.mark.parametrize("sizes", [b'"tp_size": 0', b'"tp_size": 99999999999', b'"dp_size": -1'])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        *(b'"tp_size": 0', b'"tp_size": 99999999999', b'"dp_size": -1'),
+        b'"tp_size": 60000, "pp_size": 60000',
+    ],
+)
 def test_ranks_that_cannot_be(start: Start, sizes: bytes) -> None:
     server = start(said("200 OK", b'{"version": "0.5.23", ' + sizes + b"}"))
     with pytest.raises(MachineError, match="ranks, which cannot be"):
@@ -164,6 +188,7 @@ def test_sglang_says_how_many_ranks_it_has(start: Start, sizes: str, ranks: int)
         ("http://", "it names no host"),
         ("http://a b", "it names no host"),
         ("http://host:99999", "it is no URL"),
+        ("http://host:0", "nothing listens at port 0"),
         ("http://host/?key=x", r"a server's address has no \? and no #"),
         ("http://[::1", "it is no URL"),
         ("http://host/ä", "its path has characters"),

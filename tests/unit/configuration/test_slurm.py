@@ -54,8 +54,25 @@ def test_settings_arrive_as_they_are_typed() -> None:
         ("exclusive=7", "exclusive", "7", "must be true or false", "hydra.launcher.exclusive="),
         ("partition='-x'", "partition", "-x", "must be one word", "hydra.launcher.partition=null"),
         ("memory='1 G'", "memory", "1 G", "must be one word", "hydra.launcher.memory=null"),
-        ("options=[x]", "options", "x", "an option of sbatch begins with --", "hydra.launcher."),
+        ("options=[x]", "options", "x", "an option of sbatch begins with --", "its long name, as"),
+        ("options=['-p b']", "options", "-p b", "an option of sbatch begins", "its long name, as"),
         ("options=['--array=0-3']", "options", "--array=0-3", "--array is set by", "leave it out"),
+        ("options=['--arr=0-3']", "options", "--arr=0-3", "--array is set by", "leave it out"),
+        ("options=['--clusters=b']", "options", "--clusters=b", "--clusters is set", "leave it"),
+        (
+            "options=['--time=5']",
+            "options",
+            "--time=5",
+            "there is a setting for --time",
+            "hydra.launcher.time_min=VALUE",
+        ),
+        (
+            "options=['--mem=4G']",
+            "options",
+            "--mem=4G",
+            "there is a setting for --mem",
+            "hydra.launcher.memory=VALUE",
+        ),
         (
             "options=['--cpus-per-task=3']",
             "options",
@@ -75,6 +92,12 @@ def test_what_slurm_cannot_be_asked_is_refused(
     assert problem.given.strip("'") == given
     assert problem.reason.startswith(reason), problem.reason
     assert problem.fix.startswith(fix), problem.fix
+
+
+def test_options_that_no_setting_has_are_passed_on() -> None:
+    options = ("--time-min=5", "--mem-per-cpu=1G", "--nodelist=n1", "--exclude=n2", "--requeue")
+    typed = ",".join(f"'{option}'" for option in options)
+    assert settings(f"hydra.launcher.options=[{typed}]").options == options
 
 
 def test_an_unknown_setting_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import StringIO
 from typing import Final, get_args
 
@@ -39,7 +40,23 @@ LONG: Final = "python -m harness device=npu profiler=level1 workload.target=" + 
 def shown(*sections: Section, width: int) -> list[str]:
     out = StringIO()
     show(sections, Console(file=out, width=width))
-    return [line.rstrip() for line in out.getvalue().splitlines()]
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_no_line_ends_in_blanks(terminal: bool) -> None:
+    out = StringIO()
+    texts = Section(
+        title="Texts",
+        columns=(Column("first"), Column("last")),
+        rows=(("a", "a long text that is wrapped, in several lines"), ("b", "b")),
+        notes=("a note that is longer than the line, and so it is wrapped, too",),
+    )
+    show([texts, ALL], Console(file=out, width=40, force_terminal=terminal, no_color=True))
+    lines = re.sub(r"\x1b\[[\d;]*m", "", out.getvalue()).splitlines()
+    assert "  a note that is longer than the line," in lines
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert max(map(len, lines)) <= 40
 
 
 def test_one_of_each_unit_on_a_terminal() -> None:

@@ -266,7 +266,10 @@ def test_events_and_linked_kernels_are_counted() -> None:
         ),
         (
             {"status": "interrupted", "reason": "by SIGINT", "event_counts": {"cpu_op": EVENTS}},
-            ["INTERRUPTED: by SIGINT", "what was recorded before that is kept"],
+            [
+                "mlp on cuda, 3 step(s) to record",
+                *("INTERRUPTED: by SIGINT", "what was recorded before that is kept"),
+            ],
         ),
         (
             {

@@ -364,3 +364,12 @@ def test_every_figure_of_the_summary_is_on_the_page() -> None:
 def test_the_first_tile_is_the_verdict(changes: dict[str, Any], verdict: str, tone: str) -> None:
     tile = run_page(shown(replace(RECORD, **changes))).tiles[0]
     assert (tile.value, tile.tone) == (verdict, tone)
+
+
+def test_a_user_whom_the_system_does_not_know_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getuid", lambda: 1 << 30)
+    for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert secrets_of([RECORD], Path("/run"))[:2] == [RECORD.host, "/run"]
+    monkeypatch.setenv("HOME", "/home/me")
+    assert secrets_of([RECORD], Path("/run"))[-1] == "/home/me"
