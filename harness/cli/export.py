@@ -115,8 +115,12 @@ def _release(target: Target, version: str) -> Release:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version without the zeros at its end: 0.33 is 0.33.0; () of none."""
     match = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", version)
-    return tuple(int(number) for number in match[1].split(".")) if match else ()
+    numbers = [int(number) for number in match[1].split(".")] if match else []
+    while numbers[1:] and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
 
 
 def _target_problems(paths: Sequence[str]) -> Iterator[Problem]:

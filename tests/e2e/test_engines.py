@@ -72,6 +72,19 @@ def test_older_releases_have_forms_of_their_own(harness: Harness) -> None:
     assert "0.34 was not looked at; this is what 0.33.0 takes" in newer.err
 
 
+@pytest.mark.parametrize(
+    ("target", "release"),
+    [("vllm@0.33", "0.33.0"), ("vllm@0.13", "0.17.0"), ("verl@0.9", "0.9.0"), ("verl@v0.9.0.0", "0.9.0")],
+)
+def test_a_version_may_leave_out_its_last_zeros(
+    harness: Harness, target: str, release: str
+) -> None:
+    words = ("device=cuda", "profiler=level0", "profiler.schedule.warmup=0")
+    run = harness("export", target, *words, "profiler.activities=[host,device]", "--partial")
+    assert run.err.startswith(f"{target.partition('@')[0]} {release}, device=cuda"), run.err
+    assert "was not looked at" not in run.err
+
+
 def test_an_export_is_imported_again(harness: Harness, tmp_path: Path) -> None:
     export = harness("export", "dynamic_profile", "profiler=level2", "profiler.ranks=[0,1]")
     (tmp_path / "profiler_config.json").write_text(export.out)
