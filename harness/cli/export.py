@@ -6,18 +6,24 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from harness.cli.arguments import Command
 from harness.cli.console import ERR
 from harness.cli.prepare import prepared
+from harness.cli.streams import refuse_full_output
 from harness.engines import TARGETS
 from harness.engines.base import Form, Release, Target
-from harness.engines.exporting import Export
+from harness.engines.exporting import Export, unheard
 from harness.engines.exporting import export as exported
 from harness.errors import ExitCode, Problem, RefusedError, refuse
 from harness.settings.nearest import nearest
 from harness.settings.request import Request
 
-_OURS: Final = re.compile(r"[+~]*(device|profiler|name|seed)\b")
+_OURS: Final = re.compile(
+    r"[+~]*(profiler\b|name=|device(@[^=]*)?=|device\.(name|activities|with_flops|with_modules)\b)"
+)
+"""What decides what a profiler is asked for, and what it is called."""
 _FOLDER: Final = "captures"
 """Where a target writes unless ``--out`` says otherwise: a folder below its current one."""
 
@@ -33,18 +39,26 @@ def export(command: Command) -> ExitCode:
     refuse([*_device_problems(target, request, forms), *_form_problems(command, target, forms)])
     chosen = command.flags.get("--form", forms[0].name if forms else "")
     folder = command.out or _FOLDER
-    made = {form.name: exported(request, target, release, form, folder) for form in forms}
+    made = {
+        form.name: _whole(command, request, exported(request, target, release, form, folder))
+        for form in forms
+    }
     done = made[chosen]
     if done.lost and "--partial" not in command.flags:
         raise RefusedError(_with_other_forms(done, made))
     print(done.text, end="")
     _tell(done, release, version, list(made))
+    refuse_full_output()
     return ExitCode.NOT_DELIVERED if done.lost else ExitCode.OK
 
 
-def _request(command: Command, target: Target) -> Request:
-    from msgspec.structs import replace
+def _whole(command: Command, request: Request, done: Export) -> Export:
+    """Return the export with what was typed, and a target has no word for, among what is lost."""
+    typed = [text.lstrip("+~").partition("=")[0] for text in command.overrides]
+    return replace(done, lost=(*done.lost, *unheard(request, done, typed)))
 
+
+def _request(command: Command, target: Target) -> Request:
     devices = target.devices()
     given = any(re.match(r"[+~]*device\b", text) for text in command.overrides)
     if len(devices) == 1 and not given:
@@ -115,8 +129,12 @@ def _release(target: Target, version: str) -> Release:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version without the zeros at its end: 0.33 is 0.33.0; () of none."""
     match = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", version)
-    return tuple(int(number) for number in match[1].split(".")) if match else ()
+    numbers = [int(number) for number in match[1].split(".")] if match else []
+    while numbers[1:] and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
 
 
 def _target_problems(paths: Sequence[str]) -> Iterator[Problem]:

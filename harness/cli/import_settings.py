@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.cli.arguments import Command
 from harness.cli.console import ERR
+from harness.cli.streams import refuse_full_output
 from harness.engines import SOURCES, TARGETS
 from harness.engines.importing import Imported, imported, read_file, reading
 from harness.errors import ExitCode, Problem, RefusedError, refuse
@@ -29,6 +30,7 @@ def import_settings(command: Command) -> ExitCode:
         _say(f"  it asks for: {shell(done.words)}")
         raise RefusedError(done.problems)
     print(shell(done.words))
+    refuse_full_output()
     return ExitCode.NOT_DELIVERED if done.meaning.unmatched else ExitCode.OK
 
 

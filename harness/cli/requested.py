@@ -16,7 +16,7 @@ from harness.cli.import_settings import target_problems
 from harness.cli.prepare import prepared
 from harness.devices import DEVICES
 from harness.engines import SOURCES, TARGETS
-from harness.engines.importing import read_file, reading
+from harness.engines.importing import misfits, read_file, reading
 from harness.engines.requested import of_file, of_request
 from harness.errors import Problem, RefusedError, refuse
 from harness.text import one_line
@@ -56,6 +56,7 @@ def _of_file(command: Command, given: str) -> Requested:
             problem = Problem(setting=setting, given=device, reason=why, fix="leave it out")
             raise RefusedError([problem])
     found = reading(read_file(Path(given)), given, command.flags.get("--target", ""), device)
+    refuse(misfits(found))
     name, version = found.target.name, found.release.version
     ERR.print(
         one_line(f"{given}: read as {name} {version}, device={found.form.device}"),

@@ -202,12 +202,13 @@ def meaning(form: Form, values: Values) -> Meaning:
     unmatched: list[tuple[str, Any, str]] = []
     notes: list[str] = []
     ignored: set[str] = set()
+    start = bare(form.device)
     for field in form.fields:
         value = values.get(field.name, field.default)
         is_given = field.name in values and values[field.name] != field.default
         if field.setting and field.codec is not None:
             try:
-                asked[field.setting] = field.codec.decode(value)
+                asked[field.setting] = _of_type(field.codec.decode(value), start.get(field.setting))
             except NoCounterpartError as error:
                 unmatched.append((field.name, value, str(error)))
             if field.ignored:
@@ -227,7 +228,6 @@ def meaning(form: Form, values: Values) -> Meaning:
         for name, value in values.items()
         if name not in known and name not in form.always
     ]
-    start = bare(form.device)
     taken = {name: value for name, value in asked.items() if name not in ignored}
     return Meaning(
         asked={**start, **form.fixed, **asked},
@@ -235,6 +235,13 @@ def meaning(form: Form, values: Values) -> Meaning:
         unmatched=tuple(unmatched),
         notes=tuple(notes),
     )
+
+
+def _of_type(value: Any, untold: Any) -> Any:
+    """Return a value; that of a switch must be true or false, or its meaning is not known."""
+    if isinstance(untold, bool) and not isinstance(value, bool):
+        raise NoCounterpartError("it must be true or false")
+    return value
 
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from harness.engines.base import (
     Field,
@@ -67,6 +68,26 @@ def export(request: Request, target: Target, release: Release, form: Form, folde
     done = meaning(form, values)
     lost = tuple(_lost(wanted, done, target, release, form))
     return Export(target=target.name, version=release.version, form=form, values=values, lost=lost)
+
+
+def unheard(request: Request, done: Export, typed: Collection[str]) -> Iterator[Problem]:
+    """Yield what a user typed of names, places and limits, and the target would not take.
+
+    What nobody typed of these is a default of the harness's own, which concerns no target.
+    """
+    wanted = plain(to_builtins(request))
+    does = meaning(done.form, done.values).done
+    for setting in dict.fromkeys(typed):
+        if setting not in wanted or mark_of(setting) is not Changes.PLACED:
+            continue
+        value = wanted[setting]
+        if setting in does and does[setting] == value:
+            continue
+        names = [field.name for field in done.form.fields if field.setting == setting]
+        has = f"has {names[0]} for it, which cannot say this" if names else "has no field for it"
+        reason = f"{done.target} {done.version} {has}"
+        fix = "leave it out, or --partial exports the rest"
+        yield Problem(setting=setting, given=show(value), reason=reason, fix=fix)
 
 
 def _lost(

@@ -189,7 +189,7 @@ class _Arguments(Words):
     """Words of a command whose names have hyphens where the fields have underscores."""
 
     def values(self, text: str) -> dict[str, Any]:
-        """Return the fields of a command line."""
+        """Return the fields of a command line; an option with several values has a list."""
         return {name.replace("-", "_"): value for name, value in super().values(text).items()}
 
 
@@ -206,7 +206,7 @@ MEGATRON: Final = source_of(
             Special(lower=nothing, means=_megatron_means),
         ),
         *_forms(
-            _Arguments("python pretrain_gpt.py torchrun"),
+            _Arguments("python pretrain_gpt.py torchrun", several=True),
             "arguments of its command",
             _MEGATRON_FIELDS,
             Special(lower=nothing, means=_megatron_means),

@@ -15,7 +15,7 @@ from harness.configuration.validate import problems
 from harness.engines import SOURCES, TARGETS
 from harness.engines.base import Form, Meaning, Release, Target, bare, meaning
 from harness.engines.exporting import asked, is_judged, same
-from harness.engines.notations import YAML, Part, UnreadableError
+from harness.engines.notations import YAML, Part, UnknownValueError, UnreadableError
 from harness.engines.python_code import PythonCode
 from harness.errors import Problem, RefusedError
 from harness.files import read_all
@@ -86,7 +86,7 @@ def reading(text: str, name: str, target: str = "", device: str = "") -> Reading
     """
     known = {**TARGETS, **SOURCES}
     candidates = [known[target]] if target else list(known.values())
-    errors: dict[str, str] = {}
+    errors: dict[str, UnreadableError] = {}
     readings = list(_readings(text, candidates, device, errors))
     best = max((found.known for found in readings), default=0)
     fitting = [found for found in readings if found.known == best and best]
@@ -108,7 +108,7 @@ def _distance(found: Reading) -> tuple[int, bool]:
 
 
 def _readings(
-    text: str, targets: list[Target], device: str, errors: dict[str, str]
+    text: str, targets: list[Target], device: str, errors: dict[str, UnreadableError]
 ) -> Iterator[Reading]:
     for target in targets:
         for release in target.releases:
@@ -118,7 +118,8 @@ def _readings(
                 try:
                     values = _values(form, text)
                 except UnreadableError as error:
-                    errors[target.name] = str(error)
+                    if not isinstance(errors.get(target.name), UnknownValueError):
+                        errors[target.name] = error
                     continue
                 yield Reading(target=target, release=release, form=form, values=values)
 
@@ -135,24 +136,25 @@ def _values(form: Form, text: str) -> dict[str, Any]:
         return below.values(text)
 
 
-def _unread(name: str, target: str, targets: list[Target], errors: Mapping[str, str]) -> Problem:
-    if target and target in errors:
-        why = f"{target} cannot read it: {errors[target]}"
+def _unread(
+    name: str, target: str, targets: list[Target], errors: Mapping[str, UnreadableError]
+) -> Problem:
+    nearly = [known for known, error in errors.items() if isinstance(error, UnknownValueError)]
+    reader = target if target in errors else next(iter(nearly), "")
+    if reader:
+        why = f"{reader} cannot read it: {errors[reader]}"
     else:
         why = f"no field in it is one of {', '.join(known.name for known in targets)}"
     fix = "name its target: --target NAME; python -m harness help import lists them"
+    if target or nearly:
+        fix = f"name a file with the settings of {target or reader}, all of them constants"
     return Problem(setting=name, given="", reason=why, fix=fix)
 
 
 def imported(found: Reading) -> Imported:
     """Return what a file asks for as settings: the profile that is nearest, and the differences."""
     meant = meaning(found.form, found.values)
-    wanted = {
-        setting: value
-        for setting, value in meant.asked.items()
-        if is_judged(setting) or setting in ("profiler.analyse", "name")
-    }
-    words = min(_by_profile(found.form.device, wanted), key=len)
+    words = min(_by_profile(found.form.device, _wanted(meant)), key=len)
     composition = compose_jobs(words)
     job = composition.jobs[0] if composition.jobs else None
     request = job.request if job else None
@@ -168,6 +170,25 @@ def imported(found: Reading) -> Imported:
         request=None if wrong else request,
         problems=tuple(wrong),
     )
+
+
+def misfits(found: Reading) -> list[Problem]:
+    """Return what a file asks for that is no value of the setting: nothing can be judged by it.
+
+    What a profiler would reset or ignore is a value all the same.
+    """
+    wanted = _wanted(meaning(found.form, found.values))
+    words = (f"device={found.form.device}", *(_word(name, wanted[name]) for name in wanted))
+    composition = compose_jobs(words)
+    return [*composition.problems, *(each for job in composition.jobs for each in job.problems)]
+
+
+def _wanted(meant: Meaning) -> dict[str, Any]:
+    return {
+        setting: value
+        for setting, value in meant.asked.items()
+        if is_judged(setting) or setting in ("profiler.analyse", "name")
+    }
 
 
 def _by_profile(device: str, wanted: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
 import yaml
 
-from harness.settings.schema import flatten, show
+from harness.settings.schema import show
 
 
 class UnreadableError(ValueError):
     """A text that is not in the notation; the message says why."""
+
+
+class UnknownValueError(UnreadableError):
+    """A text in the notation, of which something is not known unless it is run."""
 
 
 class Notation(Protocol):
@@ -38,7 +42,7 @@ class Json:
 
     def values(self, text: str) -> dict[str, Any]:
         """Return the fields of a JSON object."""
-        return dict(flatten(_mapping(_json(text), "a JSON object")))
+        return _flat(_mapping(_json(text), "a JSON object"))
 
 
 class Yaml:
@@ -56,7 +60,7 @@ class Yaml:
             data = yaml.load(text, Loader=_Plain)  # noqa: S506 - a safe loader of our own
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             raise UnreadableError(f"it is no YAML: {_line(error)}") from error
-        return dict(flatten(_mapping(data, "a YAML mapping")))
+        return _flat(_mapping(data, "a YAML mapping"))
 
 
 class Toml:
@@ -71,8 +75,9 @@ class Toml:
     def values(self, text: str) -> dict[str, Any]:
         """Return the fields of a TOML document."""
         try:
-            return dict(flatten(tomllib.loads(text)))
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            return _flat(tomllib.loads(text))
+        # A number of very many digits is a plain ValueError.
+        except (ValueError, RecursionError) as error:
             raise UnreadableError(f"it is no TOML: {_line(error)}") from error
 
 
@@ -82,10 +87,17 @@ class Words:
     A field in capitals is a variable; one whose value is true is a flag without a value.
     """
 
-    def __init__(self, command: str, *, negated: bool = False) -> None:
-        """`negated`: false is written ``--no-name``; else a flag that is false is left out."""
+    def __init__(self, command: str, *, negated: bool = False, several: bool = False) -> None:
+        """Make the notation of one command.
+
+        Args:
+            command: Its own words.
+            negated: False is written ``--no-name``; else a flag that is false is left out.
+            several: Whether an option may have several values, one after the other.
+        """
         self.command = command
         self.negated = negated
+        self.several = several
 
     def text(self, values: Mapping[str, Any]) -> str:
         """Return the variables, which are the server's, and then the command line."""
@@ -119,11 +131,20 @@ class Words:
                 values[name.removeprefix("no-")] = False
             elif equals:
                 values[name] = value
-            elif rest and not rest[0].startswith("--") and rest[0] not in self.command.split():
-                values[name] = rest.pop(0)
             else:
-                values[name] = True
+                values[name] = self._value(rest)
         return values
+
+    def _value(self, rest: list[str]) -> Any:
+        """Take the value of an option off the words after it; true if it has none."""
+        most = len(rest) if self.several else 1
+        found: list[str] = []
+        while rest and len(found) < most and self._is_value(rest[0]):
+            found.append(rest.pop(0))
+        return (found if found[1:] else found[0]) if found else True
+
+    def _is_value(self, word: str) -> bool:
+        return not word.startswith("--") and word not in self.command.split()
 
 
 class Overrides:
@@ -141,7 +162,10 @@ class Overrides:
             name, equals, value = word.lstrip("+").partition("=")
             if not equals:
                 raise UnreadableError(f"{word} is not name=value")
-            values[name] = Yaml().values(f"value: {value}")["value"]
+            for inner, item in Yaml().values(f"value: {value}").items():
+                if inner.partition(".")[0] != "value":
+                    raise UnreadableError(f"the value of {name} is several lines")
+                values[name + inner.removeprefix("value")] = item
         return values
 
 
@@ -180,6 +204,23 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
             place = place.setdefault(part, {})
         place[last] = value
     return tree
+
+
+def _flat(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested fields by dotted names; a name with a dot of its own is quoted."""
+    try:
+        return dict(_leaves(data, ""))
+    except RecursionError as error:
+        raise UnreadableError("its fields are nested too deeply") from error
+
+
+def _leaves(data: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        name = f'"{key}"' if "." in str(key) else str(key)
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
 
 
 def _json(text: str) -> Any:

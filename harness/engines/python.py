@@ -85,6 +85,12 @@ def _form(device: str) -> Form:
                 for name, default in _DEFAULTS.items()
             ),
             Field(name="folder", placed=True),
+            Field(name="use_cuda", about="an older word that wins over the activities"),
+            Field(
+                name="execution_trace_observer",
+                about="an execution trace for replays; no setting has it",
+            ),
+            Field(name="custom_trace_id_callback", about="names of traces, by a function"),
             *_experimental(device),
         ),
         folder="folder",

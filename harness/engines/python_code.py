@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from harness.engines.notations import UnreadableError, nested
+from harness.engines.notations import UnknownValueError, UnreadableError, nested
 from harness.settings.request import Schedule
 from harness.settings.schedule import steps_for
 
@@ -17,10 +18,13 @@ _ENUMERATIONS: Final = {
     "host_sys": "HostSystem",
 }
 """Arguments of torch_npu whose values are members of these."""
+_OF_MEMBERS: Final = frozenset({"activities", *_ENUMERATIONS})
+"""Arguments whose values are members of an enumeration; any other attribute is no constant."""
 _CONFIG: Final = "_ExperimentalConfig"
-_NOT_READ: Final = frozenset(
-    {"on_trace_ready", "use_cuda", "execution_trace_observer", "acc_events"}
-)
+_NOT_READ: Final = frozenset({"on_trace_ready", "acc_events"})
+"""Arguments that change nothing of what is recorded."""
+_AS_WRITTEN: Final = frozenset({"use_cuda", "execution_trace_observer", "custom_trace_id_callback"})
+"""Arguments that no setting of ours means: whatever they are, they are named."""
 _DEEPEST: Final = 50
 _WRITTEN_APART: Final = ("activities", "schedule", "folder", "experimental_config")
 
@@ -138,32 +142,61 @@ def _last_name(node: ast.expr) -> str:
 
 
 def _constants(tree: ast.AST) -> dict[str, ast.expr]:
-    """Return what is assigned to each name that is assigned once."""
-    assigned: dict[str, list[ast.expr]] = {}
+    """Return what is assigned to each name that one assignment alone gives and changes."""
+    changes = Counter(_changed(tree))
+    assigned: dict[str, ast.expr] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
-                if isinstance(target, ast.Name):
-                    assigned.setdefault(target.id, []).append(node.value)
-    return {name: values[0] for name, values in assigned.items() if len(values) == 1}
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+            assigned |= dict.fromkeys(names, node.value)
+    return {name: value for name, value in assigned.items() if changes[name] == 1}
+
+
+def _changed(tree: ast.AST) -> Iterator[str]:
+    """Yield each name as often as something gives it a value, or may change the list that it is."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name):
+                yield name
+            case ast.alias():
+                yield node.asname or node.name.partition(".")[0]
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
+                yield name
+            case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
+                yield name
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name))):
+                yield name
+            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
+                yield name
+            case _:
+                pass
 
 
 def _arguments(
     call: ast.Call, constants: Mapping[str, ast.expr], path: str
 ) -> Iterator[tuple[str, Any]]:
     if call.args:
-        raise UnreadableError(f"line {call.lineno}: its arguments have no names")
+        raise UnknownValueError(f"line {call.lineno}: its arguments have no names")
     for keyword in call.keywords:
         if keyword.arg is None:
-            raise UnreadableError(f"line {call.lineno}: ** cannot be read without running it")
+            raise UnknownValueError(f"line {call.lineno}: ** cannot be read without running it")
         if keyword.arg in _NOT_READ:
             continue
         name = f"{path}{keyword.arg}"
         value = _resolved(keyword.value, constants)
-        if isinstance(value, ast.Call) and _last_name(value.func) in ("schedule", _CONFIG):
+        if keyword.arg in _AS_WRITTEN:
+            yield name, None if _is_none(value) else ast.unparse(value)
+        elif isinstance(value, ast.Call) and _last_name(value.func) in ("schedule", _CONFIG):
             yield from _arguments(value, constants, f"{name}.")
         else:
             yield name, _constant(value, constants, name)
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _resolved(node: ast.expr, constants: Mapping[str, ast.expr]) -> ast.expr:
@@ -171,7 +204,7 @@ def _resolved(node: ast.expr, constants: Mapping[str, ast.expr]) -> ast.expr:
         if not (isinstance(node, ast.Name) and node.id in constants):
             return node
         node = constants[node.id]
-    raise UnreadableError(f"line {node.lineno}: a name stands for itself")
+    raise UnknownValueError(f"line {node.lineno}: a name stands for itself")
 
 
 def _constant(node: ast.expr, constants: Mapping[str, ast.expr], name: str) -> Any:
@@ -180,6 +213,6 @@ def _constant(node: ast.expr, constants: Mapping[str, ast.expr], name: str) -> A
         return node.value
     if isinstance(node, ast.List | ast.Tuple | ast.Set):
         return [_constant(item, constants, name) for item in node.elts]
-    if isinstance(node, ast.Attribute):
+    if isinstance(node, ast.Attribute) and name.rpartition(".")[2] in _OF_MEMBERS:
         return node.attr
-    raise UnreadableError(f"line {node.lineno}: {name} is no constant, and nothing is run")
+    raise UnknownValueError(f"line {node.lineno}: {name} is no constant, and nothing is run")

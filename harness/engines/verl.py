@@ -34,6 +34,10 @@ _ROLES: Final = {
     "critic": "critic",
 }
 """The roles whose worker verl profiles itself; the rollout's engine has a profiler of its own."""
+_ENABLES: Final = tuple(
+    f"{place}.profiler.enable" for place in (*_ROLES.values(), "actor_rollout_ref.rollout")
+)
+"""What says that a role is profiled, and the rollout."""
 _CONTENTS: Final = {
     "npu": {
         "memory": "profiler.profile_memory",
@@ -250,12 +254,22 @@ def _shared(role: str, tool: str) -> tuple[Field, ...]:
     )
 
 
+def _part(role: str) -> Part:
+    return Part(OVERRIDES, "global_profiler.", f"{role}.profiler.", *_other_enables(role))
+
+
+def _other_enables(role: str) -> tuple[str, ...]:
+    return tuple(name for name in _ENABLES if not name.startswith(f"{role}."))
+
+
 def _others(role: str) -> tuple[Field, ...]:
-    """Fields of verl's other tools, which no setting of ours means."""
+    """Fields of verl's other tools and roles, which no setting of ours means."""
     place = f"{role}.profiler.tool_config."
     memory = "snapshots of torch's allocator; no setting has them"
     nsys = "Nsight Systems is another profiler"
+    one = "it is profiled, too; settings are those of one role"
     return (
+        *(Field(name=name, default=False, about=one) for name in _other_enables(role)),
         *(
             Field(name=f"{place}torch_memory.{name}", default=default, about=memory)
             for name, default in (
@@ -277,7 +291,7 @@ def _npu_form(name: str, role: str) -> Form:
         name=name,
         title=f"settings of verl, for the {name}'s workers",
         device="npu",
-        notation=Part(OVERRIDES, "global_profiler.", f"{role}.profiler."),
+        notation=_part(role),
         fields=(
             *_shared(role, "npu"),
             Field(name="global_profiler.steps", setting=f"{SCHEDULE}active", codec=None),
@@ -314,7 +328,7 @@ def _torch_form(name: str, role: str) -> Form:
         name=name,
         title=f"settings of verl, for the {name}'s workers",
         device="cuda",
-        notation=Part(OVERRIDES, "global_profiler.", f"{role}.profiler."),
+        notation=_part(role),
         fields=(
             *_shared(role, "torch"),
             Field(

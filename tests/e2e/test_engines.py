@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Harness
+from tests.conftest import Harness, environment
 
 
 def test_an_export_goes_to_a_pipe_and_what_it_needs_to_stderr(harness: Harness) -> None:
@@ -70,6 +72,90 @@ def test_older_releases_have_forms_of_their_own(harness: Harness) -> None:
     newer = harness("export", "vllm@0.34", "device=cuda", "profiler=level0")
     assert newer.code == 0
     assert "0.34 was not looked at; this is what 0.33.0 takes" in newer.err
+
+
+@pytest.mark.parametrize(
+    "word", ["seed=5", "device.index=3", "device.environment.OMP_NUM_THREADS=2"]
+)
+def test_what_is_the_target_s_own_is_refused(harness: Harness, word: str) -> None:
+    run = harness("export", "vllm", "device=cuda", "profiler=level0", word)
+    assert (run.code, run.out) == (2, "")
+    assert f"{word}: an export is of device, profiler and name" in run.err
+
+
+@pytest.mark.parametrize(
+    ("target", "word"),
+    [("verl", "name=probe"), ("vllm", "profiler.max_seconds=9"), ("vllm", "profiler.analyse=now")],
+)
+def test_a_name_or_a_limit_that_was_typed_is_heard(
+    harness: Harness, target: str, word: str
+) -> None:
+    words = ("export", target, "device=cuda", "profiler=level0", word)
+    run = harness(*words)
+    assert (run.code, run.out) == (2, "")
+    assert f"  {word.partition('=')[0]}=" in run.err
+    assert "has no field for it.\n    fix: leave it out, or --partial exports the rest" in run.err
+    partial = harness(*words, "--partial")
+    assert partial.code == 3
+    assert "has no field for it" in partial.err
+
+
+def test_a_name_that_one_form_can_say_and_another_cannot(harness: Harness) -> None:
+    words = ("export", "vllm", "device=cuda", "profiler=level0", "profiler.schedule.warmup=0")
+    run = harness(*words, "name=probe")
+    assert run.code == 2
+    assert "name=probe: vllm 0.33.0 has no field for it" in run.err
+    assert "fix: --form body exports all of it" in run.err
+    assert json.loads(harness(*words, "--form", "body", "name=probe").out)["profile_prefix"]
+    odd = harness(*words, "--form", "body", "name=.probe")
+    assert odd.code == 2
+    assert "has profile_prefix for it, which cannot say this" in odd.err
+
+
+def test_a_capture_is_not_judged_by_values_that_are_none(harness: Harness, tmp_path: Path) -> None:
+    (tmp_path / "capture.json").write_text('{"traceEvents": []}')
+    config = {"profiler_level": 7, "aic_metrics": "PipeUtilization"}
+    asked = {"active": 2, "is_rank": True, "rank_list": ["x"], "experimental_config": config}
+    (tmp_path / "asked.json").write_text(json.dumps(asked))
+    words = (str(tmp_path / "capture.json"), "--requested", str(tmp_path / "asked.json"))
+    run = harness("read", *words)
+    assert (run.code, run.out) == (2, "")
+    assert "profiler.ranks=[x]: must be a list" in run.err
+    assert "profiler.experimental.profiler_level=7: must be one of Level0" in run.err
+    assert "aic_metrics" not in run.err, "what torch_npu resets is judged, and not refused"
+
+
+@pytest.mark.parametrize("words", ["export vllm device=cpu profiler=level0", "import body.json"])
+def test_a_full_disk_is_no_result(tmp_path: Path, words: str) -> None:
+    (tmp_path / "body.json").write_text('{"num_steps": 3}')
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m harness {words} >/dev/full"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "standard output cannot be written: No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "release"),
+    [
+        ("vllm@0.33", "0.33.0"),
+        ("vllm@0.13", "0.17.0"),
+        ("verl@0.9", "0.9.0"),
+        ("verl@v0.9.0.0", "0.9.0"),
+    ],
+)
+def test_a_version_may_leave_out_its_last_zeros(
+    harness: Harness, target: str, release: str
+) -> None:
+    words = ("device=cuda", "profiler=level0", "profiler.schedule.warmup=0")
+    run = harness("export", target, *words, "profiler.activities=[host,device]", "--partial")
+    assert run.err.startswith(f"{target.partition('@')[0]} {release}, device=cuda"), run.err
+    assert "was not looked at" not in run.err
 
 
 def test_an_export_is_imported_again(harness: Harness, tmp_path: Path) -> None:

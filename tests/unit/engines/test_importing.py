@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.engines import SOURCES, TARGETS
 from harness.engines.exporting import asked, export, is_judged
 from harness.engines.importing import Imported, imported, read_file, reading
-from harness.engines.notations import TOML
+from harness.engines.notations import OVERRIDES, TOML, UnreadableError
 from harness.errors import RefusedError
 from tests.support.composing import composed
 
@@ -194,9 +194,111 @@ def test_what_torch_npu_would_reset_is_refused() -> None:
     assert done.request is None
 
 
+def unmatched(done: Imported) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value, _ in done.meaning.unmatched]
+
+
+def test_a_switch_is_true_or_false() -> None:
+    # torch_npu takes each of these for false, and data_simplification for true.
+    config = {"l2_cache": "true", "data_simplification": "false"}
+    text = json.dumps({"record_shapes": 1, "active": 2, "experimental_config": config})
+    done = taken(text, "dynamic_profile")
+    assert [name for name, _ in unmatched(done)] == [
+        "activities",
+        "record_shapes",
+        "experimental_config.l2_cache",
+        "experimental_config.data_simplification",
+    ]
+    assert done.meaning.asked["profiler.record_shapes"] is False
+    assert done.meaning.asked["profiler.experimental.l2_cache"] is False
+    assert done.meaning.asked["profiler.experimental.data_simplification"] is True
+
+
+def test_a_name_with_a_dot_is_no_path() -> None:
+    text = '{"activities": ["CPU"], "active": 3, "experimental_config.profiler_level": "Level2"}'
+    done = taken(text, "dynamic_profile")
+    assert unmatched(done) == [('"experimental_config.profiler_level"', "Level2")]
+    assert done.meaning.asked["profiler.experimental.profiler_level"] == "Level0"
+
+
+def test_another_role_of_verl_that_is_profiled_is_named() -> None:
+    text = (
+        "global_profiler.tool=npu global_profiler.steps=[1,2] critic.profiler.enable=true"
+        " actor_rollout_ref.actor.profiler.enable=true actor_rollout_ref.ref.profiler.enable=false"
+        " actor_rollout_ref.actor.profiler.tool_config.npu.contents=[npu,cpu]"
+    )
+    assert unmatched(taken(text)) == [("critic.profiler.enable", True)]
+
+
+def test_an_option_of_megatron_may_have_several_values() -> None:
+    text = (
+        "torchrun pretrain_gpt.py --profile --use-pytorch-profiler --profile-ranks 0 2"
+        " --profile-step-start 4"
+    )
+    assert "profiler.ranks=[0,2]" in taken(text, "megatron").words
+
+
+def test_a_value_among_hydra_s_words_is_one() -> None:
+    assert OVERRIDES.values("steps={a: 1}".replace(" ", "\\ ")) == {"steps.a": 1}
+    with pytest.raises(UnreadableError, match="the value of steps is several lines"):
+        OVERRIDES.values("steps='1\nb: 2'")
+
+
+PROFILE = "profile(schedule=schedule(active=active), with_stack=stack)"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "active += 1",
+        "for active in range(3): pass",
+        "def f(active): pass",
+        "import active",
+        "from x import y as active",
+        "(active, b) = (1, 2)",
+        "print(active := 5)",
+    ],
+)
+def test_a_name_that_is_bound_twice_is_no_constant(more: str) -> None:
+    text = f"from torch.profiler import profile, schedule\nactive = 3\nstack = False\n{PROFILE}\n"
+    assert taken(text).meaning.asked["profiler.schedule.active"] == 3
+    with pytest.raises(
+        RefusedError, match=r"python cannot read it: line \d: schedule.active is no"
+    ):
+        taken(f"{more}\n{text}")
+
+
+@pytest.mark.parametrize("more", ["acts.append(ProfilerActivity.CUDA)", "acts[0] = 1", "del acts"])
+def test_a_list_that_is_changed_is_no_constant(more: str) -> None:
+    text = (
+        "acts = [ProfilerActivity.CPU]\n{}\nprofile(activities=acts, schedule=schedule(active=2))"
+    )
+    assert taken(text.format("")).words[0] == "device=cpu"
+    with pytest.raises(RefusedError, match="activities is no constant"):
+        taken(text.format(more))
+
+
+def test_an_attribute_is_no_value_of_a_switch() -> None:
+    with pytest.raises(RefusedError, match="with_stack is no constant"):
+        taken("profile(with_stack=args.stack, schedule=schedule(active=2))")
+
+
+def test_arguments_of_torch_that_change_what_is_recorded_are_named() -> None:
+    text = (
+        "profile(use_cuda=False, execution_trace_observer=ExecutionTraceObserver(),"
+        " custom_trace_id_callback=None, on_trace_ready=f(), schedule=schedule(active=2, repeat=1))"
+    )
+    assert unmatched(taken(text)) == [
+        ("use_cuda", "False"),
+        ("execution_trace_observer", "ExecutionTraceObserver()"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "target", "reason"),
     [
+        (f"profiler_active = {'9' * 5000}", "torchtitan", "cannot read it"),
+        ("steps={a:1}", "verl", "no field in it is one of verl"),
         ("{}", "", "no field in it is one of sglang, vllm"),
         ("not: [a", "sglang", "sglang cannot read it: it is no YAML"),
         ('{"a": 1, "a": 2}', "vllm", "vllm cannot read it"),
