@@ -45,13 +45,17 @@ class Answer(Struct, frozen=True):
     body: bytes
     location: str = ""
     """Where a redirect leads."""
+    key: str = ""
+    """What it was asked with: an error may repeat it."""
 
     @property
     def text(self) -> str:
-        """The body in one line, for a person; of a JSON error, its message."""
+        """The body in one line, for a person, without the key; of a JSON error, its message."""
         text = self.body[: 1 << 16].decode(errors="replace").strip()
         with suppress(ValueError, RecursionError):
             text = _message(json.loads(text)) or text
+        if self.key:
+            text = text.replace(self.key, "(key)")
         return shortened(one_line(text), _SHOWN)
 
 
@@ -103,7 +107,7 @@ class Server(Struct, frozen=True, kw_only=True):
                 raise TimeoutError
         if len(data) > _LARGEST:
             raise Unanswered(f"it answers with more than {_LARGEST >> 20} MiB")
-        return Answer(response.status, data, response.getheader("Location", ""))
+        return Answer(response.status, data, response.getheader("Location", ""), self.key)
 
     def listens(self) -> bool:
         """Tell whether something listens there still; in doubt, it does."""

@@ -37,8 +37,8 @@ FLAGS = (
     Flag(
         name="--out",
         short="-o",
-        value="DIR",
-        help="put the results into this folder",
+        value="PATH",
+        help="put the results there: a folder; of report and view, a file",
     ),
     Flag(
         name="--merged-trace",

@@ -15,7 +15,14 @@ from harness.configuration.validate import problems
 from harness.engines import SOURCES, TARGETS
 from harness.engines.base import Form, Meaning, Release, Target, bare, meaning
 from harness.engines.exporting import asked, is_judged, same
-from harness.engines.notations import YAML, Part, UnknownValueError, UnreadableError
+from harness.engines.notations import (
+    DEEPEST,
+    YAML,
+    Part,
+    UnknownValueError,
+    UnreadableError,
+    deepest,
+)
 from harness.engines.python_code import PythonCode
 from harness.errors import Problem, RefusedError
 from harness.files import read_all
@@ -62,14 +69,19 @@ def read_file(path: Path) -> str:
         RefusedError: There is no such file, or it is no text of a size that settings have.
     """
     try:
-        data = read_all(path, _LARGEST)
-        return data.decode()
+        text = read_all(path, _LARGEST).decode()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        why = f"it cannot be read: {reason}"
-        fix = "name a file with the settings of an engine, UTF-8, at most 1 MiB"
-        shown = str(path) if is_text(str(path)) else repr(path)
-        raise RefusedError([Problem(setting=shown, given="", reason=why, fix=fix)]) from error
+        raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from error
+    if deepest(text) > DEEPEST:
+        raise _unreadable(path, f"its brackets are nested more than {DEEPEST} deep")
+    return text
+
+
+def _unreadable(path: Path, reason: str) -> RefusedError:
+    why = f"it cannot be read: {reason}"
+    fix = "name a file with the settings of an engine, UTF-8, at most 1 MiB"
+    shown = str(path) if is_text(str(path)) else repr(path)
+    return RefusedError([Problem(setting=shown, given="", reason=why, fix=fix)])
 
 
 def reading(text: str, name: str, target: str = "", device: str = "") -> Reading:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import yaml
 
 from harness.settings.schema import show
+
+DEEPEST: Final = 50
+"""Levels of a file; settings take five or so."""
+_BRACKETS: Final = re.compile(r"[\[\](){}]")
 
 
 class UnreadableError(ValueError):
@@ -56,10 +62,9 @@ class Yaml:
 
     def values(self, text: str) -> dict[str, Any]:
         """Return the fields of a YAML mapping."""
-        try:
-            data = yaml.load(text, Loader=_Plain)  # noqa: S506 - a safe loader of our own
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
-            raise UnreadableError(f"it is no YAML: {_line(error)}") from error
+        data, error = _yaml(text)
+        if error:
+            raise UnreadableError(f"it is no YAML: {error}")
         return _flat(_mapping(data, "a YAML mapping"))
 
 
@@ -206,21 +211,45 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def deepest(text: str) -> int:
+    """Return how deep the brackets of a text are nested, those within quotes too."""
+    depth = most = 0
+    for match in _BRACKETS.finditer(text):
+        depth += 1 if match[0] in "[{(" else -1
+        most = max(most, depth)
+    return most
+
+
 def _flat(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested fields by dotted names; a name with a dot of its own is quoted."""
-    try:
-        return dict(_leaves(data, ""))
-    except RecursionError as error:
-        raise UnreadableError("its fields are nested too deeply") from error
+    return dict(_leaves(data, ""))
 
 
-def _leaves(data: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+def _leaves(data: Mapping[str, Any], path: str, level: int = 1) -> Iterator[tuple[str, Any]]:
     for key, value in data.items():
         name = f'"{key}"' if "." in str(key) else str(key)
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{path}{name}.")
+        if isinstance(value, Mapping) and value and level < DEEPEST:
+            yield from _leaves(value, f"{path}{name}.", level + 1)
         else:
+            _refuse_deep(value, level)
             yield f"{path}{name}", value
+
+
+def _refuse_deep(value: Any, level: int) -> None:
+    if level > DEEPEST:
+        raise UnreadableError(f"it is nested more than {DEEPEST} deep")
+    if isinstance(value, Mapping | list | tuple | set):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            _refuse_deep(item, level + 1)
+
+
+@lru_cache(maxsize=1)  # Many forms of many targets try the same text, and YAML is slow.
+def _yaml(text: str) -> tuple[Any, str]:
+    """Return what a YAML document has, and why it is none."""
+    try:
+        return yaml.load(text, Loader=_Plain), ""  # noqa: S506 - a safe loader of our own
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        return None, _line(error)
 
 
 def _json(text: str) -> Any:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 
+import msgspec
 import pytest
 
 from harness.attach.engines import ENGINES, known
@@ -109,6 +110,13 @@ def test_a_connection_that_took_the_whole_time_is_not_waited_on(
 def test_an_answer_that_does_not_end_is_cut(start: Start) -> None:
     with pytest.raises(Unanswered, match="it answers with more than 8 MiB"):
         start(flood).ask("GET", "/version", 30.0)
+
+
+def test_a_key_that_an_error_repeats_is_not_shown(start: Start) -> None:
+    said_back = said("500 Oops", b'{"error": {"message": "no user has sk-1, as sk-1 says"}}')
+    server = msgspec.structs.replace(start(said_back), key="sk-1")
+    answer = server.ask("GET", "/version", LIMIT_S)
+    assert answer.text == "no user has (key), as (key) says"
 
 
 def test_nobody_listens() -> None:

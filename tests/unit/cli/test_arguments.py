@@ -118,7 +118,7 @@ def test_flags_that_hydra_has_too_are_those_of_hydra() -> None:
         ("--experimental-rerun x", "--experimental-rerun", "--config-dir DIR adds your folder"),
         ("--cfg", "--cfg", "--cfg WHAT"),
         ("--cfg jobs", "--cfg", "--cfg job"),
-        ("--out=", "--out", "--out DIR"),
+        ("--out=", "--out", "--out PATH"),
         ("--json=1 doctor", "--json", "--json"),
         ("-m --cfg job", "--multirun --cfg", "keep --multirun or --cfg"),
         ("-p profiler", "--package", "add --cfg job, or leave --package out"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.engines import SOURCES, TARGETS
 from harness.engines.exporting import asked, export, is_judged
 from harness.engines.importing import Imported, imported, read_file, reading
-from harness.engines.notations import OVERRIDES, TOML, UnreadableError
+from harness.engines.notations import OVERRIDES, TOML, YAML, UnreadableError
 from harness.errors import RefusedError
 from tests.support.composing import composed
 
@@ -331,6 +331,26 @@ def test_no_file_of_this_name(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path, tmp_path / "bytes", tmp_path / "large"):
         with pytest.raises(RefusedError, match="it cannot be read"):
             read_file(path)
+
+
+@pytest.mark.parametrize("text", ['{"a": ' + "[" * 60 + "]" * 60 + "}", "(" * 51])
+def test_a_file_of_too_many_brackets_is_not_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "deep.json").write_text(text)
+    with pytest.raises(RefusedError, match="its brackets are nested more than 50 deep"):
+        read_file(tmp_path / "deep.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_read"),
+    [
+        ("num_steps: " + "[" * 49 + "]" * 49, True),
+        ("num_steps:\n " + "- " * 50 + "1", False),
+        ("\n".join(" " * level + "num_steps:" for level in range(60)) + " 1", False),
+    ],
+)
+def test_yaml_that_is_nested_without_brackets_is_bounded_too(text: str, is_read: bool) -> None:
+    with nullcontext() if is_read else pytest.raises(UnreadableError, match="more than 50 deep"):
+        YAML.values(text)
 
 
 VALUES = st.recursive(
