@@ -182,6 +182,40 @@ def test_it_records_operators_that_the_profile_of_one_thread_misses(
     assert sorted(size for _, _, size in found) == list(range(2, 22))
 
 
+@pytest.mark.parametrize(
+    ("lasts_s", "waits"),
+    [pytest.param(0.25, True, id="short"), pytest.param(3.0, False, id="long")],
+)
+def test_a_window_ends_between_the_steps_of_all_threads_if_they_are_short(
+    session: harness.Session, lasts_s: float, waits: bool
+) -> None:
+    asked = session.window(steps=1)
+    recording(session, asked, lambda: one_step(session, 1))
+    began = threading.Event()
+    ended: list[float] = []
+
+    def beside() -> None:
+        with session.step():
+            began.set()
+            time.sleep(lasts_s)
+        ended.append(time.perf_counter())
+
+    first = threading.Thread(target=beside)
+    with session.step():
+        product(5)
+        first.start()
+        assert began.wait(LIMIT_S)
+    # The window is full, its profiler is to be stopped, and a step is open beside.
+    while asked.state == "recording":
+        with session.step():
+            next_began = time.perf_counter()
+        time.sleep(0.001)
+    first.join()
+    assert asked.wait(timeout=LIMIT_S)
+    assert asked.result.verdict == "delivered"
+    assert (next_began > ended[0]) is waits
+
+
 def test_memory_and_all_threads_are_refused_together(tmp_path: Path) -> None:
     with pytest.raises(harness.RefusedError, match="profile_all_threads"):
         harness.Session(*ALL, "profiler.profile_memory=true", out=tmp_path)
