@@ -67,6 +67,13 @@ def test_settings_arrive_as_they_are_typed() -> None:
             "hydra.launcher.time_min=VALUE",
         ),
         (
+            "options=['--tim=5']",
+            "options",
+            "--tim=5",
+            "there is a setting for --time",
+            "hydra.launcher.time_min=VALUE",
+        ),
+        (
             "options=['--mem=4G']",
             "options",
             "--mem=4G",
