@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any, Final, TypeVar
@@ -13,6 +12,7 @@ from msgspec import Struct
 from harness.attach.http import Answer, Server, Unanswered
 from harness.engines.base import Release, Target
 from harness.engines.sglang import SGLANG
+from harness.engines.versions import holding
 from harness.engines.vllm import VLLM
 from harness.errors import MachineError, Problem, RefusedError
 
@@ -177,20 +177,13 @@ def release(engine: Engine, version: str) -> Release:
     Raises:
         RefusedError: The version is older than any that was looked at, or is none.
     """
-    number = numbers(version)
-    for found in engine.target.releases:
-        if number and number >= numbers(found.since):
-            return found
+    found = holding(engine.target, version)
+    if found is not None:
+        return found
     oldest = engine.target.releases[-1].since
     why = f"the server says that it is {engine.name} {version!r}; what that takes is not known"
     fix = f"{engine.name} {oldest} or later"
     raise RefusedError([Problem(setting="--engine", given=engine.name, reason=why, fix=fix)])
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers at the start of a version; none if it is no version."""
-    match = re.match(r"v?(\d{1,6}(?:\.\d{1,6})+)", version)
-    return tuple(int(number) for number in match[1].split(".")) if match else ()
 
 
 def start(server: Server, engine: Engine, body: bytes, limit_s: float) -> None:

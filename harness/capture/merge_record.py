@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from harness.execution.protocol import SCHEMA_VERSION
+from harness.settings.request import Peaks
 
 
 class LeftOut(Struct, frozen=True, kw_only=True):
@@ -54,3 +55,5 @@ class MergeRecord(Struct, frozen=True, kw_only=True):
     runs: tuple[MergedRun, ...]
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+    peaks: Peaks = Peaks()
+    """Those of the chip that the roofline was made with."""

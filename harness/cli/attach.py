@@ -113,7 +113,7 @@ def _nothing_came(job: Attaching, trouble: str) -> ExitCode:
         _say(f"  no step was recorded, fewer than {steps} were: does the server get requests?")
     _say("  or it writes to a disk that this machine does not see, or may not write there;")
     _say("  when you have its captures, and the body that was sent, in a file of its own:")
-    _say(f"  {shell([*words, '--target', job.engine.name])}")
+    _say(f"  {shell([*words, '--target', f'{job.engine.name}@{job.known.version}'])}")
     _say(f"  {msgspec.json.format(job.done.text, indent=0)}")
     return ExitCode.FAILED if trouble else ExitCode.NOT_DELIVERED
 

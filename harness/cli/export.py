@@ -16,6 +16,7 @@ from harness.engines import TARGETS
 from harness.engines.base import Form, Release, Target
 from harness.engines.exporting import Export, unheard
 from harness.engines.exporting import export as exported
+from harness.engines.versions import numbers, release_of
 from harness.errors import ExitCode, Problem, RefusedError, refuse
 from harness.settings.nearest import nearest
 from harness.settings.request import Request
@@ -33,7 +34,7 @@ def export(command: Command) -> ExitCode:
     refuse([*_target_problems(command.paths), *foreign_settings(command.overrides)])
     name, _, version = command.paths[0].partition("@")
     target = TARGETS[name]
-    release = _release(target, version)
+    release = release_of(target, version, "export")
     request = _request(command, target)
     forms = [form for form in release.forms if form.device == request.device.name]
     refuse([*_device_problems(target, request, forms), *_form_problems(command, target, forms)])
@@ -83,7 +84,7 @@ def _tell(done: Export, release: Release, version: str, forms: Sequence[str]) ->
     say(f"{done.target} {done.version}, device={done.form.device}: {done.form.title}")
     for note in done.form.notes:
         say(f"  {note}")
-    if version and _numbers(version) > _numbers(release.version):
+    if version and numbers(version) > numbers(release.version):
         say(f"  {version} was not looked at; this is what {release.version} takes")
     others = [name for name in forms if name != done.form.name]
     if others:
@@ -108,33 +109,6 @@ def _with_other_forms(done: Export, made: dict[str, Export]) -> Sequence[Problem
         )
         for problem in done.lost
     ]
-
-
-def _release(target: Target, version: str) -> Release:
-    """Return the newest release whose forms hold for a version; the newest without one."""
-    if not version:
-        return target.releases[0]
-    if not _numbers(version):
-        why = "a version is numbers with dots, as 0.5.23"
-        fix = f"{target.name}, or {target.name}@{target.releases[0].version}"
-        raise RefusedError([Problem(setting="export", given=version, reason=why, fix=fix)])
-    for release in target.releases:
-        if _numbers(version) >= _numbers(release.since):
-            return release
-    oldest = target.releases[-1].since
-    why = f"of {target.name}, nothing before {oldest} was looked at, so what it takes is not known"
-    fix = f"{target.name}@{oldest}, and compare what your version takes"
-    given = f"{target.name}@{version}"
-    raise RefusedError([Problem(setting="export", given=given, reason=why, fix=fix)])
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version without the zeros at its end: 0.33 is 0.33.0; () of none."""
-    match = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", version)
-    numbers = [int(number) for number in match[1].split(".")] if match else []
-    while numbers[1:] and not numbers[-1]:
-        numbers.pop()
-    return tuple(numbers)
 
 
 def _target_problems(paths: Sequence[str]) -> Iterator[Problem]:

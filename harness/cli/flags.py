@@ -86,7 +86,7 @@ FLAGS = (
     Flag(
         name="--target",
         short="",
-        value="NAME",
+        value="NAME[@VERSION]",
         help="whose settings the file has, where that is not plain",
     ),
     Flag(

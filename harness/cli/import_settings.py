@@ -10,6 +10,7 @@ from harness.cli.console import ERR
 from harness.cli.streams import refuse_full_output
 from harness.engines import SOURCES, TARGETS
 from harness.engines.importing import Imported, imported, read_file, reading
+from harness.engines.versions import release_of
 from harness.errors import ExitCode, Problem, RefusedError, refuse
 from harness.settings.nearest import nearest
 from harness.settings.schema import show
@@ -63,11 +64,20 @@ def _problems(paths: Sequence[str], overrides: Sequence[str]) -> Iterator[Proble
 
 
 def target_problems(command: Command) -> Iterator[Problem]:
-    """Yield what is wrong with ``--target``."""
+    """Yield what is wrong with ``--target``.
+
+    Raises:
+        RefusedError: It is its version.
+    """
     known = {**TARGETS, **SOURCES}
     given = command.flags.get("--target")
-    if given is not None and given not in known:
-        near = nearest(given, known)
+    if given is None:
+        return
+    name, _, version = given.partition("@")
+    if name in known:
+        release_of(known[name], version, "--target")
+    else:
+        near = nearest(name, known)
         why = f"it must be one of {', '.join(known)}"
         fix = f"--target {near or next(iter(known))}"
         yield Problem(setting="--target", given=given, reason=why, fix=fix)

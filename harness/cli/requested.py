@@ -68,7 +68,7 @@ def _of_file(command: Command, given: str) -> Requested:
 
 
 def _of_settings(command: Command, first: str) -> Requested:
-    name = command.flags.get("--target", "")
+    name, _, version = command.flags.get("--target", "").partition("@")
     if name in SOURCES:
         why = f"{name} is only imported from: its settings are a file's"
         fix = f"{FLAG} FILE --target {name}"
@@ -88,7 +88,7 @@ def _of_settings(command: Command, first: str) -> Requested:
         why, fix = f"{name} profiles {' and '.join(devices)}", f"device={devices[0]}"
         problem = Problem(setting="device", given=request.device.name, reason=why, fix=fix)
         raise RefusedError([problem])
-    return of_request(request, target)
+    return of_request(request, target, version)
 
 
 def _without(command: Command) -> Iterator[Problem]:

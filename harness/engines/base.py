@@ -8,6 +8,7 @@ import and the check of a capture.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -104,6 +105,9 @@ class Form(Struct, frozen=True, kw_only=True):
     special: Special | None = None
     notes: tuple[str, ...] = ()
     """What a user must do beside it."""
+    subject: str = ""
+    """What the name of a field that is the profiler's holds, as a regular expression, where the
+    fields of the whole program stand beside each other; empty: all are the profiler's."""
 
     def field(self, name: str) -> Field | None:
         """Return a field by its name."""
@@ -226,7 +230,7 @@ def meaning(form: Form, values: Values) -> Meaning:
     unmatched += [
         (name, value, "it has no such field")
         for name, value in values.items()
-        if name not in known and name not in form.always
+        if name not in known and name not in form.always and re.search(form.subject, name)
     ]
     taken = {name: value for name, value in asked.items() if name not in ignored}
     return Meaning(

@@ -56,7 +56,7 @@ def _forms(
     title: str,
     fields: tuple[Field, ...],
     special: Special,
-    fixed: Settings | None = None,
+    subject: str = "",
 ) -> tuple[Form, ...]:
     """Return one form for CUDA and one for the CPU: these frameworks take what is there."""
     return tuple(
@@ -66,8 +66,8 @@ def _forms(
             device=device,
             notation=notation,
             fields=fields,
-            fixed=fixed or {},
             special=special,
+            subject=subject,
         )
         for device in ("cuda", "cpu")
     )
@@ -154,6 +154,7 @@ def _is_on(value: Any) -> bool:
 
 
 _SWITCH: Final = Codec(lambda value: value, _is_on)
+_MEGATRON_SUBJECT: Final = "profil|nsys|nvtx|trace|snapshot|record_"
 _MEGATRON_FIELDS: Final = (
     Field(name="use_nsys_profiler", default=False, about="Nsight Systems is another profiler"),
     Field(name="profile", default=False, placed=True),
@@ -204,12 +205,14 @@ MEGATRON: Final = source_of(
             "its configuration in YAML",
             _MEGATRON_FIELDS,
             Special(lower=nothing, means=_megatron_means),
+            _MEGATRON_SUBJECT,
         ),
         *_forms(
             _Arguments("python pretrain_gpt.py torchrun", several=True),
             "arguments of its command",
             _MEGATRON_FIELDS,
             Special(lower=nothing, means=_megatron_means),
+            _MEGATRON_SUBJECT,
         ),
     ),
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from harness.configuration.composition import choices, compose_jobs
 from harness.configuration.overrides import quoted
@@ -24,6 +25,7 @@ from harness.engines.notations import (
     deepest,
 )
 from harness.engines.python_code import PythonCode
+from harness.engines.versions import release_of
 from harness.errors import Problem, RefusedError
 from harness.files import read_all
 from harness.settings.request import Request
@@ -90,14 +92,19 @@ def reading(text: str, name: str, target: str = "", device: str = "") -> Reading
     Args:
         text: What the file has.
         name: What errors call the file.
-        target: One of `TARGETS` or `SOURCES`; empty: the one whose fields it has.
+        target: One of `TARGETS` or `SOURCES`, perhaps with its version, as vllm@0.32; empty: the
+            one whose fields it has.
         device: cpu, cuda or npu; empty: the first for which the target has a form.
 
     Raises:
         RefusedError: No target reads it, or several do.
     """
     known = {**TARGETS, **SOURCES}
-    candidates = [known[target]] if target else list(known.values())
+    target, _, version = target.partition("@")
+    candidates = list(known.values())
+    if target:
+        held = release_of(known[target], version, "--target")
+        candidates = [replace(known[target], releases=(held,)) if version else known[target]]
     errors: dict[str, UnreadableError] = {}
     readings = list(_readings(text, candidates, device, errors))
     best = max((found.known for found in readings), default=0)

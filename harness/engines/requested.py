@@ -16,6 +16,7 @@ from harness.engines.base import EXPERIMENTAL, SCHEDULE, Form, Release, Target, 
 from harness.engines.exporting import Export, asked, is_judged
 from harness.engines.importing import Reading
 from harness.engines.sglang import SECOND_PATH, SGLANG
+from harness.engines.versions import release_of
 from harness.errors import Problem
 from harness.settings.expectations import (
     UNCHECKABLE,
@@ -49,17 +50,21 @@ class _Asked(Struct, frozen=True, kw_only=True):
         return f"{self.target.name} {self.version or self.release.version}"
 
 
-def of_request(request: Request, target: Target | None) -> Requested:
+def of_request(request: Request, target: Target | None, version: str = "") -> Requested:
     """Return what a valid request asks for, as a capture by another program is judged.
 
     Args:
         request: The settings.
         target: Who was asked for them; null if that is not known.
+        version: Of the target; empty for the newest that is known.
+
+    Raises:
+        RefusedError: The version is none, or older than any that was looked at.
     """
-    release = target.releases[0] if target else None
+    release = release_of(target, version, "--target") if target else None
     device = request.device.name
     forms = [form for form in release.forms if form.device == device] if release else []
-    who = _Asked(target=target, release=release, forms=forms)
+    who = _Asked(target=target, release=release, forms=forms, version=version)
     return _requested(device, asked(request), who)
 
 
@@ -101,9 +106,8 @@ def of_export(
         for name, value in wanted.items()
     }
     beyond = [*map(_left_out, done.lost), *more]
-    who = _Asked(
-        target=target, release=target.releases[0], forms=[done.form], version=window.version
-    )
+    release = release_of(target, window.version, "--engine")
+    who = _Asked(target=target, release=release, forms=[done.form], version=window.version)
     made = _requested(done.form.device, judged, who, beyond)
     assert made.expected.asked is not None
     expected = replace(made.expected, asked=replace(made.expected.asked, trouble=trouble))
@@ -186,7 +190,8 @@ def _drops(who: _Asked) -> dict[str, str]:
 def _untold(who: _Asked) -> str:
     """Return why sglang may give torch_npu nothing, where its first path gives it something."""
     has_fixed = any(form.fixed for form in who.forms)
-    return SECOND_PATH if who.target is SGLANG and has_fixed else ""
+    is_sglang = who.target is not None and who.target.name == SGLANG.name
+    return SECOND_PATH if is_sglang and has_fixed else ""
 
 
 def _plain(wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from harness.report.html.sweep import saved_sweep_page
 from harness.report.markdown import markdown
 from harness.report.merge import join_sections, sections
 from harness.report.section import Section
-from harness.settings.request import Analysis, Merge
+from harness.settings.request import Analysis, Merge, Peaks
 from harness.waits import waiting
 
 
@@ -62,7 +62,7 @@ def merge_runs(
     timed = _timed(joined, runs)
     with waiting("finding what bounds each kind"):
         kinds = bottlenecks(timed, joined.labels, analysis, joined.sources)
-    record = _record(runs, joined, timed, settings)
+    record = _record(runs, joined, timed, settings, analysis.peaks)
     parts = [
         *join_sections(record, joined.unmatched, str(folder)),
         *sections(kinds, joined.labels, emulated=record.emulated),
@@ -108,7 +108,9 @@ def _timed(joined: Joined, runs: Chosen) -> pl.DataFrame:
     return table.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in absent.items())
 
 
-def _record(runs: Chosen, joined: Joined, times: pl.DataFrame, settings: Merge) -> MergeRecord:
+def _record(
+    runs: Chosen, joined: Joined, times: pl.DataFrame, settings: Merge, peaks: Peaks
+) -> MergeRecord:
     first = runs.records[0]
     folders = dict(zip((run.label for run in runs.runs), runs.folders, strict=True))
     codes = {
@@ -139,4 +141,5 @@ def _record(runs: Chosen, joined: Joined, times: pl.DataFrame, settings: Merge) 
         ),
         left_out=runs.left_out,
         notes=runs.notes,
+        peaks=peaks,
     )

@@ -141,7 +141,8 @@ class Submitted:
                     f"--output={log.replace(chr(0), '%A_%a')}",
                     str(script),
                     str(number),
-                ]
+                ],
+                name=self.folder.name,
             )
             done = list(self._record.submissions)
             done[number] = replace(submission, array=array)

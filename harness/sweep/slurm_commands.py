@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -12,8 +13,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from harness.errors import MachineError, Problem, RefusedError
-from harness.text import one_line
+from harness.errors import MachineError, Problem, RefusedError, refuse
+from harness.text import one_line, word
 
 _NEEDED: Final = ("sbatch", "squeue", "scontrol", "scancel")
 _LIMIT_S: Final = 120
@@ -29,6 +30,12 @@ _OVER: Final = frozenset(
     )
 )
 """The states in which a job stays (man squeue)."""
+
+_ELSEWHERE: Final = ("SBATCH_CLUSTERS", "SLURM_CLUSTERS")
+_NARROWING: Final = ("SQUEUE_", "SCANCEL_", "SACCT_", "SBATCH_WAIT")
+"""Variables that hide jobs from who asks, or let sbatch wait for them (their manual pages)."""
+_NO_ANSWER: Final = -1
+"""Stands for the exit code of a command that was given up."""
 
 
 class Ending(Struct, frozen=True):
@@ -69,7 +76,12 @@ class Queued(Struct, frozen=True):
 
 
 def check_commands() -> None:
-    """Raise `MachineError` if this machine does not have Slurm's commands."""
+    """Check that Slurm can be asked from here, and would be asked for the jobs that it gets.
+
+    Raises:
+        MachineError: This machine does not have Slurm's commands.
+        RefusedError: A variable of the environment sends jobs to another cluster.
+    """
     missing = [name for name in _NEEDED if shutil.which(name) is None]
     if missing:
         raise MachineError(
@@ -77,10 +89,27 @@ def check_commands() -> None:
             " commands are, as on a login node. Debian has them in slurm-client;"
             " hydra/launcher=basic runs the sweep here"
         )
+    refuse(
+        [
+            Problem(
+                setting=name,
+                given=os.environ[name],
+                reason="this variable of the environment sends jobs to other clusters, where they"
+                " are not found again",
+                fix=f"env -u {name} python -m harness …, on a login node of that cluster",
+            )
+            for name in _ELSEWHERE
+            if os.environ.get(name)
+        ]
+    )
 
 
-def submit(words: Sequence[str]) -> str:
+def submit(words: Sequence[str], name: str = "") -> str:
     """Give a batch script to Slurm by the words after sbatch, and return the number of the job.
+
+    Args:
+        words: After sbatch.
+        name: Of the job; empty where sbatch is only asked.
 
     Raises:
         RefusedError: sbatch refuses it, in its own words.
@@ -90,6 +119,11 @@ def submit(words: Sequence[str]) -> str:
     if done.returncode == 0:
         return done.stdout.strip().partition(";")[0]
     said = _errors(done)
+    if name and done.returncode == _NO_ANSWER:
+        raise MachineError(
+            f"sbatch: {said}. It is not known whether Slurm has taken the jobs:"
+            f" squeue --name={word(name)} shows them, scancel --name={word(name)} ends them"
+        )
     if any(text in said for text in _UNREACHABLE):
         raise MachineError(f"sbatch: {said}. Slurm does not answer here: sinfo must work first")
     raise RefusedError(
@@ -183,9 +217,10 @@ def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
             timeout=_LIMIT_S,
             check=False,
             start_new_session=True,
+            env={key: value for key, value in os.environ.items() if not key.startswith(_NARROWING)},
         )
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(words, 1, "", f"no answer in {_LIMIT_S} s")
+        return subprocess.CompletedProcess(words, _NO_ANSWER, "", f"no answer in {_LIMIT_S} s")
     except OSError as error:
         return subprocess.CompletedProcess(words, 1, "", str(error.strerror))
 

@@ -86,7 +86,10 @@ FIGURES: tuple[AnyFigure, ...] = (
         x_unit="number",
         y_unit="number",
         is_logarithmic=True,
-        series=(Points(name="achieved", x=(0.3, 40.0), y=(0.01, 12.5), labels=(EVIL, "b")),),
+        series=(
+            Points(name="achieved", x=(0.3, 40.0), y=(0.01, 12.5), labels=(EVIL, "b")),
+            Points(name=EVIL, x=(0.1, 50.0), y=(0.05, 25.0), is_line=True),
+        ),
     ),
     Plot(
         title="Stairs",

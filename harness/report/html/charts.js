@@ -115,6 +115,13 @@ function plot(figure, width) {
       svg.append(line);
       return;
     }
+    if (each.is_line) {
+      const at = each.x.map((x, place) => `${px(x).toFixed(1)} ${py(each.y[place]).toFixed(1)}`);
+      const line = shape("path", { d: `M${at.join("L")}`, fill: "none", "stroke-width": 1.6 });
+      line.style.stroke = colour(each.name, number);
+      svg.append(tipped(line, each.name));
+      return;
+    }
     each.x.forEach((x, at) => {
       const dot = shape("circle", { cx: px(x), cy: py(each.y[at]), r: 4.5, "fill-opacity": 0.85 });
       dot.style.fill = colour(each.name, number);

@@ -60,12 +60,13 @@ class Ranges(Figure, frozen=True, kw_only=True, tag="ranges"):
 
 
 class Points(Struct, frozen=True, kw_only=True):
-    """Named points; `labels` name them, if they have names."""
+    """Named points; `labels` name them, if they have names. A line joins them, if asked."""
 
     name: str
     x: tuple[int | float, ...]
     y: tuple[int | float, ...]
     labels: tuple[str, ...] = ()
+    is_line: bool = False
 
 
 class Plot(Figure, frozen=True, kw_only=True, tag="plot"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from harness.report.merge import join_sections, sections
 from harness.report.section import Column, Section
 from harness.report.section import mark_emulated as mark_section
 from harness.report.units import shapes, shortened
+from harness.settings.request import Peaks
 
 _HERE: Final = MergedFolder(Path())
 ROWS: Final = 200
@@ -47,7 +49,7 @@ def merged_page(
     parts = [
         _part(record, "Bottlenecks", _bottlenecks(kinds, labels), ["bottlenecks"], _nothing(kinds)),
         _part(record, "Pipes", [_heat(kinds)], ["bottlenecks"], "no pipe was measured"),
-        _part(record, "Roofline", _roofline(kinds, labels), ["bottlenecks"], _NO_ROOF),
+        _part(record, "Roofline", _roofline(kinds, record), ["bottlenecks"], _NO_ROOF),
         Part(title="Merged runs", contents=tuple(join), links=_links(names)),
     ]
     return Page(
@@ -194,13 +196,14 @@ def _heat(kinds: pl.DataFrame) -> Heat | None:
     )
 
 
-def _roofline(kinds: pl.DataFrame, labels: Sequence[str]) -> list[Content]:
-    """Return what kernels achieve, and what their roof allows; empty if no roof is known."""
+def _roofline(kinds: pl.DataFrame, record: MergeRecord) -> list[Content]:
+    """Return what kernels achieve below the roofs of their chip; empty if no roof is known."""
     figures = ("intensity", "achieved_tops", "attainable_tops")
     drawn = kinds.drop_nulls(figures).filter(
         pl.all_horizontal(pl.col(name) > 0 for name in figures)
     )
-    table = [each for each in sections(kinds, labels) if each.title.startswith("Roofline")]
+    runs = [run.label for run in record.runs]
+    table = [each for each in sections(kinds, runs) if each.title.startswith("Roofline")]
     if drawn.is_empty():
         return [*table]
     labels = tuple(map(_label, drawn.iter_rows(named=True)))
@@ -217,9 +220,39 @@ def _roofline(kinds: pl.DataFrame, labels: Sequence[str]) -> list[Content]:
             Points(
                 name="attainable", x=x, y=tuple(drawn["attainable_tops"].to_list()), labels=labels
             ),
+            *_roofs(record.peaks, min(x), max(x)),
         ),
     )
     return [figure, *table]
+
+
+def _roofs(peaks: Peaks, least: float, most: float) -> Iterator[Points]:
+    """Yield the line of main memory, and from there on those of the units, by intensity.
+
+    Williams, Waterman, Patterson, Roofline, CACM 52(4), 2009: min(peak, intensity × bandwidth).
+    A byte of L2 is none of main memory, so that its roof is no line here.
+    """
+    if peaks.main_memory_gbps is None:
+        return
+    slope = peaks.main_memory_gbps / 1e3  # 1e9 bytes a second; 1e12 operations
+    units = {
+        name: peak
+        for name in ("cube_fp16", "cube_int8", "vector_fp32", "vector_fp16", "vector_int32")
+        if (peak := getattr(peaks, f"{name}_tops"))
+    }
+    ridges = {name: peak / slope for name, peak in units.items()}
+    first = 10 ** math.floor(math.log10(min([least, *ridges.values()])))
+    last = 10 ** math.ceil(math.log10(max([most, *ridges.values()]) * 1.5))
+    bend = max(ridges.values(), default=last)
+    yield Points(
+        name=f"{peaks.main_memory_gbps:g} GB/s of main memory",
+        x=(first, bend),
+        y=(first * slope, bend * slope),
+        is_line=True,
+    )
+    for name, peak in units.items():
+        title = f"{peak:g} Tops of {name.replace('_', ' in ')}"
+        yield Points(name=title, x=(ridges[name], last), y=(peak, peak), is_line=True)
 
 
 def _label(row: Mapping[str, Any]) -> str:

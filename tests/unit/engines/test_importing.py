@@ -238,6 +238,24 @@ def test_an_option_of_megatron_may_have_several_values() -> None:
     assert "profiler.ranks=[0,2]" in taken(text, "megatron").words
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        (
+            "python pretrain_gpt.py --num-layers 12 --train-iters 100 --use-pytorch-profiler"
+            " --pytorch-profiler-collect-shape --no-record-shapes"
+        ),
+        (
+            "{num_layers: 12, train_iters: 100, use_pytorch_profiler: true,"
+            " pytorch_profiler_collect_shape: true, no_record_shapes: true}"
+        ),
+    ],
+)
+def test_of_a_whole_program_only_what_looks_like_the_profiler_s_is_named(text: str) -> None:
+    names = ["pytorch_profiler_collect_shape", "no_record_shapes"]
+    assert [name for name, _ in unmatched(taken(text, "megatron"))] == names
+
+
 def test_a_value_among_hydra_s_words_is_one() -> None:
     assert OVERRIDES.values("steps={a: 1}".replace(" ", "\\ ")) == {"steps.a": 1}
     with pytest.raises(UnreadableError, match="the value of steps is several lines"):

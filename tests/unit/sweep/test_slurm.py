@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from harness.capture.run_record import RunRecord, record_of
 from harness.capture.sweep_record import SweepJob, SweepRecord
-from harness.errors import MachineError
+from harness.errors import MachineError, RefusedError
 from harness.execution.protocol import write_json
 from harness.paths import RunFolder, SweepFolder
 from harness.settings.slurm import Slurm
@@ -92,6 +92,61 @@ def test_a_queue_that_is_not_known_is_not_an_empty_one(submitted: Submitted, say
         refuse_queued(submitted.folder)
     says(squeue="7_0|COMPLETED|n1|None\n")
     refuse_queued(submitted.folder)
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with Slurm's commands, of which sbatch takes its time."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("sbatch", "squeue", "scontrol", "scancel"):
+        (folder / name).write_text(
+            "#!/bin/sh\nsleep 10\n" if name == "sbatch" else "#!/bin/sh\nenv\n"
+        )
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return folder
+
+
+def test_jobs_that_sbatch_may_have_taken_are_named(
+    commands: Path, submitted: Submitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm_commands, "_LIMIT_S", 0.2)
+    assert commands.exists()
+    name = submitted.folder.name
+    with pytest.raises(MachineError) as raised:
+        submitted.submit()
+    assert str(raised.value) == (
+        "sbatch: no answer in 0.2 s. It is not known whether Slurm has taken the jobs:"
+        f" squeue --name={name} shows them, scancel --name={name} ends them"
+    )
+    # What only asks has left nothing behind.
+    with pytest.raises(MachineError, match="sinfo must work first"):
+        slurm.check(Slurm())
+
+
+def test_no_variable_hides_jobs_from_who_asks(
+    commands: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SQUEUE_PARTITION", "SQUEUE_USERS", "SCANCEL_INTERACTIVE", "SBATCH_WAIT"):
+        monkeypatch.setenv(name, "other")
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    shown = slurm_commands._run([str(commands / "squeue")]).stdout
+    assert "SLURM_CONF" in shown
+    assert "other" not in shown
+
+
+@pytest.mark.parametrize("name", ["SBATCH_CLUSTERS", "SLURM_CLUSTERS"])
+def test_a_variable_that_sends_jobs_elsewhere_is_refused(
+    commands: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    assert commands.exists()
+    monkeypatch.setenv(name, "far")
+    with pytest.raises(RefusedError) as raised:
+        slurm_commands.check_commands()
+    (problem,) = raised.value.problems
+    assert (problem.setting, problem.given) == (name, "far")
+    assert problem.fix.startswith(f"env -u {name} python -m harness")
 
 
 def test_the_record_of_a_job_that_ended_by_itself_is_waited_for(

@@ -15,6 +15,7 @@ from harness.report.html.figure import Heat, Plot, Points
 from harness.report.html.merge import joined_page, merged_page, runner_up
 from harness.report.html.page import Page, Part
 from harness.report.html.render import html
+from harness.settings.request import Peaks
 from tests.support.joined import analysis, joined
 from tests.support.pages import Document
 
@@ -129,6 +130,26 @@ def test_the_roofline_has_what_is_achieved_and_what_is_attainable() -> None:
         Points(name="attainable", x=(12.5,), y=(7.0,), labels=label),
     )
     assert section.title.startswith("Roofline")
+
+
+def test_the_roofs_begin_where_the_memory_no_longer_holds_a_unit_back() -> None:
+    figures = {"intensity": 12.5, "achieved_tops": 3.5, "attainable_tops": 7.0, "roof_share": 0.5}
+    columns = [pl.lit(value).alias(name) for name, value in figures.items()]
+    table = kinds().head(1).with_columns(*columns, roof=pl.lit("main_memory"))
+    chip = Peaks(main_memory_gbps=1_600, cube_fp16_tops=320, vector_fp32_tops=8, l2_gbps=5_000)
+    plot = part(page(replace(RECORD, peaks=chip), table), "Roofline").contents[0]
+    assert isinstance(plot, Plot)
+    assert plot.series[2:] == (
+        Points(name="1600 GB/s of main memory", x=(1, 200.0), y=(1.6, 320.0), is_line=True),
+        Points(name="320 Tops of cube in fp16", x=(200.0, 1000), y=(320, 320), is_line=True),
+        Points(name="8 Tops of vector in fp32", x=(5.0, 1000), y=(8, 8), is_line=True),
+    )
+    # What the table calls attainable lies below the line of the memory.
+    assert 12.5 * 1.6 > 7.0
+    chip = Peaks(main_memory_gbps=1_600)
+    plot = part(page(replace(RECORD, peaks=chip), table), "Roofline").contents[0]
+    assert isinstance(plot, Plot)
+    assert [(each.x, each.y) for each in plot.series[2:]] == [((10, 100), (16.0, 160.0))]
 
 
 def test_invented_counters_say_so_in_each_figure() -> None:
