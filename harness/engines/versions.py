@@ -40,7 +40,10 @@ def release_of(target: Target, version: str, setting: str) -> Release:
         return release
     name, given = target.name, f"{target.name}@{version}"
     if not numbers(target.releases[0].since):
-        why, fix = f"of {name}, {target.releases[0].source} alone was looked at", f"{setting} {name}"
+        why, fix = (
+            f"of {name}, {target.releases[0].source} alone was looked at",
+            f"{setting} {name}",
+        )
     elif numbers(version):
         oldest = target.releases[-1].since
         why = f"of {name}, nothing before {oldest} was looked at, so what it takes is not known"

@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from harness.capture.run_record import Delivery
-from harness.execution.protocol import NO_LINES, Outcome
+from harness.execution.protocol import NO_LINES, Outcome, Status
 from harness.verification.delivery import verify
 from tests.support.captures import Columns, capture
 
@@ -201,6 +201,30 @@ def test_file_shows_the_memory_timeline(tmp_path: Path, content: bytes, status: 
     (tmp_path / "raw" / "memory_timeline.json.gz").write_bytes(content)
     settings = ("profiler=memory", "profiler.memory_timeline=true")
     assert judged("profiler.memory_timeline", *settings, folder=tmp_path).status == status
+
+
+@pytest.mark.parametrize(
+    ("status", "ended", "found", "arrived"),
+    [
+        ("interrupted", [1], "partial", "1 of 3 requested steps recorded (33.3%)"),
+        ("failed", [], "missing", "0 of 3 requested steps recorded (0.0%)"),
+        ("ok", [1], "partial", "2 of 3 requested steps recorded (66.7%)"),
+    ],
+)
+def test_a_step_that_was_cut_off_is_no_recorded_one(
+    status: Status, ended: list[object], found: str, arrived: str
+) -> None:
+    counted: Columns = {"step": [-1, *ended], "phase": ["baseline", *["active"] * len(ended)]}
+    made = capture(operators=operators(step=[1, 1, 2]), steps=counted)
+    stopped = structs.replace(made, outcome=Outcome(status=status))
+    (delivery,) = [each for each in verify(stopped) if each.setting == "profiler.schedule"]
+    assert (delivery.status, delivery.arrived) == (found, arrived)
+    reasons = {
+        "interrupted": "step(s) 2 did not end, and no event was recorded in step(s) 3: ",
+        "failed": "step(s) 1, 2 did not end, and no event was recorded in step(s) 3",
+        "ok": "no event was recorded in step(s) 3: ",
+    }
+    assert delivery.reason.startswith(reasons[status])
 
 
 def test_partial_is_a_failure_unless_accepted() -> None:
