@@ -82,7 +82,8 @@ function plot(figure, width) {
   const xs = figure.series.flatMap((each) => each.x), ys = figure.series.flatMap((each) => each.y);
   const log = figure.is_logarithmic;
   const least = (values) => (log ? 10 ** Math.floor(Math.log10(Math.min(...values))) : 0);
-  const most = (values) => (log ? 10 ** Math.ceil(Math.log10(Math.max(...values)) + 1e-9) : Math.max(...values, 0));
+  const power = (values) => Math.max(Math.ceil(Math.log10(Math.max(...values)) - 1e-9), Math.floor(Math.log10(Math.min(...values))) + 1);
+  const most = (values) => (log ? 10 ** power(values) : Math.max(...values, 0));
   const scale = (value, low, high) => (log
     ? (Math.log10(value) - Math.log10(low)) / (Math.log10(high) - Math.log10(low) || 1)
     : (value - low) / (high - low || 1));
