@@ -152,6 +152,34 @@ class Words:
         return not word.startswith("--") and word not in self.command.split()
 
 
+class OptionValue:
+    """The value of one option of a command, a JSON object; read alone, or in the command line."""
+
+    def __init__(self, option: str) -> None:
+        """`option`: its name, with the hyphens before it."""
+        self.option = option
+
+    def text(self, values: Mapping[str, Any]) -> str:
+        """Return the value alone."""
+        return JSON.text(values)
+
+    def values(self, text: str) -> dict[str, Any]:
+        """Return the fields of the value, and of ``--option.field VALUE``, which comes later."""
+        if self.option not in text.replace("_", "-"):
+            return JSON.values(text)
+        values: dict[str, Any] = {}
+        rest = iter(_split(text))
+        for word in rest:
+            name, equals, value = word.partition("=")
+            option, dot, field = name.partition(".")
+            if option.replace("_", "-") != self.option:
+                continue
+            if not equals:
+                value = next(rest, "")
+            values |= {field: _scalar(value)} if dot else JSON.values(value)
+        return values
+
+
 class Overrides:
     """Hydra's words, ``name=value``."""
 
@@ -270,6 +298,11 @@ def _mapping(data: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
         raise UnreadableError(f"it must be {what} of named fields")
     return data
+
+
+def _scalar(text: str) -> Any:
+    data, error = _yaml(text)
+    return text if error or isinstance(data, Mapping) else data
 
 
 def _split(text: str) -> list[str]:

@@ -29,8 +29,9 @@ from harness.engines.base import (
     activities,
     without,
 )
-from harness.engines.notations import JSON
+from harness.engines.notations import JSON, OptionValue
 
+_OPTION: Final = OptionValue("--profiler-config")
 _ACTIVITIES: Final = activities({"host": "CPU", "device": "CUDA"})
 _PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PROTON: Final = "Triton's Proton is another profiler; the harness reads torch's"
@@ -150,7 +151,7 @@ def _config(device: str) -> Form:
         name="config",
         title="the value of --profiler-config",
         device=device,
-        notation=JSON,
+        notation=_OPTION,
         fields=(
             Field(name="profiler", codec=None, setting="profiler.activities"),
             Field(
@@ -309,7 +310,7 @@ VLLM_ASCEND: Final = Target(
                     name="config",
                     title="the value of --profiler-config",
                     device="npu",
-                    notation=JSON,
+                    notation=_OPTION,
                     fields=(
                         Field(name="profiler", codec=None, setting="profiler.activities"),
                         Field(

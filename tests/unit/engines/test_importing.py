@@ -256,6 +256,41 @@ def test_of_a_whole_program_only_what_looks_like_the_profiler_s_is_named(text: s
     assert [name for name, _ in unmatched(taken(text, "megatron"))] == names
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"profiler": "torch", "torch_profiler_dir": "/tmp/x", "max_iterations": 5}',
+        (
+            "vllm serve m --tensor-parallel-size 2 --max-model-len 4096 --profiler-config"
+            ' \'{"profiler": "torch", "torch_profiler_dir": "/tmp/x", "max_iterations": 5}\''
+        ),
+        'vllm serve m --profiler_config=\'{"profiler": "torch", "max_iterations": 5}\' --port 1',
+        (
+            "export HF_HOME=/data\nvllm serve m --profiler-config.profiler torch \\\n"
+            "    --profiler-config.torch_profiler_dir=/tmp/x --profiler-config.max_iterations 5\n"
+        ),
+        (
+            'vllm serve m --profiler-config \'{"profiler": "torch", "max_iterations": 4}\''
+            " --profiler-config.max_iterations=5"
+        ),
+    ],
+)
+def test_the_profiler_of_vllm_is_read_in_the_command_that_starts_it(text: str) -> None:
+    done = taken(text, "vllm")
+    assert done.request is not None
+    assert done.request.profiler.schedule.active == 5
+    assert unmatched(done) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["vllm serve m --profiler-config", "vllm serve m --profiler-config torch", "vllm serve m"],
+)
+def test_a_command_without_a_profiler_is_refused(text: str) -> None:
+    with pytest.raises(RefusedError):
+        reading(text, "run.sh", "vllm")
+
+
 def test_a_value_among_hydra_s_words_is_one() -> None:
     assert OVERRIDES.values("steps={a: 1}".replace(" ", "\\ ")) == {"steps.a": 1}
     with pytest.raises(UnreadableError, match="the value of steps is several lines"):
