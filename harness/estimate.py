@@ -36,6 +36,20 @@ class Pace:
         return left if left > 0 else None
 
 
+def of_jobs(ended: int, running: int, total: int, elapsed_s: float) -> str:
+    """Return how far jobs are that run at once, and how long the rest takes, in words.
+
+    A job that runs counts as half done. Empty if none is left.
+    """
+    if ended >= total:
+        return ""
+    words = f"{ended} of {total} ended"
+    done = ended + running / 2
+    if not ended or elapsed_s < _MEASURED_S:
+        return words
+    return f"{words}, {about(elapsed_s / done * (total - done))}"
+
+
 def about(seconds: float) -> str:
     """Return a remaining time as a person says it."""
     whole = max(1, round(seconds))

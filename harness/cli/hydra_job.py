@@ -31,7 +31,7 @@ from harness.settings.ranks import Rank, rank_of
 from harness.settings.request import Request
 from harness.stopping import Interrupted
 from harness.sweep import interrupts
-from harness.sweep.current import CurrentJob, current_job
+from harness.sweep.current import CurrentJob, current_job, how_far
 from harness.workloads.program import Program
 
 
@@ -187,7 +187,7 @@ def _after_another(current: CurrentJob, work: _Work) -> int | None:
     note = ", ".join([*elapsed, *rest, *kept])
     headline(ERR, current.number, current.total, current.varied, note)
     # The table of the sweep tells of those that were delivered.
-    return _unless_needless(current, work, lambda: _shown_run(work).record, _print, tells_all=False)
+    return _unless_needless(current, work, lambda: _shown_run(work).record, _print)
 
 
 def _beside_others(current: CurrentJob, work: _Work) -> int | None:
@@ -201,7 +201,7 @@ def _beside_others(current: CurrentJob, work: _Work) -> int | None:
         with interrupts.obeyed(current.sweep):
             return _on_this_machine(work, _Quiet()).record
 
-    return _unless_needless(current, work, quiet_run, say)
+    return _unless_needless(current, work, quiet_run, say, lambda: how_far(current.sweep))
 
 
 def _unless_needless(
@@ -209,12 +209,12 @@ def _unless_needless(
     work: _Work,
     run: Callable[[], RunRecord],
     say: Callable[[str], None],
-    *,
-    tells_all: bool = True,
+    progress: Callable[[], str] | None = None,
 ) -> int | None:
     """Run a job of a sweep, unless it is kept, or the sweep was interrupted.
 
-    Unless it `tells_all`, nothing is said of a job that was delivered.
+    If it runs beside others, it says how it ended, and their `progress`; else only if it was not
+    delivered.
     """
     if interrupts.marked(current.sweep):
         say("not run: the sweep was interrupted")
@@ -234,10 +234,11 @@ def _unless_needless(
         return error.exit_code
     if record.status == "interrupted":
         interrupts.mark(current.sweep)
-    if tells_all or record.exit_code:
+    if progress or record.exit_code:
         verdict = record.verdict.replace("_", " ")
         summary = RunFolder(shown(work.folder)).summary
-        say(f"{verdict}, exit code {record.exit_code}: {summary}")
+        rest = progress() if progress else ""
+        say(f"{verdict}, exit code {record.exit_code}: {summary}" + (f" ({rest})" if rest else ""))
     return record.exit_code
 
 

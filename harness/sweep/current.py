@@ -9,8 +9,9 @@ from msgspec import Struct
 
 from harness.capture.sweep_record import SweepRecord
 from harness.configuration.composition import setting_of
+from harness.estimate import of_jobs
 from harness.execution.protocol import read_json
-from harness.paths import SweepFolder
+from harness.paths import RunFolder, SweepFolder
 
 
 class CurrentJob(Struct, frozen=True, kw_only=True):
@@ -58,6 +59,23 @@ def current_job(sweep: Path, name: str) -> CurrentJob:
         # The file is written before the first job, and then after the last one.
         elapsed_s=time.time() - path.stat().st_mtime,
     )
+
+
+def how_far(sweep: Path) -> str:
+    """Return how far the jobs of a sweep are that run at once, and how long the rest takes."""
+    path = SweepFolder(sweep).record
+    record, began = read_json(path, SweepRecord), path.stat().st_mtime
+    folders = [RunFolder(sweep / job.folder) for job in record.jobs if job.exit_code is None]
+    begun = sum(_is_newer(folder.record, began) for folder in folders)
+    ended = sum(_is_newer(folder.summary, began) for folder in folders)
+    return of_jobs(ended, begun - ended, len(folders), time.time() - began)
+
+
+def _is_newer(path: Path, time_s: float) -> bool:
+    try:
+        return path.stat().st_mtime > time_s
+    except OSError:
+        return False
 
 
 def varied_text(overrides: tuple[str, ...], swept: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ from harness.capture.run_folder import shown
 from harness.capture.run_record import RunRecord, record_of
 from harness.capture.sweep_record import SweepRecord
 from harness.errors import MachineError, Problem, refuse
+from harness.estimate import of_jobs
 from harness.execution.protocol import read_json, write_json
 from harness.paths import RunFolder, SweepFolder
 from harness.settings.slurm import OPTIONS, Slurm
@@ -111,6 +112,7 @@ class Submitted:
         self._report = report
         self._jobs = read_json(SweepFolder(folder).record, SweepRecord)
         self._running: set[int] = set()
+        self._began_s = time.monotonic()
         self._waiting = ""
         self._patience_s = _APPEARS_S
 
@@ -231,9 +233,13 @@ class Submitted:
         if record is not None and record.exit_code is not None and counts:
             verdict = "interrupted" if is_interrupted else record.verdict.replace("_", " ")
             summary = RunFolder(shown(self.folder / self._jobs.jobs[number].folder)).summary
-            self._say(number, f"{verdict}, exit code {record.exit_code}: {summary}")
+            said = f"{verdict}, exit code {record.exit_code}: {summary}"
         else:
-            self._say(number, f"ended without a result: {ending.state or 'not known how'}")
+            said = f"ended without a result: {ending.state or 'not known how'}"
+        ended, total = len(self.endings), len(dict(self.names()))
+        running = len(self._running - self.endings.keys())
+        rest = of_jobs(ended, running, total, time.monotonic() - self._began_s)
+        self._say(number, said + (f" ({rest})" if rest else ""))
 
     def _appeared(self, number: int, ending: Ending) -> RunRecord | None:
         """Return the record of a job that is over, as soon as it can be seen here."""

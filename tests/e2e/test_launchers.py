@@ -83,7 +83,11 @@ def test_both_jobs_run_beside_each_other(harness: Harness) -> None:
         name = f"job {number} of 2  profiler={profile}: "
         assert f"{name}begins" in lines
         folder = f"{(run.folder / 'outputs/latest').readlink()}/profiler={profile}"
-        assert f"{name}delivered, exit code 0: outputs/{folder}/summary.md" in lines
+        (ended,) = [line for line in lines if line.startswith(f"{name}delivered")]
+        assert ended.partition(" (")[0] == (
+            f"{name}delivered, exit code 0: outputs/{folder}/summary.md"
+        )
+    assert sum("1 of 2 ended" in line for line in lines) <= 1, "and of the last, nothing"
     again = harness("-m", "profiler=level0,level1", *TINY_MLP)
     assert again.latest == run.latest
     assert again.err.count("kept from before") == 2, "whoever has run them"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.estimate import Pace, about, clock
+from harness.estimate import Pace, about, clock, of_jobs
 
 
 def test_the_rest_takes_as_long_as_what_was_done() -> None:
@@ -65,3 +65,21 @@ def test_a_remaining_time_is_said_roughly(seconds: float, text: str) -> None:
 )
 def test_a_time_that_has_gone_by_is_said_to_the_second(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("ended", "running", "total", "elapsed_s", "expected"),
+    [
+        (0, 4, 8, 30.0, "0 of 8 ended"),
+        # One of four that began together: 2.5 took 10 s, and 5.5 are left.
+        (1, 3, 8, 10.0, "1 of 8 ended, about 22 s left"),
+        (6, 2, 8, 21.0, "6 of 8 ended, about 3 s left"),
+        (7, 0, 8, 14.0, "7 of 8 ended, about 2 s left"),
+        (1, 0, 2, 0.9, "1 of 2 ended"),
+        (8, 0, 8, 20.0, ""),
+    ],
+)
+def test_of_jobs_that_run_at_once_each_counts_half_while_it_runs(
+    ended: int, running: int, total: int, elapsed_s: float, expected: str
+) -> None:
+    assert of_jobs(ended, running, total, elapsed_s) == expected
