@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
+from msgspec.structs import replace
 
 from harness.capture.run_record import RunRecord
 from harness.paths import RunFolder
@@ -14,7 +15,7 @@ from harness.report import booking, delivery, figures, profiler, ranks, wall_tim
 from harness.report.headline import headline
 from harness.report.next_step import next_command
 from harness.report.results import FEW, RunResults
-from harness.report.section import Brief, Section, mark_emulated
+from harness.report.section import LEFT_OUT, Brief, Section, mark_emulated
 from harness.report.step_times import step_times
 
 SectionOf = Callable[[RunResults], Section | None]
@@ -61,6 +62,9 @@ FIGURES: Final[Mapping[str, SectionOf]] = {
 }
 """Sections of measured values, which an emulator invents."""
 
+_OF_ONE_RANK: Final = frozenset({"step_times", "wall_time", "step_breakdown"})
+"""Those that are shown of one rank, beside all ranks, where the summary is brief."""
+
 _OF_ANALYSES: Final[Mapping[str, SectionOf]] = {
     **FIGURES,
     "profiling_calls": profiler.profiling_calls,
@@ -99,14 +103,16 @@ def sections(
         lacks = name in _OF_ANALYSES and not analyses
         section = None if lacks else section_of(results)
         if section is not None:
-            shown.append(_marked(section, record, is_figure=name in FIGURES))
+            shown.append(_marked(section, record, name) if name in FIGURES else section)
         if name == _LAST_FIGURE:
             shown += across
     return shown
 
 
-def _marked(section: Section, record: RunRecord, *, is_figure: bool) -> Section:
+def _marked(section: Section, record: RunRecord, name: str) -> Section:
     """Return a section of measured values with what must be known of them."""
-    if is_figure and record.ranks:
+    if record.ranks:
         section = ranks.mark_rank(section, record)
-    return mark_emulated(section) if is_figure and record.emulated else section
+        # One screen has room for what all ranks did, and for one rank's times.
+        section = section if name in _OF_ONE_RANK else replace(section, brief=LEFT_OUT)
+    return mark_emulated(section) if record.emulated else section

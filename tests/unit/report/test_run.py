@@ -12,6 +12,7 @@ from harness.analyses.registry import run_analyses
 from harness.capture.capture import Capture, Emulation
 from harness.capture.run_record import Consistency, Delivery, RankResult, RunRecord, Timing
 from harness.execution.protocol import Compilation
+from harness.report.brief import in_detail
 from harness.report.run import FIGURES, SECTIONS, sections
 from harness.report.section import Column, Command, Section
 from harness.report.units import cells
@@ -429,5 +430,10 @@ def test_a_job_shows_its_ranks_and_whose_figures_follow() -> None:
     )
     assert titles[2] == "Step time · rank 1"
     assert titles.index("Across the ranks") > titles.index("Stages · rank 1")
+    # One screen has room for what all ranks did, and for one rank's times.
+    brief = [section.title for section in in_detail(shown, "brief", "summary.md")]
+    assert "Operators by self time, all recorded steps · rank 1" in titles
+    assert [title for title in brief if "· rank" in title] == ["Step time · rank 1"]
+    assert "Across the ranks" in brief
     alone = [section.title for section in sections(job, {}, "outputs/x", (across,))]
     assert alone[:3] == [titles[0], titles[1], "Across the ranks"]
