@@ -102,7 +102,8 @@ def _notes(swept: Sequence[str], jobs: Sequence[SweepJob], folder: Path) -> tupl
         if job.reason:
             values = (f"{name}={job.values.get(key, '')}" for key, name in names.items())
             reasons.setdefault(job.reason, []).append(" ".join(values))
-    notes = [f"{_some(places)}: {reason}" for reason, places in reasons.items()]
+    # Without a value that varies, there is but one job.
+    notes = [": ".join(filter(None, (_some(at), reason))) for reason, at in reasons.items()]
     sweep = SweepFolder(folder)
     files = f"{sweep.record.name}, {sweep.summary.name}, {sweep.tables.name}/"
     notes.append(f"{folder}/: {files}, and a folder for each job")

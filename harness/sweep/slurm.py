@@ -229,13 +229,14 @@ class Submitted:
         record = self._appeared(number, ending)
         # Unless the sweep was, a job that was interrupted is a failed one, as in its table.
         is_interrupted = record is not None and record.status == "interrupted"
-        counts = not is_interrupted or interrupts.marked(self.folder)
-        if record is not None and record.exit_code is not None and counts:
-            verdict = "interrupted" if is_interrupted else record.verdict.replace("_", " ")
-            summary = RunFolder(shown(self.folder / self._jobs.jobs[number].folder)).summary
-            said = f"{verdict}, exit code {record.exit_code}: {summary}"
-        else:
+        summary = RunFolder(shown(self.folder / self._jobs.jobs[number].folder)).summary
+        if record is None or record.exit_code is None:
             said = f"ended without a result: {ending.state or 'not known how'}"
+        elif is_interrupted and not interrupts.marked(self.folder):
+            said = f"stopped by a signal before its end, what it has: {summary}"
+        else:
+            verdict = "interrupted" if is_interrupted else record.verdict.replace("_", " ")
+            said = f"{verdict}, exit code {record.exit_code}: {summary}"
         ended, total = len(self.endings), len(dict(self.names()))
         running = len(self._running - self.endings.keys())
         rest = of_jobs(ended, running, total, time.monotonic() - self._began_s)

@@ -83,6 +83,8 @@ class _Place:
         if ending.signal:
             killer = f"it was killed by {ending.killed_by} ({ending.state})"
             return f"{killer}{self._last_words()}"
+        if ending.code == ExitCode.INTERRUPTED and record and record.status == "interrupted":
+            return "a signal stopped it before its end, and it wrote down what it had"
         if ending.code:
             return f"its process ended with exit code {ending.code}{self._last_words()}"
         if record is None and self._folder.exists():

@@ -188,9 +188,12 @@ def test_a_job_that_was_interrupted_has_a_result_if_the_sweep_was(
     how = (
         f"interrupted, exit code 130: {path.summary}"
         if marked
-        else "ended without a result: FAILED"
+        else f"stopped by a signal before its end, what it has: {path.summary}"
     )
     assert line == f"job 1 of 1  seed=1: {how}"
+    ((job, _),) = told([(replace(JOB, exit_code=130), stopped)], submitted)
+    why = "Slurm's job 7_0: a signal stopped it before its end, and it wrote down what it had"
+    assert (job.exit_code, job.reason) == ((130, "") if marked else (1, why))
 
 
 @pytest.mark.parametrize(
