@@ -16,7 +16,7 @@ from harness.engines import TARGETS
 from harness.engines.base import Form, Release, Target
 from harness.engines.exporting import Export, unheard
 from harness.engines.exporting import export as exported
-from harness.engines.versions import numbers, release_of
+from harness.engines.versions import named, numbers, release_of
 from harness.errors import ExitCode, Problem, RefusedError, refuse
 from harness.settings.nearest import nearest
 from harness.settings.request import Request
@@ -32,7 +32,7 @@ _FOLDER: Final = "captures"
 def export(command: Command) -> ExitCode:
     """Print one form of the settings to stdout, and what there is to know of it to stderr."""
     refuse([*_target_problems(command.paths), *foreign_settings(command.overrides)])
-    name, _, version = command.paths[0].partition("@")
+    name, version = named(command.paths[0])
     target = TARGETS[name]
     release = release_of(target, version, "export")
     request = _request(command, target)
@@ -113,7 +113,7 @@ def _with_other_forms(done: Export, made: dict[str, Export]) -> Sequence[Problem
 
 def _target_problems(paths: Sequence[str]) -> Iterator[Problem]:
     known = ", ".join(TARGETS)
-    name = paths[0].partition("@")[0] if paths else ""
+    name = named(paths[0])[0] if paths else ""
     if len(paths) != 1:
         why = f"export takes one target: {known}"
         yield Problem(setting="export", given=" ".join(paths), reason=why, fix="export TARGET")

@@ -10,7 +10,7 @@ from harness.cli.console import ERR
 from harness.cli.streams import refuse_full_output
 from harness.engines import SOURCES, TARGETS
 from harness.engines.importing import Imported, imported, read_file, reading
-from harness.engines.versions import release_of
+from harness.engines.versions import named, release_of
 from harness.errors import ExitCode, Problem, RefusedError, refuse
 from harness.settings.nearest import nearest
 from harness.settings.schema import show
@@ -73,7 +73,7 @@ def target_problems(command: Command) -> Iterator[Problem]:
     given = command.flags.get("--target")
     if given is None:
         return
-    name, _, version = given.partition("@")
+    name, version = named(given)
     if name in known:
         release_of(known[name], version, "--target")
     else:

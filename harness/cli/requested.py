@@ -18,6 +18,7 @@ from harness.devices import DEVICES
 from harness.engines import SOURCES, TARGETS
 from harness.engines.importing import misfits, read_file, reading
 from harness.engines.requested import of_file, of_request
+from harness.engines.versions import named
 from harness.errors import Problem, RefusedError, refuse
 from harness.text import one_line
 
@@ -68,7 +69,7 @@ def _of_file(command: Command, given: str) -> Requested:
 
 
 def _of_settings(command: Command, first: str) -> Requested:
-    name, _, version = command.flags.get("--target", "").partition("@")
+    name, version = named(command.flags.get("--target", ""))
     if name in SOURCES:
         why = f"{name} is only imported from: its settings are a file's"
         fix = f"{FLAG} FILE --target {name}"

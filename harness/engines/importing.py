@@ -25,7 +25,7 @@ from harness.engines.notations import (
     deepest,
 )
 from harness.engines.python_code import PythonCode
-from harness.engines.versions import release_of
+from harness.engines.versions import named, release_of
 from harness.errors import Problem, RefusedError
 from harness.files import read_all
 from harness.settings.request import Request
@@ -100,7 +100,7 @@ def reading(text: str, name: str, target: str = "", device: str = "") -> Reading
         RefusedError: No target reads it, or several do.
     """
     known = {**TARGETS, **SOURCES}
-    target, _, version = target.partition("@")
+    target, version = named(target)
     candidates = list(known.values())
     if target:
         held = release_of(known[target], version, "--target")
@@ -147,8 +147,8 @@ def _values(form: Form, text: str) -> dict[str, Any]:
     """Return the fields in the form's notation, or in YAML, of which JSON is a part."""
     try:
         return form.notation.values(text)
-    except UnreadableError:
-        if isinstance(form.notation, PythonCode):
+    except UnreadableError as error:
+        if isinstance(form.notation, PythonCode) or isinstance(error, UnknownValueError):
             raise
         part = form.notation
         below = Part(YAML, *part.below, strip=part.strip) if isinstance(part, Part) else YAML

@@ -176,7 +176,10 @@ class OptionValue:
                 continue
             if not equals:
                 value = next(rest, "")
-            values |= {field: _scalar(value)} if dot else JSON.values(value)
+            try:
+                values |= {field: _scalar(value)} if dot else JSON.values(value)
+            except UnreadableError as error:
+                raise UnknownValueError(f"{self.option}: {error}") from error
         return values
 
 

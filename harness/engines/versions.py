@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from harness.engines.base import Release, Target
 from harness.errors import Problem, RefusedError
 
+_VERSION: Final = re.compile(r"v?([0-9]{1,9}(?:\.[0-9]{1,9})*)(?:[.+-]?[A-Za-z][A-Za-z0-9.+_-]*)?")
+"""What Python's packages call themselves, as 0.5.23.post1 and 0.32.0rc1+cu128."""
+
+
+def named(given: str) -> tuple[str, str]:
+    """Return a target's name and the version behind the @; of an @ with nothing behind it, that."""
+    name, at, version = given.partition("@")
+    return name, version or at
+
 
 def numbers(version: str) -> tuple[int, ...]:
     """Return the numbers of a version without the zeros at its end: 0.33 is 0.33.0; () of none."""
-    match = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", version)
+    match = _VERSION.fullmatch(version)
     found = [int(number) for number in match[1].split(".")] if match else []
     while found[1:] and not found[-1]:
         found.pop()

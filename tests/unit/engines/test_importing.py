@@ -287,8 +287,12 @@ def test_the_profiler_of_vllm_is_read_in_the_command_that_starts_it(text: str) -
     ["vllm serve m --profiler-config", "vllm serve m --profiler-config torch", "vllm serve m"],
 )
 def test_a_command_without_a_profiler_is_refused(text: str) -> None:
-    with pytest.raises(RefusedError):
+    with pytest.raises(RefusedError) as raised:
         reading(text, "run.sh", "vllm")
+    (problem,) = raised.value.problems
+    assert ("vllm cannot read it: --profiler-config: it is no JSON" in problem.reason) == (
+        "--profiler-config" in text
+    )
 
 
 def test_a_value_among_hydra_s_words_is_one() -> None:

@@ -7,7 +7,7 @@ import pytest
 from harness.engines import SOURCES, TARGETS
 from harness.engines.importing import reading
 from harness.engines.requested import of_request
-from harness.engines.versions import holding, numbers, release_of
+from harness.engines.versions import holding, named, numbers, release_of
 from harness.errors import RefusedError
 from tests.support.composing import composed
 
@@ -22,7 +22,12 @@ BODY = '{"profiler": "torch", "torch_profiler_dir": "c", "active_iterations": 3}
         ("v0.5.23.post1+cu12", (0, 5, 23)),
         ("0.32.0rc1", (0, 32)),
         ("b5bcd76c", ()),
+        ("0.11.0rc2.dev12+gabc_1", (0, 11)),
         ("new", ()),
+        ("@", ()),
+        ("0.33@x", ()),
+        ("٣.٣", ()),
+        ("9999999999", ()),
     ],
 )
 def test_numbers_of_a_version(version: str, expected: tuple[int, ...]) -> None:
@@ -67,3 +72,16 @@ def test_a_capture_is_judged_as_the_version_says(version: str, of: str) -> None:
     assert made.expected.asked is not None
     assert made.expected.asked.of == of
     assert all(text.startswith(f"{of} takes") for text in made.expected.asked.drops.values())
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("vllm", ("vllm", "")), ("vllm@0.32", ("vllm", "0.32")), ("vllm@", ("vllm", "@"))],
+)
+def test_an_at_sign_with_nothing_behind_it_is_no_newest_version(
+    given: str, expected: tuple[str, str]
+) -> None:
+    assert named(given) == expected
+    if expected[1] == "@":
+        with pytest.raises(RefusedError, match="a version is numbers with dots"):
+            release_of(TARGETS["vllm"], "@", "export")
