@@ -38,7 +38,7 @@ for step in range(7):
     optimizer.step()
 dist.destroy_process_group()
 """
-SLOW_NS = 100_000_000
+SLOW_NS = 400_000_000
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "2"}
 """What srun sets in each of two tasks, beside the numbers of the step and of the task."""
 
@@ -73,7 +73,7 @@ def in_slurm(folder: Path, step: int, task: int, *words: str) -> subprocess.Pope
 
 
 def test_ranks_are_started_and_one_slow_rank_is_slow_on_purpose(harness: Harness) -> None:
-    slow = ("workload.slow_rank=1", "workload.slow_seconds=0.1")
+    slow = ("workload.slow_rank=1", f"workload.slow_seconds={SLOW_NS / 1e9}")
     run = harness(*TWO, *SMALL, *FEW, *slow)
     assert run.code == 0, run.err + run.out
     assert [(rank.rank, rank.status, rank.verdict) for rank in run.record.ranks] == [
