@@ -88,9 +88,10 @@ def test_ranks_are_started_and_one_slow_rank_is_slow_on_purpose(harness: Harness
     # The parameters fit into one bucket: one all-reduce a step.
     assert reduced == [3, 3]
     for rank in (0, 1):
-        # The fast one waits for the slow one within its backward: the steps are as long.
+        # The fast one waits for the slow one within its backward: the steps are as long, but for
+        # how much later it began.
         steps = table(run, rank, "steps").filter(phase="active")
-        assert min(steps["duration_ns"].to_list()) > SLOW_NS
+        assert min(steps["duration_ns"].to_list()) > SLOW_NS / 2
     forward = "DistributedDataParallel.forward"
     times = [table(run, rank, "operators").filter(name=forward)["duration_ns"] for rank in (0, 1)]
     assert min(times[0].to_list()) < SLOW_NS < min(times[1].to_list())
