@@ -8,7 +8,9 @@ from typing import Final
 from harness.engines.base import Release, Target
 from harness.errors import Problem, RefusedError
 
-_VERSION: Final = re.compile(r"v?([0-9]{1,9}(?:\.[0-9]{1,9})*)(?:[.+-]?[A-Za-z][A-Za-z0-9.+_-]*)?")
+_VERSION: Final = re.compile(
+    r"v?([0-9]{1,9}(?:\.[0-9]{1,9})*)(?:(?:[.+-]?[A-Za-z]|[+-][0-9])[A-Za-z0-9.+_-]*)?"
+)
 """What Python's packages call themselves, as 0.5.23.post1 and 0.32.0rc1+cu128."""
 
 
