@@ -32,7 +32,7 @@ _OVER: Final = frozenset(
 """The states in which a job stays (man squeue)."""
 
 _ELSEWHERE: Final = ("SBATCH_CLUSTERS", "SLURM_CLUSTERS")
-_NARROWING: Final = ("SQUEUE_", "SCANCEL_", "SACCT_", "SBATCH_WAIT")
+_NARROWING: Final = re.compile(r"(SQUEUE|SCANCEL|SACCT)_.*|SBATCH_WAIT")
 """Variables that hide jobs from who asks, or let sbatch wait for them (their manual pages)."""
 _NO_ANSWER: Final = -1
 """Stands for the exit code of a command that was given up."""
@@ -217,7 +217,7 @@ def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
             timeout=_LIMIT_S,
             check=False,
             start_new_session=True,
-            env={key: value for key, value in os.environ.items() if not key.startswith(_NARROWING)},
+            env={key: os.environ[key] for key in os.environ if not _NARROWING.fullmatch(key)},
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(words, _NO_ANSWER, "", f"no answer in {_LIMIT_S} s")

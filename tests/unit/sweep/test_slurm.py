@@ -131,8 +131,10 @@ def test_no_variable_hides_jobs_from_who_asks(
     for name in ("SQUEUE_PARTITION", "SQUEUE_USERS", "SCANCEL_INTERACTIVE", "SBATCH_WAIT"):
         monkeypatch.setenv(name, "other")
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    monkeypatch.setenv("SBATCH_WAIT_ALL_NODES", "1")
     shown = slurm_commands._run([str(commands / "squeue")]).stdout
     assert "SLURM_CONF" in shown
+    assert "SBATCH_WAIT_ALL_NODES=1" in shown, "the user's own option"
     assert "other" not in shown
 
 
