@@ -7,6 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from harness.capture.merge_record import MergeRecord
+from harness.execution.protocol import read_json
+from harness.settings.request import Peaks
 from tests.conftest import TINY_MATMUL, TINY_MLP, Harness, run_harness
 
 
@@ -30,8 +33,11 @@ def test_runs_of_different_workloads_are_refused(harness: Harness, runs: dict[st
 def test_operators_are_joined_where_there_are_no_kernels(
     harness: Harness, runs: dict[str, Path]
 ) -> None:
-    run = harness("merge", str(runs["mlp"]), str(runs["again"]), "--out", "out")
+    peak = "analysis.peaks.main_memory_gbps=1600"
+    run = harness("merge", str(runs["mlp"]), str(runs["again"]), "--out", "out", peak)
     assert run.code == 0, run.err
+    record = read_json(run.folder / "out" / "merge.json", MergeRecord)
+    assert record.peaks == Peaks(main_memory_gbps=1600)
     merged = pl.read_parquet(run.folder / "out" / "tables" / "operators_merged.parquet")
     operators = pl.read_parquet(runs["mlp"] / "tables" / "operators.parquet")
     assert merged["row@mlp=1"].drop_nulls().len() == operators["step"].drop_nulls().len()
